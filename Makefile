@@ -1,0 +1,58 @@
+# Every command of this project. `make` alone lists them.
+# Needed beforehand: Python >= 3.11 with its venv module, make, and a C compiler.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test check bench docs lock clean
+
+BIN := .venv/bin
+STAMP := .venv/.stamp-dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --python-version 3.11 pyproject.toml
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## create .venv and install the locked dependencies
+
+demo: $(STAMP) ## a simulated fleet breaks in seven ways and is healed, live in the terminal (90 s at most)
+	@$(BIN)/self-healing demo
+
+run: $(STAMP) ## run the service in this directory
+	@$(BIN)/self-healing run
+
+test: $(STAMP) ## the whole test suite
+	$(BIN)/python -m pytest -n 2
+
+check: $(STAMP) ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP) ## the measured numbers, each beside its baseline
+	$(BIN)/python -m benchmarks
+
+docs: $(STAMP) ## build the documentation into site/
+	$(BIN)/zensical build --strict
+
+lock: $(STAMP) ## recompile requirements/ from pyproject.toml
+	$(COMPILE) -o requirements/run.txt >/dev/null
+	$(COMPILE) --group dev -o requirements/dev.txt >/dev/null
+
+clean: ## remove .venv and everything built (never logs/ or .self-healing/)
+	rm -rf .venv site dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamp is touched last, so an install that was cut short is done again.
+$(STAMP): requirements/dev.txt pyproject.toml
+	@if [ ! -x $(BIN)/python ]; then \
+	  found=; for python in python3.11 python3; do \
+	    if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then echo "make: Python 3.11 or newer is needed: neither python3.11 nor python3 is one" >&2; exit 1; fi; \
+	  echo "creating .venv with $$("$$found" --version)"; \
+	  "$$found" -m venv .venv || { rm -rf .venv; echo "make: $$found cannot create .venv; install its venv module" >&2; exit 1; }; \
+	fi
+	@echo "installing the locked dependencies into .venv (a minute or two the first time)"
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@

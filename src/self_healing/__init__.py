@@ -1,0 +1,52 @@
+"""Lets a fleet of AI agents heal itself.
+
+::
+
+    telemetry -> triggers -> incidents -> constitution -> actions / handoffs -> verification -> learning
+        ^                                                        |
+        +------------- the fleet reads directives, works handoffs, and emits telemetry again
+
+The folders are the stages; :mod:`self_healing.orchestrator` lists them in their order. Names are imported when they are first
+used, so that an agent that only reads its directives pays for nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from self_healing.actions.directives import read_directives
+    from self_healing.actions.registry import ActionRegistry
+    from self_healing.handoffs.message import ContextMessageHandoff
+    from self_healing.orchestrator import SelfHealingOrchestrator, run_self_healing_check
+    from self_healing.triggers.framework import TriggerFramework
+
+__all__ = [
+    "ActionRegistry",
+    "ContextMessageHandoff",
+    "SelfHealingOrchestrator",
+    "TriggerFramework",
+    "read_directives",
+    "run_self_healing_check",
+]
+
+_HOMES = {
+    "ActionRegistry": "self_healing.actions.registry",
+    "ContextMessageHandoff": "self_healing.handoffs.message",
+    "SelfHealingOrchestrator": "self_healing.orchestrator",
+    "TriggerFramework": "self_healing.triggers.framework",
+    "read_directives": "self_healing.actions.directives",
+    "run_self_healing_check": "self_healing.orchestrator",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

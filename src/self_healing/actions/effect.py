@@ -1,0 +1,266 @@
+"""Bringing one execution's effect about, once, whatever happens to the process: the core that all executors share.
+
+Intent, then effect, then outcome, each committed before the next::
+
+    (gate) intent committed -> directives and the try committed -> handoff delivered -> outcome committed
+
+A crash between any two leaves an execution ``intended``. Without a try on record nothing was begun, and it simply
+runs. With one, the channel is asked whether the handoff arrived: yes, and only the outcome is missing; no, and it is
+delivered; nobody can tell, and the execution is ``unknown`` and never repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from self_healing.actions.directing import Directives
+from self_healing.errors import EffectError, SelfHealingError
+from self_healing.handoffs.channel import Channel
+from self_healing.model import Decision, Execution, ExecutionStatus, Handoff, HandoffStatus, Outcome
+from self_healing.spec import ActionSpec, Priority
+from self_healing.storage.store import Store
+
+T = TypeVar("T")
+
+CRASH_POINTS = ("intent.committed", "effect.directives", "effect.delivered", "outcome.committed")
+"""Where a crash matters, in order; the names that tests kill the process at."""
+
+STOPPED = "stopped by a person"
+"""The error of an execution that the stop kept from its effect."""
+
+FAILURES = (EffectError, TimeoutError)
+"""What a try may end with so that another one makes sense."""
+
+Retry = Callable[[int, Callable[[], Awaitable[None]]], Awaitable[None]]
+"""Tries something at most so many times, again after each of FAILURES; raises the last one."""
+
+
+class Call(Protocol):
+    """How a call that may block is made."""
+
+    async def __call__(self, function: Callable[[Handoff], T], handoff: Handoff, timeout_s: float) -> T:
+        """What ``function(handoff)`` returns. Raises what it raises, and TimeoutError when it takes too long."""
+        ...
+
+
+class ConstitutionBypass(SelfHealingError):
+    """Something asked for an effect that the gate did not allow; nothing was done.
+
+    Args:
+        execution: id of the execution.
+        why: what is wrong with the decision behind it.
+    """
+
+    def __init__(self, execution: str, why: str) -> None:
+        super().__init__(f"execution {execution} is refused: {why}; only what the gate allowed is ever done")
+        self.execution = execution
+
+
+class _Untold(Exception):
+    """A handoff was begun, and nobody can tell whether it arrived."""
+
+
+class _Refused(Exception):
+    """The effect must not be brought about any more; the text says why."""
+
+
+def _nothing(_point: str) -> None:
+    """No crash."""
+
+
+class Effect:
+    """What becomes of executions.
+
+    Args:
+        store: the state; used only where `run` is awaited, never inside `call`.
+        channel: delivers the handoffs.
+        action: the declared action of that name. Raises KeyError when it is no longer declared.
+        now: the present instant.
+        stopped: whether a person stopped all effects; asked right before each.
+        crash: called with each name of CRASH_POINTS as it is passed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        channel: Channel,
+        *,
+        action: Callable[[str], ActionSpec],
+        now: Callable[[], datetime],
+        stopped: Callable[[], bool],
+        crash: Callable[[str], None] = _nothing,
+    ) -> None:
+        self._store = store
+        self._channel = channel
+        self._action = action
+        self._now = now
+        self._stopped = stopped
+        self._crash = crash
+        self._directives = Directives(store)
+
+    def allowed(self, id: str) -> Execution:
+        """The execution of that id, with the gate's leave checked against what it would do.
+
+        Raises:
+            NotFound: there is none, or no decision behind it.
+            ConstitutionBypass: it is intended, but its decision is no allow, or about something else.
+        """
+        execution = self._store.get(Execution, id)
+        if execution.status is ExecutionStatus.INTENDED:
+            decision = self._store.get(Decision, execution.decision)
+            if decision.outcome is not Outcome.ALLOW:
+                raise ConstitutionBypass(id, f"decision {decision.id} says {decision.outcome.value}")
+            proposal = decision.proposal
+            for name in ("incident", "trigger", "action", "step", "attempt", "target", "target_agent", "settings"):
+                if getattr(proposal, name) != getattr(execution, name):
+                    raise ConstitutionBypass(id, f"decision {decision.id} is about another {name}")
+            if execution.key is None:
+                raise ConstitutionBypass(id, "it has no idempotency key")
+        return execution
+
+    def intended(self) -> list[Execution]:
+        """The executions without an outcome, oldest first."""
+        return self._store.select(Execution, status=ExecutionStatus.INTENDED.value)
+
+    def rank(self, execution: Execution) -> int:
+        """0 for what goes first; by the priority of its action."""
+        order = list(Priority)
+        try:
+            return order.index(self._action(execution.action).priority)
+        except KeyError:
+            return len(order)
+
+    async def run(self, id: str, call: Call, retry: Retry) -> None:
+        """Bring the effect about and write its outcome; nothing when there is an outcome already.
+
+        Raises:
+            NotFound, ConstitutionBypass: as `allowed`.
+            StorageError: the state could not be written; the execution is still intended, and may be run again.
+        """
+        execution = self.allowed(id)
+        if execution.status is not ExecutionStatus.INTENDED:
+            return
+        self._crash("intent.committed")
+        try:
+            spec = self._action(execution.action)
+        except KeyError:
+            self._failed(id, f"action {execution.action!r} is no longer declared")
+            return
+        certain = False  # that earlier tries delivered nothing
+
+        async def once() -> None:
+            nonlocal certain
+            try:
+                await self._once(id, spec, call, certain)
+            except FAILURES as error:
+                certain = isinstance(error, EffectError)
+                raise
+
+        try:
+            await retry(max(1, spec.tries - execution.tries), once)
+        except _Refused as error:
+            self._failed(id, str(error))
+        except _Untold:
+            self._unknown(id)
+        except FAILURES as error:
+            await self._gave_up(id, spec, call, error)
+        else:
+            self._dispatched(id)
+
+    async def _once(self, id: str, spec: ActionSpec, call: Call, certain: bool) -> None:
+        """One try. Returns when the effect is there."""
+        execution = self._store.get(Execution, id)
+        handoff = self._handoff(execution)
+        if execution.tries:
+            delivered = await self._probed(handoff, spec, call)
+            if delivered:
+                return
+            if delivered is None and not certain:
+                raise _Untold
+        if handoff is not None and handoff.status is not HandoffStatus.CREATED:
+            raise _Refused(f"handoff {handoff.id} is {handoff.status.value} before it was delivered")
+        if self._stopped():
+            raise _Refused(STOPPED)
+        self._begin(execution, spec)
+        self._crash("effect.directives")
+        if handoff is not None:
+            await call(self._channel.deliver, handoff, spec.timeout)
+        self._crash("effect.delivered")
+
+    def _handoff(self, execution: Execution) -> Handoff | None:
+        return None if execution.handoff is None else self._store.get(Handoff, execution.handoff)
+
+    async def _probed(self, handoff: Handoff | None, spec: ActionSpec, call: Call) -> bool | None:
+        """Whether an effect that was begun is there; None when nobody can tell."""
+        if handoff is None:
+            return True  # its directives were committed with the try
+        try:
+            return await call(self._channel.probe, handoff, spec.timeout)
+        except FAILURES:
+            return None
+
+    def _begin(self, execution: Execution, spec: ActionSpec) -> None:
+        """Put the directives in force and the try on record, together."""
+        at = self._now()
+        effect_at = execution.effect_at or (at if execution.settings else None)
+        begun = msgspec.structs.replace(execution, tries=execution.tries + 1, effect_at=effect_at, updated_at=at)
+        with self._store.transaction():
+            self._store.put(begun)
+            self._directives.set(
+                begun,
+                begun.settings,
+                at=at,
+                expires_at=at + timedelta(seconds=spec.expires),
+                reason=f"{begun.action} for {begun.trigger}",
+            )
+
+    async def _gave_up(self, id: str, spec: ActionSpec, call: Call, error: Exception) -> None:
+        """After the last try: it may have done its work all the same."""
+        text = f"no answer within {spec.timeout} s" if isinstance(error, TimeoutError) else str(error)
+        handoff = self._handoff(self._store.get(Execution, id))
+        delivered = await self._probed(handoff, spec, call)
+        if delivered:
+            self._dispatched(id)
+        elif delivered is None and isinstance(error, TimeoutError):
+            self._unknown(id)
+        else:
+            self._failed(id, text)
+
+    def _dispatched(self, id: str) -> None:
+        at = self._now()
+        with self._store.transaction():
+            execution = self._store.get(Execution, id)
+            handoff = self._handoff(execution)
+            if handoff is not None and handoff.status is HandoffStatus.CREATED:
+                self._store.put(msgspec.structs.replace(handoff, status=HandoffStatus.DELIVERED, delivered_at=at))
+            self._end(execution, ExecutionStatus.DISPATCHED, at, None)
+        self._crash("outcome.committed")
+
+    def _failed(self, id: str, error: str) -> None:
+        at = self._now()
+        with self._store.transaction():
+            execution = self._store.get(Execution, id)
+            self._directives.undo([directive.id for directive in self._directives.of(execution)], at=at, reason=error)
+            handoff = self._handoff(execution)
+            if handoff is not None and handoff.status is HandoffStatus.CREATED:
+                ended = msgspec.structs.replace(handoff, status=HandoffStatus.FAILED, ended_at=at, result=error)
+                self._store.put(ended)
+            self._end(execution, ExecutionStatus.FAILED, at, error)
+        self._crash("outcome.committed")
+
+    def _unknown(self, id: str) -> None:
+        """Its directives stay until they expire or a person undoes them; what they restrain may be dangerous."""
+        execution = self._store.get(Execution, id)
+        error = (
+            f"whether handoff {execution.handoff} was delivered cannot be told, and it is not sent twice; "
+            f"ask {execution.target_agent} whether it came"
+        )
+        self._end(execution, ExecutionStatus.UNKNOWN, self._now(), error)
+        self._crash("outcome.committed")
+
+    def _end(self, execution: Execution, status: ExecutionStatus, at: datetime, error: str | None) -> None:
+        self._store.put(msgspec.structs.replace(execution, status=status, updated_at=at, error=error))

@@ -1,0 +1,217 @@
+"""Planning: the next step of an incident's plan becomes a proposal, the gate's answer a record, an allowed one an intent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from self_healing.actions.registry import ActionRegistry
+from self_healing.handoffs.message import ContextMessageHandoff, new_handoff, unique_name
+from self_healing.model import (
+    Decision,
+    Execution,
+    ExecutionStatus,
+    Handoff,
+    HandoffStatus,
+    Incident,
+    Outcome,
+    Proposal,
+    affected_agent,
+    idempotency_key,
+    new_id,
+)
+from self_healing.spec import ActionSpec, ActionType, Spec
+from self_healing.storage.store import Store
+
+DIAGNOSTIC_STEP = -1
+"""The step of a diagnostic: it belongs to no plan."""
+
+WAITING = (ExecutionStatus.DEFERRED, ExecutionStatus.AWAITING_APPROVAL)
+
+STATUS_OF = {
+    Outcome.ALLOW: ExecutionStatus.INTENDED,
+    Outcome.DENY: ExecutionStatus.DENIED,
+    Outcome.DEFER: ExecutionStatus.DEFERRED,
+    Outcome.ASK: ExecutionStatus.AWAITING_APPROVAL,
+}
+
+
+class Decide(Protocol):
+    """The gate, with the facts of the instant."""
+
+    def __call__(self, proposal: Proposal, incident: Incident, context: dict[str, Any]) -> Decision:
+        """The decision about `proposal`, with `context` as its evidence."""
+        ...
+
+
+class Planner:
+    """Turns steps into proposals, and what the gate says of them into executions.
+
+    Args:
+        store: the state; written in the transaction that is open.
+        registry: the declared actions.
+        spec: the loaded spec.
+        audit: puts one entry on the audit log.
+        context: the evidence for a handoff about an incident.
+        handoffs_dir: where files will be; names are made unique there.
+        fallback: the person who gets what no agent may have.
+        observe: whether effects are only recorded as ``would``.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: ActionRegistry,
+        spec: Spec,
+        *,
+        audit: Callable[[str, dict[str, Any], datetime], object],
+        context: Callable[[Incident, ActionSpec, dict[str, Any]], dict[str, Any]],
+        handoffs_dir: Path,
+        fallback: str,
+        observe: bool,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._spec = spec
+        self._audit = audit
+        self._context = context
+        self._handoffs_dir = handoffs_dir
+        self._fallback = fallback
+        self._observe = observe
+
+    def proposal(self, incident: Incident, action: ActionSpec, step: int, at: datetime) -> Proposal:
+        """The proposal to run `action` for `incident`."""
+        target = affected_agent(incident.group)
+        diagnostic = action.type is ActionType.DIAGNOSTIC
+        recipient = self._fallback if action.target_agent == target else action.target_agent
+        return Proposal(
+            id=new_id("pro"),
+            incident=incident.id,
+            trigger=incident.trigger,
+            group=incident.group,
+            action=action.name,
+            action_type=action.type.value,
+            step=step,
+            attempt=incident.attempts,
+            target=target,
+            target_agent=recipient,
+            settings=self.settings(action, incident),
+            spec_version=self._spec.version,
+            plan_version=incident.plan_version,
+            exempt_from_attempts=diagnostic,
+        )
+
+    def settings(self, action: ActionSpec, incident: Incident) -> dict[str, Any]:
+        """The directives that `action` would set for `incident`, as the spec says."""
+        return self._registry.settings(action, threshold=incident.threshold, baseline=incident.baseline)
+
+    def propose(
+        self, incident: Incident, action: ActionSpec, step: int, decide: Decide, at: datetime, before: Execution | None
+    ) -> Execution:
+        """Let the gate judge the next step, and put its answer on record; returns the execution that carries it.
+
+        Args:
+            before: the execution of the same step and attempt that waits, if there is one; it is carried on.
+        """
+        proposal = self.proposal(incident, action, step, at)
+        context = self._context(incident, action, proposal.settings)
+        decision = decide(proposal, incident, context)
+        reason = ", ".join(finding.policy for finding in decision.findings) or None
+        status = STATUS_OF[decision.outcome]
+        if status is ExecutionStatus.INTENDED and self._observe:
+            status = ExecutionStatus.WOULD
+        if before is not None and (before.status, before.reason) == (status, reason):
+            return before
+        self._record(decision)
+        execution = Execution(
+            id=before.id if before is not None else new_id("exe"),
+            incident=incident.id,
+            trigger=incident.trigger,
+            action=action.name,
+            step=step,
+            attempt=proposal.attempt,
+            target=proposal.target,
+            target_agent=proposal.target_agent,
+            status=status,
+            decision=decision.id,
+            created_at=at if before is None or status is ExecutionStatus.INTENDED else before.created_at,
+            updated_at=at,
+            settings=proposal.settings,
+            reason=reason,
+        )
+        if status is ExecutionStatus.INTENDED:
+            execution = self._intend(execution, incident, action, context, at)
+        self._store.put(execution)
+        return execution
+
+    def _record(self, decision: Decision) -> None:
+        self._store.put(decision)
+        self._audit(
+            "decision",
+            {
+                "decision": decision.id,
+                "incident": decision.proposal.incident,
+                "action": decision.proposal.action,
+                "step": decision.proposal.step,
+                "attempt": decision.proposal.attempt,
+                "target": decision.proposal.target,
+                "outcome": decision.outcome.value,
+                "findings": [f"{finding.article}/{finding.policy}" for finding in decision.findings],
+                "spec_version": decision.proposal.spec_version,
+            },
+            decision.at,
+        )
+
+    def _intend(
+        self, execution: Execution, incident: Incident, action: ActionSpec, context: dict[str, Any], at: datetime
+    ) -> Execution:
+        """The execution with its key and its handoff, whose file name is fixed here and now."""
+        key = idempotency_key(
+            incident.id, incident.plan_version, execution.step, execution.attempt, execution.target
+        )
+        handoff = self.handoff(
+            incident,
+            execution=execution.id,
+            target_agent=execution.target_agent,
+            prompt=action.prompt,
+            context=context,
+            tags=(action.type.value, action.priority.value, *action.tags),
+            at=at,
+            deadline=at + timedelta(seconds=action.handoff_deadline),
+        )
+        self._audit("intent", {"execution": execution.id, "key": key, "handoff": handoff.id}, at)
+        return msgspec.structs.replace(execution, key=key, handoff=handoff.id)
+
+    def handoff(
+        self,
+        incident: Incident,
+        *,
+        execution: str,
+        target_agent: str,
+        prompt: str,
+        context: dict[str, Any],
+        tags: tuple[str, ...],
+        at: datetime,
+        deadline: datetime,
+    ) -> Handoff:
+        """A handoff in the state, with its name fixed and nothing delivered yet; returns it."""
+        message = ContextMessageHandoff(
+            target_agent=target_agent,
+            prompt=prompt,
+            context=context,
+            tags=tags,
+            created_at=at,
+            id=new_id("han"),
+            incident=incident.id,
+            execution=execution,
+            deadline=deadline,
+        )
+        intended = {handoff.file for handoff in self._store.select(Handoff, status=HandoffStatus.CREATED.value)}
+        name = unique_name(self._handoffs_dir, intended, at, target_agent)
+        handoff = new_handoff(message, about=affected_agent(incident.group), file=name)
+        self._store.put(handoff)
+        return handoff

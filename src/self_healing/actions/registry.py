@@ -1,0 +1,145 @@
+"""The declared actions: loads them, finds them, and works out the directives that one sets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, assert_never
+
+from self_healing.declarations import Declarations, Mistake, Reader, Values
+from self_healing.errors import NotFound
+from self_healing.spec import DIRECTIVES, ActionSpec, ActionType, Scaled, TriggerSpec
+
+DEFAULTS = Path(__file__).with_name("defaults.toml")
+"""The eight default actions."""
+
+DIAGNOSTIC = "comprehensive_system_analysis"
+"""The action that three open incidents and every escalation call for; it changes nothing and needs no attempt."""
+
+
+class ActionRegistry:
+    """Every action there is, by its name.
+
+    Args:
+        actions: with different names, in the order in which they are listed.
+    """
+
+    def __init__(self, actions: Iterable[ActionSpec]) -> None:
+        self._actions = {action.name: action for action in actions}
+
+    @classmethod
+    def from_defaults(cls) -> Self:
+        """The eight default actions."""
+        return cls(load_actions([]))
+
+    def __iter__(self) -> Iterator[ActionSpec]:
+        return iter(self._actions.values())
+
+    def __len__(self) -> int:
+        return len(self._actions)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each, in their order."""
+        return tuple(self._actions)
+
+    def get(self, name: str) -> ActionSpec:
+        """The action of that name. Raises NotFound."""
+        try:
+            return self._actions[name]
+        except KeyError:
+            raise NotFound("action", name) from None
+
+    def answering(self, trigger_name: str, triggers: Iterable[TriggerSpec]) -> tuple[ActionSpec, ...]:
+        """The actions that answer a trigger, in the order of its plan.
+
+        Raises NotFound when `triggers` has none of that name, or its plan names an action that is not here.
+        """
+        for trigger in triggers:
+            if trigger.name == trigger_name:
+                return tuple(self.get(name) for name in trigger.actions)
+        raise NotFound("trigger", trigger_name)
+
+    def settings(self, action: ActionSpec, *, threshold: float | None, baseline: float | None) -> dict[str, Any]:
+        """The directives that `action` sets for the affected agent, by name, the same for the same incident.
+
+        Args:
+            action: whose directives they are.
+            threshold: of the incident, in the signal's unit.
+            baseline: of the incident, in the signal's unit.
+
+        A scaled setting is left out while what it is taken from is unknown, or is not above zero: a budget of nothing
+        would stop the agent, and that is a pause, which is another action.
+        """
+        known = {
+            name: _scaled(value, threshold, baseline) if isinstance(value, Scaled) else value
+            for name, value in action.directives.items()
+        }
+        return {name: value for name, value in known.items() if value is not None}
+
+    @staticmethod
+    def reversible(action: ActionSpec) -> bool:
+        """Whether what `action` does can be undone; what cannot is asked for, never assumed."""
+        match action.type:
+            case (
+                ActionType.AGENT_HANDOFF
+                | ActionType.QUALITY_ENFORCEMENT
+                | ActionType.EMERGENCY_SHUTDOWN
+                | ActionType.COST_OPTIMIZATION
+                | ActionType.CONFIGURATION
+                | ActionType.PERFORMANCE
+                | ActionType.DIAGNOSTIC
+            ):
+                return True  # a handoff, and directives that expire
+            case _:
+                assert_never(action.type)
+
+
+def _scaled(value: Scaled, threshold: float | None, baseline: float | None) -> int | float | None:
+    base = baseline if value.of == "baseline" and baseline is not None else threshold
+    if base is None or base <= 0:
+        return None
+    amount = round(base * value.times, 6)  # before rounding up, or 1.1 times 100 would be 111
+    return max(math.ceil(amount), 1) if value.whole else amount
+
+
+def load_actions(files: Sequence[Path]) -> tuple[ActionSpec, ...]:
+    """The actions to run with, as :func:`read_actions` reads them. Raises ConfigError with every problem."""
+    return read_actions(files).checked()
+
+
+def read_actions(files: Sequence[Path]) -> Declarations[ActionSpec]:
+    """Read actions and what is wrong with them.
+
+    Args:
+        files: a person's TOML files of ``[[action]]`` tables; later ones win, key by key.
+    """
+    reader = Reader("action", ActionSpec, _check)
+    reader.shipped(DEFAULTS)
+    reader.files(files)
+    return reader.result()
+
+
+def _check(values: Values) -> Iterator[Mistake]:
+    """What an action's own model does not hold; values of a wrong type are left to the model."""
+    for key in ("target_agent", "prompt"):
+        if isinstance(values.get(key), str) and values[key].isspace():
+            yield key, values[key], "allowed is text that is not empty"
+    if values.get("name") == DIAGNOSTIC and values.get("type") != ActionType.DIAGNOSTIC:
+        yield "type", values.get("type"), "allowed is diagnostic, as every escalation calls for it"
+    directives = values.get("directives")
+    for name, value in directives.items() if isinstance(directives, Mapping) else ():
+        yield from _directive(name, value)
+
+
+def _directive(name: str, value: Any) -> Iterator[Mistake]:
+    """Numbers must be above zero, and only numbers can be scaled, those of whole things to whole ones."""
+    kinds = DIRECTIVES.get(name)
+    if isinstance(value, Mapping):
+        if kinds in (bool, str):
+            yield f"directives.{name}", value, "allowed is a value that is not scaled"
+        elif kinds is int and value.get("whole") is not True:
+            yield f"directives.{name}", value, "allowed is a scaled value with whole = true"
+    elif isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
+        yield f"directives.{name}", value, "allowed is more than 0"

@@ -1,0 +1,100 @@
+"""Everything that must agree after a crash, written and read in one piece.
+
+Offsets, panes, running tasks, series and counters commit together, in the transaction that also takes the incidents and
+intents that follow from them. So a killed process finds itself exactly where its last transaction left it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from self_healing.clock import MINUTE_US
+from self_healing.storage import schema
+from self_healing.storage.store import Store
+from self_healing.telemetry.reader import Position, Quarantined
+from self_healing.telemetry.telemetry import Telemetry
+from self_healing.triggers.framework import Packed, TriggerFramework
+
+SERIES_EVERY_US = MINUTE_US
+MOST_QUARANTINED = 10_000
+"""Rows of the table ``quarantine`` that are kept; the counters know of all."""
+
+_FACTS = ("groups", "tasks", "taps", "agents", "accounting", "newest_us", "queue")
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the loop has come.
+
+    Args:
+        evaluated_us: the newest instant that was evaluated; 0 for a fresh state.
+        positions: where reading goes on.
+        series_us: when all series were last written, not only the changed ones.
+    """
+
+    evaluated_us: int = 0
+    positions: tuple[Position, ...] = ()
+    series_us: int = 0
+
+
+def save(
+    store: Store,
+    telemetry: Telemetry,
+    framework: TriggerFramework,
+    progress: Progress,
+    bad: list[Quarantined],
+) -> None:
+    """Write all of it; call inside the transaction that it belongs to."""
+    stored = telemetry.pack()
+    store.upsert(schema.panes, stored.panes)
+    for name, value in stored.facts.items():
+        store.put_fact(name, value)
+    if stored.panes:
+        _drop_old_panes(store, telemetry)
+    everything = progress.evaluated_us - progress.series_us >= SERIES_EVERY_US
+    if everything:
+        progress.series_us = progress.evaluated_us
+    for name, packed in framework.pack(everything=everything).items():
+        store.put_fact(f"series/{name}", packed)
+    store.put_fact("evaluated_us", progress.evaluated_us)
+    store.put_fact("positions", progress.positions)
+    if bad:
+        store.insert(schema.quarantine, [{"file": b.file, "offset": b.offset, "reason": b.reason} for b in bad])
+        _drop_old_quarantine(store)
+
+
+def load(store: Store, telemetry: Telemetry, framework: TriggerFramework) -> Progress:
+    """Put back what :func:`save` wrote; a fresh :class:`Progress` when nothing was."""
+    evaluated_us = store.fact("evaluated_us")
+    if evaluated_us is None:
+        return Progress()
+    table = schema.panes
+    rows = store.rows(sa.select(table.c.table_key, table.c.level, table.c.slot, table.c.columns).order_by(table.c.slot))
+    facts: dict[str, Any] = {name: store.fact(name) for name in _FACTS}
+    telemetry.restore(((key, level, slot, columns) for key, level, slot, columns in rows), facts)
+    for name in framework.names:
+        packed = store.fact(f"series/{name}", Packed)
+        if packed is not None:
+            framework.restore(name, packed)
+    positions = msgspec.convert(store.fact("positions"), tuple[Position, ...])
+    return Progress(int(evaluated_us), positions, int(evaluated_us))
+
+
+def _drop_old_panes(store: Store, telemetry: Telemetry) -> None:
+    table = schema.panes
+    with store.transaction() as connection:
+        for key, level, oldest in telemetry.forgotten_slots():
+            connection.execute(
+                sa.delete(table).where(table.c.table_key == key, table.c.level == level, table.c.slot < oldest)
+            )
+
+
+def _drop_old_quarantine(store: Store) -> None:
+    table = schema.quarantine
+    with store.transaction() as connection:
+        newest = connection.scalar(sa.select(sa.func.max(table.c.seq))) or 0
+        connection.execute(sa.delete(table).where(table.c.seq <= newest - MOST_QUARANTINED))

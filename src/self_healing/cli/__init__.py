@@ -1,0 +1,97 @@
+"""The command line. A command's own module is imported only when it is called, so that each costs no more than its own."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+NAME = "self-healing"
+ABOUT = "Lets a fleet of AI agents heal itself: telemetry, triggers, constitution, actions, verification, learning."
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run:run", "Run the service until it is stopped."),
+    "demo": ("demo:demo", "Break a simulated fleet in seven ways, and watch it heal."),
+    "init": ("init:init", "Write a commented self-healing.toml, in observe mode."),
+    "check": ("check:check", "Run one whole cycle: read what is new, evaluate, act."),
+    "status": ("status:status", "Show how fleet and framework are; --health for a verdict."),
+    "triggers": ("triggers:app", "List the triggers; show, enable, disable, backtest."),
+    "actions": ("actions:actions", "List the actions, and how well they work."),
+    "incidents": ("incidents:app", "List what is wrong; show, ack, close."),
+    "directives": ("directives:app", "List the settings in force; undo."),
+    "history": ("history:history", "Show what was done, and what came of it."),
+    "handoffs": ("handoffs:app", "List the work handed over; show, accept, complete, fail."),
+    "constitution": ("constitution:constitution", "Show the articles, the limits, and the denials."),
+    "audit": ("audit:app", "Verify the log of decisions."),
+    "config": ("config:app", "Validate the configuration; print its schema."),
+    "stop-healing": ("stopping:stop_healing", "Stop every effect at once, until a person resumes."),
+    "resume-healing": ("stopping:resume_healing", "Let effects happen again."),
+}
+"""Each command, where it is, and what it does."""
+
+
+def main() -> None:
+    """Run one command and exit with its code."""
+    words = sys.argv[1:]
+    if words in ([], ["--help"], ["-h"]):
+        # Not left to Cyclopts and Rich, which need 0.3 s for it.
+        print(overview())
+        raise SystemExit(0)
+    raise SystemExit(_run(words))
+
+
+def overview() -> str:
+    """What there is, for somebody who asks for help."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(
+        [f"Usage: {NAME} COMMAND", "", ABOUT, "", "Commands:", *lines, "", f"{NAME} COMMAND --help says more."]
+    )
+
+
+def build() -> App:
+    """Every command, each to be imported when it is called."""
+    from cyclopts import App
+
+    app = App(name=NAME, help=ABOUT, help_format="plaintext", version=_version)
+    for name, (place, what) in COMMANDS.items():
+        app.command(f"{__name__}.{place}", name=name, help=what)
+    return app
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("agency-self-healing")
+
+
+def _run(words: list[str]) -> int:
+    import os
+
+    from cyclopts import CycloptsError
+
+    from self_healing.errors import SelfHealingError
+
+    try:
+        code = build()(words, result_action="return_value", exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has enough of it; without this, Python complains when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (CycloptsError, SelfHealingError, OSError) as error:
+        return _failed(str(error))
+    except KeyboardInterrupt:
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _failed(message: str) -> int:
+    from self_healing.handoffs.cleaning import escape
+
+    # Names in it may come from telemetry, and a terminal obeys control characters.
+    lines = [escape(line) for line in message.splitlines() if line.strip()]
+    print(f"{NAME}: " + "\n  ".join(lines), file=sys.stderr)
+    return 1

@@ -1,0 +1,24 @@
+"""``demo``: a simulated fleet that breaks and is healed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def demo(
+    *,
+    scale: Annotated[float, Parameter(help="How many times as fast as real time it runs.")] = 30.0,
+    keep: Annotated[
+        Path | None, Parameter(help="Keep what it writes in this directory; otherwise nothing stays behind.")
+    ] = None,
+) -> int:
+    """Break a simulated fleet in seven ways, and watch it heal.
+
+    Exits with 0 when all seven faults were detected and healed.
+    """
+    from self_healing.simulation import demo as simulated
+
+    return simulated.demo(scale=scale, keep=keep)

@@ -1,0 +1,66 @@
+"""``run``: the service, until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+from self_healing.cli.options import Where
+from self_healing.cli.output import pairs
+from self_healing.handoffs.cleaning import escape
+
+if TYPE_CHECKING:
+    from self_healing.config import Settings
+    from self_healing.model import Incident, Note
+
+
+def run(*, where: Where | None = None) -> int:
+    """Run the service in this directory until Ctrl-C or SIGTERM."""
+    settings = (where or Where()).settings()
+    asyncio.run(_serve(settings))
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    from self_healing.clock import SystemClock
+    from self_healing.service import serve
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await serve(settings, clock=SystemClock(), stop=stop, ready=partial(_ready, settings), on_note=_tell)
+
+
+def _ready(settings: Settings) -> None:
+    """Say where everything is."""
+    from self_healing.status import loaded_spec, triggers_enabled
+
+    spec = loaded_spec(settings)
+    observing = settings.actions.mode.value == "observe"
+    pairs(
+        [
+            ("state", settings.storage.state_dir),
+            ("telemetry", settings.telemetry.dir),
+            ("logs", settings.storage.logs_dir),
+            ("mode", "observe: says what it would do, and does nothing" if observing else "act"),
+            ("spec", f"{spec.version}: {triggers_enabled(spec)} triggers, {len(spec.actions)} actions"),
+        ]
+    )
+    print("running; Ctrl-C stops it", flush=True)
+
+
+def _tell(incident: Incident, note: Note) -> None:
+    """One line for each thing that happens."""
+    from self_healing.model import group_label
+
+    what = f"{note.what:<10} {incident.trigger} {group_label(incident.group)}: {note.text}"
+    try:
+        print(f"{note.at:%H:%M:%S} {escape(what)}", flush=True)
+    except BrokenPipeError:
+        # Nobody reads on; the service goes on all the same.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

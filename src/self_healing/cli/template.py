@@ -1,0 +1,74 @@
+"""The configuration that ``self-healing init`` writes: every setting with its default, in observe mode."""
+
+TEMPLATE = """\
+# Configuration of self-healing. Every setting is here with its default, but for `mode`, which starts in observe.
+# Variables such as SELF_HEALING_TELEMETRY_DIR win over this file, and flags such as --telemetry-dir win over both.
+# Durations are whole numbers with s, m, h or d. Relative paths start at the directory in which a command runs.
+# `self-healing config validate` says what is wrong with it.
+
+[telemetry]
+# Where your agents write what happens: JSON lines, in files such as events-20260105.jsonl. The directory is watched.
+dir = "logs/telemetry"
+
+[triggers]
+# Files of [[trigger]] tables. A table named like a default changes only the keys that it gives; another name declares a
+# new trigger. Such a file, to call tasks slow from five minutes on:
+#   [[trigger]]
+#   name = "slow_tasks"
+#   condition = { kind = "threshold", op = ">=", value = 300 }
+files = []
+# How often triggers are evaluated: 1s to 60s.
+grid = "1s"
+
+[actions]
+# Files of [[action]] tables, by the same rules. Such a file, to send analyses to an agent of yours:
+#   [[action]]
+#   name = "analyze_slow_tasks"
+#   target_agent = "Investigator"
+files = []
+# "observe" records what would have been done and does nothing. Switch to "act" once you agree with what you see.
+mode = "observe"
+# Who gets the handoffs that no agent may have: escalations, and those whose recipient is the agent that they are about.
+fallback = "Operator"
+
+[constitution.limits]
+# Actions under way at once, in the whole fleet.
+concurrent_actions = 5
+# Actions under way at once for one agent.
+concurrent_per_target = 1
+# Actions begun in a minute, in the whole fleet.
+actions_per_minute = 6
+# The same while more than half of the fleet is unwell: then the cause is hardly in each agent.
+actions_per_minute_unwell = 2
+# The part of the fleet, in percent, that one kind of action may hold at once; one agent always may be.
+blast_radius_percent = 10
+# With more than this part of a fleet of three or more unwell with one cause, single agents are left alone and a
+# person is told.
+fleet_stop_percent = 40
+# Tries at one incident before a person gets it.
+attempts_per_incident = 3
+# Tries at one agent in a day.
+attempts_per_target_per_day = 5
+# The pause between two actions for one agent. It doubles each time ...
+cool_down = "10s"
+# ... up to this ...
+cool_down_max = "5m"
+# ... and starts anew after so much healthy time.
+cool_down_reset = "10m"
+# An action that fails this often in a row is not tried ...
+breaker_failures = 5
+# ... for this long; then once, to see.
+breaker_half_open_after = "5m"
+# Telemetry that waits to be read for longer than this is too old to act on.
+freshness = "60s"
+# A decision older than this is made anew before anything is done.
+plan_freshness = "5m"
+# What had to wait for longer than this goes to a person.
+defer_at_most = "15m"
+
+[storage]
+# Incidents, directives, executions and the audit log. One service, or one command that writes, owns it at a time.
+state_dir = ".self-healing"
+# Log files, and the handoffs in handoffs/ beneath it.
+logs_dir = "logs"
+"""

@@ -1,0 +1,231 @@
+"""Reads the configuration once into frozen settings: the file, then ``SELF_HEALING_*`` variables, then flags.
+
+A bad value stops the start, with where it was given, the key, the value and what is allowed; all of them at once.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from self_healing.actions.registry import read_actions
+from self_healing.declarations import Values
+from self_healing.errors import ConfigError
+from self_healing.problems import Place, one_line, problems_of, read_toml, shown, unknown
+from self_healing.spec import Declared, Duration, Limits, Spec, parse_duration
+from self_healing.triggers.declared import read_triggers
+
+CONFIG_FILE = Path("self-healing.toml")
+"""Read from the current directory when no other file is named."""
+
+VARIABLE_PREFIX = "SELF_HEALING_"
+
+
+def _not_blank(value: Any) -> Any:
+    """Refuse a blank text, which as a path would mean the current directory."""
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("allowed is text that is not empty")
+    return value
+
+
+_Path = Annotated[Path, BeforeValidator(_not_blank)]
+
+
+class Mode(StrEnum):
+    """Whether effects happen."""
+
+    ACT = "act"  # they do
+    OBSERVE = "observe"  # every stage runs, and they are recorded as what would have been done
+
+
+class TelemetrySettings(Declared):
+    """Where events come from."""
+
+    dir: _Path = Field(default=Path("logs/telemetry"), description="directory of the fleet's event files; watched")
+
+
+class TriggerSettings(Declared):
+    """What is watched for."""
+
+    files: tuple[_Path, ...] = Field(default=(), description="files of [[trigger]] tables, laid over the defaults")
+    grid: Annotated[Duration, Field(ge=1, le=60)] = Field(default=1, description="how often triggers are evaluated")
+
+
+class ActionSettings(Declared):
+    """What is done."""
+
+    files: tuple[_Path, ...] = Field(default=(), description="files of [[action]] tables, laid over the defaults")
+    mode: Mode = Field(default=Mode.ACT, description="act, or observe: record only what would have been done")
+    fallback: Annotated[str, BeforeValidator(_not_blank)] = Field(
+        default="Operator", description="the person who gets the handoffs that no agent may have"
+    )
+
+
+class ConstitutionSettings(Declared):
+    """What automation may do."""
+
+    limits: Limits = Field(default=Limits(), description="limits on automation; part of the hashed spec")
+
+
+class StorageSettings(Declared):
+    """Where state and logs are kept."""
+
+    state_dir: _Path = Field(default=Path(".self-healing"), description="the state; one owner at a time")
+    logs_dir: _Path = Field(default=Path("logs"), description="log files, and handoffs in handoffs/ beneath it")
+
+
+class Settings(Declared):
+    """The whole configuration; relative paths start at the current directory."""
+
+    telemetry: TelemetrySettings = TelemetrySettings()
+    triggers: TriggerSettings = TriggerSettings()
+    actions: ActionSettings = ActionSettings()
+    constitution: ConstitutionSettings = ConstitutionSettings()
+    storage: StorageSettings = StorageSettings()
+
+
+def _leaves(model: type[BaseModel], above: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _leaves(kind, f"{above}{name}.")
+        else:
+            yield above + name
+
+
+SETTING_KEYS: tuple[str, ...] = tuple(_leaves(Settings))
+"""The dotted key of every setting, such as ``actions.mode``."""
+
+VARIABLES: dict[str, str] = {VARIABLE_PREFIX + key.replace(".", "_").upper(): key for key in SETTING_KEYS}
+"""The environment variable of every setting, with its dotted key."""
+
+
+def load_settings(config: Path | None, *, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
+    """The settings to run with.
+
+    Args:
+        config: the file; when None, ``self-healing.toml`` in the current directory, if there is one.
+        environ: the environment; of it, the ``SELF_HEALING_*`` variables are read, and an unknown one is refused.
+        flags: values from the command line by dotted key, such as ``{"telemetry.dir": path}``; None is not given.
+
+    Raises ConfigError with every problem.
+    """
+    given = _Given()
+    if config is not None or os.path.lexists(CONFIG_FILE):
+        given.file(config or CONFIG_FILE)
+    given.variables(environ)
+    given.flags(flags)
+    return given.settings()
+
+
+class _Given:
+    """The values given so far, each with where it was given."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+        self._where: dict[str, str] = {}
+        self._file = ""
+        self._problems: list[str] = []
+
+    def file(self, path: Path) -> None:
+        self._file = str(path)
+        self._values = read_toml(path, self._problems)
+
+    def variables(self, environ: Mapping[str, str]) -> None:
+        for name in sorted(name for name in environ if name.startswith(VARIABLE_PREFIX)):
+            key = VARIABLES.get(name)
+            if key is None:
+                self._problems.append(f"variable {name}: {shown(environ[name])}: {unknown(name, VARIABLES)}")
+            else:
+                self._put(key, _from_text(key, environ[name]), f"variable {name}")
+
+    def flags(self, flags: Mapping[str, Any]) -> None:
+        for key, value in flags.items():
+            if value is None:
+                continue
+            if key in SETTING_KEYS:
+                self._put(key, value, "flag")
+            else:
+                self._problems.append(f"flag: {key}: {shown(value)}: {unknown(key, SETTING_KEYS)}")
+
+    def settings(self) -> Settings:
+        """Everything validated. Raises ConfigError."""
+        try:
+            settings = Settings.model_validate(self._values)
+        except ValidationError as error:
+            self._problems += problems_of(error, self._given_at, Settings)
+            raise ConfigError([one_line(problem) for problem in self._problems]) from error
+        if self._problems:
+            raise ConfigError([one_line(problem) for problem in self._problems])
+        return settings
+
+    def _put(self, key: str, value: Any, where: str) -> None:
+        table = self._values
+        *sections, last = key.split(".")
+        for section in sections:
+            table = table.setdefault(section, {})
+            if not isinstance(table, dict):
+                return  # the file has a value in the section's place, which is refused as it stands
+        table[last] = value
+        self._where[key] = where
+
+    def _given_at(self, key: str) -> str:
+        """Where the setting was given that `key` is, or is a part of."""
+        owners = [name for name in self._where if key == name or key.startswith(f"{name}.")]
+        return self._where[owners[0]] if owners else self._file
+
+
+def _from_text(key: str, text: str) -> Any:
+    """The value that a variable's text stands for: the text where text is wanted, else TOML where it is some."""
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    value = parsed.get("value") if len(parsed) == 1 else text  # a line break could bring further keys
+    wants_text = Place(Settings, tuple(key.split("."))).holds(str, Path)
+    return text if wants_text and not isinstance(value, str) else value
+
+
+def load_spec(settings: Settings, overrides: Mapping[str, Values] | None = None) -> Spec:
+    """Everything that is declared, for `settings`.
+
+    Args:
+        settings: which files to read, and the limits.
+        overrides: changes made at run time, by trigger, such as ``{"slow_tasks": {"enabled": False}}``.
+
+    Raises ConfigError with every problem in every file.
+    """
+    actions = read_actions(settings.actions.files)
+    triggers = read_triggers(settings.triggers.files, overrides=overrides, actions=actions.names)
+    problems = [*triggers.problems, *actions.problems]
+    if problems:
+        raise ConfigError(problems)
+    return Spec(
+        triggers=triggers.specs,
+        actions=actions.specs,
+        limits=settings.constitution.limits,
+        grid=settings.triggers.grid,
+    )
+
+
+class _SettingsSchema(GenerateJsonSchema):
+    """JSON Schema in which a duration may be text such as ``90s``, as it may in TOML."""
+
+    def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
+        inner = super().function_before_schema(schema)
+        if schema["function"]["function"] is not parse_duration:
+            return inner
+        return {"anyOf": [inner, {"type": "string", "pattern": r"^\d+[smhd]$"}]}
+
+
+def settings_schema() -> dict[str, Any]:
+    """The JSON Schema of the configuration file, for editors."""
+    return Settings.model_json_schema(schema_generator=_SettingsSchema)

@@ -1,0 +1,58 @@
+"""What surrounds a proposal: how the fleet is, and what the loop knows at the instant."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Self
+
+import msgspec
+
+from self_healing.constitution.effects import Effects
+from self_healing.model import Directive, Incident, IncidentState, affected_agent
+from self_healing.spec import ActionSpec, Spec
+
+
+class Fleet(msgspec.Struct, frozen=True, kw_only=True):
+    """How the fleet is as a whole; worked out once for all proposals of an instant.
+
+    Agents are those with events in the last 24 h; an agent is unwell while it has an incident that is not closed.
+    """
+
+    size: int
+    unwell: int
+    unwell_with_one_cause: int  # the most that one trigger makes unwell
+
+    @classmethod
+    def of(cls, agents: Collection[str], incidents: Iterable[Incident]) -> Self:
+        """The fleet of `agents` with these `incidents`; closed ones don't matter."""
+        fleet = frozenset(agents)
+        unwell: defaultdict[str, set[str]] = defaultdict(set)
+        for incident in incidents:
+            agent = affected_agent(incident.group)
+            if incident.state is not IncidentState.CLOSED and agent in fleet:
+                unwell[incident.trigger].add(agent)
+        return cls(
+            size=len(fleet),
+            unwell=len(set().union(*unwell.values())),
+            unwell_with_one_cause=max(map(len, unwell.values()), default=0),
+        )
+
+
+class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
+    """What the loop knows at an instant and no record of a proposal says; the same for all its proposals."""
+
+    at: datetime
+    spec: Spec  # the loaded one
+    tested_version: str | None  # the version of the spec whose tests passed
+    fleet: Fleet
+    effects: Effects
+    directives: tuple[Directive, ...] = ()  # in force or not
+    ingest_lag_s: float
+    oldest_in_flight_s: float
+    decision_recorded: bool  # the audit log takes the decision in the transaction that also takes the intent
+    outcome_will_be_recorded: bool
+    stopped: bool
+    settings_from_spec: Callable[[ActionSpec, Incident], Mapping[str, Any]]
+    reversible: Callable[[ActionSpec], bool]

@@ -1,0 +1,100 @@
+"""The gate: what the constitution says of a proposal, and why. No effect comes about but through it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import cedarpy
+import msgspec
+
+from self_healing.constitution import articles as shipped
+from self_healing.constitution.articles import ArticleInfo
+from self_healing.constitution.facts import Facts
+from self_healing.model import Decision, Finding, Outcome, Proposal, new_id
+
+GATE_UNAVAILABLE = Finding(article="III", policy="gate_unavailable", outcome=Outcome.DENY)
+"""What stands in a decision when the articles could not be judged: nothing is done then."""
+
+_STRICTEST_FIRST = (Outcome.DENY, Outcome.ASK, Outcome.DEFER)
+
+# Nothing of the proposal itself goes in: names from telemetry cannot reach a policy, nor break a request.
+_REQUEST = {
+    "principal": 'Framework::"self_healing"',
+    "action": 'Action::"execute"',
+    "resource": 'Fleet::"fleet"',
+}
+
+Findings = tuple[Finding, ...]
+
+
+class Gate:
+    """Judges proposals by the five articles.
+
+    Args:
+        articles: Cedar policies.
+        schema: the Cedar schema that declares every fact.
+
+    Raises:
+        ConfigError: these articles cannot be used.
+    """
+
+    def __init__(self, articles: str = shipped.ARTICLES, schema: str = shipped.SCHEMA) -> None:
+        self._loaded = shipped.load(articles, schema)
+        # The same facts have the same answer, and in a storm most of what waits has the same facts.
+        self._answer = lru_cache(maxsize=4096)(self._ask)
+
+    def articles(self) -> list[ArticleInfo]:
+        """The five articles with their policies, in order."""
+        return self._loaded.infos()
+
+    def decide(self, proposal: Proposal, facts: Facts, at: datetime) -> Decision:
+        """What the constitution says of `proposal`.
+
+        A deny beats an ask, which beats a defer; only where nothing holds against it is it allowed. It fails closed:
+        when the articles cannot be judged the decision is a denial by ``gate_unavailable``, with the cause beside the
+        facts under ``gate_errors``. It never raises.
+        """
+        findings, errors = self._judge(facts)
+        record: dict[str, Any] = msgspec.structs.asdict(facts)
+        if errors:
+            record["gate_errors"] = errors
+        held = {finding.outcome for finding in findings}
+        return Decision(
+            id=new_id("dec"),
+            proposal=proposal,
+            at=at,
+            outcome=next((outcome for outcome in _STRICTEST_FIRST if outcome in held), Outcome.ALLOW),
+            findings=findings,
+            facts=record,
+        )
+
+    def _judge(self, facts: Facts) -> tuple[Findings, list[str]]:
+        """All that holds against these facts, by article, and what kept the articles from being judged."""
+        try:
+            findings, errors = self._answer(msgspec.json.encode(facts).decode())
+        except Exception as error:  # whatever it is, the answer is no, and the decision says what it was
+            findings, errors = (), (repr(error),)
+        if errors:
+            findings = tuple(sorted((*findings, GATE_UNAVAILABLE), key=_by_article))
+        return findings, list(errors)
+
+    def _ask(self, context: str) -> tuple[Findings, tuple[str, ...]]:
+        """What Cedar finds against these facts, and what kept it from judging; both are empty only when it allows."""
+        loaded = self._loaded
+        request = {**_REQUEST, "context": context}
+        answer = cedarpy.is_authorized(request, loaded.policies, loaded.entities, loaded.schema)
+        errors = tuple(answer.diagnostics.errors)
+        if answer.allowed:
+            return (), errors
+        held = [loaded.forbids[reason] for reason in answer.diagnostics.reasons]
+        if not held and not errors:
+            errors = ("nothing permits it, and nothing says why",)
+        findings = [Finding(article=policy.article, policy=policy.id, outcome=policy.outcome) for policy in held]
+        return tuple(sorted(findings, key=_by_article)), errors
+
+
+def _by_article(finding: Finding) -> tuple[str, str]:
+    """For sorting; the numbers of the articles happen to sort as text."""
+    return finding.article, finding.policy

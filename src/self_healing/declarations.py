@@ -1,0 +1,159 @@
+"""Reads what is declared in TOML tables: the shipped ones first, then a person's files, then overrides.
+
+A table whose name is known changes only the keys that it gives; another name declares something new. Every mistake in
+every file is found before anything is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from self_healing.errors import ConfigError
+from self_healing.problems import keys, one_line, problems_of, read_toml, shown, suggestion, unknown
+
+Model = TypeVar("Model", bound=BaseModel)
+Values = Mapping[str, Any]
+Mistake = tuple[str, Any, str]
+"""A dotted key, its value, and what is allowed there."""
+Check = Callable[[Values], Iterator[Mistake]]
+"""Finds the mistakes in the merged values of a table."""
+
+
+@dataclass(frozen=True)
+class Declarations(Generic[Model]):
+    """What was read.
+
+    Args:
+        specs: those that are valid, in the order of their first declaration.
+        names: all of them, valid or not.
+        problems: every mistake; a line each.
+    """
+
+    specs: tuple[Model, ...]
+    names: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    def checked(self) -> tuple[Model, ...]:
+        """The specs. Raises ConfigError when there is any problem."""
+        if self.problems:
+            raise ConfigError(list(self.problems))
+        return self.specs
+
+
+@dataclass
+class _Table:
+    """One declaration as merged so far."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)  # key -> the file that gave it last
+    last: str = ""  # the file that touched it last: to blame for what is missing or does not agree
+
+    def change(self, values: Values, where: str, *, blamed: bool) -> None:
+        self.values.update(values)
+        self.last = where
+        if blamed:
+            self.given.update(dict.fromkeys(values, where))
+
+
+class Reader(Generic[Model]):
+    """Collects tables of one kind, layer upon layer.
+
+    Args:
+        kind: what a table is called in TOML and in messages, such as ``trigger``.
+        model: what a merged table must be.
+        check: finds what `model` alone cannot.
+    """
+
+    def __init__(self, kind: str, model: type[Model], check: Check) -> None:
+        self._kind = kind
+        self._model = model
+        self._check = check
+        self._tables: dict[str, _Table] = {}
+        self._shipped: frozenset[str] = frozenset()
+        self._problems: list[str] = []
+
+    def shipped(self, file: Path) -> None:
+        """Begin with the tables that come with the package."""
+        self._layer(file, f"the shipped {self._kind}s", blamed=False)
+        self._shipped = frozenset(self._tables)
+
+    def files(self, files: Sequence[Path]) -> None:
+        """Lay a person's files over it, in their order."""
+        for file in files:
+            self._layer(file, str(file), blamed=True)
+
+    def overrides(self, overrides: Mapping[str, Values]) -> None:
+        """Lay the changes made at run time over it, by name; they declare nothing new."""
+        for name, values in overrides.items():
+            where = f"override: {self._kind} {name}"
+            if name not in self._tables:
+                self._problems.append(f"{where}: name: {shown(name)}: {unknown(name, self._tables)}")
+            elif "name" in values:
+                self._problems.append(f"{where}: name: {shown(values['name'])}: allowed are the other keys")
+            else:
+                self._tables[name].change(values, "override", blamed=True)
+
+    def result(self) -> Declarations[Model]:
+        """Validate everything that was collected."""
+        specs: list[Model] = []
+        problems = list(self._problems)
+        for name, table in self._tables.items():
+            found, spec = self._validated(name, table)
+            problems += found
+            specs += [spec] if spec is not None else []
+        return Declarations(tuple(specs), tuple(self._tables), tuple(map(one_line, problems)))
+
+    def _layer(self, file: Path, where: str, *, blamed: bool) -> None:
+        seen: set[str] = set()
+        for number, values in enumerate(self._read(file, where), start=1):
+            name = values.get("name")
+            if not isinstance(name, str):
+                given = "missing" if name is None else shown(name)
+                self._problems.append(f"{where}: {self._kind} number {number}: name: {given}: allowed is text")
+            elif name in seen:
+                self._problems.append(f"{where}: {self._kind} {name}: name: {shown(name)}: allowed is once in a file")
+            else:
+                seen.add(name)
+                self._tables.setdefault(name, _Table()).change(values, where, blamed=blamed)
+
+    def _read(self, file: Path, where: str) -> list[dict[str, Any]]:
+        allowed = f"allowed are tables [[{self._kind}]]"
+        document = read_toml(file, self._problems)
+        tables = document.pop(self._kind, [])
+        self._problems += [f"{where}: {key}: {shown(value)}: unknown; {allowed}" for key, value in document.items()]
+        if isinstance(tables, list) and all(isinstance(table, dict) for table in tables):
+            return tables
+        self._problems.append(f"{where}: {self._kind}: {shown(tables)}: {allowed}")
+        return []
+
+    def _validated(self, name: str, table: _Table) -> tuple[list[str], Model | None]:
+        def where(key: str) -> str:
+            return f"{table.given.get(key.partition('.')[0], table.last)}: {self._kind} {name}"
+
+        problems: list[str] = []
+        spec: Model | None = None
+        try:
+            spec = self._model.model_validate(table.values)
+        except ValidationError as error:
+            problems += problems_of(error, where, self._model)
+            problems += self._misspelt(name, table, where)
+        for key in table.values.keys() & self._model.model_fields.keys() - set(keys(self._model)):  # Python's own names
+            problems.append(f"{where(key)}: {key}: {shown(table.values[key])}: {unknown(key, keys(self._model))}")
+        for key, value, allowed in self._check(table.values):
+            place = f"{where(key)}: {key}: "
+            if not any(problem.startswith(place) for problem in problems):  # the model has said so
+                problems.append(f"{place}{shown(value)}: {allowed}")
+        return problems, None if problems else spec
+
+    def _misspelt(self, name: str, table: _Table, where: Callable[[str], str]) -> list[str]:
+        """A hint when a new table is incomplete and its name is nearly that of a shipped one."""
+        required = {key for key, info in self._model.model_fields.items() if info.is_required()}
+        hint = suggestion(name, self._shipped - {name})
+        if name in self._shipped or not hint or required <= table.values.keys():
+            return []
+        return [f"{where('name')}: name: {shown(name)}: declares a new {self._kind};{hint}"]

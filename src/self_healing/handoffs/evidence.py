@@ -1,0 +1,106 @@
+"""What a handoff's recipient is told: the symptom, what was done and tried, examples, and what was like it before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from self_healing.handoffs.cleaning import MAX_ITEMS, clean
+from self_healing.model import Directive, Execution, Incident, group_dict
+
+
+def evidence(
+    incident: Incident,
+    *,
+    window: dict[str, Any],
+    examples: list[dict[str, Any]],
+    directives: list[Directive],
+    tried: list[Execution],
+    similar: list[Incident],
+    wanted: str,
+    done: dict[str, Any],
+) -> dict[str, Any]:
+    """The ``context`` of a handoff: a JSON object, cleaned (:func:`self_healing.handoffs.cleaning.clean`).
+
+    Args:
+        incident: the one that the handoff is for.
+        window: what the trigger saw: ``samples``, ``value``, and from when to when.
+        examples: tasks that show the symptom, the most telling first.
+        directives: what is in force for the affected agent already.
+        tried: earlier executions of this incident, oldest first.
+        similar: past incidents of the same trigger, newest first.
+        wanted: what is asked of the recipient, in the spec's words.
+        done: the settings that this action sets.
+    """
+    return clean_object(
+        {
+            "symptom": _symptom(incident, window),
+            "wanted": wanted,
+            "done": {"settings": done},
+            "in_force": [_in_force(directive) for directive in directives],
+            "tried": [_tried(execution) for execution in tried[-MAX_ITEMS:]],
+            "examples": examples,
+            "similar": [_similar(past) for past in similar],
+            "timeline": [{"at": note.at, "what": note.what, "text": note.text} for note in incident.notes[-MAX_ITEMS:]],
+        }
+    )
+
+
+def clean_object(value: dict[str, Any]) -> dict[str, Any]:
+    """`value` cleaned, known to be an object still."""
+    cleaned: dict[str, Any] = clean(value)
+    return cleaned
+
+
+def _symptom(incident: Incident, window: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "incident": incident.id,
+        "trigger": incident.trigger,
+        "group": group_dict(incident.group),
+        "severity": incident.severity.value,
+        "value": incident.value,
+        "threshold": incident.threshold,
+        "baseline": incident.baseline,
+        "peak": incident.peak,
+        "opened_at": incident.opened_at,
+        "reopened": incident.reopened,
+        "window": window,
+    }
+
+
+def _in_force(directive: Directive) -> dict[str, Any]:
+    return {
+        "agent": directive.agent,
+        "name": directive.name,
+        "value": directive.value,
+        "reason": directive.reason,
+        "since": directive.created_at,
+        "until": directive.expires_at,
+    }
+
+
+def _tried(execution: Execution) -> dict[str, Any]:
+    return {
+        "action": execution.action,
+        "step": execution.step,
+        "attempt": execution.attempt,
+        "status": execution.status.value,
+        "settings": execution.settings,
+        "effect_at": execution.effect_at,
+        "error": execution.error,
+        "reason": execution.reason,
+    }
+
+
+def _similar(past: Incident) -> dict[str, Any]:
+    return {
+        "incident": past.id,
+        "group": group_dict(past.group),
+        "opened_at": past.opened_at,
+        "closed_at": past.closed_at,
+        "close_reason": past.close_reason.value if past.close_reason else None,
+        "value": past.value,
+        "threshold": past.threshold,
+        "plan": list(past.plan),
+        "attempts": past.attempts,
+        "escalation": past.escalation,
+    }

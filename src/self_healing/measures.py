@@ -1,0 +1,162 @@
+"""What telemetry hands to triggers: totals of panes, in columns, one element a group.
+
+Amounts are ``int64`` in millionths of the signal's unit, so that sums are exact and their order does not matter. For a ratio
+signal the amount is the numerator and the count the denominator, which makes a ratio and a mean the same division.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from self_healing.clock import HOUR_US, SECOND_US
+from self_healing.model import Group
+from self_healing.spec import Aggregate, Operator, TriggerSpec
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+MICRO = 1_000_000
+"""Amounts are whole millionths."""
+
+FINE_US = 10 * SECOND_US
+"""Length of the panes that windows are made of."""
+
+COARSE_US = HOUR_US // 4
+"""Length of the panes that baselines are made of."""
+
+NONE_MAX = np.iinfo(np.int64).min
+"""The maximum over nothing."""
+
+NONE_MIN = np.iinfo(np.int64).max
+"""The minimum over nothing, and the start of the oldest running task where none runs."""
+
+
+UNKNOWN_START = -1
+"""The start of a task that nobody reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A signal over some events in some groups; triggers that measure the same share their panes."""
+
+    signal: str
+    where: tuple[tuple[str, str], ...]
+    group_by: tuple[str, ...]
+
+    @classmethod
+    def of(cls, trigger: TriggerSpec) -> Measure:
+        """What `trigger` measures."""
+        return cls(trigger.signal, tuple(sorted(trigger.where.items())), trigger.group_by)
+
+    @property
+    def key(self) -> str:
+        """A name for it that lasts, for the stored panes."""
+        where = "&".join(f"{column}={value}" for column, value in self.where)
+        return f"{self.signal}?{where}#{','.join(self.group_by)}"
+
+
+@dataclass(slots=True)
+class Totals:
+    """The merged panes of a stretch of time, one element a group.
+
+    Args:
+        count: samples; the denominators of a ratio signal.
+        amount: sum of the samples, in millionths; the numerators of a ratio signal.
+        maximum: the largest sample, in millionths; ``NONE_MAX`` where there is none.
+        minimum: the smallest sample, in millionths; ``NONE_MIN`` where there is none.
+    """
+
+    count: Ints
+    amount: Ints
+    maximum: Ints
+    minimum: Ints
+
+
+def value_of(trigger: TriggerSpec, totals: Totals) -> Floats:
+    """The value of each group's window, in the signal's unit; NaN where there is no sample."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        match trigger.aggregate:
+            case Aggregate.COUNT:
+                return totals.count.astype(np.float64)
+            case Aggregate.RATE:
+                return totals.count / trigger.window
+            case Aggregate.SUM:
+                value = totals.amount / MICRO
+            case Aggregate.MEAN | Aggregate.RATIO:
+                value = totals.amount / totals.count / MICRO
+            case Aggregate.MAX:
+                value = totals.maximum / MICRO
+            case Aggregate.MIN:
+                value = totals.minimum / MICRO
+    value[totals.count == 0] = np.nan
+    return value
+
+
+def holds(trigger: TriggerSpec, totals: Totals, op: Operator, limit: float) -> Bools:
+    """Whether each group's value stands in relation `op` to `limit`; exact."""
+    limit_us = round(limit * MICRO)
+    match trigger.aggregate:
+        case Aggregate.COUNT:
+            left, right = totals.count * MICRO, np.int64(limit_us)
+        case Aggregate.RATE:
+            left, right = totals.count * MICRO, np.int64(limit_us * trigger.window)
+        case Aggregate.SUM:
+            left, right = totals.amount, np.int64(limit_us)
+        case Aggregate.MEAN | Aggregate.RATIO:
+            left, right = totals.amount, totals.count * limit_us
+        case Aggregate.MAX:
+            left, right = totals.maximum, np.int64(limit_us)
+        case Aggregate.MIN:
+            left, right = totals.minimum, np.int64(limit_us)
+    return compare(left, op, right)
+
+
+def compare(left: Ints | Floats, op: Operator, right: Ints | Floats | np.int64) -> Bools:
+    """`left` `op` `right`, element by element."""
+    match op:
+        case Operator.GE:
+            return np.greater_equal(left, right)
+        case Operator.GT:
+            return np.greater(left, right)
+        case Operator.LE:
+            return np.less_equal(left, right)
+        case Operator.LT:
+            return np.less(left, right)
+
+
+class Windows(Protocol):
+    """The port through which triggers see telemetry. Arrays have one element a group, in the order of :meth:`groups`."""
+
+    def groups(self, group_by: tuple[str, ...]) -> Sequence[Group]:
+        """The groups seen so far; a group keeps its place."""
+        ...
+
+    def place(self, group_by: tuple[str, ...], group: Group) -> int | None:
+        """Where `group` stands among them; None when it was never seen."""
+        ...
+
+    def window(self, measure: Measure, from_us: int, to_us: int) -> Totals:
+        """The panes from the one that holds `from_us` up to the one that holds `to_us`."""
+        ...
+
+    def baseline(self, measure: Measure, from_us: int, until_us: int) -> Totals:
+        """The panes from the one that holds `from_us` up to, and without, the one that holds `until_us`."""
+        ...
+
+    def oldest_running(self, measure: Measure) -> Ints:
+        """When the oldest running task of each group started, in microseconds; ``NONE_MIN`` where none runs."""
+        ...
+
+    def oldest_running_since(self, measure: Measure, group: int, since_us: int) -> int:
+        """The same for the group in that place, of the tasks that started after `since_us` only."""
+        ...
+
+    def restarted(self, trigger: str, from_us: int, to_us: int) -> dict[int, tuple[int, Totals]]:
+        """For each place whose window was restarted and still reaches back before that: when, and its own totals (one element)."""
+        ...

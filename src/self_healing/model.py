@@ -1,0 +1,468 @@
+"""The records that cross stages: frozen, keyword-only, with times as aware datetimes.
+
+A change is a new record (``msgspec.structs.replace``). ``None`` is unknown, zero is zero. Each enum value says what it means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any
+
+import msgspec
+
+Group = tuple[tuple[str, str], ...]
+"""Which group a series is for: pairs of key and value, in the order of the trigger's ``group_by``."""
+
+UNKNOWN_VALUE = "unknown"
+"""What a group shows for a key that an event does not have."""
+
+
+def group_dict(group: Group) -> dict[str, str]:
+    """`group` as the mapping that people and JSON see, such as ``{"agent": "Coder"}``."""
+    return dict(group)
+
+
+def group_label(group: Group) -> str:
+    """`group` in one word for tables and logs, such as ``agent=Coder``."""
+    return ",".join(f"{key}={value}" for key, value in group) or "all"
+
+
+def affected_agent(group: Group) -> str:
+    """The *target* of limits and keys: the agent that a series is about; the whole label when it is not about one agent."""
+    return group_dict(group).get("agent", group_label(group))
+
+
+def new_id(kind: str) -> str:
+    """A short random id with a readable prefix, such as ``inc-5f0c9a3e1b``."""
+    return f"{kind}-{secrets.token_hex(5)}"
+
+
+def idempotency_key(incident: str, plan_version: str, step: int, attempt: int, target: str) -> str:
+    """The key that one effect carries, whatever happens to the process that brings it about.
+
+    sha256 over the JSON list of incident, plan version, step, attempt and target, in hex.
+    """
+    text = msgspec.json.encode([incident, plan_version, step, attempt, target])
+    return hashlib.sha256(text).hexdigest()
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the records that are stored."""
+
+
+# --- telemetry -----------------------------------------------------------------------------------------------------
+
+
+class Kind(IntEnum):
+    """What an event says happened; the numbers are codes in columns, never stored."""
+
+    TASK_STARTED = 0  # an attempt at a task began
+    TASK_FINISHED = 1  # an attempt at a task ended, whatever its status
+    HEARTBEAT = 2  # a task is still running
+    LLM_CALL = 3  # one call of a model ended
+    TOOL_CALL = 4  # one call of a tool ended
+    TEST_RUN = 5  # tests ran
+    QUALITY_SCORE = 6  # somebody or something scored a task's result
+    ORCHESTRATOR_STARTED = 7  # the fleet's own orchestrator started
+    ORCHESTRATOR_FINISHED = 8  # the fleet's own orchestrator finished
+    LOG = 9  # anything else
+    OWN = 10  # our own self_healing_* lines; neither counted nor read
+
+
+class Status(IntEnum):
+    """How an attempt ended; the numbers are codes in columns, never stored."""
+
+    UNKNOWN = 0  # the event does not say
+    SUCCESS = 1  # it did what it was asked
+    FAILED = 2  # it ended with an error
+    TIMEOUT = 3  # it ran out of time
+    CANCELED = 4  # somebody stopped it; not an error, not a success
+
+
+class Usage(msgspec.Struct, gc=False):
+    """What an attempt or a call used; None is unknown."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    total_usd: float | None = None
+
+
+class Event(msgspec.Struct, gc=False, rename={"kind": "type", "task_id": "id", "quality": "q"}):
+    """One line of native telemetry, decoded straight from its bytes; the engine reads it by columns.
+
+    ``gc=False``: millions of these live for a moment, hold no cycles, and must not make the collector pause.
+    """
+
+    ts: str | None = None  # ISO 8601; parsed for a whole batch at once
+    kind: str = "log"
+    task_id: str | None = None
+    agent: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    attempt: int | None = None  # 1 is the first
+    status: str | None = None  # success, failed, timeout, canceled
+    started_at: float | None = None  # seconds since 1970
+    finished_at: float | None = None  # seconds since 1970
+    duration_s: float | None = None
+    usage: Usage | None = None
+    passed: int | None = None  # tests
+    failed: int | None = None  # tests
+    quality: float | None = None  # 0..1
+    error_type: str | None = None
+    tool: str | None = None
+    run_id: str | None = None
+    trace_id: str | None = None
+    handoff_id: str | None = None  # this is repair work for that handoff, and feeds no trigger
+    attributes: dict[str, Any] | None = None
+
+
+class Accounting(Record, frozen=True, kw_only=True):
+    """What became of every event, since the state began; the two equations hold at every moment.
+
+    ``received = accepted + sum(rejected)`` and ``accepted = aggregated + sum(quarantined) + sum(dropped) + in_flight``.
+    """
+
+    received: int = 0
+    accepted: int = 0
+    rejected: dict[str, int] = {}
+    aggregated: int = 0
+    quarantined: dict[str, int] = {}
+    dropped: dict[str, int] = {}
+    in_flight: int = 0
+    late: int = 0  # aggregated, but older than the newest instant that was evaluated when they came
+
+
+# --- triggers ------------------------------------------------------------------------------------------------------
+
+
+class SeriesState(IntEnum):
+    """Where a series stands.
+
+    ::
+
+        inactive -> pending -> firing <-> recovering -> inactive
+    """
+
+    INACTIVE = 0  # the condition is not met
+    PENDING = 1  # met, but not yet for `for`
+    FIRING = 2  # met for `for`
+    RECOVERING = 3  # `clear` was met; waiting for `keep_firing_for`
+
+
+class Reason(StrEnum):
+    """Why a verdict is what it is; each verdict has exactly one."""
+
+    CONDITION_MET = "condition_met"  # the series fires
+    BELOW_THRESHOLD = "below_threshold"  # there are enough samples, and the condition is not met
+    PENDING = "pending"  # met, but not yet for `for`
+    NOT_CLEARED = "not_cleared"  # firing; the condition is no longer met, nor is `clear`
+    RECOVERING = "recovering"  # `clear` was met less than `keep_firing_for` ago
+    TOO_FEW_SAMPLES = "too_few_samples"  # some samples, fewer than `min_samples`
+    NO_DATA = "no_data"  # not one sample in the window
+    NO_BASELINE = "no_baseline"  # too few samples before the window to compare with
+    DISABLED = "disabled"  # the trigger is switched off
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    """What a trigger says of one series at one instant."""
+
+    trigger: str
+    group: Group
+    at: datetime
+    state: SeriesState
+    reason: Reason
+    samples: int
+    value: float | None  # in the signal's unit
+    threshold: float | None  # in the signal's unit; for a baseline condition the baseline times its ratio
+    baseline: float | None = None  # the mean before the window, in the signal's unit
+    since: datetime | None = None  # since when it is in this state
+    spec_version: str = ""
+
+
+class Transition(Record, frozen=True, kw_only=True):
+    """A series changed its state."""
+
+    before: SeriesState
+    after: SeriesState
+    verdict: Verdict
+
+
+# --- incidents -----------------------------------------------------------------------------------------------------
+
+
+class Severity(StrEnum):
+    LOW = "low"  # look at it some day
+    MEDIUM = "medium"  # look at it today
+    HIGH = "high"  # look at it now
+    CRITICAL = "critical"  # people are hurt by it now
+
+
+class IncidentState(StrEnum):
+    """Where an incident stands.
+
+    ::
+
+        open -> acting -> verifying -> mitigated -> closed
+          \\________\\__________\\___________\\-> escalated -> closed
+        closed -> open (firing again within an hour)
+    """
+
+    OPEN = "open"  # detected; a proposal is due, or waits its turn
+    ACTING = "acting"  # an effect is under way
+    VERIFYING = "verifying"  # the effect is there; samples begun after it are gathered
+    MITIGATED = "mitigated"  # good under a directive; undone next, to see whether it stays good
+    ESCALATED = "escalated"  # a person has it; no more actions
+    CLOSED = "closed"  # over, with a reason
+
+
+class CloseReason(StrEnum):
+    HEALED = "healed"  # verified good with nothing left in force
+    RECOVERED = "recovered"  # went away before anything was done, or with no credit due
+    NO_DATA = "no_data"  # 24 h without enough samples
+    SUPPRESSED = "suppressed"  # muted by a person or another trigger
+    DISMISSED = "dismissed"  # a person said that it is none
+
+
+class Note(Record, frozen=True, kw_only=True):
+    """One line of an incident's timeline."""
+
+    at: datetime
+    what: str  # detected, decided, acted, verified, ... one word
+    text: str
+
+
+class Incident(Record, frozen=True, kw_only=True):
+    """The story of a series that fired, from detection to its close."""
+
+    id: str
+    trigger: str
+    group: Group
+    severity: Severity
+    state: IncidentState
+    opened_at: datetime  # of this opening: reopening sets it anew
+    first_opened_at: datetime
+    value: float | None  # when it opened
+    threshold: float | None
+    baseline: float | None
+    peak: float | None  # the worst value seen so far
+    spec_version: str
+    plan: tuple[str, ...]  # names of actions, in order
+    plan_version: str
+    step: int = 0  # which action of the plan is next or under way
+    execution: str | None = None  # the newest one
+    verification: str | None = None  # the newest one
+    attempts: int = 0  # effects begun, and relapses
+    relapses: int = 0
+    pauses: int = 0  # how often probation failed and the pause began anew
+    hold_s: float = 300.0  # how long a directive stays after it did good, before it is undone to see
+    reopened: int = 0
+    updated_at: datetime
+    closed_at: datetime | None = None
+    close_reason: CloseReason | None = None
+    closed_by: str | None = None
+    escalated_at: datetime | None = None
+    escalation: str | None = None  # why
+    acknowledged_by: str | None = None
+    mitigated_at: datetime | None = None
+    last_sampled_at: datetime | None = None  # the last instant with enough samples
+    notes: tuple[Note, ...] = ()
+
+
+# --- constitution --------------------------------------------------------------------------------------------------
+
+
+class Proposal(Record, frozen=True, kw_only=True):
+    """One action of a plan, about to run: what the gate judges."""
+
+    id: str
+    incident: str
+    trigger: str
+    group: Group
+    action: str
+    action_type: str
+    step: int
+    attempt: int
+    target: str  # the affected agent
+    target_agent: str  # who gets the handoff
+    settings: dict[str, Any]  # the directives it would set
+    spec_version: str
+    plan_version: str
+    exempt_from_attempts: bool = False  # the diagnostic, which changes nothing in the fleet
+
+
+class Outcome(StrEnum):
+    """What the gate says of a proposal."""
+
+    ALLOW = "allow"  # go
+    DENY = "deny"  # never, for this step
+    DEFER = "defer"  # not now; looked at again
+    ASK = "ask"  # a person must say yes
+
+
+class Finding(Record, frozen=True, kw_only=True):
+    """What one policy of one article held against a proposal."""
+
+    article: str  # I to V
+    policy: str  # the policy's id, which is also its reason in plain words, such as rate_limit
+    outcome: Outcome
+
+
+class Decision(Record, frozen=True, kw_only=True):
+    """The gate's answer, recorded before any effect."""
+
+    id: str
+    proposal: Proposal
+    at: datetime
+    outcome: Outcome
+    findings: tuple[Finding, ...]  # empty when allowed
+    facts: dict[str, Any]
+
+
+# --- actions and handoffs ------------------------------------------------------------------------------------------
+
+
+class ExecutionStatus(StrEnum):
+    """How a proposal or its execution stands; what `check` prints as an action's status."""
+
+    INTENDED = "intended"  # the intent is committed; the effect may or may not have begun
+    DISPATCHED = "dispatched"  # the effect is there; its outcome is still to be judged
+    SUCCEEDED = "succeeded"  # the effect is there and what was asked for is done
+    FAILED = "failed"  # the effect could not be brought about
+    UNKNOWN = "unknown"  # a crash hid whether the effect happened, and nobody can tell; escalated
+    DENIED = "denied"  # the gate said no
+    DEFERRED = "deferred"  # the gate said not now
+    AWAITING_APPROVAL = "awaiting_approval"  # a person must say yes
+    WOULD = "would"  # observe mode: it would have been done
+
+
+class Execution(Record, frozen=True, kw_only=True):
+    """One proposal's way through intent, effect and outcome. Only one that the gate allowed has a key and an effect."""
+
+    id: str
+    incident: str
+    trigger: str
+    action: str
+    step: int
+    attempt: int
+    target: str
+    target_agent: str
+    status: ExecutionStatus
+    decision: str  # id of the decision that stands behind the status
+    created_at: datetime
+    updated_at: datetime
+    settings: dict[str, Any] = {}
+    key: str | None = None  # idempotency key, with the intent
+    handoff: str | None = None  # id, fixed in the intent
+    effect_at: datetime | None = None  # when directives were written, the handoff was completed or ran out
+    tries: int = 0
+    error: str | None = None
+    reason: str | None = None  # why denied or deferred
+
+
+class Directive(Record, frozen=True, kw_only=True):
+    """A setting that the fleet reads."""
+
+    id: str
+    agent: str
+    name: str  # paused, model, max_cost_usd, token_budget, max_output_tokens, max_concurrency, timeout_s, quality_gate
+    value: Any
+    owner: str  # incident
+    execution: str
+    reason: str
+    created_at: datetime
+    expires_at: datetime
+    replaced: Any = None  # what was in force before, None when nothing was
+    undone_at: datetime | None = None
+    undone_reason: str | None = None
+
+
+class HandoffStatus(StrEnum):
+    """The life of a handoff: created -> delivered -> accepted -> completed | failed | expired."""
+
+    CREATED = "created"  # its name is fixed; nothing is delivered yet
+    DELIVERED = "delivered"  # it is where its recipient looks
+    ACCEPTED = "accepted"  # the recipient works on it
+    COMPLETED = "completed"  # the recipient says it is done
+    FAILED = "failed"  # the recipient says it cannot be done
+    EXPIRED = "expired"  # its deadline passed
+
+
+class Handoff(Record, frozen=True, kw_only=True):
+    """A handoff in the state: its message as delivered, and what became of it."""
+
+    id: str
+    incident: str
+    execution: str
+    target_agent: str
+    about: str  # the affected agent
+    status: HandoffStatus
+    file: str  # name in the handoffs directory, fixed in the intent
+    message: dict[str, Any]  # the nine keys, as delivered
+    created_at: datetime
+    deadline: datetime
+    delivered_at: datetime | None = None
+    accepted_at: datetime | None = None
+    ended_at: datetime | None = None
+    result: str | None = None  # what the recipient said
+    notes: tuple[Note, ...] = ()
+
+
+# --- verification and learning -------------------------------------------------------------------------------------
+
+
+class VerificationPhase(StrEnum):
+    EFFECT = "effect"  # judging what the action did
+    PROBATION = "probation"  # judging the probes of an agent that was let back half-open
+    UNDONE = "undone"  # judging whether it stays good without the directive
+
+
+class Result(StrEnum):
+    HEALED = "healed"  # the symptom went
+    NOT_HEALED = "not_healed"  # it is still there
+    WORSE = "worse"  # it is beyond the peak from before
+    INCONCLUSIVE = "inconclusive"  # too few samples, or between clear and condition, at the deadline
+
+
+class Verification(Record, frozen=True, kw_only=True):
+    """The judgement, on work begun after the effect only, whether the symptom went."""
+
+    id: str
+    incident: str
+    execution: str
+    trigger: str
+    group: Group
+    action: str
+    phase: VerificationPhase
+    effect_at: datetime
+    deadline: datetime
+    needed: int  # samples
+    peak: float | None  # the worst value before the effect
+    threshold: float | None  # in the signal's unit
+    extended: int = 0
+    result: Result | None = None
+    value: float | None = None
+    samples: int = 0
+    judged_at: datetime | None = None
+    credit: float | None = None  # 0..1, for healed
+
+
+class Lesson(Record, frozen=True, kw_only=True):
+    """What the outcomes say about an action for a trigger and an agent."""
+
+    id: str  # trigger/action/agent
+    trigger: str
+    action: str
+    agent: str
+    tries: int = 0
+    healed: int = 0
+    not_healed: int = 0
+    worse: int = 0
+    inconclusive: int = 0
+    credit: float = 0.0  # sum over the healed
+    heal_s: tuple[float, ...] = ()  # the newest hundred times from opening to healed
+    recent: tuple[Result, ...] = ()  # the newest ten of healed, not_healed and worse
+    last_at: datetime | None = None

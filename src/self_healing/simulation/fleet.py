@@ -1,0 +1,255 @@
+"""A fleet of agents that works, falls ill, obeys directives and works handoffs, event by event in simulated time.
+
+Nothing here looks at a clock: :meth:`Fleet.step` is told how far to go, and the same seed, steps, directives and
+handoffs give the same lines.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from self_healing.clock import EPOCH, to_us
+from self_healing.simulation import lines
+from self_healing.simulation.agents import SPECIALISTS, profiles
+from self_healing.simulation.faults import NO_EFFECT, Effect, Fault
+from self_healing.simulation.repairs import Handoffs, Request
+from self_healing.simulation.work import Attempt, Worker, cancel, keep_within
+
+Process = Generator[int, None, None]
+"""Something that goes on in the fleet; yields how many milliseconds it waits."""
+
+ReadDirectives = Callable[[], dict[str, dict[str, Any]]]
+"""For each agent that has any, the settings in force."""
+
+HEARTBEAT_MS = 5_000
+RETRY_AFTER_MS = 500
+LOOK_AGAIN_MS = 1_000  # of an agent that may not start a task now
+REPAIRS_AT_ONCE = 2  # of one specialist
+ACCEPTED_AFTER_S = (2.0, 6.0)
+OTHER_REPAIR_S = (60.0, 120.0)  # of something that is none of the faults
+ROUTINE_S = (5.0, 15.0)
+TOOLS = ("search", "edit", "shell")
+
+
+def no_directives() -> dict[str, dict[str, Any]]:
+    """For a fleet that nobody directs."""
+    return {}
+
+
+class Fleet:
+    """The agents and what they are at.
+
+    Args:
+        seed: of everything that is random.
+        start: aware; when the agents begin to work, and from when on faults are timed.
+        agents: how many product agents; the specialists come on top.
+        directives: read once a step, so steps should be short where directives matter.
+        handoffs_dir: where handoffs arrive as files; None for none.
+        faults: what goes wrong; one for an agent at most.
+
+    Raises:
+        ValueError: a fault's agent is not in the fleet, or has another fault.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        start: datetime,
+        agents: int = 24,
+        directives: ReadDirectives = no_directives,
+        handoffs_dir: Path | None = None,
+        faults: Sequence[Fault] = (),
+    ) -> None:
+        self.faults = tuple(faults)
+        self.cured: dict[str, datetime] = {}  # by the name of the fault: when its cause was removed
+        self._start_ms = self._now_ms = to_us(start) // 1000
+        self._workers = {profile.name: Worker(profile, seed) for profile in profiles(agents)}
+        self._fault_of = _by_agent(self.faults, self._workers)
+        self._read_directives = directives
+        self._directives: dict[str, dict[str, Any]] = {}
+        self._handoffs = Handoffs(handoffs_dir)
+        self._waiting: dict[str, deque[Request]] = {name: deque() for name in SPECIALISTS}
+        self._repairing = dict.fromkeys(SPECIALISTS, 0)
+        self._rng = Random(f"{seed}:specialists")
+        self._lines: list[bytes] = []
+        self._tasks = 0
+        self._agenda: list[tuple[int, int, Process]] = []
+        self._entries = 0
+        for worker in self._workers.values():
+            for _ in range(worker.profile.concurrency):
+                self._advance(self._slot(worker))
+
+    @property
+    def now(self) -> datetime:
+        """How far it has come."""
+        return EPOCH + timedelta(milliseconds=self._now_ms)
+
+    def step(self, until: datetime) -> list[bytes]:
+        """Let everything happen that happens up to and including `until`; an instant gone by changes nothing.
+
+        Returns:
+            The telemetry of it, lines in the order of their time.
+
+        Raises:
+            OSError, ValueError, KeyError: a handoff could not be read.
+            Exception: whatever reading the directives raises.
+        """
+        until_ms = to_us(until) // 1000
+        self._directives = self._read_directives()
+        for request in self._handoffs.new():
+            if request.specialist in self._waiting:
+                self._waiting[request.specialist].append(request)
+                self._take(request.specialist)
+        while self._agenda and self._agenda[0][0] <= until_ms:
+            self._now_ms, _, process = heapq.heappop(self._agenda)
+            self._advance(process)
+        self._now_ms = max(self._now_ms, until_ms)
+        happened, self._lines = self._lines, []
+        return happened
+
+    def _advance(self, process: Process) -> None:
+        """Let `process` begin or go on, up to where it waits next."""
+        wait_ms = next(process, None)
+        if wait_ms is not None:
+            self._entries += 1  # of two at the same instant the one that was entered first comes first
+            heapq.heappush(self._agenda, (self._now_ms + wait_ms, self._entries, process))
+
+    # --- product agents ----------------------------------------------------------------------------------------
+
+    def _slot(self, worker: Worker) -> Process:
+        """One of the tasks that an agent works on at a time, again and again."""
+        while True:
+            yield worker.idle_ms()
+            while not self._may_start(worker):
+                yield LOOK_AGAIN_MS
+            worker.running += 1
+            yield from self._task(worker)
+            worker.running -= 1
+
+    def _may_start(self, worker: Worker) -> bool:
+        directives = self._in_force(worker)
+        limit: int = directives.get("max_concurrency", worker.profile.concurrency)
+        return not directives.get("paused", False) and worker.running < limit
+
+    def _in_force(self, worker: Worker) -> dict[str, Any]:
+        return self._directives.get(worker.name, {})
+
+    def _task(self, worker: Worker) -> Process:
+        task = self._new_task("t")
+        storm = self._effect(worker).attempts
+        needed = worker.rng.randint(*storm) if storm else 1
+        attempt = 1
+        while True:
+            effect = self._effect(worker)
+            work = worker.attempt(effect)
+            if attempt < needed:
+                cancel(work, worker.rng)
+            keep_within(work, self._in_force(worker))
+            yield from self._attempt(worker, task, attempt, work)
+            if work.status == "success":
+                return
+            yield RETRY_AFTER_MS
+            # Looked at after the wait, so that no attempt begins against a directive or under a cause that is gone.
+            if not self._tries_again(worker, work, attempt, effect):
+                return
+            attempt += 1
+
+    def _tries_again(self, worker: Worker, work: Attempt, attempt: int, effect: Effect) -> bool:
+        directives = self._in_force(worker)
+        if directives.get("paused", False) or attempt > directives.get("max_retries", attempt):
+            return False
+        if work.status == "canceled":
+            # Once the cause is gone, or the gate keeps such input out, the rest of the attempts is not made either.
+            return self._effect(worker).attempts is not None
+        return work.status == "failed" and attempt == 1 and effect is NO_EFFECT
+
+    def _effect(self, worker: Worker) -> Effect:
+        """What befalls an attempt that the agent begins now."""
+        fault = self._fault_of.get(worker.name)
+        if fault is None or not self._active(fault) or fault.relieved(self._in_force(worker)):
+            return NO_EFFECT
+        return fault.effect
+
+    def _active(self, fault: Fault) -> bool:
+        return self._now_ms >= self._start_ms + fault.starts_after_s * 1000 and fault.name not in self.cured
+
+    def _attempt(self, worker: Worker, task: str, attempt: int, work: Attempt) -> Process:
+        started_ms, name, rng = self._now_ms, worker.name, worker.rng
+        self._emit(lines.task_started(started_ms, task, name, attempt))
+        yield from self._beat(task, name, work.duration_ms, attempt)
+        if rng.random() < 0.3:
+            self._emit(lines.llm_call(self._now_ms, task, name, work))
+        if rng.random() < 0.3:
+            self._emit(lines.tool_call(self._now_ms, task, name, rng.choice(TOOLS)))
+        if work.status == "success":
+            self._emit(lines.test_run(self._now_ms, task, name, work))
+            if rng.random() < 0.2:
+                self._emit(lines.quality_score(self._now_ms, task, name, rng.uniform(0.75, 0.98)))
+        self._emit(lines.task_finished(self._now_ms, task, name, started_ms, work, attempt))
+
+    def _beat(self, task: str, agent: str, duration_ms: int, attempt: int = 1, mark: str = "") -> Process:
+        """Send heartbeats for as long as the work takes."""
+        started_ms = self._now_ms
+        for _ in range((duration_ms - 1) // HEARTBEAT_MS):
+            yield HEARTBEAT_MS
+            self._emit(lines.heartbeat(self._now_ms, task, agent, started_ms, attempt, mark))
+        yield started_ms + duration_ms - self._now_ms
+
+    def _emit(self, line: bytes) -> None:
+        self._lines.append(line)
+
+    def _new_task(self, prefix: str) -> str:
+        # The start is part of it, so that a fleet that is started again does not repeat itself.
+        self._tasks += 1
+        return f"{prefix}{self._start_ms:x}-{self._tasks}"
+
+    # --- specialists -------------------------------------------------------------------------------------------
+
+    def _take(self, specialist: str) -> None:
+        """Begin what waits for `specialist`, as far as there are hands."""
+        while self._waiting[specialist] and self._repairing[specialist] < REPAIRS_AT_ONCE:
+            self._repairing[specialist] += 1
+            self._advance(self._repair(self._waiting[specialist].popleft()))
+
+    def _repair(self, request: Request) -> Process:
+        yield self._drawn_ms(ACCEPTED_AFTER_S)
+        task, specialist, mark = self._new_task("r"), request.specialist, lines.repair_mark(request.id)
+        fault = self._cause(request)
+        usual_s = ROUTINE_S if request.routine else OTHER_REPAIR_S
+        started_ms = self._now_ms
+        self._emit(lines.task_started(started_ms, task, specialist, mark=mark))
+        yield from self._beat(task, specialist, self._drawn_ms(fault.repair_s if fault else usual_s), mark=mark)
+        self._emit(lines.repair_finished(self._now_ms, task, specialist, started_ms, mark))
+        if fault is not None and not fault.never_cured:
+            self._workers[fault.agent].recover(fault.switches_to)
+            self.cured.setdefault(fault.name, self.now)
+        self._repairing[specialist] -= 1
+        self._take(specialist)
+
+    def _cause(self, request: Request) -> Fault | None:
+        """The fault behind what a handoff describes; None where this specialist finds none."""
+        fault = self._fault_of.get(request.agent or "")
+        if fault is None or request.routine or request.specialist != fault.repaired_by or not self._active(fault):
+            return None
+        return fault if request.trigger in (None, fault.trigger) else None
+
+    def _drawn_ms(self, between_s: tuple[float, float]) -> int:
+        return round(self._rng.uniform(*between_s) * 1000)
+
+
+def _by_agent(faults: Sequence[Fault], workers: dict[str, Worker]) -> dict[str, Fault]:
+    found: dict[str, Fault] = {}
+    for fault in faults:
+        if fault.agent not in workers:
+            raise ValueError(f"fault {fault.name!r}: no agent {fault.agent!r} in a fleet of {len(workers)}")
+        if fault.agent in found:
+            raise ValueError(f"fault {fault.name!r}: {fault.agent!r} has the fault {found[fault.agent].name!r} already")
+        found[fault.agent] = fault
+    return found

@@ -1,0 +1,335 @@
+"""What is declared: triggers, actions and limits, validated, frozen and hashed.
+
+A :class:`Spec` is all of it together. Its hash is the *spec version* that every verdict and execution carries, so that
+anyone can tell which rules stood behind what was done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from self_healing.model import Severity
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(value: Any) -> Any:
+    """Whole seconds of a duration such as ``90s``, ``5m``, ``24h`` or ``1d``; numbers pass as seconds."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+)([smhd])", value)
+        if match is None:
+            raise ValueError("allowed is a whole number and one of s, m, h, d, such as 90s, 5m, 24h")
+        return int(match[1]) * _UNITS[match[2]]
+    return value
+
+
+Duration = Annotated[int, BeforeValidator(parse_duration), Field(ge=0)]
+"""Seconds, written as ``90s``, ``5m``, ``24h`` or ``1d``."""
+
+
+def _name(value: str) -> str:
+    if re.fullmatch(r"[a-z][a-z0-9_]*", value) is None:
+        raise ValueError("allowed are small letters, digits and _, a letter first")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+"""The name of a trigger or an action, such as ``slow_tasks``."""
+
+
+class Declared(BaseModel):
+    """Base of what is declared: frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+
+
+class TriggerType(StrEnum):
+    BOTTLENECK = "bottleneck"
+    COST = "cost"
+    QUALITY = "quality"
+    PERFORMANCE = "performance"
+    CUSTOM = "custom"
+
+
+class Aggregate(StrEnum):
+    """How the samples of a window become one value."""
+
+    COUNT = "count"
+    SUM = "sum"
+    MEAN = "mean"
+    MIN = "min"
+    MAX = "max"
+    RATE = "rate"  # samples a second
+    RATIO = "ratio"  # for signals that count something of something, such as task.errors
+
+
+class Operator(StrEnum):
+    GE = ">="
+    GT = ">"
+    LE = "<="
+    LT = "<"
+
+
+class Threshold(Declared):
+    """Met while the window's value stands in that relation to a fixed one.
+
+    Args:
+        op: the relation.
+        value: in the signal's unit.
+    """
+
+    kind: Literal["threshold"] = "threshold"
+    op: Operator = Operator.GE
+    value: float
+
+
+class Baseline(Declared):
+    """Met while the window's mean is at least `ratio` times the mean of the time before it.
+
+    Args:
+        ratio: 4.0 says "300 % above".
+        over: length of the baseline, which ends where the window begins.
+        min_samples: fewer in the baseline say ``no_baseline``.
+    """
+
+    kind: Literal["baseline"]
+    ratio: float = Field(gt=1)
+    over: Duration = 86400
+    min_samples: int = Field(default=20, ge=1)
+
+
+class NoData(StrEnum):
+    """What missing data does to a series that fires or recovers."""
+
+    KEEP = "keep"  # it stays
+    CLEAR = "clear"  # it recovers
+    FIRE = "fire"  # no data counts as the condition met
+
+
+class TriggerSpec(Declared):
+    """A declared condition on a signal.
+
+    Args:
+        name: unique.
+        signal: a name of :data:`self_healing.telemetry.signals.SIGNALS`.
+        window: how far back the value looks; at most 24 h.
+        group_by: one series for each value of these columns.
+        where: only events whose columns have these values.
+        for_s: how long the condition must hold before it fires (``for`` in TOML).
+        clear: the value at which it recovers, for a threshold; the threshold when left out.
+        keep_firing_for: how long it stays recovering.
+        min_samples: fewer say ``too_few_samples``.
+        target_agent: who is asked to repair it.
+        actions: the plan, in order.
+    """
+
+    name: Name
+    type: TriggerType
+    signal: str
+    aggregate: Aggregate
+    window: Annotated[Duration, Field(ge=10, le=86400)]
+    group_by: tuple[str, ...] = ("agent",)
+    where: dict[str, str] = {}
+    condition: Annotated[Threshold | Baseline, Field(discriminator="kind")]
+    for_s: Duration = Field(default=0, alias="for")
+    clear: float | None = None
+    keep_firing_for: Duration = 60
+    min_samples: int = Field(default=1, ge=1)
+    no_data: NoData = NoData.KEEP
+    severity: Severity
+    target_agent: str = Field(min_length=1)
+    actions: tuple[Name, ...] = ()
+    enabled: bool = True
+    description: str = ""
+
+    @property
+    def rising(self) -> bool:
+        """Whether more is worse."""
+        return not isinstance(self.condition, Threshold) or self.condition.op in (Operator.GE, Operator.GT)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if isinstance(self.condition, Baseline):
+            if self.clear is not None:
+                raise ValueError("clear: allowed only with a threshold condition")
+            if self.aggregate is not Aggregate.MEAN:
+                raise ValueError(f"aggregate {self.aggregate.value!r}: a baseline condition compares means; allowed is 'mean'")
+        elif self.clear is not None:
+            wrong = self.clear > self.condition.value if self.rising else self.clear < self.condition.value
+            if wrong:
+                side = "below or at" if self.rising else "above or at"
+                raise ValueError(f"clear {self.clear}: allowed is {side} the threshold {self.condition.value}")
+        return self
+
+
+class ActionType(StrEnum):
+    AGENT_HANDOFF = "agent_handoff"
+    QUALITY_ENFORCEMENT = "quality_enforcement"
+    EMERGENCY_SHUTDOWN = "emergency_shutdown"
+    COST_OPTIMIZATION = "cost_optimization"
+    CONFIGURATION = "configuration"
+    PERFORMANCE = "performance"
+    DIAGNOSTIC = "diagnostic"
+
+
+class Priority(StrEnum):
+    """Which of several waiting proposals goes first."""
+
+    EMERGENCY = "emergency"
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class Scaled(Declared):
+    """A directive's value taken from the incident: `times` its threshold or its baseline.
+
+    Args:
+        of: ``threshold``, or ``baseline`` (the threshold where there is no baseline).
+        times: the factor.
+        whole: round up to a whole number of at least 1.
+    """
+
+    of: Literal["threshold", "baseline"]
+    times: float = Field(gt=0)
+    whole: bool = False
+
+
+DIRECTIVES: dict[str, type | tuple[type, ...]] = {
+    "paused": bool,
+    "model": str,
+    "max_cost_usd": (int, float),
+    "token_budget": int,
+    "max_output_tokens": int,
+    "max_concurrency": int,
+    "timeout_s": (int, float),
+    "quality_gate": str,
+    "max_retries": int,
+}
+"""The settings that a fleet can read, and their types."""
+
+ALLOWED_DIRECTIVES: dict[ActionType, tuple[str, ...]] = {
+    ActionType.AGENT_HANDOFF: (),
+    ActionType.QUALITY_ENFORCEMENT: ("quality_gate",),
+    ActionType.EMERGENCY_SHUTDOWN: ("paused",),
+    ActionType.COST_OPTIMIZATION: ("token_budget", "max_output_tokens"),
+    ActionType.CONFIGURATION: ("model", "max_cost_usd"),
+    ActionType.PERFORMANCE: ("max_concurrency", "timeout_s"),
+    ActionType.DIAGNOSTIC: (),
+}
+"""Which settings an action of each type may set."""
+
+
+class VerificationPlan(Declared):
+    """How an action is judged.
+
+    Args:
+        min_samples: tasks begun after the effect; never fewer than the trigger's.
+        deadline: from the effect on.
+    """
+
+    min_samples: int = Field(default=3, ge=3)
+    deadline: Duration = Field(default=900, gt=0)
+
+
+class ActionSpec(Declared):
+    """A declared correction.
+
+    Args:
+        prompt: what the recipient of the handoff is asked to do; fixed text, never filled from telemetry.
+        directives: settings for the affected agent.
+        expires: when they end by themselves.
+        hold_off: for emergency_shutdown, how long the first pause lasts.
+        handoff_deadline: when an unanswered handoff counts as expired.
+        timeout: seconds one try of the effect may take.
+        tries: how often a failing effect is tried.
+    """
+
+    name: Name
+    type: ActionType
+    priority: Priority
+    target_agent: str = Field(min_length=1)
+    prompt: str = Field(min_length=1)
+    directives: dict[str, bool | int | float | str | Scaled] = {}
+    expires: Annotated[Duration, Field(gt=0)] = 3600
+    hold_off: Annotated[Duration, Field(gt=0)] = 300
+    handoff_deadline: Annotated[Duration, Field(gt=0)] = 900
+    timeout: Annotated[Duration, Field(gt=0)] = 30
+    tries: int = Field(default=3, ge=1, le=10)
+    verification: VerificationPlan = VerificationPlan()
+    tags: tuple[str, ...] = ()
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _settings(self) -> Self:
+        allowed = ALLOWED_DIRECTIVES[self.type]
+        for name, value in self.directives.items():
+            if name not in allowed:
+                can = ", ".join(allowed) or "none"
+                raise ValueError(f"directives.{name}: allowed for {self.type.value}: {can}")
+            kinds = DIRECTIVES[name]
+            if not isinstance(value, Scaled) and (not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)):
+                raise ValueError(f"directives.{name} = {value!r}: not a value of that setting")
+        if self.type is ActionType.EMERGENCY_SHUTDOWN and self.directives.get("paused") is not True:
+            raise ValueError("directives: an emergency_shutdown sets paused = true")
+        return self
+
+
+class Limits(Declared):
+    """What automation may do; facts of article III, and part of the spec version."""
+
+    concurrent_actions: int = Field(default=5, ge=1)
+    concurrent_per_target: int = Field(default=1, ge=1)
+    actions_per_minute: int = Field(default=6, ge=1)
+    actions_per_minute_unwell: int = Field(default=2, ge=1, description="when more than half of the fleet is unwell")
+    blast_radius_percent: int = Field(default=10, ge=1, le=100, description="of the fleet, for one kind of action, at least 1")
+    fleet_stop_percent: int = Field(default=40, ge=1, le=100, description="unwell with one cause, of a fleet of 3 or more")
+    attempts_per_incident: int = Field(default=3, ge=1)
+    attempts_per_target_per_day: int = Field(default=5, ge=1)
+    cool_down: Duration = 10
+    cool_down_max: Duration = 300
+    cool_down_reset: Duration = Field(default=600, description="healthy time after which the cool-down starts anew")
+    breaker_failures: int = Field(default=5, ge=1, description="failures in a row that open an action's breaker")
+    breaker_half_open_after: Duration = 300
+    freshness: Duration = Field(default=60, description="ingest lag")
+    plan_freshness: Duration = 300
+    defer_at_most: Duration = 900
+
+
+class Spec(Declared):
+    """All that is declared, together."""
+
+    triggers: tuple[TriggerSpec, ...]
+    actions: tuple[ActionSpec, ...]
+    limits: Limits = Limits()
+    grid: Annotated[Duration, Field(ge=1, le=60)] = 1
+
+    @cached_property
+    def version(self) -> str:
+        """The first 16 hex digits of the sha256 over the canonical JSON of the whole spec."""
+        text = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @cached_property
+    def _triggers(self) -> dict[str, TriggerSpec]:
+        return {trigger.name: trigger for trigger in self.triggers}
+
+    @cached_property
+    def _actions(self) -> dict[str, ActionSpec]:
+        return {action.name: action for action in self.actions}
+
+    def trigger(self, name: str) -> TriggerSpec:
+        """The trigger of that name. Raises KeyError."""
+        return self._triggers[name]
+
+    def action(self, name: str) -> ActionSpec:
+        """The action of that name. Raises KeyError."""
+        return self._actions[name]

@@ -1,0 +1,145 @@
+"""How fleet and framework are, read from the state without owning it.
+
+`status` must answer at once, so nothing here needs SQLAlchemy or NumPy: a service and a command that finds none both
+read what the last cycle committed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from self_healing.clock import from_us
+from self_healing.config import Settings, load_spec
+from self_healing.constitution.stop import stopped
+from self_healing.errors import StorageError
+from self_healing.model import Accounting, IncidentState
+from self_healing.spec import Spec
+from self_healing.storage.readonly import read
+
+Row = tuple[Any, ...]
+
+# The same count as self_healing.constitution.violations, left to SQLite: there may be years of denials.
+_VIOLATIONS = """
+SELECT count(*) FROM (
+    SELECT DISTINCT incident, json_extract(record, '$.proposal.step'), json_extract(finding.value, '$.article')
+    FROM decisions, json_each(decisions.record, '$.findings') AS finding
+    WHERE decisions.outcome = 'deny' AND json_extract(finding.value, '$.outcome') = 'deny'
+)
+"""
+
+
+def loaded_spec(settings: Settings) -> Spec:
+    """What is declared, with the changes made at run time. Raises ConfigError, StorageError, StateCorrupt."""
+    return load_spec(settings, _fact(settings, "overrides") or {})
+
+
+def status(
+    settings: Settings, spec: Spec, *, at: datetime, serving: bool = False, health: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Everything that the command ``status`` shows, as JSON.
+
+    Args:
+        settings: where the state is, and the mode.
+        spec: the loaded one.
+        at: now, aware; directives in force are those that have not run out by then.
+        serving: whether a service runs on this state.
+        health: what the running loop says of itself; as of the last cycle when left out.
+
+    Raises StorageError, StateCorrupt.
+    """
+    evaluated_us = _fact(settings, "evaluated_us")
+    stop = stopped(settings.storage.state_dir)
+    return {
+        "health": health if health is not None else last_health(settings, spec),
+        "service_running": serving,
+        "mode": settings.actions.mode.value,
+        "spec_version": spec.version,
+        "stopped": None if stop is None else msgspec.to_builtins(stop),
+        "triggers_enabled": triggers_enabled(spec),
+        "evaluated_at": msgspec.to_builtins(from_us(evaluated_us)) if evaluated_us else None,
+        "incidents": _open_incidents(settings),
+        "executions": dict(_rows(settings, "SELECT status, count(*) FROM executions GROUP BY status ORDER BY status")),
+        "directives_in_force": _directives_in_force(settings, at),
+        "constitutional_violations": violations(settings),
+        "telemetry": accounting(settings),
+    }
+
+
+def last_health(settings: Settings, spec: Spec) -> dict[str, Any]:
+    """The health as of the last cycle, with what can be seen without one; the five keys of ``status --health``."""
+    last = _fact(settings, "health") or {}
+    issues: list[str] = list(last.get("issues", ()))
+    telemetry_healthy = bool(last.get("telemetry_healthy", True))
+    problem = _unreadable(settings)
+    if problem is not None and telemetry_healthy:
+        telemetry_healthy = False
+        issues.append(problem)
+    verdict = last.get("status", "healthy")
+    return {
+        "status": "degraded" if issues and verdict == "healthy" else verdict,
+        "telemetry_healthy": telemetry_healthy,
+        "triggers_enabled": triggers_enabled(spec),
+        "actions_available": len(spec.actions),
+        "issues": issues,
+    }
+
+
+def accounting(settings: Settings) -> dict[str, Any]:
+    """What became of every event, as committed; the keys of ``check``'s ``telemetry`` and ``late``."""
+    told: dict[str, Any] = msgspec.to_builtins(msgspec.convert(_fact(settings, "accounting") or {}, Accounting))
+    return told
+
+
+def violations(settings: Settings) -> int:
+    """How many constitutional violations there were; one for each incident, step and article."""
+    return _one(_rows(settings, _VIOLATIONS)) or 0
+
+
+def triggers_enabled(spec: Spec) -> int:
+    """How many triggers are not switched off."""
+    return sum(trigger.enabled for trigger in spec.triggers)
+
+
+def _open_incidents(settings: Settings) -> dict[str, int]:
+    counted: dict[str, int] = dict(_rows(settings, "SELECT state, count(*) FROM incidents GROUP BY state"))
+    return {state.value: counted.get(state, 0) for state in IncidentState if state is not IncidentState.CLOSED}
+
+
+def _directives_in_force(settings: Settings, at: datetime) -> int:
+    records = (json.loads(row[0]) for row in _rows(settings, "SELECT record FROM directives WHERE open = 'yes'"))
+    return sum(datetime.fromisoformat(record["expires_at"]) > at for record in records)
+
+
+def _unreadable(settings: Settings) -> str | None:
+    """Why the telemetry directory cannot be read now."""
+    try:
+        with os.scandir(settings.telemetry.dir):
+            return None
+    except OSError as error:
+        return f"telemetry directory {settings.telemetry.dir}: {error.strerror}"
+
+
+def _fact(settings: Settings, name: str) -> Any:
+    packed = _one(_rows(settings, "SELECT value FROM facts WHERE name = ?", (name,)))
+    return None if packed is None else msgspec.msgpack.decode(packed)
+
+
+def _one(rows: list[Row]) -> Any:
+    return rows[0][0] if rows else None
+
+
+def _rows(settings: Settings, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+    state_dir = settings.storage.state_dir
+    try:
+        return read(state_dir, sql, parameters)
+    except StorageError:
+        # The owner makes the file a moment before the tables; until then there is nothing.
+        if read(state_dir, "SELECT 1 FROM sqlite_master WHERE name = 'facts'"):
+            raise
+        return []

@@ -1,0 +1,338 @@
+"""Everything that people and programs can ask of the framework, or tell it: one table of commands.
+
+The service answers them on its socket; a command that finds no service opens the state and answers itself. Either way
+the answer is a mapping that JSON can say.
+"""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+
+from self_healing import status, views
+from self_healing.actions.directives import effective
+from self_healing.clock import Clock, SystemClock
+from self_healing.config import Settings
+from self_healing.constitution import articles
+from self_healing.constitution.audit import Audit
+from self_healing.constitution.circumstances import Fleet
+from self_healing.constitution.effects import Effects
+from self_healing.errors import NotFound, SelfHealingError, StateBusy
+from self_healing.model import (
+    Decision,
+    Directive,
+    Execution,
+    Handoff,
+    HandoffStatus,
+    Incident,
+    IncidentState,
+    Lesson,
+    Outcome,
+    Verdict,
+    Verification,
+)
+from self_healing.orchestrator import SelfHealingOrchestrator
+from self_healing.storage.readonly import DATABASE
+from self_healing.storage.store import Store
+from self_healing.views import Json
+
+Aware = Annotated[datetime, msgspec.Meta(tz=True)]
+
+NOT_CLOSED = tuple(state for state in IncidentState if state is not IncidentState.CLOSED)
+DENIALS = 10
+"""So many of the newest are shown with the constitution."""
+
+
+class Surface:
+    """Answers commands on one orchestrator.
+
+    Args:
+        orchestrator: whose state it is.
+        serving: whether a service runs it; then the time is the service's own.
+    """
+
+    def __init__(self, orchestrator: SelfHealingOrchestrator, *, serving: bool = True) -> None:
+        self._loop = orchestrator
+        self._store = orchestrator.store
+        self._serving = serving
+
+    def call(self, command: str, arguments: Json) -> Json:
+        """The answer to one command of :data:`COMMANDS`.
+
+        Raises:
+            SelfHealingError: there is no such command, it does not take these arguments, or it could not do its work.
+        """
+        if command not in COMMANDS:
+            raise SelfHealingError(f"there is no command {command!r}; allowed is one of {', '.join(COMMANDS)}")
+        try:
+            given = msgspec.convert(arguments, _arguments(command))
+        except msgspec.ValidationError as error:
+            raise SelfHealingError(f"command {command}: {error}") from error
+        return COMMANDS[command].answer(self, **msgspec.structs.asdict(given))
+
+    # -- how it stands
+
+    def check(self, now: Aware | None = None) -> Json:
+        if now is not None and self._serving:
+            raise StateBusy("a service runs on this state, and its time is its own; leave --now out, or stop it")
+        return self._loop.check(now)
+
+    def status(self) -> Json:
+        return status.status(
+            self._loop.settings,
+            self._loop.spec,
+            at=self._loop.clock.now(),
+            serving=self._serving,
+            health=self._loop.health() if self._serving else None,
+        )
+
+    def health(self) -> Json:
+        return self.status()["health"]  # type: ignore[no-any-return]
+
+    # -- what is declared
+
+    def triggers(self) -> Json:
+        verdicts: defaultdict[str, list[Verdict]] = defaultdict(list)
+        for verdict in self._loop.verdicts():
+            verdicts[verdict.trigger].append(verdict)
+        spec = self._loop.spec
+        return {"triggers": [views.trigger(each, verdicts[each.name]) for each in spec.triggers]}
+
+    def trigger(self, name: str) -> Json:
+        spec = next((each for each in self._loop.spec.triggers if each.name == name), None)
+        if spec is None:
+            raise NotFound("trigger", name)
+        series = [views.verdict(each) for each in self._loop.verdicts() if each.trigger == name]
+        return {"trigger": spec.model_dump(mode="json", by_alias=True), "series": series}
+
+    def enable(self, name: str, by: str) -> Json:
+        return self._switch(name, True, by)
+
+    def disable(self, name: str, by: str) -> Json:
+        return self._switch(name, False, by)
+
+    def _switch(self, name: str, enabled: bool, by: str) -> Json:
+        changed = self._loop.override_trigger(name, {"enabled": enabled}, by)
+        return {"name": changed.name, "enabled": changed.enabled, "spec_version": self._loop.spec.version}
+
+    def actions(self) -> Json:
+        spec, lessons = self._loop.spec, self._store.select(Lesson)
+        return {
+            "actions": [
+                views.action(
+                    action,
+                    [trigger.name for trigger in spec.triggers if action.name in trigger.actions],
+                    [lesson for lesson in lessons if lesson.action == action.name],
+                )
+                for action in spec.actions
+            ]
+        }
+
+    # -- incidents
+
+    def incidents(self, states: tuple[IncidentState, ...] = NOT_CLOSED) -> Json:
+        return {"incidents": [views.incident(each) for each in self._store.select(Incident, state=states)]}
+
+    def incident(self, id: str) -> Json:
+        incident = self._store.get(Incident, id)
+        return {
+            "incident": views.incident(incident),
+            "timeline": [views.plain(note) for note in incident.notes],
+            "executions": [views.execution(each) for each in self._store.select(Execution, incident=id)],
+            "decisions": [views.decision(each) for each in self._store.select(Decision, incident=id)],
+            "verifications": [views.plain(each) for each in self._store.select(Verification, incident=id)],
+            "directives": [views.plain(each) for each in self._store.select(Directive, owner=id)],
+            "handoffs": [self._handoff(each) for each in self._store.select(Handoff, incident=id)],
+        }
+
+    def ack(self, id: str, by: str, reason: str) -> Json:
+        return {"incident": views.incident(self._loop.acknowledge(id, by, reason))}
+
+    def close(self, id: str, by: str, reason: str) -> Json:
+        return {"incident": views.incident(self._loop.dismiss(id, by, reason))}
+
+    def history(self, limit: int = 20) -> Json:
+        incidents = self._store.select(Incident, newest=limit)
+        ids = [incident.id for incident in incidents]
+        executions = _by_incident(self._store.select(Execution, incident=ids))
+        verifications = _by_incident(self._store.select(Verification, incident=ids))
+        return {
+            "history": [views.past(each, executions[each.id], verifications[each.id]) for each in reversed(incidents)]
+        }
+
+    # -- directives and handoffs
+
+    def directives(self) -> Json:
+        now = self._loop.clock.now()
+        in_force = [each for each in self._store.select(Directive, open="yes") if each.expires_at > now]
+        of_agent: defaultdict[str, list[Directive]] = defaultdict(list)
+        for each in in_force:
+            of_agent[each.agent].append(each)
+        return {
+            "directives": [views.plain(each) for each in in_force],
+            "effective": {agent: effective(directives, now) for agent, directives in of_agent.items()},
+        }
+
+    def undo(self, ids: tuple[str, ...], by: str, reason: str) -> Json:
+        return {"directives": [views.plain(each) for each in self._loop.undo_directives(ids, by, reason)]}
+
+    def handoffs(self, statuses: tuple[HandoffStatus, ...] = tuple(HandoffStatus), limit: int = 50) -> Json:
+        newest = self._store.select(Handoff, newest=limit, status=statuses)
+        return {"handoffs": [self._handoff(each) for each in reversed(newest)]}
+
+    def handoff(self, id: str) -> Json:
+        handoff = self._store.get(Handoff, id)
+        told = views.plain(handoff)
+        return {"handoff": {**self._handoff(handoff), "message": told["message"], "notes": told["notes"]}}
+
+    def accept(self, id: str, by: str) -> Json:
+        return self._moved(id, HandoffStatus.ACCEPTED, by, None)
+
+    def complete(self, id: str, by: str, result: str | None = None) -> Json:
+        return self._moved(id, HandoffStatus.COMPLETED, by, result)
+
+    def fail(self, id: str, by: str, result: str | None = None) -> Json:
+        return self._moved(id, HandoffStatus.FAILED, by, result)
+
+    def _moved(self, id: str, to: HandoffStatus, by: str, result: str | None) -> Json:
+        return {"handoff": self._handoff(self._loop.move_handoff(id, to, by, result))}
+
+    def _handoff(self, handoff: Handoff) -> Json:
+        path = self._loop.settings.storage.logs_dir / "handoffs" / handoff.file
+        return {**views.handoff(handoff), "path": str(path)}
+
+    # -- the constitution
+
+    def constitution(self) -> Json:
+        denials = self._store.select(Decision, newest=DENIALS, outcome=Outcome.DENY.value)
+        return {
+            "articles": [msgspec.to_builtins(each) for each in articles.load().infos()],
+            "limits": self._limits(),
+            "violations": status.violations(self._loop.settings),
+            "denials": [views.decision(each) for each in reversed(denials)],
+        }
+
+    def _limits(self) -> list[Json]:
+        """Each limit, and how much of it is used now where that is one number for the whole fleet."""
+        now = self._loop.clock.now()
+        effects = Effects(self._store.select(Execution))
+        incidents = self._store.select(Incident, state=NOT_CLOSED)
+        fleet = Fleet.of(self._loop.telemetry.agents, incidents)
+        used = {
+            "concurrent_actions": effects.running(),
+            "actions_per_minute": effects.in_last_minute(now),
+            "fleet_stop_percent": 100 * fleet.unwell_with_one_cause // fleet.size if fleet.size else 0,
+            "attempts_per_incident": max((each.attempts for each in incidents), default=0),
+        }
+        limits = self._loop.spec.limits.model_dump(mode="json")
+        return [{"name": name, "limit": limit, "used": used.get(name)} for name, limit in limits.items()]
+
+    def audit(self) -> Json:
+        told: Json = msgspec.to_builtins(Audit(self._store).verify())
+        return told
+
+
+@dataclass(frozen=True)
+class Command:
+    """One thing to ask or tell.
+
+    Args:
+        answer: takes the surface, and the arguments by name.
+        writes: whether it changes the state, and so needs its lock.
+    """
+
+    answer: Callable[..., Json]
+    writes: bool = False
+
+
+COMMANDS: dict[str, Command] = {
+    "check": Command(Surface.check, writes=True),
+    "status": Command(Surface.status),
+    "health": Command(Surface.health),
+    "triggers": Command(Surface.triggers),
+    "trigger": Command(Surface.trigger),
+    "enable": Command(Surface.enable, writes=True),
+    "disable": Command(Surface.disable, writes=True),
+    "actions": Command(Surface.actions),
+    "incidents": Command(Surface.incidents),
+    "incident": Command(Surface.incident),
+    "ack": Command(Surface.ack, writes=True),
+    "close": Command(Surface.close, writes=True),
+    "history": Command(Surface.history),
+    "directives": Command(Surface.directives),
+    "undo": Command(Surface.undo, writes=True),
+    "handoffs": Command(Surface.handoffs),
+    "handoff": Command(Surface.handoff),
+    "accept": Command(Surface.accept, writes=True),
+    "complete": Command(Surface.complete, writes=True),
+    "fail": Command(Surface.fail, writes=True),
+    "constitution": Command(Surface.constitution),
+    "audit": Command(Surface.audit),
+}
+
+
+@cache
+def _arguments(command: str) -> type[msgspec.Struct]:
+    """What a command takes, out of its method's signature."""
+    answer = COMMANDS[command].answer
+    hints = get_type_hints(answer, include_extras=True)
+    parameters = list(inspect.signature(answer).parameters.values())[1:]
+    fields: list[Any] = [
+        (each.name, hints[each.name])
+        if each.default is inspect.Parameter.empty
+        else (each.name, hints[each.name], each.default)
+        for each in parameters
+    ]
+    return msgspec.defstruct(command, fields, kw_only=True, forbid_unknown_fields=True)
+
+
+def _by_incident(records: list[Any]) -> defaultdict[str, list[Any]]:
+    found: defaultdict[str, list[Any]] = defaultdict(list)
+    for record in records:
+        found[record.incident].append(record)
+    return found
+
+
+@contextmanager
+def open_surface(settings: Settings, *, write: bool, clock: Clock | None = None) -> Iterator[Surface]:
+    """The surface of a state that no service owns, for as long as the block runs.
+
+    Args:
+        settings: which state.
+        write: take its lock, and make it when there is none; otherwise only look. Where there is none yet, that is to
+            look at an empty one that nobody keeps.
+        clock: the machine's when left out.
+
+    Raises:
+        StateBusy: another process owns it, and `write` was asked for.
+        StateError: it cannot be used.
+        ConfigError: what is declared cannot be used.
+    """
+    if not write and not (settings.storage.state_dir / DATABASE).exists():
+        with tempfile.TemporaryDirectory(prefix="self-healing-") as nowhere:
+            Store(Path(nowhere)).close()
+            storage = settings.storage.model_copy(update={"state_dir": Path(nowhere)})
+            with _opened(settings.model_copy(update={"storage": storage}), False, clock) as surface:
+                yield surface
+        return
+    with _opened(settings, write, clock) as surface:
+        yield surface
+
+
+@contextmanager
+def _opened(settings: Settings, write: bool, clock: Clock | None) -> Iterator[Surface]:
+    orchestrator = SelfHealingOrchestrator.open(settings, clock=clock or SystemClock(), read_only=not write)
+    try:
+        yield Surface(orchestrator, serving=False)
+    finally:
+        orchestrator.close()

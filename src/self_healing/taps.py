@@ -1,0 +1,130 @@
+"""Taps: what single series gather beside the panes, sample by sample, from an instant on.
+
+A :class:`Restart` is a series' own window after its incident closed. An :class:`Accumulator` is what an open verification
+has seen of the tasks begun after the effect. Both are stored with the panes, so a crash loses none of it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from self_healing.measures import FINE_US, NONE_MAX, NONE_MIN, UNKNOWN_START, Measure, Totals
+from self_healing.model import Event
+
+
+class Pane(msgspec.Struct):
+    """One pane of one series, in plain numbers."""
+
+    count: int = 0
+    amount: int = 0
+    maximum: int = NONE_MAX
+    minimum: int = NONE_MIN
+
+    def add(self, count: int, amount: int) -> None:
+        """Merge in samples that together count and amount to this; the extremes are those of one sample."""
+        self.count += count
+        self.amount += amount
+        if count:
+            self.maximum = max(self.maximum, amount)
+            self.minimum = min(self.minimum, amount)
+
+
+class Restart(msgspec.Struct):
+    """A window that began anew.
+
+    Args:
+        since_us: from then on samples count, beside those it was given at the start.
+        panes: by the number of the 10 s slot.
+    """
+
+    since_us: int
+    panes: dict[int, Pane] = {}
+
+    def add(self, ts_us: int, count: int, amount: int) -> None:
+        """Put in one sample."""
+        self.panes.setdefault(ts_us // FINE_US, Pane()).add(count, amount)
+
+    def totals(self, from_us: int, to_us: int) -> Totals:
+        """Its panes between the two instants, merged; arrays of one element."""
+        whole = Pane()
+        for slot, pane in self.panes.items():
+            if from_us // FINE_US <= slot <= to_us // FINE_US:
+                whole.count += pane.count
+                whole.amount += pane.amount
+                whole.maximum = max(whole.maximum, pane.maximum)
+                whole.minimum = min(whole.minimum, pane.minimum)
+        return Totals(
+            np.array([whole.count]), np.array([whole.amount]), np.array([whole.maximum]), np.array([whole.minimum])
+        )
+
+
+class Seen(msgspec.Struct):
+    """One task that a verification watches.
+
+    Args:
+        start_us: when it started, or the time of a sample whose task nobody knows.
+        finished: whether it ended.
+        samples: time, count and amount of each of its samples.
+    """
+
+    start_us: int
+    finished: bool = False
+    samples: list[tuple[int, int, int]] = []
+
+
+class Accumulator(msgspec.Struct):
+    """The tasks of one series that started at or after an effect.
+
+    Args:
+        measure_key: what is measured.
+        place: of the series' group.
+        effect_us: when the effect was there.
+        tasks: by agent and task id, or by a number for samples without a known task.
+    """
+
+    measure_key: str
+    place: int
+    effect_us: int
+    tasks: dict[str, Seen] = {}
+
+    def started(self, event: Event, start_us: int) -> None:
+        """A task of the series started."""
+        if start_us >= self.effect_us:
+            self.tasks.setdefault(_name(event), Seen(start_us))
+
+    def finished(self, event: Event, ts_us: int, start_us: int) -> None:
+        """A task of the series ended."""
+        if start_us != UNKNOWN_START and start_us >= self.effect_us:
+            self.tasks.setdefault(_name(event), Seen(start_us)).finished = True
+
+    def sample(self, event: Event, ts_us: int, start_us: int, count: int, amount: int) -> None:
+        """A sample of the series came, from a task that started at `start_us` if anybody knows."""
+        name = _name(event)
+        if name in self.tasks:
+            self.tasks[name].samples.append((ts_us, count, amount))
+        elif start_us != UNKNOWN_START and start_us >= self.effect_us:
+            self.tasks[name] = Seen(start_us, samples=[(ts_us, count, amount)])
+        elif start_us == UNKNOWN_START and ts_us >= self.effect_us:
+            self.tasks[f"#{len(self.tasks)}"] = Seen(ts_us, True, [(ts_us, count, amount)])
+
+    def lost(self, event: Event) -> None:
+        """A task of the series is given up; `event` is its start."""
+        self.tasks.pop(_name(event), None)
+
+
+def _name(event: Event) -> str:
+    # Attempts are tasks of their own here: each starts, ends and yields its samples.
+    return f"{event.agent}/{event.task_id}" if event.attempt in (None, 1) else f"{event.agent}/{event.task_id}/{event.attempt}"
+
+
+class Taps(msgspec.Struct):
+    """All taps: restarts by trigger and place, accumulators by verification."""
+
+    restarts: dict[str, dict[int, Restart]] = {}
+    accumulators: dict[str, Accumulator] = {}
+
+    def measures(self, measures: dict[str, Measure]) -> set[str]:
+        """The keys of the measures that some tap listens to; `measures` maps triggers to theirs."""
+        keys = {accumulator.measure_key for accumulator in self.accumulators.values()}
+        return keys | {measures[name].key for name, places in self.restarts.items() if places and name in measures}

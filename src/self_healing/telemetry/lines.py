@@ -1,0 +1,195 @@
+"""One line of native telemetry: what it may say, what becomes of it alone, and why it is bad when it is."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, cast
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from self_healing import model
+from self_healing.clock import SECOND_US
+from self_healing.model import Event
+
+LINE_MAX_BYTES = 1 << 20
+"""The longest line that is read, without its newline."""
+
+DEPTH_MAX = 32
+"""How deep a line's objects and arrays may nest; the line's own object is the first level."""
+
+
+class BadLine(StrEnum):
+    """Why a line was quarantined."""
+
+    INVALID_UTF8 = "invalid_utf8"  # bytes that are no text
+    INVALID_JSON = "invalid_json"  # text that is no JSON
+    INVALID_VALUE = "invalid_value"  # not an object, or a field of a wrong type or out of its range
+    NON_FINITE = "non_finite"  # NaN, Infinity, or a number too large to be held, such as 1e999
+    TOO_DEEP = "too_deep"  # nested deeper than DEPTH_MAX
+    TOO_LONG = "too_long"  # longer than LINE_MAX_BYTES
+    UNDATED = "undated"  # no usable time, or one before 1970 or after 9999
+    FUTURE = "future"  # more than FUTURE_MAX_US ahead of now
+    TORN = "torn"  # the last line of a file that was rotated away, never finished
+
+
+# Sums are kept in int64 millionths, so nothing larger than this is accepted.
+_LARGEST: Final = (2**63 - 1) // SECOND_US
+_YEAR_10000_S: Final = 253_402_300_800
+
+_Count = Annotated[int, Meta(ge=0, le=_LARGEST)]
+_Amount = Annotated[float, Meta(ge=0, le=_LARGEST)]
+_Instant = Annotated[float, Meta(ge=0, lt=_YEAR_10000_S)]
+
+
+class _Usage(model.Usage, gc=False):  # noqa: PLW1641 as unhashable as what it derives from
+    """A usage whose ranges the decoder checks: that costs next to nothing, and in Python more than all else."""
+
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
+    total_tokens: _Count | None = None
+    total_usd: _Amount | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, model.Usage) and msgspec.to_builtins(self) == msgspec.to_builtins(other)
+
+
+class _Line(Event, gc=False):  # noqa: PLW1641 as unhashable as what it derives from
+    """An event whose ranges the decoder checks; equal to any event with the same fields."""
+
+    attempt: Annotated[int, Meta(ge=1, le=_LARGEST)] | None = None
+    status: Literal["success", "failed", "timeout", "canceled"] | None = None
+    started_at: _Instant | None = None
+    finished_at: _Instant | None = None
+    duration_s: _Amount | None = None
+    usage: _Usage | None = None
+    passed: _Count | None = None
+    failed: _Count | None = None
+    quality: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Event) and msgspec.to_builtins(self) == msgspec.to_builtins(other)
+
+
+class _KnownLine(_Line, gc=False):
+    """A line whose kind we know: the decoder then reuses one text for all of them, which is quicker to look up."""
+
+    kind: Literal[
+        "task_started",
+        "task_finished",
+        "heartbeat",
+        "llm_call",
+        "tool_call",
+        "test_run",
+        "quality_score",
+        "orchestrator_started",
+        "orchestrator_finished",
+        "log",
+    ] = "log"
+
+
+KNOWN_KINDS: Final = cast("msgspec.json.Decoder[Event]", msgspec.json.Decoder(_KnownLine))
+"""Decodes lines of the kinds that :class:`~self_healing.model.Kind` lists."""
+
+ANY_KIND: Final = cast("msgspec.json.Decoder[Event]", msgspec.json.Decoder(_Line))
+"""Decodes lines of any kind."""
+
+_FIELDS: Final = frozenset(_Line.__struct_encode_fields__)
+
+OWN_PREFIX: Final = "self_healing_"
+"""How the kinds begin that are our own."""
+
+
+def attributes_of(line: bytes) -> dict[str, Any]:
+    """The fields of a good line that :class:`Event` does not know, merged with its ``attributes``, which win.
+
+    A number that nothing can hold (1e999 in a field that no signal reads) is None, that is unknown.
+    """
+    try:
+        fields = msgspec.json.decode(line, type=dict[str, Any])
+    except msgspec.ValidationError:
+        fields = json.loads(line, parse_float=_number_or_none, parse_int=_number_or_none)
+    known = fields.get("attributes") or {}
+    return {name: value for name, value in fields.items() if name not in _FIELDS} | known
+
+
+def read_line(line: bytes) -> Event | BadLine | None:
+    """One line without its newline: its event, or why it is bad; None when it is empty or our own."""
+    if len(line) > LINE_MAX_BYTES:
+        return BadLine.TOO_LONG
+    if not line.strip(b" \t\r"):
+        return None
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return BadLine.INVALID_UTF8
+    if _depth(line) > DEPTH_MAX:
+        return BadLine.TOO_DEEP
+    try:
+        return ANY_KIND.decode(line)
+    except msgspec.ValidationError:
+        return _other_event(line)
+    except ValueError:
+        return _why_unreadable(line)
+
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+
+
+def _depth(line: bytes) -> int:
+    """How deep objects and arrays nest in `line`."""
+    if line.count(b"{") + line.count(b"[") <= DEPTH_MAX:
+        return 0
+    folded = np.frombuffer(_STRING.sub(b"", line), np.uint8) | 0x20  # makes [ a { and ] a }
+    steps = (folded == _OPEN).astype(np.int64) - (folded == _CLOSE)
+    return int(np.cumsum(steps).max(initial=0))
+
+
+class _NotFinite(Exception):
+    """A number in a line is not one that can be held."""
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise _NotFinite
+    return value
+
+
+def _number_or_none(number: str) -> float | None:
+    value = float(number)
+    return value if math.isfinite(value) else None
+
+
+def _why_unreadable(line: bytes) -> BadLine:
+    """Why `line` is no JSON."""
+    try:
+        json.loads(line, parse_constant=_finite, parse_float=_finite, parse_int=_finite)
+    except _NotFinite:
+        return BadLine.NON_FINITE
+    except ValueError:
+        return BadLine.INVALID_JSON
+    return BadLine.INVALID_JSON  # Python is laxer with escapes
+
+
+def _other_event(line: bytes) -> Event | BadLine | None:
+    """JSON that is no event as it stands: a log when only its type is null, nothing when it is our own, else bad."""
+    try:
+        value = json.loads(line, parse_constant=_finite, parse_float=_finite, parse_int=_finite)
+    except _NotFinite:
+        return BadLine.NON_FINITE
+    if not isinstance(value, dict):
+        return BadLine.INVALID_VALUE
+    kind = value.get("type", "log")
+    if isinstance(kind, str) and kind.startswith(OWN_PREFIX):
+        return None
+    if kind is not None:
+        return BadLine.INVALID_VALUE
+    try:
+        return msgspec.convert(msgspec.json.decode(line) | {"type": "log"}, _Line)
+    except msgspec.ValidationError:
+        return BadLine.INVALID_VALUE

@@ -1,0 +1,263 @@
+"""Native telemetry: JSON lines decoded in bulk into :class:`self_healing.model.Event`, with each line accounted for.
+
+Per-event Python work is what costs here. So a chunk is looked at in columns, decoded in one call, and only where that
+fails are its lines taken one by one, to find the bad ones and to say why they are bad.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from self_healing.clock import MINUTE_US, SECOND_US
+from self_healing.model import Event, Kind
+from self_healing.telemetry.lines import (
+    ANY_KIND,
+    DEPTH_MAX,
+    KNOWN_KINDS,
+    LINE_MAX_BYTES,
+    OWN_PREFIX,
+    BadLine,
+    attributes_of,
+    read_line,
+)
+from self_healing.telemetry.timestamps import UNREAD, encode_ts, parse_one, parse_usual
+
+__all__ = ["DEPTH_MAX", "FUTURE_MAX_US", "LINE_MAX_BYTES", "BadLine", "Decoded", "attributes_of", "decode", "encode_ts"]
+
+FUTURE_MAX_US = 5 * MINUTE_US
+"""How far ahead of now an event may lie."""
+
+
+@dataclass(slots=True)
+class Decoded:
+    """What a chunk of lines held.
+
+    Args:
+        events: the good ones, in the order of their lines.
+        ts: when each happened, int64 microseconds since 1970.
+        kind: the :class:`~self_healing.model.Kind` of each, uint8.
+        received: how many lines there were, without empty ones and our own; always ``len(events) + len(bad)``.
+        bad: of each other line its offset in bytes within the chunk, and why.
+    """
+
+    events: list[Event]
+    ts: NDArray[np.int64]
+    kind: NDArray[np.uint8]
+    received: int
+    bad: list[tuple[int, BadLine]]
+
+
+Chunk = bytes | memoryview
+
+
+def decode(lines: Chunk, *, now_us: int, attributes: bool = False) -> Decoded:
+    """Decode a chunk of whole lines; never raises for what is in them.
+
+    Args:
+        lines: whole lines; the last one may lack its newline.
+        now_us: the present, microseconds since 1970.
+        attributes: fill each event's ``attributes`` with the fields that :class:`Event` does not know (much slower).
+    """
+    if lines[-1:] != b"\n":
+        lines = bytes(lines) + b"\n"
+    with _collector_off():
+        rows = _in_bulk(lines) or _in_blocks(lines)
+        if attributes:
+            for event, line in zip(rows.events, _lines_at(bytes(lines), rows.starts), strict=True):
+                event.attributes = attributes_of(line) or None
+        return _columns(rows, now_us)
+
+
+def _lines_at(lines: bytes, starts: NDArray[np.int64]) -> list[bytes]:
+    return [lines[start : lines.index(b"\n", start)] for start in starts.tolist()]
+
+
+_CODES: Final = {kind.name.lower(): int(kind) for kind in Kind if kind is not Kind.OWN}
+
+# --- lines into events ---------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Decoded lines: the events with the offsets of their lines, and the bad ones."""
+
+    events: list[Event]
+    starts: NDArray[np.int64]
+    bad: list[tuple[int, BadLine]]
+
+
+_NEWLINE, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
+
+
+def _in_bulk(lines: Chunk) -> _Rows | None:
+    """All of `lines` at once; None when one of them may be bad.
+
+    ``decode_lines`` does not care where lines end. So each has to begin with ``{`` and end with ``}``: then no object
+    reaches over a newline, as one cannot follow the other inside it, and as many objects as lines are one in each.
+    """
+    data = np.frombuffer(lines, np.uint8)
+    if not _is_text(lines, data):
+        return None
+    marks = _brackets_and_newlines(data)
+    newlines = np.flatnonzero(data[marks] == _NEWLINE)
+    ends = marks[newlines]
+    starts = np.empty_like(ends)
+    starts[0] = 0
+    np.add(ends[:-1], 1, out=starts[1:])
+    # Perhaps nested too deep, when that many brackets open in one line; perhaps not, when some are in strings.
+    nested = int((newlines[1:] - newlines[:-1]).max(initial=newlines[0] + 1)) > DEPTH_MAX + 1
+    if nested or (len(lines) > LINE_MAX_BYTES and int((ends - starts).max()) > LINE_MAX_BYTES):
+        return None
+    if not _framed(data, starts, ends):
+        ends -= data[ends - 1] == _RETURN
+        filled = ends > starts
+        starts, ends = starts[filled], ends[filled]
+        if not _framed(data, starts, ends):
+            return None
+    events = _decoded(lines)
+    return _Rows(events, starts, []) if events is not None and len(events) == len(starts) else None
+
+
+def _decoded(lines: Chunk) -> list[Event] | None:
+    """The objects in `lines`; None when one of them is no event: which, and why, is found line by line."""
+    for decoder in (KNOWN_KINDS, ANY_KIND):
+        try:
+            return decoder.decode_lines(lines)
+        except ValueError:
+            continue
+    return None
+
+
+def _framed(data: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
+    """Whether each line begins with ``{`` and ends with ``}``."""
+    return bool((data[starts] == _OPEN).all() and (data[ends - 1] == _CLOSE).all())
+
+
+def _is_text(lines: Chunk, data: NDArray[np.uint8]) -> bool:
+    if not len(data) or data.max() < 0x80:
+        return True
+    try:
+        str(lines, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _brackets_and_newlines(data: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Where in `data` a ``[``, a ``{`` or a newline stands."""
+    found = np.empty(len(data), np.bool_)
+    folded = np.empty(min(len(data), _STRIDE), np.uint8)
+    newline = folded.view(np.bool_)
+    for start in range(0, len(data), _STRIDE):
+        part, here = data[start : start + _STRIDE], found[start : start + _STRIDE]
+        size = len(part)
+        np.bitwise_or(part, 0x20, out=folded[:size])  # makes [ a {, and nothing else
+        np.equal(folded[:size], _OPEN, out=here)
+        np.equal(part, _NEWLINE, out=newline[:size])
+        np.logical_or(here, newline[:size], out=here)
+    return np.flatnonzero(found)
+
+
+_STRIDE = 1 << 16  # bytes looked at in one go, so that what lies between the steps stays in the processor's cache
+_BLOCK = 256  # lines; a bad one makes that many be looked at one by one
+
+
+def _in_blocks(lines: Chunk) -> _Rows:
+    """All of `lines`, block by block, and line by line where a block holds a bad one."""
+    pieces = bytes(lines).split(b"\n")
+    rows: list[tuple[int, Event]] = []
+    bad: list[tuple[int, BadLine]] = []
+    start = 0
+    for first in range(0, len(pieces), _BLOCK):
+        block = pieces[first : first + _BLOCK]
+        chunk = b"\n".join(block) + b"\n"
+        found = _in_bulk(chunk)
+        if found is not None:
+            rows += zip((found.starts + start).tolist(), found.events, strict=True)
+        else:
+            offset = start
+            for line in block:
+                match read_line(line):
+                    case BadLine() as reason:
+                        bad.append((offset, reason))
+                    case Event() as event:
+                        rows.append((offset, event))
+                offset += len(line) + 1
+        start += len(chunk)
+    return _Rows([event for _, event in rows], np.array([offset for offset, _ in rows], np.int64), bad)
+
+
+# --- events into columns -------------------------------------------------------------------------------------------
+
+
+def _columns(rows: _Rows, now_us: int) -> Decoded:
+    """The events that can be used, in columns, and what is wrong with the others."""
+    events, bad = rows.events, rows.bad
+    ts = _times(events)
+    kind = _kinds(events)
+    own = kind == Kind.OWN
+    wrong = ((ts == UNREAD) | (ts > now_us + FUTURE_MAX_US)) & ~own
+    received = len(events) - int(np.count_nonzero(own)) + len(bad)
+    if wrong.any():
+        for index in np.flatnonzero(wrong).tolist():
+            bad.append((int(rows.starts[index]), BadLine.UNDATED if ts[index] == UNREAD else BadLine.FUTURE))
+        bad.sort()
+    good = ~(wrong | own)
+    if not good.all():
+        chosen = np.flatnonzero(good)
+        events, ts, kind = [events[index] for index in chosen.tolist()], ts[chosen], kind[chosen]
+    return Decoded(events, ts, kind, received, bad)
+
+
+def _times(events: list[Event]) -> NDArray[np.int64]:
+    """When each event happened, microseconds since 1970, or UNREAD."""
+    times = parse_usual([event.ts for event in events])
+    for index in np.flatnonzero(times == UNREAD).tolist():
+        times[index] = _time_of(events[index])
+    return times
+
+
+def _time_of(event: Event) -> int:
+    """An event's `ts`; where that is missing, unreadable or without a zone, when it finished, else when it started."""
+    if event.ts is not None:
+        try:
+            at = parse_one(event.ts)
+        except ValueError:  # a clock that is wrong has no better time elsewhere
+            return UNREAD
+        if at != UNREAD:
+            return at
+    seconds = event.finished_at if event.finished_at is not None else event.started_at
+    return UNREAD if seconds is None else round(seconds * SECOND_US)
+
+
+def _kinds(events: list[Event]) -> NDArray[np.uint8]:
+    """The code of each event's kind."""
+    codes = _CODES
+    try:
+        kinds = [codes[event.kind] for event in events]
+    except KeyError:
+        kinds = [codes[kind] if kind in codes else _other_kind(kind) for kind in [event.kind for event in events]]
+    return np.frombuffer(bytearray(kinds), np.uint8)
+
+
+def _other_kind(kind: str) -> Kind:
+    return Kind.OWN if kind.startswith(OWN_PREFIX) else Kind.LOG
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """No garbage collections inside: there is no garbage yet, and looking for it takes longer than decoding."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,266 @@
+"""A directory of native telemetry, read as it grows: through rotation, truncation, torn lines and restarts.
+
+What was read is known by :class:`Position`; whoever folds the events commits the positions together with them, and a
+reader that is given committed positions goes on from there, so each line is read exactly once.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from self_healing.errors import TelemetryError
+from self_healing.telemetry.batch import Batch, Gathered, Quarantined
+from self_healing.telemetry.native import LINE_MAX_BYTES, BadLine, decode
+from self_healing.telemetry.tail import Position, Tail
+
+__all__ = ["Batch", "DirectoryReader", "Position", "Quarantined"]
+
+SUFFIX = ".jsonl"
+OWN_PREFIX = "events-self-healing-"
+"""How the names of the files begin that the framework writes itself; they are not read."""
+
+SLICE_BYTES = LINE_MAX_BYTES + 1
+"""How much of one file is read before the others get their turn; with no newline in it, a line is too long."""
+
+BATCH_LINES = 200_000
+"""A batch ends when it holds so many, however short they are: its memory is bounded by lines as well as bytes."""
+
+_FIRST_BYTES = 1 << 14  # enough for a first line or two
+_BOM = b"\xef\xbb\xbf"
+
+
+class DirectoryReader:
+    """Reads what is new in a directory of ``*.jsonl`` files.
+
+    A file that was renamed within the directory is read to its end; one that was emptied, or replaced, from its start.
+    A last line without a newline waits for it, unless it is a whole object already. The last line of a file that was
+    renamed and has a successor waits no longer than until the next look.
+
+    Args:
+        directory: need not exist yet.
+        positions: where an earlier reader stood.
+    """
+
+    def __init__(self, directory: Path, positions: Iterable[Position] = ()) -> None:
+        self.directory = directory
+        self._buffer: bytearray | None = bytearray(SLICE_BYTES)
+        self._files: list[Tail] = []
+        self.seek(positions)
+
+    def seek(self, positions: Iterable[Position]) -> None:
+        """Go on from `positions`, as if nothing had been read since."""
+        self._files = [Tail.at(position) for position in positions]
+
+    def close(self) -> None:
+        """Give the memory back; safe to call twice. Nothing can be read any more."""
+        self._buffer = None
+        self._files = []
+
+    def read(self, now_us: int, max_bytes: int = 8 << 20) -> Batch:
+        """Read what is new, from the files that are furthest behind in event time first.
+
+        Args:
+            now_us: the present, microseconds since 1970; events too far ahead of it are quarantined.
+            max_bytes: about how much to read at most; one long line may go beyond.
+
+        Raises:
+            TelemetryError: the directory cannot be read; nothing is lost, and the next call looks again.
+            ValueError: the reader is closed.
+        """
+        if self._buffer is None:
+            raise ValueError("this reader is closed; make a new one from its last positions")
+        gathered = Gathered()
+        problems = self._look(gathered, now_us)
+        unfinished = [file for file in self._files if not file.done]
+        while unfinished and max_bytes > 0 and gathered.received < BATCH_LINES:
+            file = min(unfinished, key=lambda file: (file.ts_us or 0, file.path))
+            max_bytes -= self._advance(file, gathered, now_us, self._buffer, max_bytes)
+            unfinished = [file for file in unfinished if not file.done]
+        problems += [file.problem for file in self._files if file.problem is not None]
+        return gathered.batch(self._files, unfinished, problems)
+
+    # -- which files there are
+
+    def _look(self, gathered: Gathered, now_us: int) -> list[str]:
+        """Find the files that are there and which of them have changed; returns what is wrong with others."""
+        found, problems = self._scan()
+        known = {file.key: file for file in self._files}
+        missing = [file for file in self._files if file.key not in found]
+        self._files = []
+        names = {name for name, _ in found.values()}
+        for key, (name, info) in found.items():
+            file = known.get(key) or self._recovered(name, missing)
+            if file is None:
+                file = Tail(name, name, key)
+                self._first_sight(file, now_us)
+            file.path, file.key = name, key
+            self._files.append(file)
+            if file.problem is not None or file.seen != (info.st_size, info.st_mtime_ns):
+                file.done, file.problem = False, None
+            elif file.offset < info.st_size and file.path != file.name and file.name in names:
+                self._give_up_rest(file, gathered, info.st_size)
+        return problems
+
+    def _scan(self) -> tuple[dict[tuple[int, int], tuple[str, os.stat_result]], list[str]]:
+        """Name and status of each file to read, by device and inode, and what is wrong with others."""
+        known = {file.key: file for file in self._files}
+        inodes = {inode for _, inode in known}
+        found: dict[tuple[int, int], tuple[str, os.stat_result]] = {}
+        problems: list[str] = []
+        try:
+            with os.scandir(self.directory) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    wanted = entry.name.endswith(SUFFIX)
+                    if entry.name.startswith(OWN_PREFIX) or not (wanted or entry.inode() in inodes):
+                        continue
+                    try:
+                        info = entry.stat()
+                    except FileNotFoundError:  # it went away just now; the next look tells where to
+                        continue
+                    key = (info.st_dev, info.st_ino)
+                    if stat.S_ISREG(info.st_mode) and (wanted or (key in known and known[key].head_bytes)):
+                        found.setdefault(key, (entry.name, info))
+                    elif wanted:
+                        problems.append(f"{entry.name} is not a regular file and is not read; move it away")
+        except OSError as error:
+            raise TelemetryError(
+                f"cannot read the telemetry directory {self.directory}: {error.strerror}; make it readable or name"
+                " another one with --telemetry-dir; until then it is looked for again and again"
+            ) from error
+        return found, problems
+
+    def _recovered(self, name: str, missing: list[Tail]) -> Tail | None:
+        """The known file that is now another inode, as after a restored backup or a copy put in its place."""
+        for file in missing:
+            if file.name == name and file.head_bytes:
+                try:
+                    with self._opened(name) as fd:
+                        same = file.is_in(fd)
+                except OSError:  # it is tried again, and named, when it is read
+                    return None
+                if same:
+                    missing.remove(file)
+                    file.seen = None
+                    return file
+        return None
+
+    def _first_sight(self, file: Tail, now_us: int) -> None:
+        """Learn by what a new file is known again, and where in time it begins."""
+        try:
+            with self._opened(file.path) as fd:
+                file.remember_head(fd)
+                start = os.pread(fd, _FIRST_BYTES, 0)
+        except OSError:  # it is tried again, and named, when it is read
+            return
+        ts = decode(start.removeprefix(_BOM)[: start.rfind(b"\n") + 1], now_us=now_us).ts
+        file.ts_us = int(ts[0]) if len(ts) else None
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[int]:
+        # Not blocking: a FIFO that takes over a name must not make everything wait for its writer.
+        fd = os.open(self.directory / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    # -- what is in one file
+
+    def _advance(self, file: Tail, gathered: Gathered, now_us: int, buffer: bytearray, max_bytes: int) -> int:
+        """Read the next slice of `file`; returns how many bytes that were. At its end, it is marked as done."""
+        try:
+            with self._opened(file.path) as fd:
+                info = os.fstat(fd)
+                if (info.st_dev, info.st_ino) != file.key:
+                    file.done, file.seen = True, None  # it was renamed just now; the next look finds it
+                    return 0
+                return self._advance_in(fd, info, file, gathered, now_us, buffer, max_bytes)
+        except FileNotFoundError:
+            file.done, file.seen = True, None
+        except OSError as error:
+            file.done, file.problem = True, f"{file.path} cannot be read: {error.strerror}; make it readable"
+        return 0
+
+    def _advance_in(
+        self,
+        fd: int,
+        info: os.stat_result,
+        file: Tail,
+        gathered: Gathered,
+        now_us: int,
+        buffer: bytearray,
+        max_bytes: int,
+    ) -> int:
+        if not file.is_in(fd):
+            if not file.path.endswith(SUFFIX):  # something else took over the inode of a file that was renamed
+                self._files.remove(file)
+                file.done = True
+                return 0
+            file.begin_anew()
+        view = memoryview(buffer)
+        size = os.preadv(fd, [view[: min(len(buffer), max_bytes)]], file.offset)
+        at_end = size == 0 or file.offset + size >= info.st_size
+        if not at_end and size < len(buffer) and buffer.rfind(b"\n", 0, size) < 0:  # one line that is longer
+            size = os.preadv(fd, [view], file.offset)
+            at_end = file.offset + size >= info.st_size
+        file.offset += _consume(file, gathered, now_us, buffer, size, at_end)
+        file.remember_head(fd)
+        if at_end:
+            file.done, file.seen = True, (info.st_size, info.st_mtime_ns)
+        return size
+
+    def _give_up_rest(self, file: Tail, gathered: Gathered, size: int) -> None:
+        """The last line of a file that was rotated away, and has not grown since the last look, is never finished."""
+        with self._opened(file.path) as fd:
+            rest = os.pread(fd, size - file.offset, file.offset)
+        if rest.strip():
+            gathered.add_bad(file, file.offset, BadLine.TORN)
+        file.offset = size
+
+
+def _consume(file: Tail, gathered: Gathered, now_us: int, buffer: bytearray, size: int, at_end: bool) -> int:
+    """Take the whole lines of what was read of `file`; returns how many bytes are done with.
+
+    Args:
+        buffer: holds what was read, in its first `size` bytes.
+        at_end: whether that reaches to the end of the file.
+    """
+    start = 0
+    if file.skipping:
+        newline = buffer.find(b"\n", 0, size)
+        if newline < 0:
+            return size
+        file.skipping = False
+        start = newline + 1
+    elif file.offset == 0 and buffer.startswith(_BOM, 0, size):
+        start = len(_BOM)
+    end = max(start, buffer.rfind(b"\n", start, size) + 1)
+    if size - end > LINE_MAX_BYTES:
+        gathered.add_bad(file, file.offset + end, BadLine.TOO_LONG)
+        file.skipping = True
+        return size
+    if at_end and _is_whole(bytes(buffer[end:size])):
+        end = size
+    if end > start:
+        decoded = decode(memoryview(buffer)[start:end], now_us=now_us)
+        gathered.add(file, file.offset + start, decoded)
+        if len(decoded.ts):
+            file.ts_us = int(decoded.ts.max())
+    return end
+
+
+def _is_whole(tail: bytes) -> bool:
+    """Whether a line without a newline is an object already, so that nothing can be missing: no part of one is one."""
+    if not tail.rstrip().endswith(b"}"):
+        return False
+    try:
+        msgspec.json.decode(tail, type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,94 @@
+"""The signals that a trigger can name: what each measures, in which unit, and how its samples may be aggregated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from self_healing.model import Kind
+from self_healing.spec import Aggregate
+
+MEASURED = (Aggregate.COUNT, Aggregate.SUM, Aggregate.MEAN, Aggregate.MIN, Aggregate.MAX, Aggregate.RATE)
+"""The aggregates of a signal whose samples are amounts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal:
+    """A named measure over events.
+
+    Args:
+        name: as triggers name it.
+        unit: of one sample; the value of a ratio has none.
+        kind: the events that yield samples.
+        says: what it measures, in one sentence.
+        aggregates: what a trigger may ask of it.
+        ratio: whether its value is a part of a whole, 0 to 1.
+    """
+
+    name: str
+    unit: str
+    kind: Kind
+    says: str
+    aggregates: tuple[Aggregate, ...]
+    ratio: bool = False
+
+
+SIGNALS: dict[str, Signal] = {
+    signal.name: signal
+    for signal in (
+        Signal(
+            name="task.duration_s",
+            unit="s",
+            kind=Kind.TASK_FINISHED,
+            says="How long an attempt took; a maximum also counts the age of attempts that still run.",
+            aggregates=MEASURED,
+        ),
+        Signal(
+            name="task.attempts",
+            unit="attempts",
+            kind=Kind.TASK_FINISHED,
+            says="Which attempt at its task it was; 1 is the first.",
+            aggregates=MEASURED,
+        ),
+        Signal(
+            name="task.errors",
+            unit="attempts",
+            kind=Kind.TASK_FINISHED,
+            says="The part of attempts that failed or timed out, of those that succeeded, failed or timed out.",
+            aggregates=(Aggregate.RATIO,),
+            ratio=True,
+        ),
+        Signal(
+            name="task.tokens",
+            unit="tokens",
+            kind=Kind.TASK_FINISHED,
+            says="The tokens that an attempt used: its own count, else the sum of its model calls.",
+            aggregates=MEASURED,
+        ),
+        Signal(
+            name="task.cost_usd",
+            unit="USD",
+            kind=Kind.TASK_FINISHED,
+            says="What an attempt cost: its own amount, else the sum of its model calls.",
+            aggregates=MEASURED,
+        ),
+        Signal(
+            name="task.tests",
+            unit="tests",
+            kind=Kind.TEST_RUN,
+            says="The part of tests that failed, of those that ran; each test is a sample.",
+            aggregates=(Aggregate.RATIO,),
+            ratio=True,
+        ),
+        Signal(
+            name="task.quality",
+            unit="score",
+            kind=Kind.QUALITY_SCORE,
+            says="The score that a result got, 0 to 1.",
+            aggregates=(Aggregate.MEAN, Aggregate.MIN, Aggregate.MAX),
+        ),
+    )
+}
+"""Every signal, by its name."""
+
+GROUP_COLUMNS = ("agent", "model", "provider", "tool", "run_id", "error_type")
+"""The columns of an event by which a trigger may group or filter."""

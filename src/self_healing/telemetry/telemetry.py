@@ -1,0 +1,387 @@
+"""Events in, panes out: the one place where what happened becomes what triggers see.
+
+:class:`Telemetry` holds all that is known of the fleet's work: panes, running tasks, taps, the agents seen. It is fed
+batches of events in the order of their time, asked for totals, and packed into the state together with the offset from
+which the next event will be read, so that the two can never disagree.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from self_healing.clock import DAY_US
+from self_healing.measures import FINE_US, MICRO, NONE_MIN, Ints, Measure, Totals
+from self_healing.model import Accounting, Event, Group
+from self_healing.spec import Aggregate, Baseline, TriggerSpec
+from self_healing.telemetry.panes import PaneTable
+from self_healing.telemetry.samples import (
+    Grouping,
+    Rows,
+    Samples,
+    finished_samples,
+    quality_samples,
+    test_samples,
+    usage_samples,
+)
+from self_healing.taps import Accumulator, Restart, Taps
+from self_healing.telemetry.tasks import Folded, Late, Repair, TaskTable
+
+EXAMPLES = 200
+"""How many of the newest ended attempts are kept for evidence, over all agents."""
+
+
+@dataclass(slots=True)
+class Stored:
+    """What the state keeps of telemetry.
+
+    Args:
+        panes: rows of the table ``panes``.
+        facts: small things by name.
+    """
+
+    panes: list[dict[str, Any]]
+    facts: dict[str, Any]
+
+
+class Telemetry:
+    """All that is known of the fleet's work; implements the port :class:`self_healing.measures.Windows`.
+
+    Args:
+        triggers: what will be asked for; decides which panes are kept, and how far back.
+    """
+
+    def __init__(self, triggers: Iterable[TriggerSpec]) -> None:
+        self.tasks = TaskTable()
+        self.taps = Taps()
+        self.accounting = Accounting()
+        self.agents: dict[str, int] = {}
+        self.repairs: list[Repair] = []
+        self.examples: list[Event] = []
+        self.newest_us = 0
+        self._measures: dict[str, Measure] = {}
+        self._groupings: dict[tuple[str, ...], Grouping] = {}
+        self._tables: dict[str, PaneTable] = {}
+        self._by_signal: dict[str, list[PaneTable]] = {}
+        self._oldest_kept: dict[tuple[str, int], int] = {}
+        self._queue: tuple[list[Event], NDArray[np.uint8], Ints] = ([], np.zeros(0, np.uint8), np.zeros(0, np.int64))
+        self._build(list(triggers))
+
+    def _build(self, triggers: list[TriggerSpec]) -> None:
+        needs: dict[Measure, list[TriggerSpec]] = {}
+        for trigger in triggers:
+            measure = self._measures[trigger.name] = Measure.of(trigger)
+            needs.setdefault(measure, []).append(trigger)
+        for measure, asking in needs.items():
+            window_us = max(trigger.window for trigger in asking) * MICRO
+            over = [t.condition.over for t in asking if isinstance(t.condition, Baseline)]
+            extremes = any(t.aggregate in (Aggregate.MAX, Aggregate.MIN) for t in asking)
+            table = PaneTable(measure, window_us, max(over, default=0) * MICRO, extremes=extremes)
+            self._tables[measure.key] = table
+            self._by_signal.setdefault(measure.signal, []).append(table)
+            self._groupings.setdefault(measure.group_by, Grouping(measure.group_by))
+
+    # -- events in
+
+    def queue(self, events: list[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
+        """Hand over a batch, sorted by time; it waits, in flight, until :meth:`fold` takes it."""
+        waiting, waiting_kind, waiting_ts = self._queue
+        if waiting and len(events):
+            order = np.argsort(np.concatenate([waiting_ts, ts]), kind="stable")
+            both = waiting + events
+            events = [both[place] for place in order]
+            kind, ts = np.concatenate([waiting_kind, kind])[order], np.concatenate([waiting_ts, ts])[order]
+        elif waiting:
+            return
+        self._queue = (events, kind, ts)
+        self._in_flight()
+
+    def _in_flight(self) -> None:
+        self.accounting = msgspec.structs.replace(self.accounting, in_flight=self.queued)
+
+    def next_queued_us(self) -> int | None:
+        """The time of the oldest event in flight, microseconds; None when there is none."""
+        return int(self._queue[2][0]) if self.queued else None
+
+    @property
+    def queued(self) -> int:
+        """How many events wait to be folded."""
+        return len(self._queue[0])
+
+    def fold(self, until_us: int | None = None, *, evaluated_us: int = 0) -> int:
+        """Fold the queued events up to `until_us`, all when it is None.
+
+        Args:
+            until_us: microseconds.
+            evaluated_us: the newest instant that was evaluated; events before it are counted late.
+
+        Returns:
+            How many were folded.
+        """
+        events, kind, ts = self._queue
+        end = len(events) if until_us is None else int(np.searchsorted(ts, until_us, side="right"))
+        if not end:
+            return 0
+        part, part_kind, part_ts = events[:end], kind[:end], ts[:end]
+        self._queue = (events[end:], kind[end:], ts[end:])
+        self._fold(part, part_kind, part_ts)
+        late = int(np.searchsorted(part_ts, evaluated_us, side="left"))
+        count = self.accounting
+        self.accounting = msgspec.structs.replace(count, aggregated=count.aggregated + end, late=count.late + late)
+        self._in_flight()
+        return end
+
+    def _fold(self, events: list[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
+        times = ts.tolist()
+        folded = self.tasks.fold(events, kind.tolist(), times)
+        self._see_agents(events, times)
+        self.newest_us = max(self.newest_us, times[-1])
+        self.repairs += folded.repairs
+        listening = self.taps.measures(self._measures) if self.taps.restarts or self.taps.accumulators else set()
+        if listening:
+            self._tell_started(folded)
+        for samples in self._samples(folded, events, ts):
+            for signal, found in samples.items():
+                self._put(signal, found, listening)
+        if listening:
+            self._tell_finished(folded)
+        self.examples = (self.examples + folded.finished[-EXAMPLES:])[-EXAMPLES:]
+
+    def _see_agents(self, events: list[Event], times: list[int]) -> None:
+        repairs = self.tasks.repairs
+        if repairs:
+            seen = {
+                e.agent: at
+                for e, at in zip(events, times, strict=True)
+                if e.handoff_id is None and (e.agent, e.task_id) not in repairs
+            }
+        else:
+            seen = {e.agent: at for e, at in zip(events, times, strict=True) if e.handoff_id is None}
+        for agent, at in seen.items():
+            if agent is not None:
+                self.agents[agent] = max(at, self.agents.get(agent, 0))
+
+    def _samples(self, folded: Folded, events: list[Event], ts: Ints) -> Iterable[dict[str, Samples]]:
+        if folded.finished:
+            rows = Rows(
+                folded.finished,
+                np.array(folded.finished_ts, np.int64),
+                np.array(folded.finished_start, np.int64),
+            )
+            yield finished_samples(rows)
+            yield usage_samples(rows, folded.tokens, folded.cost_usd)
+        for found, measure in ((folded.tests, test_samples), (folded.scores, quality_samples)):
+            if found:
+                places = [row for row, _ in found]
+                starts = np.array([start for _, start in found], np.int64)
+                yield measure(Rows([events[row] for row in places], ts[places], starts))
+        if folded.late:
+            yield self._late_samples(folded.late)
+
+    def _late_samples(self, late: list[Late]) -> dict[str, Samples]:
+        # The task was counted when it ended, with what was known then: each late call adds to the sum alone, except
+        # where it is the first to say anything at all.
+        rows = Rows([call.event for call in late], np.array([c.ts_us for c in late]), np.full(len(late), -1, np.int64))
+        found = usage_samples(rows, [c.tokens for c in late], [c.cost_usd for c in late])
+        for signal, samples in found.items():
+            first = [call.first(signal) for call in late]
+            samples.count = np.array(first, np.int64)[samples.index]
+        return found
+
+    def _put(self, signal: str, samples: Samples, listening: set[str]) -> None:
+        rows, index = samples.rows, samples.index
+        if not len(index):
+            return
+        for table in self._by_signal.get(signal, ()):
+            measure = table.measure
+            grouping = self._groupings[measure.group_by]
+            places, count, amount, at = rows.places(grouping)[index], samples.count, samples.amount, index
+            if measure.where:
+                kept = rows.mask(measure.where)[index]
+                places, count, amount, at = places[kept], count[kept], amount[kept], at[kept]
+            table.add(rows.ts[at], places, count, amount, len(grouping.groups))
+            if measure.key in listening:
+                self._tell_samples(measure, rows, at, places, count, amount)
+
+    # -- taps
+
+    def _tell_samples(
+        self, measure: Measure, rows: Rows, at: NDArray[np.intp], places: Ints, count: Ints, amount: Ints
+    ) -> None:
+        accumulators = [a for a in self.taps.accumulators.values() if a.measure_key == measure.key]
+        restarts = [
+            (place, restart)
+            for trigger, places_of in self.taps.restarts.items()
+            if self._measures.get(trigger) == measure
+            for place, restart in places_of.items()
+        ]
+        for place in {a.place for a in accumulators} | {place for place, _ in restarts}:
+            for row in np.flatnonzero(places == place).tolist():
+                ts_us, worth = int(rows.ts[at[row]]), (int(count[row]), int(amount[row]))
+                for restarted, restart in restarts:
+                    if restarted == place and ts_us > restart.since_us:
+                        restart.add(ts_us, *worth)
+                for accumulator in accumulators:
+                    if accumulator.place == place:
+                        accumulator.sample(rows.events[at[row]], ts_us, int(rows.start[at[row]]), *worth)
+
+    def _watchers(self, event: Event) -> Iterable[Accumulator]:
+        for accumulator in self.taps.accumulators.values():
+            grouping = self._groupings[self._tables[accumulator.measure_key].measure.group_by]
+            if grouping.places([event])[0] == accumulator.place:
+                yield accumulator
+
+    def _tell_started(self, folded: Folded) -> None:
+        if self.taps.accumulators:
+            for event, start_us in folded.started:
+                for accumulator in self._watchers(event):
+                    accumulator.started(event, start_us)
+
+    def _tell_finished(self, folded: Folded) -> None:
+        if self.taps.accumulators:
+            ended = zip(folded.finished, folded.finished_ts, folded.finished_start, strict=True)
+            for event, ts_us, start_us in ended:
+                for accumulator in self._watchers(event):
+                    accumulator.finished(event, ts_us, start_us)
+
+    def restart(self, trigger: str, group: Group, at_us: int, accumulator: Accumulator | None = None) -> None:
+        """Let a series' window begin anew at `at_us`, with the samples of the verification that healed it, if one did."""
+        place = self._place(trigger, group)
+        if place is None:
+            return
+        restart = Restart(at_us)
+        if accumulator is not None:
+            for task in accumulator.tasks.values():
+                for ts_us, count, amount in task.samples:
+                    restart.add(ts_us, count, amount)
+        self.taps.restarts.setdefault(trigger, {})[place] = restart
+
+    def watch(self, id: str, trigger: str, group: Group, effect_us: int) -> None:
+        """Begin to gather the tasks that start from `effect_us` on, for the verification `id`."""
+        place = self._place(trigger, group)
+        if place is None:
+            raise ValueError(f"nothing was ever measured for {trigger} {group}")
+        accumulator = Accumulator(self._measures[trigger].key, place, effect_us)
+        for task in self.tasks.running.values():
+            grouping = self._groupings[self._measures[trigger].group_by]
+            if grouping.places([task.event])[0] == place:
+                accumulator.started(task.event, task.started_us)
+        self.taps.accumulators[id] = accumulator
+
+    def unwatch(self, id: str) -> Accumulator | None:
+        """Stop gathering for the verification `id`; returns what was gathered."""
+        return self.taps.accumulators.pop(id, None)
+
+    def _place(self, trigger: str, group: Group) -> int | None:
+        return self._groupings[self._measures[trigger].group_by].place(group)
+
+    # -- questions (the port)
+
+    def groups(self, group_by: tuple[str, ...]) -> Sequence[Group]:
+        return self._groupings[group_by].groups
+
+    def place(self, group_by: tuple[str, ...], group: Group) -> int | None:
+        return self._groupings[group_by].place(group)
+
+    def window(self, measure: Measure, from_us: int, to_us: int) -> Totals:
+        return self._tables[measure.key].window(from_us, to_us, len(self.groups(measure.group_by)))
+
+    def baseline(self, measure: Measure, from_us: int, until_us: int) -> Totals:
+        return self._tables[measure.key].baseline(from_us, until_us, len(self.groups(measure.group_by)))
+
+    def oldest_running(self, measure: Measure) -> Ints:
+        return self.tasks.oldest(measure, self._groupings[measure.group_by])
+
+    def oldest_running_since(self, measure: Measure, group: int, since_us: int) -> int:
+        if not self.tasks.running:
+            return int(NONE_MIN)
+        return self.tasks.oldest_since(measure, self._groupings[measure.group_by], group, since_us)
+
+    def restarted(self, trigger: str, from_us: int, to_us: int) -> dict[int, tuple[int, Totals]]:
+        places = self.taps.restarts.get(trigger)
+        if not places:
+            return {}
+        # Once the window begins after the restart, the shared panes say the same.
+        for place in [place for place, restart in places.items() if from_us // FINE_US > restart.since_us // FINE_US]:
+            del places[place]
+        return {place: (restart.since_us, restart.totals(from_us, to_us)) for place, restart in places.items()}
+
+    def give_up_lost(self, t_us: int) -> None:
+        """Let go of the tasks that are lost at `t_us`, and of the agents without an event for a day."""
+        for event in self.tasks.give_up(t_us):
+            for accumulator in self._watchers(event):
+                accumulator.lost(event)
+        for agent in [agent for agent, seen in self.agents.items() if seen < t_us - DAY_US]:
+            del self.agents[agent]
+
+    def account(self, received: int, quarantined: Counter[str]) -> None:
+        """Count a batch that was read: what was received, and what was quarantined of it."""
+        count = self.accounting
+        reasons = Counter(count.quarantined)
+        reasons.update(quarantined)
+        self.accounting = msgspec.structs.replace(
+            count,
+            received=count.received + received,
+            accepted=count.accepted + received,
+            quarantined=dict(reasons),
+        )
+
+    # -- state
+
+    def pack(self) -> Stored:
+        """What changed in panes since the last time, and everything else, for the state."""
+        rows: list[dict[str, Any]] = []
+        for key, table in self._tables.items():
+            for ring in table.rings:
+                kept = sorted(slot for slot in ring.dirty if slot > ring.newest - ring.rows)
+                level = ring.pane_us // MICRO
+                rows += [{"table_key": key, "level": level, "slot": s, "columns": ring.pack(s)} for s in kept]
+                ring.dirty.clear()
+        events, kind, ts = self._queue
+        groups = [(group_by, grouping.groups) for group_by, grouping in self._groupings.items()]
+        facts = {
+            "groups": groups,
+            "tasks": self.tasks.pack(),
+            "taps": self.taps,
+            "agents": self.agents,
+            "accounting": self.accounting,
+            "newest_us": self.newest_us,
+            "queue": [events, kind.tolist(), ts.tolist()],
+        }
+        return Stored(rows, facts)
+
+    def forgotten_slots(self) -> list[tuple[str, int, int]]:
+        """For each ring that let go of a pane since this was last asked: measure's key, level in seconds, oldest slot kept."""
+        moved = []
+        for key, table in self._tables.items():
+            for ring in table.rings:
+                oldest = ring.newest - ring.rows + 1
+                if oldest > self._oldest_kept.get((key, ring.pane_us), 0):
+                    self._oldest_kept[key, ring.pane_us] = oldest
+                    moved.append((key, ring.pane_us // MICRO, oldest))
+        return moved
+
+    def restore(self, panes: Iterable[tuple[str, int, int, bytes]], facts: dict[str, Any]) -> None:
+        """Put back what :meth:`pack` gave; panes of measures that are no longer asked for are left out."""
+        for group_by, groups in msgspec.convert(facts["groups"], list[tuple[tuple[str, ...], list[Group]]]):
+            if group_by in self._groupings:
+                self._groupings[group_by] = Grouping(group_by, groups)
+        for key, level, slot, columns in panes:
+            for ring in self._tables[key].rings if key in self._tables else ():
+                if ring.pane_us // MICRO == level and len(columns) % (8 * len(ring._arrays())) == 0:
+                    ring.unpack(slot, columns)
+        self.tasks.unpack(facts["tasks"])
+        self.taps = msgspec.convert(facts["taps"], Taps)
+        for id in [id for id, a in self.taps.accumulators.items() if a.measure_key not in self._tables]:
+            del self.taps.accumulators[id]
+        self.agents = dict(facts["agents"])
+        self.accounting = msgspec.convert(facts["accounting"], Accounting)
+        self.newest_us = int(facts["newest_us"])
+        events, kind, ts = facts["queue"]
+        self._queue = (msgspec.convert(events, list[Event]), np.array(kind, np.uint8), np.array(ts, np.int64))

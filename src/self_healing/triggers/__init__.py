@@ -1,0 +1,1 @@
+"""Triggers: declared conditions on signals, judged for every group at an explicit instant."""

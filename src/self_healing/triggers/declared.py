@@ -1,0 +1,92 @@
+"""Loads the declared triggers: the seven defaults, then a person's files, then overrides."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from self_healing.declarations import Declarations, Mistake, Reader, Values
+from self_healing.problems import listed, unknown
+from self_healing.spec import Aggregate, TriggerSpec
+from self_healing.telemetry.signals import GROUP_COLUMNS, SIGNALS
+
+DEFAULTS = Path(__file__).with_name("defaults.toml")
+"""The seven default triggers."""
+
+
+def load_triggers(
+    files: Sequence[Path], *, overrides: Mapping[str, Values] | None = None, actions: Collection[str] | None = None
+) -> tuple[TriggerSpec, ...]:
+    """The triggers to run with, as :func:`read_triggers` reads them. Raises ConfigError with every problem."""
+    return read_triggers(files, overrides=overrides, actions=actions).checked()
+
+
+def read_triggers(
+    files: Sequence[Path], *, overrides: Mapping[str, Values] | None = None, actions: Collection[str] | None = None
+) -> Declarations[TriggerSpec]:
+    """Read triggers and what is wrong with them.
+
+    Args:
+        files: a person's TOML files of ``[[trigger]]`` tables; later ones win, key by key.
+        overrides: changes made at run time, by trigger, such as ``{"slow_tasks": {"enabled": False}}``; they win.
+        actions: the names that plans may use; unchecked when left out.
+    """
+    reader = Reader("trigger", TriggerSpec, lambda values: _check(values, actions))
+    reader.shipped(DEFAULTS)
+    reader.files(files)
+    reader.overrides(overrides or {})
+    return reader.result()
+
+
+def _check(values: Values, actions: Collection[str] | None) -> Iterator[Mistake]:
+    """What a trigger's own model cannot know; values of a wrong type are left to the model."""
+    yield from _signal(values)
+    yield from _columns(values)
+    if isinstance(values.get("target_agent"), str) and values["target_agent"].isspace():
+        yield "target_agent", values["target_agent"], "allowed is text that is not empty"
+    for number, action in _texts(values.get("actions")):
+        if actions is not None and action not in actions:
+            yield f"actions.{number}", action, unknown(action, actions)
+
+
+def _signal(values: Values) -> Iterator[Mistake]:
+    name = values.get("signal")
+    if not isinstance(name, str):
+        return
+    signal = SIGNALS.get(name)
+    if signal is None:
+        yield "signal", name, unknown(name, SIGNALS)
+        return
+    aggregate = values.get("aggregate")
+    if aggregate in list(Aggregate) and aggregate not in signal.aggregates:
+        yield "aggregate", aggregate, f"{listed([each.value for each in signal.aggregates])} for {name}"
+    value = _threshold(values)
+    if signal.ratio and value is not None and not 0 <= value <= 1:
+        yield "condition.value", value, f"allowed is 0 to 1, as {name} is a part of a whole"
+
+
+def _threshold(values: Values) -> float | None:
+    condition = values.get("condition")
+    value = condition.get("value") if isinstance(condition, Mapping) else None
+    return value if isinstance(value, int | float) else None
+
+
+def _columns(values: Values) -> Iterator[Mistake]:
+    group_by = _texts(values.get("group_by"))
+    for number, column in group_by:
+        if column not in GROUP_COLUMNS:
+            yield f"group_by.{number}", column, unknown(column, GROUP_COLUMNS)
+    if any(times > 1 for times in Counter(column for _, column in group_by).values()):
+        yield "group_by", values["group_by"], "allowed is each column once"
+    where = values.get("where")
+    for column, value in where.items() if isinstance(where, Mapping) else ():
+        if column not in GROUP_COLUMNS:
+            yield f"where.{column}", value, unknown(column, GROUP_COLUMNS)
+
+
+def _texts(value: Any) -> list[tuple[int, str]]:
+    """The texts in a list, with their places; none when it is no list."""
+    items = enumerate(value) if isinstance(value, list | tuple) else ()
+    return [(number, item) for number, item in items if isinstance(item, str)]

@@ -1,0 +1,87 @@
+"""The state table of a series, for all series of a trigger at once.
+
+==================  ==========  =========================================================
+from                to          when
+==================  ==========  =========================================================
+inactive            pending     condition met, ``for`` > 0
+inactive, pending   firing      condition met for ``for``
+pending             inactive    condition not met, too few samples, or no data
+firing              recovering  ``clear`` met, with enough samples
+recovering          firing      condition met again
+recovering          inactive    ``keep_firing_for`` passed
+==================  ==========  =========================================================
+
+Too few samples, no data and no baseline while firing or recovering follow ``no_data``: keep stays, clear recovers; with
+fire, no data counts as the condition met in every state.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from self_healing.measures import MICRO, Ints
+from self_healing.model import SeriesState
+from self_healing.spec import NoData, TriggerSpec
+
+States = NDArray[np.uint8]
+
+
+class Finding(IntEnum):
+    """What one look at a series found; codes in columns."""
+
+    MET = 0  # the condition holds
+    CLEARED = 1  # enough samples, and `clear` holds
+    BETWEEN = 2  # enough samples; neither holds
+    TOO_FEW = 3  # some samples, but fewer than `min_samples`
+    NO_DATA = 4  # no sample
+    NO_BASELINE = 5  # too little before the window to compare with
+
+
+def step(trigger: TriggerSpec, state: States, since_us: Ints, finding: States, t_us: int) -> tuple[States, Ints]:
+    """The states at `t_us` of all series of `trigger`; pure.
+
+    Args:
+        state: :class:`SeriesState` of each series.
+        since_us: since when each is in it, microseconds.
+        finding: :class:`Finding` of each at `t_us`.
+
+    Returns:
+        The new states and since when each holds, as new arrays where anything changed.
+    """
+    met = finding == Finding.MET
+    if trigger.no_data is NoData.FIRE:
+        met = met | (finding == Finding.NO_DATA)
+    active = state != SeriesState.INACTIVE
+    if not active.any() and not met.any():
+        return state, since_us
+    inactive, pending = state == SeriesState.INACTIVE, state == SeriesState.PENDING
+    firing, recovering = state == SeriesState.FIRING, state == SeriesState.RECOVERING
+    silent = (finding >= Finding.TOO_FEW) & ~met
+    cleared = finding == Finding.CLEARED
+    if trigger.no_data is NoData.CLEAR:
+        cleared = cleared | silent
+    waited_us = t_us - since_us
+    held = pending & (waited_us >= trigger.for_s * MICRO)
+    new = state.copy()
+    new[pending & ~met] = SeriesState.INACTIVE
+    new[inactive & met] = SeriesState.PENDING if trigger.for_s else SeriesState.FIRING
+    new[held & met] = SeriesState.FIRING
+    new[firing & cleared & ~met] = SeriesState.RECOVERING
+    over = recovering & (waited_us >= trigger.keep_firing_for * MICRO)
+    stays = silent & (trigger.no_data is not NoData.CLEAR)
+    new[over & ~met & ~stays] = SeriesState.INACTIVE
+    new[recovering & met] = SeriesState.FIRING
+    return new, np.where(new != state, t_us, since_us)
+
+
+def next_timer_us(trigger: TriggerSpec, state: States, since_us: Ints) -> int | None:
+    """When the first of the series' timers runs out, microseconds; None when none runs."""
+    due: list[int] = []
+    for held, length_s in ((SeriesState.PENDING, trigger.for_s), (SeriesState.RECOVERING, trigger.keep_firing_for)):
+        waiting = since_us[state == held]
+        if len(waiting):
+            due.append(int(waiting.min()) + length_s * MICRO)
+    return min(due, default=None)

@@ -1,0 +1,144 @@
+"""Verification: did the symptom go, judged on work that began after the effect and on nothing else.
+
+Judged are the first tasks by start, as many as the verification needs, once all of them have ended, so that quick tasks
+don't speak for slow ones; a maximum is also judged by the age of a task that still runs. Silence is never good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+import numpy as np
+
+from self_healing.clock import to_us
+from self_healing.measures import MICRO, NONE_MAX, NONE_MIN, Totals, holds, value_of
+from self_healing.model import Result, Verification
+from self_healing.spec import Aggregate, Baseline, Operator, Threshold, TriggerSpec
+from self_healing.taps import Accumulator, Seen
+
+EXTENSIONS = 2
+"""How often an inconclusive verification gets its time again."""
+
+WORSE_SHARE = 0.25
+"""Beyond the peak by this share of the threshold is worse."""
+
+PROBES = 3
+"""How many tasks of an agent that was let back decide whether it is paused again."""
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What a look at a verification's samples says.
+
+    Args:
+        result: None while it is too early to say.
+        value: in the signal's unit.
+        samples: judged so far.
+    """
+
+    result: Result | None
+    value: float | None
+    samples: int
+
+
+def merged(tasks: Iterable[Seen]) -> Totals:
+    """The totals of the tasks' samples; arrays of one element."""
+    samples = [sample for task in tasks for sample in task.samples]
+    amounts = [amount for _, count, amount in samples if count]
+    return Totals(
+        np.array([sum(count for _, count, _ in samples)], np.int64),
+        np.array([sum(amount for _, _, amount in samples)], np.int64),
+        np.array([max(amounts, default=NONE_MAX)], np.int64),
+        np.array([min(amounts, default=NONE_MIN)], np.int64),
+    )
+
+
+def chosen(accumulator: Accumulator, needed: int) -> tuple[list[Seen], list[Seen]]:
+    """The first tasks by start that together have the samples that are needed, and those among them that still run."""
+    judged: list[Seen] = []
+    running: list[Seen] = []
+    have = 0
+    for task in sorted(accumulator.tasks.values(), key=lambda seen: seen.start_us):
+        if have + len(running) >= needed:
+            break
+        if not task.finished:
+            running.append(task)
+            continue
+        judged.append(task)
+        have += sum(count for _, count, _ in task.samples)
+    return judged, running
+
+
+def _limit(trigger: TriggerSpec, verification: Verification) -> tuple[Operator, float, float]:
+    """The relation, the threshold and the clear value that hold for this verification."""
+    match trigger.condition:
+        case Threshold() as condition:
+            clear = condition.value if trigger.clear is None else trigger.clear
+            return condition.op, condition.value, clear
+        case Baseline():
+            # Frozen when the incident opened: the baseline of before the trouble.
+            if verification.threshold is None:
+                raise ValueError(f"verification {verification.id} of a baseline trigger has no threshold")
+            threshold = verification.threshold
+            return Operator.GE, threshold, threshold
+
+
+def judge(verification: Verification, trigger: TriggerSpec, accumulator: Accumulator, at: datetime) -> Judgement:
+    """What the samples gathered so far say at `at`; pure."""
+    judged, running = chosen(accumulator, verification.needed)
+    totals = merged(judged)
+    samples = int(totals.count[0])
+    value = None if samples == 0 else float(value_of(trigger, totals)[0])
+    op, threshold, clear = _limit(trigger, verification)
+    overdue = _overdue(trigger, running, threshold, to_us(at))
+    if overdue is not None:
+        return Judgement(_bad(verification, trigger, overdue, threshold), overdue, samples + 1)
+    if samples >= verification.needed and not running and value is not None:
+        if holds(trigger, totals, op, threshold)[0]:
+            return Judgement(_bad(verification, trigger, value, threshold), value, samples)
+        if not holds(trigger, totals, op, clear)[0]:
+            return Judgement(Result.HEALED, value, samples)
+    if at >= verification.deadline:
+        return Judgement(Result.INCONCLUSIVE, value, samples)
+    return Judgement(None, value, samples)
+
+
+def _overdue(trigger: TriggerSpec, running: list[Seen], threshold: float, t_us: int) -> float | None:
+    """The age of a running task, in seconds, that alone meets a maximum condition on durations."""
+    if trigger.aggregate is not Aggregate.MAX or trigger.signal != "task.duration_s" or not running:
+        return None
+    age_us = t_us - min(task.start_us for task in running)
+    return age_us / MICRO if age_us >= threshold * MICRO else None
+
+
+def _bad(verification: Verification, trigger: TriggerSpec, value: float, threshold: float) -> Result:
+    if verification.peak is None:
+        return Result.NOT_HEALED
+    beyond = value - verification.peak if trigger.rising else verification.peak - value
+    return Result.WORSE if beyond >= WORSE_SHARE * abs(threshold) else Result.NOT_HEALED
+
+
+def failed_probe(trigger: TriggerSpec, verification: Verification, accumulator: Accumulator) -> bool:
+    """Whether one of the first three tasks of an agent that was let back meets the condition by itself."""
+    op, threshold, _ = _limit(trigger, verification)
+    probes = sorted(accumulator.tasks.values(), key=lambda seen: seen.start_us)[:PROBES]
+    for probe in probes:
+        totals = merged([probe])
+        if totals.count[0] and holds(trigger, totals, op, threshold)[0]:
+            return True
+    return False
+
+
+def credit(treated: int, untreated_recovered: int, untreated: int) -> float:
+    """The part of a healing that is ours, 0 to 1.
+
+    What series of the same trigger did in the same time without any treatment is set against it: where all of them
+    recovered by themselves, nothing was healed by us.
+
+    Args:
+        treated: the series that were treated (1 for one incident).
+        untreated_recovered: untreated series that recovered meanwhile.
+        untreated: untreated series that were ill when the effect began.
+    """
+    return treated * (1.0 - untreated_recovered / untreated) if untreated else float(treated)

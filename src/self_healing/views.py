@@ -1,0 +1,166 @@
+"""Records as JSON shows them: times in ISO 8601 in UTC, groups as objects, states and reasons in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from self_healing.model import (
+    Decision,
+    Execution,
+    Handoff,
+    Incident,
+    Lesson,
+    Record,
+    SeriesState,
+    Verdict,
+    Verification,
+    group_dict,
+)
+from self_healing.spec import ActionSpec, Baseline, TriggerSpec
+
+Json = dict[str, Any]
+
+
+def plain(record: Record) -> Json:
+    """`record` field by field; a group as the object that people know."""
+    told: Json = msgspec.to_builtins(record)
+    if "group" in told:
+        told["group"] = dict(told["group"])
+    return told
+
+
+def verdict(verdict: Verdict) -> Json:
+    """One series, with the reason why it is as it is."""
+    return {**plain(verdict), "state": verdict.state.name.lower()}
+
+
+def trigger(spec: TriggerSpec, verdicts: Iterable[Verdict]) -> Json:
+    """One trigger in a line, with how many of its series fire."""
+    states = [verdict.state for verdict in verdicts]
+    return {
+        "name": spec.name,
+        "type": spec.type.value,
+        "condition": condition(spec),
+        "window_s": spec.window,
+        "severity": spec.severity.value,
+        "target_agent": spec.target_agent,
+        "actions": list(spec.actions),
+        "enabled": spec.enabled,
+        "series": len(states),
+        "firing": states.count(SeriesState.FIRING),
+    }
+
+
+def condition(spec: TriggerSpec) -> str:
+    """What must be so for the trigger to fire, such as ``max task.duration_s >= 60``."""
+    what = f"{spec.aggregate.value} {spec.signal}"
+    if isinstance(spec.condition, Baseline):
+        return f"{what} >= {spec.condition.ratio:g}x baseline"
+    return f"{what} {spec.condition.op.value} {spec.condition.value:g}"
+
+
+def action(spec: ActionSpec, answers: Sequence[str], lessons: Sequence[Lesson]) -> Json:
+    """One action, the triggers that it answers, and what is known of how well it works."""
+    return {
+        "name": spec.name,
+        "type": spec.type.value,
+        "priority": spec.priority.value,
+        "target_agent": spec.target_agent,
+        "description": spec.description,
+        "directives": spec.model_dump(mode="json")["directives"],
+        "answers": list(answers),
+        **_worked(lessons),
+        "lessons": [{**_lesson(lesson), **_worked([lesson])} for lesson in lessons],
+    }
+
+
+def _lesson(lesson: Lesson) -> Json:
+    return {
+        "trigger": lesson.trigger,
+        "agent": lesson.agent,
+        "recent": [result.value for result in lesson.recent],
+        "last_at": msgspec.to_builtins(lesson.last_at),
+    }
+
+
+def _worked(lessons: Sequence[Lesson]) -> Json:
+    times = [seconds for lesson in lessons for seconds in lesson.heal_s]
+    return {
+        "tries": sum(lesson.tries for lesson in lessons),
+        "healed": sum(lesson.healed for lesson in lessons),
+        "not_healed": sum(lesson.not_healed for lesson in lessons),
+        "worse": sum(lesson.worse for lesson in lessons),
+        "inconclusive": sum(lesson.inconclusive for lesson in lessons),
+        "credit": sum(lesson.credit for lesson in lessons),
+        "median_heal_s": median(times) if times else None,
+    }
+
+
+def incident(incident: Incident) -> Json:
+    """One incident without its timeline."""
+    told = plain(incident)
+    del told["notes"]
+    return told
+
+
+def execution(execution: Execution) -> Json:
+    """One execution in a line."""
+    told = plain(execution)
+    return {
+        name: told[name] for name in ("id", "action", "step", "attempt", "status", "target_agent", "created_at")
+    } | {
+        "incident": execution.incident,
+        "reason": execution.reason or execution.error,
+    }
+
+
+def decision(decision: Decision) -> Json:
+    """One decision, article by article."""
+    return {
+        "id": decision.id,
+        "at": msgspec.to_builtins(decision.at),
+        "incident": decision.proposal.incident,
+        "action": decision.proposal.action,
+        "step": decision.proposal.step,
+        "attempt": decision.proposal.attempt,
+        "target": decision.proposal.target,
+        "outcome": decision.outcome.value,
+        "articles": _articles(decision),
+    }
+
+
+def _articles(decision: Decision) -> Json:
+    """Each of the five articles with what it held against the proposal; nothing where it holds nothing."""
+    held: dict[str, list[Json]] = {number: [] for number in ("I", "II", "III", "IV", "V")}
+    for finding in decision.findings:
+        held[finding.article].append({"policy": finding.policy, "outcome": finding.outcome.value})
+    return held
+
+
+def handoff(handoff: Handoff) -> Json:
+    """One handoff in a line, without its message."""
+    told = plain(handoff)
+    del told["message"], told["notes"]
+    return told
+
+
+def past(incident: Incident, executions: Sequence[Execution], verifications: Sequence[Verification]) -> Json:
+    """What was done about one incident, and what came of it."""
+    results = {each.execution: each.result for each in verifications if each.result is not None}  # the newest of each
+    return {
+        "incident": incident.id,
+        "trigger": incident.trigger,
+        "group": group_dict(incident.group),
+        "severity": incident.severity.value,
+        "opened_at": msgspec.to_builtins(incident.opened_at),
+        "closed_at": msgspec.to_builtins(incident.closed_at),
+        "outcome": incident.close_reason.value if incident.close_reason is not None else incident.state.value,
+        "closed_by": incident.closed_by,
+        "actions": [
+            {**execution(each), "result": results[each.id].value if each.id in results else None} for each in executions
+        ],
+    }

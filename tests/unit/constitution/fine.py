@@ -1,0 +1,276 @@
+"""A proposal that nothing is held against, and ways to change one thing about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from self_healing.constitution.circumstances import Circumstances, Fleet
+from self_healing.constitution.effects import Effects
+from self_healing.constitution.facts import Facts, gather
+from self_healing.constitution.gate import Gate
+from self_healing.model import (
+    Decision,
+    Directive,
+    Execution,
+    ExecutionStatus,
+    Incident,
+    IncidentState,
+    Lesson,
+    Proposal,
+    Reason,
+    Result,
+    SeriesState,
+    Severity,
+    Verdict,
+)
+from self_healing.spec import ActionSpec, Limits, Spec
+
+NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+GATE = Gate()
+
+FINE = Facts(
+    incident_seen=True,
+    evidence_present=True,
+    samples=5,
+    samples_needed=3,
+    ingest_lag_s=0,
+    oldest_in_flight_s=0,
+    freshness_limit_s=60,
+    has_verification_plan=True,
+    spec_tests_passed=True,
+    decision_recorded=True,
+    stopped=False,
+    reversible=True,
+    approved=False,
+    actions_last_minute=0,
+    actions_per_minute_limit=6,
+    running_actions=0,
+    running_actions_limit=5,
+    running_on_target=0,
+    running_on_target_limit=1,
+    cool_down_left_s=0,
+    changes_agent=True,
+    blast_radius_in_use=0,
+    blast_radius_limit=2,
+    breaker_open=False,
+    fleet_size=20,
+    unwell_with_one_cause=1,
+    fleet_stop_percent=40,
+    exempt_from_attempts=False,
+    attempts_of_incident=0,
+    attempts_of_incident_limit=3,
+    attempts_on_target_today=0,
+    attempts_on_target_today_limit=5,
+    handoff_to_itself=False,
+    settings_empty_target=False,
+    outcome_will_be_recorded=True,
+    demoted=False,
+    trigger_in_spec=True,
+    action_in_spec=True,
+    action_in_plan=True,
+    parameters_from_spec=True,
+    spec_version_current=True,
+    plan_version_current=True,
+    condition_still_met=True,
+)
+
+SPEC = Spec.model_validate(
+    {
+        "triggers": [
+            {
+                "name": "errors",
+                "type": "bottleneck",
+                "signal": "task.errors",
+                "aggregate": "ratio",
+                "window": "15m",
+                "condition": {"kind": "threshold", "value": 0.2},
+                "min_samples": 3,
+                "severity": "high",
+                "target_agent": "Auditor",
+                "actions": ["pause", "budget", "ask"],
+            }
+        ],
+        "actions": [
+            {
+                "name": "pause",
+                "type": "emergency_shutdown",
+                "priority": "emergency",
+                "target_agent": "Auditor",
+                "prompt": "Find out why.",
+                "directives": {"paused": True},
+            },
+            {
+                "name": "budget",
+                "type": "cost_optimization",
+                "priority": "high",
+                "target_agent": "Auditor",
+                "prompt": "Find out why.",
+                "directives": {"token_budget": 100},
+            },
+            {
+                "name": "ask",
+                "type": "agent_handoff",
+                "priority": "high",
+                "target_agent": "Auditor",
+                "prompt": "Find out why.",
+            },
+            {
+                "name": "look",
+                "type": "diagnostic",
+                "priority": "medium",
+                "target_agent": "Auditor",
+                "prompt": "Look into it.",
+            },
+        ],
+    }
+)
+
+GROUP = (("agent", "Coder"),)
+AGENTS = ("Coder", "Auditor", *(f"a{number}" for number in range(18)))  # a fleet of 20
+
+
+def settings_from_spec(action: ActionSpec, _incident: Incident) -> Mapping[str, Any]:
+    return action.directives
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def incident(id: str = "inc-1", agent: str = "Coder", trigger: str = "errors", **changes: Any) -> Incident:
+    fine = Incident(
+        id=id,
+        trigger=trigger,
+        group=(("agent", agent),),
+        severity=Severity.HIGH,
+        state=IncidentState.OPEN,
+        opened_at=NOW,
+        first_opened_at=NOW,
+        updated_at=NOW,
+        value=0.5,
+        threshold=0.2,
+        baseline=None,
+        peak=0.5,
+        spec_version=SPEC.version,
+        plan=("pause", "budget", "ask"),
+        plan_version="plan-1",
+    )
+    return msgspec.structs.replace(fine, **changes)
+
+
+def proposal(action: str = "pause", **changes: Any) -> Proposal:
+    spec = SPEC.action(action)
+    plan = ("pause", "budget", "ask")
+    fine = Proposal(
+        id="pro-1",
+        incident="inc-1",
+        trigger="errors",
+        group=GROUP,
+        action=action,
+        action_type=spec.type.value,
+        step=plan.index(action) if action in plan else 0,
+        attempt=1,
+        target="Coder",
+        target_agent="Auditor",
+        settings=dict(spec.directives),
+        spec_version=SPEC.version,
+        plan_version="plan-1",
+        exempt_from_attempts=action == "look",
+    )
+    return msgspec.structs.replace(fine, **changes)
+
+
+def verdict(**changes: Any) -> Verdict:
+    fine = Verdict(
+        trigger="errors",
+        group=GROUP,
+        at=NOW,
+        state=SeriesState.FIRING,
+        reason=Reason.CONDITION_MET,
+        samples=3,
+        value=0.5,
+        threshold=0.2,
+    )
+    return msgspec.structs.replace(fine, **changes)
+
+
+def execution(number: int, at: datetime, **changes: Any) -> Execution:
+    """One about another agent and by another action, unless told otherwise."""
+    fine = Execution(
+        id=f"exe-{number}",
+        incident="inc-9",
+        trigger="errors",
+        action="ask",
+        step=0,
+        attempt=1,
+        target="a1",
+        target_agent="Auditor",
+        status=ExecutionStatus.DISPATCHED,
+        decision="dec-1",
+        created_at=at,
+        updated_at=at,
+    )
+    return msgspec.structs.replace(fine, **changes)
+
+
+def directive(agent: str, name: str = "paused", **changes: Any) -> Directive:
+    fine = Directive(
+        id=f"dir-{agent}-{name}",
+        agent=agent,
+        name=name,
+        value=True,
+        owner="inc-9",
+        execution="exe-9",
+        reason="a test",
+        created_at=NOW,
+        expires_at=NOW + timedelta(hours=1),
+    )
+    return msgspec.structs.replace(fine, **changes)
+
+
+def lesson(*recent: Result, last_at: datetime | None = NOW, trigger: str = "errors", action: str = "pause") -> Lesson:
+    return Lesson(
+        id=f"{trigger}/{action}/Coder", trigger=trigger, action=action, agent="Coder", recent=recent, last_at=last_at
+    )
+
+
+def circumstances(**changes: Any) -> Circumstances:
+    fine = Circumstances(
+        at=NOW,
+        spec=SPEC,
+        tested_version=SPEC.version,
+        fleet=Fleet.of(AGENTS, [incident()]),
+        effects=Effects(),
+        ingest_lag_s=0.0,
+        oldest_in_flight_s=0.0,
+        decision_recorded=True,
+        outcome_will_be_recorded=True,
+        stopped=False,
+        settings_from_spec=settings_from_spec,
+        reversible=lambda _action: True,
+    )
+    return msgspec.structs.replace(fine, **changes)
+
+
+def limits(**changes: Any) -> Limits:
+    return Limits.model_validate(changes)
+
+
+def gathered(proposed: Proposal | None = None, **changes: Any) -> Facts:
+    """The facts when all is fine but for `changes`, to the arguments of `gather` or to the circumstances."""
+    given: dict[str, Any] = {"incident": incident(), "verdict": verdict(), "evidence": ["e"], "lessons": []}
+    own = {name: changes.pop(name) for name in (*given, "approved") if name in changes}
+    return gather(proposed or proposal(), circumstances=circumstances(**changes), **(given | own))
+
+
+def decided(facts: Facts) -> Decision:
+    return GATE.decide(proposal(), facts, NOW)
+
+
+def held(facts: Facts) -> list[str]:
+    """The policies that hold against a proposal with these facts."""
+    return [finding.policy for finding in decided(facts).findings]

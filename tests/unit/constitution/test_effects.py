@@ -1,0 +1,130 @@
+"""The past that limits look at: cool-downs, breakers, and an index that agrees with a plain count."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from self_healing.constitution.effects import Effects, cool_down_left_s
+from self_healing.model import Execution, ExecutionStatus
+from self_healing.spec import Limits
+from tests.unit.constitution.fine import NOW, ago, execution, limits
+
+FAILED, DISPATCHED, INTENDED = ExecutionStatus.FAILED, ExecutionStatus.DISPATCHED, ExecutionStatus.INTENDED
+
+
+@pytest.mark.parametrize(
+    ("ages_s", "left"),
+    [
+        ([], 0),
+        ([0], 10),
+        ([10], 0),
+        ([100, 0], 20),
+        ([100, 19.5], 1),
+        ([100, 20], 0),
+        ([300, 200, 100, 0], 80),
+        ([500, 400, 300, 200, 100, 0], 300),  # 320 without the maximum
+        ([599.9, 0], 20),
+        ([600, 0], 10),  # ten healthy minutes
+        ([1000, 900, 0], 10),
+        ([0] * 5000, 300),
+    ],
+)
+def test_the_cool_down_doubles_with_each_action_and_starts_anew_after_ten_quiet_minutes(
+    ages_s: list[float], left: int
+) -> None:
+    assert cool_down_left_s([ago(age_s) for age_s in ages_s], NOW, Limits()) == left
+
+
+def test_nothing_is_left_of_a_cool_down_after_the_time_that_resets_it() -> None:
+    odd = limits(cool_down=500, cool_down_max=500, cool_down_reset=100)
+    assert cool_down_left_s([ago(99)], NOW, odd) == 401
+    assert cool_down_left_s([ago(100)], NOW, odd) == 0
+
+
+def of_action(*statuses: ExecutionStatus, newest_s: float = 1) -> Effects:
+    """Executions of one action that ended so, oldest first, a second apart."""
+    last = len(statuses) - 1
+    return Effects(
+        execution(number, ago(newest_s + last - number), action="pause", status=status)
+        for number, status in enumerate(statuses)
+    )
+
+
+@pytest.mark.parametrize(
+    ("effects", "is_open"),
+    [
+        (of_action(), False),
+        (of_action(*[FAILED] * 4), False),
+        (of_action(*[FAILED] * 5), True),
+        (of_action(*[FAILED] * 9), True),
+        (of_action(*[FAILED] * 5, DISPATCHED), False),
+        (of_action(*[FAILED] * 3, DISPATCHED, *[FAILED] * 4), False),
+        (of_action(*[FAILED] * 4, ExecutionStatus.UNKNOWN), True),
+        (of_action(*[FAILED] * 4, INTENDED), False),
+        (of_action(*[FAILED] * 5, newest_s=299.9), True),
+        (of_action(*[FAILED] * 5, newest_s=300), False),
+        (of_action(*[FAILED] * 5, INTENDED, newest_s=300), True),
+        (of_action(*[FAILED] * 6, newest_s=1), True),
+    ],
+)
+def test_five_failures_in_a_row_open_the_breaker_and_after_five_minutes_one_trial_may_go(
+    effects: Effects, is_open: bool
+) -> None:
+    assert effects.breaker_open("pause", NOW, Limits()) is is_open
+    assert not effects.breaker_open("ask", NOW, Limits())
+
+
+@pytest.mark.parametrize(("status", "is_open"), [(FAILED, True), (DISPATCHED, False)])
+def test_what_becomes_of_the_trial_opens_or_closes_the_breaker(status: ExecutionStatus, is_open: bool) -> None:
+    effects = of_action(*[FAILED] * 5, newest_s=301)
+    effects.add(execution(9, ago(1), action="pause", status=status))
+    assert effects.breaker_open("pause", NOW, Limits()) is is_open
+
+
+def test_only_what_is_over_for_a_day_is_forgotten() -> None:
+    day = 86_400
+    effects = Effects(
+        [
+            execution(1, ago(day)),
+            execution(2, ago(day - 1)),
+            execution(3, ago(2 * day), status=INTENDED),
+            execution(4, ago(2 * day), updated_at=ago(1)),
+        ]
+    )
+    effects.forget(NOW)
+    assert len(effects) == 3
+    assert effects.running() == 1
+    assert effects.in_last_minute(ago(day - 2)) == 1
+
+
+EXECUTIONS = st.builds(
+    lambda number, age_s, target, status: execution(number, ago(age_s), target=target, status=status),
+    st.integers(0, 8),
+    st.integers(-5, 200),
+    st.sampled_from(["a", "b"]),
+    st.sampled_from(ExecutionStatus),
+)
+
+
+@given(st.lists(EXECUTIONS, max_size=40))
+def test_after_any_updates_the_counts_are_those_of_a_plain_count(executions: list[Execution]) -> None:
+    effects, kept = Effects(), dict[str, Execution]()
+    for each in executions:
+        effects.add(each)
+        kept[each.id] = each
+    idle = {"denied", "deferred", "awaiting_approval", "would"}
+    begun = [each for each in kept.values() if each.status.value not in idle]
+    assert len(effects) == len(begun)
+    assert effects.in_last_minute(NOW) == sum(NOW - each.created_at < timedelta(minutes=1) for each in begun)
+    assert effects.running() == sum(each.status is INTENDED for each in begun)
+    for target in ("a", "b"):
+        about = [each for each in begun if each.target == target]
+        assert effects.running_on(target) == sum(each.status is INTENDED for each in about)
+        assert effects.times_on(target, NOW, leaving_out=frozenset()) == sorted(each.created_at for each in about)
+    again = Effects(msgspec.structs.replace(each) for each in kept.values())
+    assert again.in_last_minute(NOW) == effects.in_last_minute(NOW)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+
+from self_healing.handoffs.evidence import evidence
+from self_healing.model import CloseReason, Directive, Incident, IncidentState, Note, Severity
+from tests.unit.actions.intents import START, execution
+
+INCIDENT = Incident(
+    id="inc-1",
+    trigger="slow_tasks",
+    group=(("agent", "Coder"),),
+    severity=Severity.HIGH,
+    state=IncidentState.OPEN,
+    opened_at=START,
+    first_opened_at=START,
+    value=90.0,
+    threshold=60.0,
+    baseline=None,
+    peak=95.0,
+    spec_version="v1",
+    plan=("strict", "ask"),
+    plan_version="plan",
+    updated_at=START,
+    notes=(Note(at=START, what="detected", text="slow\x1b[0m"),),
+)
+DIRECTIVE = Directive(
+    id="dir-1",
+    agent="Coder",
+    name="quality_gate",
+    value="strict",
+    owner="inc-1",
+    execution="exe-1",
+    reason="strict for slow_tasks",
+    created_at=START,
+    expires_at=START + timedelta(hours=1),
+)
+
+
+def test_the_evidence_tells_symptom_what_was_done_and_tried_examples_and_what_was_alike() -> None:
+    past = msgspec.structs.replace(INCIDENT, id="inc-0", state=IncidentState.CLOSED, close_reason=CloseReason.HEALED)
+    told = evidence(
+        INCIDENT,
+        window={"samples": 3, "value": 90.0},
+        examples=[{"task": "t1", "error": "boom\u202e"}],
+        directives=[DIRECTIVE],
+        tried=[execution(1)],
+        similar=[past],
+        wanted="Find out why.",
+        done={"quality_gate": "strict"},
+    )
+    assert list(told) == ["symptom", "wanted", "done", "in_force", "tried", "examples", "similar", "timeline"]
+    assert told["symptom"]["group"] == {"agent": "Coder"}
+    assert told["symptom"]["window"]["samples"] == 3
+    assert told["symptom"]["baseline"] is None
+    assert told["symptom"]["opened_at"] == "2026-01-05T10:00:00Z"
+    assert told["done"] == {"settings": {"quality_gate": "strict"}}
+    assert told["in_force"][0]["value"] == "strict"
+    assert told["tried"][0]["status"] == "intended"
+    assert told["examples"] == [{"task": "t1", "error": "boom\\u202e"}]
+    assert told["similar"][0]["close_reason"] == "healed"
+    assert told["timeline"][0]["text"] == "slow\\x1b[0m"
+
+
+def test_the_newest_part_of_a_long_timeline_is_told() -> None:
+    notes = tuple(Note(at=START, what="acted", text=str(n)) for n in range(80))
+    incident = msgspec.structs.replace(INCIDENT, notes=notes)
+    told = evidence(incident, window={}, examples=[], directives=[], tried=[], similar=[], wanted="", done={})
+    assert [told["timeline"][0]["text"], told["timeline"][-1]["text"]] == ["30", "79"]

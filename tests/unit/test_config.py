@@ -1,0 +1,328 @@
+"""The configuration: where values come from, which wins, and how mistakes are named."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from self_healing.cli.template import TEMPLATE
+from self_healing.config import SETTING_KEYS, VARIABLES, Mode, Settings, load_settings, load_spec, settings_schema
+from self_healing.errors import ConfigError
+from self_healing.spec import Limits
+
+LIMIT_KEYS = (
+    "concurrent_actions, concurrent_per_target, actions_per_minute, actions_per_minute_unwell, blast_radius_percent, "
+    "fleet_stop_percent, attempts_per_incident, attempts_per_target_per_day, cool_down, cool_down_max, "
+    "cool_down_reset, breaker_failures, breaker_half_open_after, freshness, plan_freshness, defer_at_most"
+)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path) -> Iterator[None]:
+    """Run in an empty directory: without a file being named, the one in the current directory counts."""
+    with contextlib.chdir(tmp_path):
+        yield
+
+
+def load(
+    text: str | None = None, environ: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
+) -> Settings:
+    if text is not None:
+        Path("my.toml").write_text(text)
+    return load_settings(None if text is None else Path("my.toml"), environ=environ or {}, flags=flags or {})
+
+
+def refusal(
+    text: str | None = None, environ: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
+) -> list[str]:
+    with pytest.raises(ConfigError) as refused:
+        load(text, environ, flags)
+    return refused.value.problems
+
+
+def test_with_nothing_given_the_settings_are_the_documented_defaults() -> None:
+    assert load().model_dump(mode="json", exclude={"constitution"}) == {
+        "telemetry": {"dir": "logs/telemetry"},
+        "triggers": {"files": [], "grid": 1},
+        "actions": {"files": [], "mode": "act", "fallback": "Operator"},
+        "storage": {"state_dir": ".self-healing", "logs_dir": "logs"},
+    }
+    assert load().constitution.limits == Limits()
+
+
+def test_the_file_in_the_current_directory_is_read_when_no_other_is_named() -> None:
+    Path("self-healing.toml").write_text('[actions]\nmode = "observe"\n')
+    assert load().actions.mode is Mode.OBSERVE
+    assert load('[actions]\nfallback = "Ann"\n').actions.mode is Mode.ACT
+
+
+def test_a_variable_wins_over_the_file_and_a_flag_over_both() -> None:
+    text = '[telemetry]\ndir = "file"\n[storage]\nstate_dir = "file"\nlogs_dir = "file"\n'
+    environ = {"SELF_HEALING_STORAGE_STATE_DIR": "variable", "SELF_HEALING_STORAGE_LOGS_DIR": "variable"}
+    settings = load(text, environ, {"storage.logs_dir": Path("flag"), "storage.state_dir": None})
+    assert settings.telemetry.dir == Path("file")
+    assert settings.storage.state_dir == Path("variable")
+    assert settings.storage.logs_dir == Path("flag")
+
+
+def test_a_variable_changes_one_limit_and_leaves_those_of_the_file() -> None:
+    text = '[constitution.limits]\nfreshness = "90s"\nactions_per_minute = 4\n'
+    limits = load(text, {"SELF_HEALING_CONSTITUTION_LIMITS_ACTIONS_PER_MINUTE": "3"}).constitution.limits
+    assert limits == Limits(freshness=90, actions_per_minute=3)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "key", "expected"),
+    [
+        ("TELEMETRY_DIR", "2026", "telemetry.dir", Path("2026")),  # looks like a number, and is a path
+        ("TELEMETRY_DIR", '"a b"', "telemetry.dir", Path("a b")),
+        ("TELEMETRY_DIR", "a b # c", "telemetry.dir", Path("a b # c")),
+        ("ACTIONS_FALLBACK", "true", "actions.fallback", "true"),
+        ("ACTIONS_MODE", "observe", "actions.mode", Mode.OBSERVE),
+        ("TRIGGERS_FILES", '["a.toml", "b.toml"]', "triggers.files", (Path("a.toml"), Path("b.toml"))),
+        ("TRIGGERS_GRID", "10s", "triggers.grid", 10),
+        ("TRIGGERS_GRID", "10", "triggers.grid", 10),
+    ],
+)
+def test_a_variable_is_toml_where_it_can_be_and_text_where_text_is_wanted(
+    variable: str, text: str, key: str, expected: Any
+) -> None:
+    section, name = key.split(".")
+    assert getattr(getattr(load(environ={f"SELF_HEALING_{variable}": text}), section), name) == expected
+
+
+def test_every_setting_has_a_variable_of_its_own() -> None:
+    assert sorted(VARIABLES.values()) == sorted(SETTING_KEYS)
+    assert VARIABLES["SELF_HEALING_CONSTITUTION_LIMITS_ACTIONS_PER_MINUTE"] == "constitution.limits.actions_per_minute"
+
+
+@given(st.sampled_from(sorted(VARIABLES)), st.text(max_size=30))
+def test_whatever_a_variable_holds_it_changes_its_own_setting_or_is_refused_by_its_name(
+    variable: str, text: str
+) -> None:
+    settings, problems = Settings(), []
+    try:
+        settings = load_settings(None, environ={variable: text}, flags={})
+    except ConfigError as refused:
+        problems = refused.problems or ["refused without a word"]
+    changed = {key for key in SETTING_KEYS if value(settings, key) != value(Settings(), key)}
+    assert changed <= {VARIABLES[variable]}
+    assert all(problem.startswith(f"variable {variable}: {VARIABLES[variable]}") for problem in problems)
+
+
+def value(settings: Settings, key: str) -> Any:
+    found: Any = settings
+    for part in key.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def test_other_variables_are_none_of_our_business() -> None:
+    assert load(environ={"PATH": "x", "SELFHEALING_MODE": "act"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[actions]\nmode = "acting"', 'my.toml: actions.mode: "acting": allowed are act, observe'),
+        ('[actions]\nmod = "act"',
+         'my.toml: actions.mod: "act": unknown; did you mean mode? allowed are files, mode, fallback'),
+        ("[telemtry]\nx = 1",
+         'my.toml: telemtry: {"x": 1}: unknown; did you mean telemetry? '
+         "allowed are telemetry, triggers, actions, constitution, storage"),
+        ("telemetry = 5", "my.toml: telemetry: 5: allowed is a table of dir"),
+        ('[telemetry]\ndir = ""', 'my.toml: telemetry.dir: "": allowed is text that is not empty'),
+        ("[telemetry]\ndir = 5", "my.toml: telemetry.dir: 5: allowed is a path"),
+        ("[triggers]\nfiles = [3]", "my.toml: triggers.files.0: 3: allowed is a path"),
+        ('[triggers]\nfiles = "a.toml"', 'my.toml: triggers.files: "a.toml": allowed is a list'),
+        ('[triggers]\ngrid = "2m"', 'my.toml: triggers.grid: "2m": allowed is at most 60 s'),
+        ('[triggers]\ngrid = "often"',
+         'my.toml: triggers.grid: "often": allowed is a whole number and one of s, m, h, d, such as 90s, 5m, 24h'),
+        ("[actions]\nfallback = ' '", 'my.toml: actions.fallback: " ": allowed is text that is not empty'),
+        ("[constitution.limits]\nfleet_stop_percent = 101",
+         "my.toml: constitution.limits.fleet_stop_percent: 101: allowed is at most 100"),
+        ("[constitution.limits]\nattempts_per_incidnt = 3",
+         "my.toml: constitution.limits.attempts_per_incidnt: 3: unknown; did you mean attempts_per_incident? "
+         f"allowed are {LIMIT_KEYS}"),
+        ("[a\n", "my.toml: Expected ']' at the end of a table declaration (at line 1, column 3): allowed is TOML"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_file_is_named_with_key_value_and_what_is_allowed(text: str, problem: str) -> None:
+    assert refusal(text) == [problem]
+
+
+def test_a_value_in_the_place_of_a_section_is_refused_though_a_flag_is_given_for_it() -> None:
+    assert refusal("telemetry = 5", flags={"telemetry.dir": "x"}) == [
+        "my.toml: telemetry: 5: allowed is a table of dir"
+    ]
+
+
+def test_a_named_file_must_be_there() -> None:
+    with pytest.raises(ConfigError, match=r"^none\.toml: no such file: allowed is an existing TOML file$"):
+        load_settings(Path("none.toml"), environ={}, flags={})
+
+
+def test_a_default_file_that_is_a_broken_link_is_no_missing_file() -> None:
+    Path("self-healing.toml").symlink_to("gone.toml")
+    assert refusal() == ["self-healing.toml: no such file: allowed is an existing TOML file"]
+
+
+def test_a_key_with_control_characters_cannot_forge_a_line() -> None:
+    [problem] = refusal('"x\\nmy.toml: all is well\\u202e" = 1\n')
+    assert problem.startswith("my.toml: x\\nmy.toml: all is well\\u202e: 1: unknown;")
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest_name() -> None:
+    [problem] = refusal(environ={"SELF_HEALING_TELEMETRY_DIRECTORY": "x"})
+    assert problem.startswith(
+        'variable SELF_HEALING_TELEMETRY_DIRECTORY: "x": unknown; did you mean SELF_HEALING_TELEMETRY_DIR? allowed are '
+    )
+
+
+def test_a_flag_is_refused_like_any_other_value() -> None:
+    assert refusal(flags={"actions.mode": "acting"}) == ['flag: actions.mode: "acting": allowed are act, observe']
+    assert refusal(flags={"actions.mod": "act"})[0].startswith(
+        'flag: actions.mod: "act": unknown; did you mean actions.mode?'
+    )
+
+
+def test_all_mistakes_are_reported_at_once_each_with_its_own_source() -> None:
+    found = refusal(
+        '[actions]\nmode = "x"\n[triggers]\ngrid = 0\n[storage]\nlogs = "y"\n',
+        {"SELF_HEALING_TRIGGERS_FILES": "[1]", "SELF_HEALING_X": "1"},
+        {"telemetry.dir": " "},
+    )
+    assert [problem.split(": ")[:2] for problem in found] == [
+        ["variable SELF_HEALING_X", '"1"'],
+        ["flag", "telemetry.dir"],
+        ["variable SELF_HEALING_TRIGGERS_FILES", "triggers.files.0"],
+        ["my.toml", "triggers.grid"],
+        ["my.toml", "actions.mode"],
+        ["my.toml", "storage.logs"],
+    ]
+
+
+def test_a_file_that_is_no_toml_does_not_hide_the_other_mistakes() -> None:
+    assert [problem.split(":")[0] for problem in refusal("[", {"SELF_HEALING_ACTIONS_MODE": "x"})] == [
+        "my.toml",
+        "variable SELF_HEALING_ACTIONS_MODE",
+    ]
+
+
+# --- the spec ------------------------------------------------------------------------------------------------------
+
+
+def test_the_default_spec_has_seven_triggers_and_eight_actions() -> None:
+    spec = load_spec(Settings())
+    assert (len(spec.triggers), len(spec.actions), spec.limits, spec.grid) == (7, 8, Limits(), 1)
+
+
+def test_the_spec_takes_limits_grid_files_and_overrides_and_each_changes_its_version() -> None:
+    Path("t.toml").write_text('[[trigger]]\nname = "slow_tasks"\nactions = ["tell_me"]\n')
+    Path("a.toml").write_text(
+        '[[action]]\nname = "tell_me"\ntype = "agent_handoff"\npriority = "low"\ntarget_agent = "Me"\nprompt = "?"\n'
+    )
+    actions = '[actions]\nfiles = ["a.toml"]\n'
+    specs = [
+        load_spec(load("")),
+        load_spec(load("[constitution.limits]\nactions_per_minute = 5")),
+        load_spec(load('[triggers]\ngrid = "5s"')),
+        load_spec(load(actions)),
+        load_spec(load(f'{actions}[triggers]\nfiles = ["t.toml"]')),
+        load_spec(load(""), {"slow_tasks": {"enabled": False}}),
+    ]
+    assert len({spec.version for spec in specs}) == len(specs)
+    assert specs[1].limits.actions_per_minute == 5
+    assert specs[2].grid == 5
+    assert specs[4].trigger("slow_tasks").actions == ("tell_me",)
+    assert not specs[5].trigger("slow_tasks").enabled
+
+
+def test_a_plan_that_names_an_unknown_action_is_refused_with_the_nearest_one() -> None:
+    Path("t.toml").write_text('[[trigger]]\nname = "slow_tasks"\nactions = ["analyse_slow_tasks"]\n')
+    with pytest.raises(ConfigError) as refused:
+        load_spec(load('[triggers]\nfiles = ["t.toml"]'))
+    [problem] = refused.value.problems
+    assert problem.startswith(
+        't.toml: trigger slow_tasks: actions.0: "analyse_slow_tasks": unknown; did you mean analyze_slow_tasks? '
+        "allowed are analyze_slow_tasks, resolve_retry_failures, "
+    )
+
+
+def test_mistakes_in_triggers_and_actions_come_together_and_a_broken_action_is_still_known() -> None:
+    Path("t.toml").write_text('[[trigger]]\nname = "slow_tasks"\nactions = ["tell_me"]\nseverity = "x"\n')
+    Path("a.toml").write_text(
+        '[[action]]\nname = "tell_me"\ntype = "agent_handoff"\npriority = "low"\ntarget_agent = "Me"\n'
+    )
+    with pytest.raises(ConfigError) as refused:
+        load_spec(load('[triggers]\nfiles = ["t.toml"]\n[actions]\nfiles = ["a.toml"]'))
+    assert refused.value.problems == [
+        't.toml: trigger slow_tasks: severity: "x": allowed are low, medium, high, critical',
+        "a.toml: action tell_me: prompt: missing: allowed is text",
+    ]
+
+
+# --- schema, template, imports -------------------------------------------------------------------------------------
+
+
+def test_the_schema_knows_every_setting_refuses_others_and_lets_durations_be_text() -> None:
+    schema = settings_schema()
+    sections = {name: schema["$defs"][part["$ref"].split("/")[-1]] for name, part in schema["properties"].items()}
+    limits = schema["$defs"]["Limits"]
+    keys = {f"{section}.{key}" for section, part in sections.items() for key in part["properties"]}
+    keys = keys - {"constitution.limits"} | {f"constitution.limits.{key}" for key in limits["properties"]}
+    assert keys == set(SETTING_KEYS)
+    assert all(part["additionalProperties"] is False for part in [schema, limits, *sections.values()])
+    assert {"type": "string", "pattern": r"^\d+[smhd]$"} in limits["properties"]["cool_down"]["anyOf"]
+
+
+def test_the_template_loads_unchanged_as_the_defaults_in_observe_mode() -> None:
+    defaults = Settings()
+    observing = defaults.model_copy(update={"actions": defaults.actions.model_copy(update={"mode": Mode.OBSERVE})})
+    assert load(TEMPLATE) == observing
+
+
+def flat(table: dict[str, Any], above: str = "") -> Iterator[str]:
+    for key, entry in table.items():
+        if isinstance(entry, dict):
+            yield from flat(entry, f"{above}{key}.")
+        else:
+            yield above + key
+
+
+def test_the_template_has_every_setting_in_order_each_below_its_comment() -> None:
+    assert tuple(flat(tomllib.loads(TEMPLATE))) == SETTING_KEYS
+    lines = TEMPLATE.splitlines()
+    settings = [number for number, line in enumerate(lines) if line and line[0].islower()]
+    assert len(settings) == len(SETTING_KEYS)
+    assert all(lines[number - 1].startswith("# ") for number in settings)
+
+
+def test_the_examples_in_the_template_work_as_they_stand() -> None:
+    examples = [line.removeprefix("#   ") for line in TEMPLATE.splitlines() if line.startswith("#   ")]
+    cut = examples.index("[[action]]")
+    Path("t.toml").write_text("\n".join(examples[:cut]))
+    Path("a.toml").write_text("\n".join(examples[cut:]))
+    spec = load_spec(load('[triggers]\nfiles = ["t.toml"]\n[actions]\nfiles = ["a.toml"]'))
+    assert spec.trigger("slow_tasks").condition.model_dump()["value"] == 300
+    assert spec.action("analyze_slow_tasks").target_agent == "Investigator"
+
+
+def test_reading_the_configuration_imports_no_engine() -> None:
+    code = "import sys, self_healing.config; print(*{'numpy', 'sqlalchemy', 'cedarpy', 'rich'} & set(sys.modules))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": SOURCE}
+    )
+    assert ran.stdout.strip() == ""
+
+
+SOURCE = str(Path(sys.modules["self_healing.config"].__file__ or "").parents[1])

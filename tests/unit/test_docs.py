@@ -1,0 +1,142 @@
+"""The documentation is true: its code runs, its links lead somewhere, its tables name every setting.
+
+Every ``python`` block of a page is run, in order, in one fresh namespace and an empty working directory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from self_healing.actions.registry import read_actions
+from self_healing.config import SETTING_KEYS, VARIABLE_PREFIX, Settings
+from self_healing.spec import DIRECTIVES, ActionSpec, Limits, TriggerSpec
+from self_healing.telemetry.signals import GROUP_COLUMNS, SIGNALS
+from self_healing.triggers.declared import read_triggers
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
+
+
+def name_of(page: object) -> str:
+    return page.relative_to(ROOT).as_posix() if isinstance(page, Path) else str(page)
+
+
+def blocks(page: Path, language: str) -> Iterator[tuple[int, str]]:
+    """The number of the first line and the text of each block of `language`."""
+    text = page.read_text()
+    for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield text.count("\n", 0, match.start(1)) + 1, match[1]
+
+
+def prose(page: Path) -> str:
+    """The page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def links(page: Path) -> list[str]:
+    return [link for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)) if "://" not in link]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, by the rule that the site and the forges share."""
+    titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(blocks(page, "python"))], ids=name_of)
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(VARIABLE_PREFIX)]:
+        monkeypatch.delenv(name)
+    namespace: dict[str, object] = {"__name__": "__page__"}
+    for line, code in blocks(page, "python"):
+        # Blank lines in front make a traceback point at the page's own line.
+        exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(blocks(page, "json"))], ids=name_of)
+def test_the_json_of_a_page_is_one_document_a_line(page: Path) -> None:
+    for _, text in blocks(page, "json"):
+        for line in text.splitlines():
+            json.loads(line)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(blocks(page, "toml"))], ids=name_of)
+def test_the_toml_of_a_page_is_accepted(page: Path, tmp_path: Path) -> None:
+    for line, text in blocks(page, "toml"):
+        file = tmp_path / f"{line}.toml"
+        file.write_text(text)
+        document = tomllib.loads(text)
+        if "trigger" in document:
+            assert read_triggers([file]).problems == ()
+        elif "action" in document:
+            assert read_actions([file]).problems == ()
+        else:
+            Settings.model_validate(document)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_relative_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    text = (ROOT / "zensical.toml").read_text()
+    listed = set(re.findall(r'= "([^"]+\.md)"', text))
+    assert listed == {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
+
+
+def undocumented(names: Iterable[str], page: str) -> set[str]:
+    """Those of `names` that have no row in a table of that page of the reference."""
+    text = (DOCS / "reference" / page).read_text()
+    return {name for name in names if f"\n| `{name}` |" not in text}
+
+
+@pytest.mark.parametrize(
+    ("model", "page"),
+    [(TriggerSpec, "triggers.md"), (ActionSpec, "actions.md"), (Limits, "constitution.md")],
+    ids=["triggers", "actions", "limits"],
+)
+def test_every_field_is_documented(model: type[BaseModel], page: str) -> None:
+    assert undocumented((field.alias or name for name, field in model.model_fields.items()), page) == set()
+
+
+def test_every_directive_is_documented() -> None:
+    assert undocumented(DIRECTIVES, "actions.md") == set()
+
+
+def test_every_setting_of_the_configuration_is_documented() -> None:
+    # The limits have a table of their own.
+    keys = {key for key in SETTING_KEYS if not key.startswith("constitution.limits.")} | {"constitution.limits"}
+    assert undocumented(keys, "configuration.md") == set()
+
+
+def test_every_signal_and_every_column_to_group_by_is_documented() -> None:
+    assert undocumented(SIGNALS, "signals.md") == set()
+    text = (DOCS / "reference/signals.md").read_text()
+    assert {column for column in GROUP_COLUMNS if f"`{column}`" not in text} == set()
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    shutil.copytree(DOCS, tmp_path / "docs")
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    command = [str(Path(sys.executable).with_name("zensical")), "build", "--strict"]
+    built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert (tmp_path / "site/index.html").exists()
