@@ -24,14 +24,8 @@ from self_healing.storage.readonly import read
 
 Row = tuple[Any, ...]
 
-# The same count as self_healing.constitution.violations, left to SQLite: there may be years of denials.
-_VIOLATIONS = """
-SELECT count(*) FROM (
-    SELECT DISTINCT incident, json_extract(record, '$.proposal.step'), json_extract(finding.value, '$.article')
-    FROM decisions, json_each(decisions.record, '$.findings') AS finding
-    WHERE decisions.outcome = 'deny' AND json_extract(finding.value, '$.outcome') = 'deny'
-)
-"""
+_STOPPED = "healing is stopped"
+"""How the loop's own issue about a stop begins."""
 
 
 def loaded_spec(settings: Settings) -> Spec:
@@ -40,7 +34,13 @@ def loaded_spec(settings: Settings) -> Spec:
 
 
 def status(
-    settings: Settings, spec: Spec, *, at: datetime, serving: bool = False, health: dict[str, Any] | None = None
+    settings: Settings,
+    spec: Spec,
+    *,
+    at: datetime,
+    serving: bool = False,
+    health: dict[str, Any] | None = None,
+    evaluated_us: int | None = None,
 ) -> dict[str, Any]:
     """Everything that the command ``status`` shows, as JSON.
 
@@ -50,10 +50,11 @@ def status(
         at: now, aware; directives in force are those that have not run out by then.
         serving: whether a service runs on this state.
         health: what the running loop says of itself; as of the last cycle when left out.
+        evaluated_us: the newest instant that the running loop evaluated; the last that was committed when left out.
 
     Raises StorageError, StateCorrupt.
     """
-    evaluated_us = _fact(settings, "evaluated_us")
+    evaluated_us = evaluated_us or _fact(settings, "evaluated_us")
     stop = stopped(settings.storage.state_dir)
     return {
         "health": health if health is not None else last_health(settings, spec),
@@ -74,15 +75,18 @@ def status(
 def last_health(settings: Settings, spec: Spec) -> dict[str, Any]:
     """The health as of the last cycle, with what can be seen without one; the five keys of ``status --health``."""
     last = _fact(settings, "health") or {}
-    issues: list[str] = list(last.get("issues", ()))
+    # Whether it is stopped now needs no cycle to say.
+    issues: list[str] = [issue for issue in last.get("issues", ()) if not issue.startswith(_STOPPED)]
+    stop = stopped(settings.storage.state_dir)
+    if stop is not None:
+        issues.append(f"{_STOPPED} by {stop.by}: {stop.reason}; `self-healing resume-healing` lets it go on")
     telemetry_healthy = bool(last.get("telemetry_healthy", True))
     problem = _unreadable(settings)
     if problem is not None and telemetry_healthy:
         telemetry_healthy = False
         issues.append(problem)
-    verdict = last.get("status", "healthy")
     return {
-        "status": "degraded" if issues and verdict == "healthy" else verdict,
+        "status": "degraded" if issues else "healthy",
         "telemetry_healthy": telemetry_healthy,
         "triggers_enabled": triggers_enabled(spec),
         "actions_available": len(spec.actions),
@@ -98,7 +102,7 @@ def accounting(settings: Settings) -> dict[str, Any]:
 
 def violations(settings: Settings) -> int:
     """How many constitutional violations there were; one for each incident, step and article."""
-    return _one(_rows(settings, _VIOLATIONS)) or 0
+    return len(_fact(settings, "violations") or ())
 
 
 def triggers_enabled(spec: Spec) -> int:

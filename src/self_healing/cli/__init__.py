@@ -1,4 +1,4 @@
-"""The command line. A command's own module is imported only when it is called, so that each costs no more than its own."""
+"""The command line. A command's module is imported only when it is called, so that each costs no more than its own."""
 
 from __future__ import annotations
 
@@ -53,9 +53,11 @@ def overview() -> str:
 
 def build() -> App:
     """Every command, each to be imported when it is called."""
-    from cyclopts import App
+    from cyclopts import App, Parameter
 
-    app = App(name=NAME, help=ABOUT, help_format="plaintext", version=_version)
+    app = App(
+        name=NAME, help=ABOUT, help_format="plaintext", version=_version, default_parameter=Parameter(negative=())
+    )
     for name, (place, what) in COMMANDS.items():
         app.command(f"{__name__}.{place}", name=name, help=what)
     return app

@@ -23,7 +23,7 @@ def check(
     now: Annotated[
         str | None, Parameter(help="Evaluate at this instant, such as 2026-01-05T10:00:00Z; not while a service runs.")
     ] = None,
-    exit_code: Annotated[bool, Parameter(negative=(), help="Exit with 3 while incidents are open.")] = False,
+    exit_code: Annotated[bool, Parameter(show_default=False, help="Exit with 3 while incidents are open.")] = False,
     shown: Shown | None = None,
 ) -> int:
     """Run one whole cycle: read what is new, evaluate, act, and wait until the actions are dispatched.
@@ -31,8 +31,9 @@ def check(
     When a service runs on the same state, it is asked to.
     """
     shown = shown or Shown()
-    arguments = {} if now is None else {"now": _aware(now).isoformat()}
-    report = call(shown.settings(), "check", arguments, timeout_s=_TIMEOUT_S)
+    at = None if now is None else _aware(now)
+    arguments = {} if at is None else {"now": at.isoformat()}
+    report = call(shown.settings(), "check", arguments, timeout_s=_TIMEOUT_S, now=at)
     output.show(report, shown.format, _print)
     return INCIDENTS_OPEN if exit_code and report["incidents"] else 0
 
@@ -52,7 +53,7 @@ def _print(report: Json) -> None:
     output.pairs([(name.replace("_", " "), report[name]) for name in names])
     output.title("incidents")
     output.table(
-        ("id", "trigger", "group", "severity", "value", "threshold", "state"),
+        ("id", "trigger", "group", "severity", "value", "limit", "state"),
         (
             (
                 each["id"],
@@ -78,4 +79,4 @@ def _print(report: Json) -> None:
     if report["handoffs"]:
         output.title("handoffs")
         for path in report["handoffs"]:
-            print(output.shown(path))
+            print(output.text(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from self_healing.config import Settings
@@ -11,7 +12,14 @@ from self_healing.local_socket import ask
 Json = dict[str, Any]
 
 
-def call(settings: Settings, command: str, arguments: Json | None = None, *, timeout_s: float = 30.0) -> Json:
+def call(
+    settings: Settings,
+    command: str,
+    arguments: Json | None = None,
+    *,
+    timeout_s: float = 30.0,
+    now: datetime | None = None,
+) -> Json:
     """The answer to one command of :data:`self_healing.surface.COMMANDS`. Raises SelfHealingError.
 
     Args:
@@ -19,16 +27,19 @@ def call(settings: Settings, command: str, arguments: Json | None = None, *, tim
         command: its name.
         arguments: by name, as JSON has them.
         timeout_s: how long a service may take.
+        now: what the clock shows where no service runs; the machine's time when left out.
     """
     given = arguments or {}
     state_dir = settings.storage.state_dir
     answer = ask(state_dir, command, given, timeout_s)
     if answer is not None:
         return answer
+    from self_healing.clock import FakeClock, SystemClock
     from self_healing.surface import COMMANDS, open_surface
 
+    clock = SystemClock() if now is None else FakeClock(now)
     try:
-        with open_surface(settings, write=COMMANDS[command].writes) as surface:
+        with open_surface(settings, write=COMMANDS[command].writes, clock=clock) as surface:
             return surface.call(command, given)
     except StateBusy:
         # A service that has just begun owns the state now, and answers in a moment.

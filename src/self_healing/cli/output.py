@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from self_healing.handoffs.cleaning import escape
 
 Json = dict[str, Any]
 
+_WIDE = 10_000  # characters
 _STYLES = {
     "healthy": "green",
     "healed": "green",
@@ -37,7 +39,7 @@ def show(data: Json, format: Format, people: Callable[[Json], None]) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: Sequence[str] = (), empty: str) -> None:
-    """Print a table that is still readable in 80 columns and through a pipe.
+    """Print a table: within the terminal's width, and one line a row through a pipe.
 
     Args:
         columns: their headings.
@@ -45,7 +47,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: Seque
         whole: the columns whose cells are never broken, such as ids to copy.
         empty: printed when there are no rows.
     """
-    cells = [[shown(cell) for cell in row] for row in rows]
+    cells = [[text(cell) for cell in row] for row in rows]
     if not cells:
         print(empty)
         return
@@ -58,23 +60,28 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: Seque
         printed.add_column(Text(column), overflow="fold", no_wrap=column in whole)
     for row in cells:
         printed.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    Console(highlight=False).print(printed)
+    # A pipe has no width; there, cells that are broken over lines would only be in the way.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    with console.capture() as captured:
+        console.print(printed)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def pairs(rows: Iterable[tuple[str, Any]]) -> None:
     """Print a name and a value a line."""
-    lines = [(name, shown(value)) for name, value in rows]
+    lines = [(name, text(value)) for name, value in rows]
     width = max((len(name) for name, _ in lines), default=0)
     for name, value in lines:
         print(f"{name:<{width}}  {value}".rstrip())
 
 
-def title(text: str) -> None:
+def title(heading: str) -> None:
     """Print a heading with a line free above it."""
-    print(f"\n{escape(text)}")
+    print(f"\n{escape(heading)}")
 
 
-def shown(cell: Any) -> str:
+def text(cell: Any) -> str:
+    """`cell` in one line, with nothing in it that a terminal would obey."""
     if cell is None or cell == "":
         return "-"
     if isinstance(cell, bool):
@@ -109,7 +116,9 @@ def span(seconds: float | None) -> str:
 
 
 def group(of: Json) -> str:
-    """A group in one word, such as ``agent=Coder``."""
+    """A group in one word, such as ``Coder``; with the keys when there are several."""
+    if len(of) == 1:
+        return str(next(iter(of.values())))
     return ",".join(f"{key}={value}" for key, value in of.items()) or "all"
 
 

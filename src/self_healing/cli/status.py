@@ -22,7 +22,7 @@ def status(
     *,
     health: Annotated[
         bool,
-        Parameter(negative=(), help="Only whether it is well; exits with 0 healthy, 1 degraded, 2 unhealthy."),
+        Parameter(show_default=False, help="Only whether it is well; exits with 0 healthy, 1 degraded, 2 unhealthy."),
     ] = False,
     shown: Shown | None = None,
 ) -> int:
@@ -67,7 +67,7 @@ def _health(settings: Settings) -> Json:
 def _print_health(health: Json) -> None:
     print(health["status"])
     for issue in health["issues"]:
-        print(f"  {output.shown(issue)}")
+        print(f"  {output.text(issue)}")
 
 
 def _print(status: Json) -> None:
@@ -102,6 +102,6 @@ def _print_accounting(events: Json) -> None:
     )
     for name in ("rejected", "quarantined", "dropped"):
         for reason, count in events[name].items():
-            print(f"  {name}: {output.shown(reason)} {count}")
+            print(f"  {name}: {output.text(reason)} {count}")
     if events["late"]:
         print(f"  late: {events['late']}")

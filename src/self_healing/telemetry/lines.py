@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, cast
 
@@ -112,7 +113,7 @@ def attributes_of(line: bytes) -> dict[str, Any]:
     try:
         fields = msgspec.json.decode(line, type=dict[str, Any])
     except msgspec.ValidationError:
-        fields = json.loads(line, parse_float=_number_or_none, parse_int=_number_or_none)
+        fields = json.loads(line, parse_float=_float_or_none, parse_int=_int_or_none)
     known = fields.get("attributes") or {}
     return {name: value for name, value in fields.items() if name not in _FIELDS} | known
 
@@ -132,12 +133,13 @@ def read_line(line: bytes) -> Event | BadLine | None:
     try:
         return ANY_KIND.decode(line)
     except msgspec.ValidationError:
-        return _other_event(line)
+        return _other_event(line, is_json=True)
     except ValueError:
-        return _why_unreadable(line)
+        return _other_event(line, is_json=False)
 
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+# Nothing in it can be matched in two ways, and an end is not asked for: so no line takes longer than its length.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?')
 
 
 def _depth(line: bytes) -> int:
@@ -145,7 +147,7 @@ def _depth(line: bytes) -> int:
     if line.count(b"{") + line.count(b"[") <= DEPTH_MAX:
         return 0
     folded = np.frombuffer(_STRING.sub(b"", line), np.uint8) | 0x20  # makes [ a { and ] a }
-    steps = (folded == _OPEN).astype(np.int64) - (folded == _CLOSE)
+    steps = (folded == ord("{")).astype(np.int64) - (folded == ord("}"))
     return int(np.cumsum(steps).max(initial=0))
 
 
@@ -160,31 +162,30 @@ def _finite(number: str) -> float:
     return value
 
 
-def _number_or_none(number: str) -> float | None:
+def _float_or_none(number: str) -> float | None:
     value = float(number)
     return value if math.isfinite(value) else None
 
 
-def _why_unreadable(line: bytes) -> BadLine:
-    """Why `line` is no JSON."""
-    try:
-        json.loads(line, parse_constant=_finite, parse_float=_finite, parse_int=_finite)
-    except _NotFinite:
-        return BadLine.NON_FINITE
-    except ValueError:
-        return BadLine.INVALID_JSON
-    return BadLine.INVALID_JSON  # Python is laxer with escapes
+def _int_or_none(number: str) -> int | None:
+    return int(number) if len(number) <= sys.int_info.default_max_str_digits else None
 
 
-def _other_event(line: bytes) -> Event | BadLine | None:
-    """JSON that is no event as it stands: a log when only its type is null, nothing when it is our own, else bad."""
+def _other_event(line: bytes, *, is_json: bool) -> Event | BadLine | None:
+    """A line that is no event as it stands: a log when only its type is null, nothing when it is our own, else bad.
+
+    Args:
+        is_json: False when the decoder already found that it is none; when True, it may have stopped before it did.
+    """
     try:
         value = json.loads(line, parse_constant=_finite, parse_float=_finite, parse_int=_finite)
     except _NotFinite:
         return BadLine.NON_FINITE
-    if not isinstance(value, dict):
-        return BadLine.INVALID_VALUE
-    kind = value.get("type", "log")
+    except ValueError:
+        return BadLine.INVALID_JSON
+    if not is_json:
+        return BadLine.INVALID_JSON
+    kind = value.get("type", "log") if isinstance(value, dict) else "log"
     if isinstance(kind, str) and kind.startswith(OWN_PREFIX):
         return None
     if kind is not None:
@@ -193,3 +194,5 @@ def _other_event(line: bytes) -> Event | BadLine | None:
         return msgspec.convert(msgspec.json.decode(line) | {"type": "log"}, _Line)
     except msgspec.ValidationError:
         return BadLine.INVALID_VALUE
+    except ValueError:  # Python is laxer with escapes
+        return BadLine.INVALID_JSON

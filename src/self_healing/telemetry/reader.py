@@ -155,10 +155,10 @@ class DirectoryReader:
         try:
             with self._opened(file.path) as fd:
                 file.remember_head(fd)
-                start = os.pread(fd, _FIRST_BYTES, 0)
+                start = os.pread(fd, _FIRST_BYTES, 0).removeprefix(_BOM)
         except OSError:  # it is tried again, and named, when it is read
             return
-        ts = decode(start.removeprefix(_BOM)[: start.rfind(b"\n") + 1], now_us=now_us).ts
+        ts = decode(start[: start.rfind(b"\n") + 1], now_us=now_us).ts
         file.ts_us = int(ts[0]) if len(ts) else None
 
     @contextmanager
@@ -217,8 +217,11 @@ class DirectoryReader:
 
     def _give_up_rest(self, file: Tail, gathered: Gathered, size: int) -> None:
         """The last line of a file that was rotated away, and has not grown since the last look, is never finished."""
-        with self._opened(file.path) as fd:
-            rest = os.pread(fd, size - file.offset, file.offset)
+        try:
+            with self._opened(file.path) as fd:
+                rest = os.pread(fd, size - file.offset, file.offset)
+        except OSError:  # it went away or cannot be read now; the next look tries again
+            return
         if rest.strip():
             gathered.add_bad(file, file.offset, BadLine.TORN)
         file.offset = size

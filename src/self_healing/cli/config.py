@@ -1,0 +1,63 @@
+"""``config``: is it right, and what can stand in it?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cyclopts import App
+
+from self_healing.cli import output
+from self_healing.cli.options import Shown
+
+app = App(name="config", help_format="plaintext")
+
+
+@app.command
+def validate(*, shown: Shown | None = None) -> int:
+    """Load the configuration and everything that is declared, and say what was loaded."""
+    shown = shown or Shown()
+    output.show(_loaded(shown), shown.format, _print)
+    return 0
+
+
+def _loaded(shown: Shown) -> dict[str, Any]:
+    from self_healing.config import CONFIG_FILE
+    from self_healing.status import loaded_spec
+
+    settings = shown.settings()
+    spec = loaded_spec(settings)
+    file = shown.config or (CONFIG_FILE if CONFIG_FILE.exists() else None)
+    return {
+        "file": None if file is None else str(file),
+        "settings": settings.model_dump(mode="json"),
+        "spec_version": spec.version,
+        "triggers": {trigger.name: trigger.enabled for trigger in spec.triggers},
+        "actions": [action.name for action in spec.actions],
+    }
+
+
+def _print(told: dict[str, Any]) -> None:
+    settings, triggers = told["settings"], told["triggers"]
+    off = [name for name, enabled in triggers.items() if not enabled]
+    output.pairs(
+        [
+            ("file", told["file"] or "none: every setting has its default"),
+            ("mode", settings["actions"]["mode"]),
+            ("telemetry", settings["telemetry"]["dir"]),
+            ("state", settings["storage"]["state_dir"]),
+            ("logs", settings["storage"]["logs_dir"]),
+            ("triggers", f"{len(triggers) - len(off)} enabled" + (f", not {', '.join(off)}" if off else "")),
+            ("actions", len(told["actions"])),
+            ("spec version", told["spec_version"]),
+        ]
+    )
+
+
+@app.command
+def schema() -> int:
+    """Print the JSON Schema of the configuration file, for editors."""
+    from self_healing.config import settings_schema
+
+    print(json.dumps(settings_schema(), indent=2))
+    return 0

@@ -1,0 +1,58 @@
+"""``directives``: the settings that the fleet reads."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from self_healing.cli import output
+from self_healing.cli.client import Json, call
+from self_healing.cli.options import NO_REASON, By, Shown, Why, person
+from self_healing.errors import SelfHealingError
+
+app = App(name="directives", help_format="plaintext")
+
+
+@app.default
+@app.command(name="list")
+def directives(*, shown: Shown | None = None) -> int:
+    """List the directives in force."""
+    shown = shown or Shown()
+    output.show(call(shown.settings(), "directives"), shown.format, _print)
+    return 0
+
+
+@app.command
+def undo(
+    *ids: Annotated[str, Parameter(help="Of the directives.")],
+    reason: Why = NO_REASON,
+    by: By = None,
+    shown: Shown | None = None,
+) -> int:
+    """Take directives back at once."""
+    if not ids:
+        raise SelfHealingError("directives undo: name at least one directive; `self-healing directives` lists them")
+    shown = shown or Shown()
+    answer = call(shown.settings(), "undo", {"ids": list(ids), "by": person(by), "reason": reason})
+    output.show(answer, shown.format, _print)
+    return 0
+
+
+def _print(told: Json) -> None:
+    output.table(
+        ("id", "agent", "setting", "value", "incident", "expires (UTC)"),
+        (
+            (
+                each["id"],
+                each["agent"],
+                each["name"],
+                each["value"],
+                each["owner"],
+                "undone" if each["undone_at"] else output.instant(each["expires_at"]),
+            )
+            for each in told["directives"]
+        ),
+        whole=("id",),
+        empty="no directive is in force",
+    )

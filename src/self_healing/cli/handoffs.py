@@ -1,0 +1,128 @@
+"""``handoffs``: the work that was handed over."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from self_healing.cli import output
+from self_healing.cli.client import Json, call
+from self_healing.cli.history import Limit
+from self_healing.cli.options import By, Shown, person
+from self_healing.model import HandoffStatus
+
+app = App(name="handoffs", help_format="plaintext")
+
+Result = Annotated[str | None, Parameter(help="What came of it, in your own words.")]
+
+
+@app.default
+@app.command(name="list")
+def handoffs(
+    *,
+    status: Annotated[
+        tuple[HandoffStatus, ...],
+        Parameter(show_default=False, help="Only those of this status; may be given several times."),
+    ] = (),
+    limit: Limit = 50,
+    shown: Shown | None = None,
+) -> int:
+    """List the handoffs, the newest first."""
+    shown = shown or Shown()
+    chosen = {"statuses": list(status)} if status else {}
+    output.show(call(shown.settings(), "handoffs", {**chosen, "limit": limit}), shown.format, _print)
+    return 0
+
+
+@app.command
+def show(id: str, *, shown: Shown | None = None) -> int:
+    """Show one handoff with what it asks.
+
+    Args:
+        id: of the handoff.
+    """
+    shown = shown or Shown()
+    output.show(call(shown.settings(), "handoff", {"id": id}), shown.format, _print_one)
+    return 0
+
+
+@app.command
+def accept(id: str, *, by: By = None, shown: Shown | None = None) -> int:
+    """Say that you work on it.
+
+    Args:
+        id: of the handoff.
+    """
+    return _move("accept", {"id": id, "by": person(by)}, shown)
+
+
+@app.command
+def complete(id: str, *, result: Result = None, by: By = None, shown: Shown | None = None) -> int:
+    """Say that it is done; from now on, new work shows whether it helped.
+
+    Args:
+        id: of the handoff.
+    """
+    return _move("complete", {"id": id, "by": person(by), "result": result}, shown)
+
+
+@app.command
+def fail(id: str, *, result: Result = None, by: By = None, shown: Shown | None = None) -> int:
+    """Say that it cannot be done.
+
+    Args:
+        id: of the handoff.
+    """
+    return _move("fail", {"id": id, "by": person(by), "result": result}, shown)
+
+
+def _move(command: str, arguments: Json, shown: Shown | None) -> int:
+    shown = shown or Shown()
+    answer = call(shown.settings(), command, arguments)
+    output.show(answer, shown.format, lambda told: _print({"handoffs": [told["handoff"]]}))
+    return 0
+
+
+def _print(told: Json) -> None:
+    output.table(
+        ("id", "status", "target agent", "about", "incident", "deadline (UTC)"),
+        (
+            (
+                each["id"],
+                each["status"],
+                each["target_agent"],
+                each["about"],
+                each["incident"],
+                output.instant(each["deadline"]),
+            )
+            for each in told["handoffs"]
+        ),
+        whole=("id",),
+        empty="no handoff",
+    )
+
+
+def _print_one(told: Json) -> None:
+    handoff = told["handoff"]
+    output.pairs(
+        [
+            ("handoff", handoff["id"]),
+            ("status", handoff["status"]),
+            ("target agent", handoff["target_agent"]),
+            ("about", handoff["about"]),
+            ("incident", handoff["incident"]),
+            ("created", output.instant(handoff["created_at"])),
+            ("deadline", output.instant(handoff["deadline"])),
+            ("ended", output.instant(handoff["ended_at"])),
+            ("result", handoff["result"]),
+            ("file", handoff["path"]),
+        ]
+    )
+    output.title("prompt")
+    for line in handoff["message"]["prompt"].strip().splitlines():
+        print(output.text(line))
+    output.title("context")
+    output.pairs(handoff["message"]["context"].items())
+    for note in handoff["notes"]:
+        print(f"{output.instant(note['at'])}  {output.text(note['what'])}  {output.text(note['text'])}")

@@ -1,0 +1,39 @@
+"""``history``: what was done, and what came of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from self_healing.cli import output
+from self_healing.cli.client import Json, call
+from self_healing.cli.options import Shown
+
+Limit = Annotated[int, Parameter(help="So many of the newest.", validator=validators.Number(gte=1))]
+
+
+def history(*, limit: Limit = 20, shown: Shown | None = None) -> int:
+    """Show what was done, and what came of it; the newest first."""
+    shown = shown or Shown()
+    output.show(call(shown.settings(), "history", {"limit": limit}), shown.format, _print)
+    return 0
+
+
+def _print(told: Json) -> None:
+    output.table(
+        ("opened (UTC)", "incident", "trigger", "group", "done", "outcome"),
+        (
+            (
+                output.instant(each["opened_at"]),
+                each["incident"],
+                each["trigger"],
+                output.group(each["group"]),
+                ", ".join(f"{action['action']} {action['result'] or action['status']}" for action in each["actions"]),
+                each["outcome"],
+            )
+            for each in told["history"]
+        ),
+        whole=("incident",),
+        empty="nothing has happened yet",
+    )

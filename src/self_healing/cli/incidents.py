@@ -1,0 +1,198 @@
+"""``incidents``: what is wrong in the fleet."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from self_healing.cli import output
+from self_healing.cli.client import Json, call
+from self_healing.cli.options import NO_REASON, By, Shown, Why, person
+from self_healing.model import IncidentState
+
+app = App(name="incidents", help_format="plaintext")
+
+
+@app.default
+@app.command(name="list")
+def incidents(
+    *,
+    state: Annotated[
+        tuple[IncidentState, ...],
+        Parameter(show_default=False, help="Only those in this state; may be given several times."),
+    ] = (),
+    everything: Annotated[bool, Parameter(name="--all", show_default=False, help="Closed ones as well.")] = False,
+    shown: Shown | None = None,
+) -> int:
+    """List the incidents that are not closed."""
+    shown = shown or Shown()
+    states = tuple(IncidentState) if everything else state
+    answer = call(shown.settings(), "incidents", {"states": list(states)} if states else {})
+    output.show(answer, shown.format, _print)
+    return 0
+
+
+@app.command
+def show(id: str, *, shown: Shown | None = None) -> int:
+    """Show the whole story of one incident.
+
+    Args:
+        id: of the incident.
+    """
+    shown = shown or Shown()
+    output.show(call(shown.settings(), "incident", {"id": id}), shown.format, _print_one)
+    return 0
+
+
+@app.command
+def ack(id: str, *, reason: Why = NO_REASON, by: By = None, shown: Shown | None = None) -> int:
+    """Say that you have seen an incident.
+
+    Args:
+        id: of the incident.
+    """
+    return _answer("ack", id, reason, by, shown)
+
+
+@app.command
+def close(id: str, *, reason: Why = NO_REASON, by: By = None, shown: Shown | None = None) -> int:
+    """Dismiss an incident: it is none, or it is over.
+
+    Args:
+        id: of the incident.
+    """
+    return _answer("close", id, reason, by, shown)
+
+
+def _answer(command: str, id: str, reason: str, by: str | None, shown: Shown | None) -> int:
+    shown = shown or Shown()
+    answer = call(shown.settings(), command, {"id": id, "by": person(by), "reason": reason})
+    output.show(answer, shown.format, lambda told: _print({"incidents": [told["incident"]]}))
+    return 0
+
+
+def _print(told: Json) -> None:
+    output.table(
+        ("id", "trigger", "group", "severity", "state", "value", "limit", "opened (UTC)"),
+        (
+            (
+                each["id"],
+                each["trigger"],
+                output.group(each["group"]),
+                each["severity"],
+                each["close_reason"] or each["state"],
+                output.number(each["value"]),
+                output.number(each["threshold"]),
+                output.instant(each["opened_at"]),
+            )
+            for each in told["incidents"]
+        ),
+        whole=("id", "severity", "state"),
+        empty="no incident",
+    )
+
+
+def _print_one(told: Json) -> None:
+    incident = told["incident"]
+    closed = f"{output.instant(incident['closed_at'])}, {incident['close_reason']}" if incident["closed_at"] else None
+    output.pairs(
+        [
+            ("incident", incident["id"]),
+            ("trigger", incident["trigger"]),
+            ("group", output.group(incident["group"])),
+            ("severity", incident["severity"]),
+            ("state", incident["state"]),
+            ("value", f"{output.number(incident['value'])} (peak {output.number(incident['peak'])})"),
+            ("threshold", output.number(incident["threshold"])),
+            ("opened", output.instant(incident["opened_at"])),
+            ("closed", closed),
+            ("attempts", incident["attempts"]),
+            ("escalated", incident["escalation"]),
+            ("acknowledged by", incident["acknowledged_by"]),
+            ("spec version", incident["spec_version"]),
+        ]
+    )
+    _print_timeline(told["timeline"])
+    _print_decisions(told["decisions"])
+    _print_done(told)
+
+
+def _print_timeline(notes: list[Json]) -> None:
+    output.title("timeline")
+    output.table(
+        ("at (UTC)", "what", "text"),
+        ((output.instant(each["at"]), each["what"], each["text"]) for each in notes),
+        whole=("at (UTC)",),
+        empty="nothing yet",
+    )
+
+
+def _print_decisions(decisions: list[Json]) -> None:
+    output.title("decisions")
+    output.table(
+        ("at (UTC)", "action", "outcome", "articles"),
+        (
+            (output.instant(each["at"]), each["action"], each["outcome"], held_against(each["articles"]))
+            for each in decisions
+        ),
+        whole=("at (UTC)",),
+        empty="none",
+    )
+
+
+def held_against(articles: Json) -> str:
+    """What the articles hold against a proposal, such as ``III rate_limit``."""
+    return ", ".join(f"{number} {finding['policy']}" for number, found in articles.items() for finding in found)
+
+
+def _print_done(told: Json) -> None:
+    output.title("executions")
+    output.table(
+        ("id", "action", "attempt", "status", "target agent", "reason"),
+        (
+            (each["id"], each["action"], each["attempt"], each["status"], each["target_agent"], each["reason"])
+            for each in told["executions"]
+        ),
+        whole=("id",),
+        empty="none",
+    )
+    output.title("verifications")
+    output.table(
+        ("action", "phase", "samples", "value", "result"),
+        (
+            (
+                each["action"],
+                each["phase"],
+                f"{each['samples']} of {each['needed']}",
+                output.number(each["value"]),
+                each["result"] or "waits",
+            )
+            for each in told["verifications"]
+        ),
+        empty="none",
+    )
+    output.title("directives")
+    output.table(
+        ("id", "agent", "setting", "value", "expires (UTC)", "undone"),
+        (
+            (
+                each["id"],
+                each["agent"],
+                each["name"],
+                each["value"],
+                output.instant(each["expires_at"]),
+                each["undone_reason"],
+            )
+            for each in told["directives"]
+        ),
+        whole=("id",),
+        empty="none",
+    )
+    output.title("handoffs")
+    output.table(
+        ("id", "target agent", "status", "result"),
+        ((each["id"], each["target_agent"], each["status"], each["result"]) for each in told["handoffs"]),
+        whole=("id",),
+        empty="none",
+    )

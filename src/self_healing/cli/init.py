@@ -1,0 +1,48 @@
+"""``init``: a commented configuration to begin with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from self_healing.cli.options import Where
+from self_healing.cli.template import TEMPLATE
+from self_healing.errors import SelfHealingError
+
+FILE = Path("self-healing.toml")
+
+
+def init(
+    *,
+    force: Annotated[bool, Parameter(show_default=False, help="Write over a file that is there.")] = False,
+    where: Where | None = None,
+) -> int:
+    """Write a commented self-healing.toml, in observe mode, with the directories that are given."""
+    where = where or Where()
+    path = where.config or FILE
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(_filled(where))
+    except FileExistsError as error:
+        raise SelfHealingError(f"{path} is there already; --force writes over it") from error
+    print(f"wrote {path}, in observe mode")
+    print("next: self-healing config validate   is it right?")
+    print("      self-healing run               watch, and say what would be done")
+    print('      self-healing history           do you agree? then set mode = "act" in it')
+    return 0
+
+
+def _filled(where: Where) -> str:
+    text = TEMPLATE
+    for line, directory in (
+        ('dir = "logs/telemetry"', where.telemetry_dir),
+        ('state_dir = ".self-healing"', where.state_dir),
+        ('logs_dir = "logs"', where.logs_dir),
+    ):
+        if directory is not None:
+            # A JSON text is a TOML text as well.
+            text = text.replace(f"\n{line}\n", f"\n{line.partition('=')[0]}= {json.dumps(str(directory))}\n")
+    return text
