@@ -134,7 +134,7 @@ async def listen(path: Path, handle: Handle) -> asyncio.Server:
 
 
 async def _answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handle) -> bool:
-    """Answer one request; whether another may follow. An exception that nobody foresaw is told, and then goes on up."""
+    """Answer one request; whether another may follow. An exception that nobody foresaw is told here and there."""
     import asyncio
 
     async with asyncio.timeout(IDLE_S):
@@ -142,21 +142,18 @@ async def _answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
             line = await reader.readuntil(b"\n")
         except asyncio.LimitOverrunError:
             line = None
-    bug: Exception | None = None
     try:
         answer = {"result": handle(*_request(line))}
         text = json.dumps(answer, allow_nan=False)
     except SelfHealingError as error:
         text = json.dumps({"error": _told(error)})
     except Exception as error:
-        bug = error
+        asyncio.get_running_loop().call_exception_handler({"message": "a command failed", "exception": error})
         failed = SelfHealingError(f"the service failed: {error!r}; its own output says where")
         text = json.dumps({"error": _told(failed)})
     writer.write(text.encode() + b"\n")
     async with asyncio.timeout(IDLE_S):
         await writer.drain()
-    if bug is not None:
-        raise RuntimeError("a command failed by a mistake of ours") from bug
     return line is not None
 
 

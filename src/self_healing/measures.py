@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +30,9 @@ FINE_US = 10 * SECOND_US
 
 COARSE_US = HOUR_US // 4
 """Length of the panes that baselines are made of."""
+
+MOST = 2**62
+"""The largest number of millionths that a limit can be: a column holds twice as much."""
 
 NONE_MAX = np.iinfo(np.int64).min
 """The maximum over nothing."""
@@ -56,9 +60,8 @@ class Measure:
 
     @property
     def key(self) -> str:
-        """A name for it that lasts, for the stored panes."""
-        where = "&".join(f"{column}={value}" for column, value in self.where)
-        return f"{self.signal}?{where}#{','.join(self.group_by)}"
+        """A name for it that lasts, for the stored panes; no two measures share one, whatever their values hold."""
+        return msgspec.json.encode([self.signal, self.where, self.group_by]).decode()
 
 
 @dataclass(slots=True)
@@ -76,6 +79,10 @@ class Totals:
     amount: Ints
     maximum: Ints
     minimum: Ints
+
+    def at(self, places: Ints | list[int]) -> Totals:
+        """The totals of the groups in those places only."""
+        return Totals(self.count[places], self.amount[places], self.maximum[places], self.minimum[places])
 
 
 def value_of(trigger: TriggerSpec, totals: Totals) -> Floats:
@@ -99,25 +106,38 @@ def value_of(trigger: TriggerSpec, totals: Totals) -> Floats:
 
 
 def holds(trigger: TriggerSpec, totals: Totals, op: Operator, limit: float) -> Bools:
-    """Whether each group's value stands in relation `op` to `limit`; exact."""
-    limit_us = round(limit * MICRO)
+    """Whether each group's value stands in relation `op` to `limit`; exact, and False for a mean of nothing."""
+    limit_us = whole(limit * MICRO)
     match trigger.aggregate:
         case Aggregate.COUNT:
-            left, right = totals.count * MICRO, np.int64(limit_us)
+            return compare(totals.count * MICRO, op, limit_us)
         case Aggregate.RATE:
-            left, right = totals.count * MICRO, np.int64(limit_us * trigger.window)
+            return compare(totals.count * MICRO, op, whole(limit * MICRO * trigger.window))
         case Aggregate.SUM:
-            left, right = totals.amount, np.int64(limit_us)
+            return compare(totals.amount, op, limit_us)
         case Aggregate.MEAN | Aggregate.RATIO:
-            left, right = totals.amount, totals.count * limit_us
+            return mean_holds(totals, op, limit_us)
         case Aggregate.MAX:
-            left, right = totals.maximum, np.int64(limit_us)
+            return compare(totals.maximum, op, limit_us)
         case Aggregate.MIN:
-            left, right = totals.minimum, np.int64(limit_us)
-    return compare(left, op, right)
+            return compare(totals.minimum, op, limit_us)
 
 
-def compare(left: Ints | Floats, op: Operator, right: Ints | Floats | np.int64) -> Bools:
+def whole(micros: float) -> np.int64:
+    """The nearest whole number of millionths, kept within what a column can hold."""
+    return np.int64(max(min(round(micros), MOST), -MOST))
+
+
+def mean_holds(totals: Totals, op: Operator, limit: np.int64 | Ints) -> Bools:
+    """Whether each group's mean stands in relation `op` to `limit` millionths; exact, and False for a mean of nothing."""
+    some = totals.count > 0
+    count = np.maximum(totals.count, 1)
+    # Divided, not multiplied: a limit times a count may not fit. Rounded to the side that changes no answer.
+    mean = totals.amount // count if op in (Operator.GE, Operator.LT) else -(-totals.amount // count)
+    return compare(mean, op, limit) & some
+
+
+def compare(left: Ints, op: Operator, right: Ints | np.int64) -> Bools:
     """`left` `op` `right`, element by element."""
     match op:
         case Operator.GE:
@@ -159,4 +179,12 @@ class Windows(Protocol):
 
     def restarted(self, trigger: str, from_us: int, to_us: int) -> dict[int, tuple[int, Totals]]:
         """For each place whose window was restarted and still reaches back before that: when, and its own totals (one element)."""
+        ...
+
+    def first_sampled_us(self, measure: Measure, from_us: int) -> int | None:
+        """When the oldest pane with a sample begins, from the one that holds `from_us` on; None when there is none."""
+        ...
+
+    def next_lost_us(self) -> int | None:
+        """When the next running task is lost, if nothing more is heard of it; None when none runs."""
         ...

@@ -47,6 +47,7 @@ from self_healing.storage.store import Store
 from self_healing.views import Json
 
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 NOT_CLOSED = tuple(state for state in IncidentState if state is not IncidentState.CLOSED)
 DENIALS = 10
@@ -125,7 +126,9 @@ class Surface:
 
     def _switch(self, name: str, enabled: bool, by: str) -> Json:
         changed = self._loop.override_trigger(name, {"enabled": enabled}, by)
-        return {"name": changed.name, "enabled": changed.enabled, "spec_version": self._loop.spec.version}
+        # The loop itself goes on with its spec until its owner builds it anew.
+        version = status.loaded_spec(self._loop.settings).version
+        return {"name": changed.name, "enabled": changed.enabled, "spec_version": version}
 
     def actions(self) -> Json:
         spec, lessons = self._loop.spec, self._store.select(Lesson)
@@ -163,7 +166,7 @@ class Surface:
     def close(self, id: str, by: str, reason: str) -> Json:
         return {"incident": views.incident(self._loop.dismiss(id, by, reason))}
 
-    def history(self, limit: int = 20) -> Json:
+    def history(self, limit: AtLeastOne = 20) -> Json:
         incidents = self._store.select(Incident, newest=limit)
         ids = [incident.id for incident in incidents]
         executions = _by_incident(self._store.select(Execution, incident=ids))
@@ -188,7 +191,7 @@ class Surface:
     def undo(self, ids: tuple[str, ...], by: str, reason: str) -> Json:
         return {"directives": [views.plain(each) for each in self._loop.undo_directives(ids, by, reason)]}
 
-    def handoffs(self, statuses: tuple[HandoffStatus, ...] = tuple(HandoffStatus), limit: int = 50) -> Json:
+    def handoffs(self, statuses: tuple[HandoffStatus, ...] = tuple(HandoffStatus), limit: AtLeastOne = 50) -> Json:
         newest = self._store.select(Handoff, newest=limit, status=statuses)
         return {"handoffs": [self._handoff(each) for each in reversed(newest)]}
 

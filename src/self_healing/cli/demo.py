@@ -19,6 +19,6 @@ def demo(
 
     Exits with 0 when all seven faults were detected and healed.
     """
-    from self_healing.simulation import demo as simulated
+    from self_healing.simulation.demo import demo as simulated
 
-    return simulated.demo(scale=scale, keep=keep)
+    return simulated(scale=scale, keep=keep)

@@ -117,13 +117,12 @@ class Board:
 
     def table(self) -> Table:
         """A line a fault, as it stands."""
-        table = Table(expand=False)
-        table.add_column("fault")
-        table.add_column("agent")
-        table.add_column("stage")
-        table.add_column("detected after", justify="right")
-        table.add_column("action")
-        table.add_column("healed after", justify="right")
+        table = Table()
+        for name in ("fault", "agent", "stage"):
+            table.add_column(name, no_wrap=True)
+        table.add_column("detected", justify="right")
+        table.add_column("action", no_wrap=True)
+        table.add_column("healed", justify="right")
         for story in self.stories:
             table.add_row(
                 story.fault.name,
@@ -166,33 +165,41 @@ def _since(span: timedelta | None) -> str:
     return f"{sign}{seconds // 60}:{seconds % 60:02d}"
 
 
-def demo(*, scale: float = 30.0, keep: Path | None = None, faults: Sequence[Fault] = FAULTS) -> int:
+def demo(
+    *,
+    scale: float = 30.0,
+    keep: Path | None = None,
+    faults: Sequence[Fault] = FAULTS,
+    console: Console | None = None,
+) -> int:
     """Break a simulated fleet, and show how it heals.
 
     Args:
         scale: seconds of the fleet's time for each real one.
         keep: where telemetry, state and logs go, and stay; a directory that is removed again when left out.
         faults: what is injected.
+        console: where it shows; the terminal when left out.
 
     Returns:
         0 when every fault was detected and healed, else 1.
     """
-    console = Console()
+    console = console or Console()
     with ExitStack() as stack:
         root = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="self-healing-demo-")))
-        return asyncio.run(_demo(console, root, scale, faults))
+        return asyncio.run(_demo(console, root, keep, scale, faults))
 
 
-async def _demo(console: Console, root: Path, scale: float, faults: Sequence[Fault]) -> int:
+async def _demo(
+    console: Console, root: Path, keep: Path | None, scale: float, faults: Sequence[Fault]
+) -> int:
     settings = Settings(
         telemetry=TelemetrySettings(dir=root / "telemetry"),
         actions=ActionSettings(),
         storage=StorageSettings(state_dir=root / "state", logs_dir=root / "logs"),
     )
     start = datetime.now(UTC).replace(microsecond=0)
-    console.print(f"A day of healthy history for a fleet of 24 agents goes to {settings.telemetry.dir} ...")
     lines = backfill(settings.telemetry.dir, start, hours=24, seed=SEED)
-    console.print(f"{lines:,} events. {len(faults)} faults follow, one an agent; nobody but the service looks after them.")
+    console.print(f"24 agents, a day of healthy history ({lines:,} events), and {len(faults)} faults to come.")
     clock = ScaledClock(scale, start, origin=time.monotonic() + HEAD_START_S)
     stories = [Story(fault, start + timedelta(seconds=fault.starts_after_s)) for fault in faults]
     board = Board(console, clock, stories, live=console.is_terminal)
@@ -201,7 +208,7 @@ async def _demo(console: Console, root: Path, scale: float, faults: Sequence[Fau
         await _watch(board, settings, clock, fleet)
     finally:
         _stop_fleet(fleet)
-    return _summary(console, board, root)
+    return _summary(console, board, keep)
 
 
 def _start_fleet(settings: Settings, clock: ScaledClock, faults: Sequence[Fault]) -> subprocess.Popen[bytes]:
@@ -238,11 +245,11 @@ async def _watch(board: Board, settings: Settings, clock: ScaledClock, fleet: su
         board.console.print(f"the simulated fleet ended by itself, with code {fleet.returncode}", style="red")
 
 
-def _summary(console: Console, board: Board, root: Path) -> int:
+def _summary(console: Console, board: Board, keep: Path | None) -> int:
     healed = sum(story.healed for story in board.stories)
-    table = Table(title="minutes:seconds of fleet time, from the onset of the fault")
+    table = Table(title="minutes:seconds of fleet time, from the onset of the fault", title_justify="left")
     for name in ("fault", "detected after", "action", "healed after"):
-        table.add_column(name, justify="right" if "after" in name else "left")
+        table.add_column(name, justify="right" if "after" in name else "left", no_wrap=True)
     for story in board.stories:
         table.add_row(
             story.fault.name,
@@ -254,6 +261,6 @@ def _summary(console: Console, board: Board, root: Path) -> int:
     all_healed = healed == len(board.stories)
     style = "bold green" if all_healed else "bold red"
     console.print(f"{healed} of {len(board.stories)} faults were detected, acted on and verified healed.", style=style)
-    if root.name and not root.name.startswith("self-healing-demo-"):
-        console.print(f"What it wrote stays in {root}: state, telemetry, logs and handoffs.")
+    if keep:
+        console.print(f"What it wrote stays in {keep}: state, telemetry, logs and handoffs.")
     return 0 if all_healed else 1

@@ -133,11 +133,12 @@ def read_line(line: bytes) -> Event | BadLine | None:
     try:
         return ANY_KIND.decode(line)
     except msgspec.ValidationError:
-        return _other_event(line, is_json=True)
+        return _other_event(line)
     except ValueError:
-        return _other_event(line, is_json=False)
+        return BadLine.NON_FINITE if _NOT_FINITE.search(_STRING.sub(b"", line)) else BadLine.INVALID_JSON
 
 
+_NOT_FINITE = re.compile(rb"\b(NaN|Infinity)\b")
 # Nothing in it can be matched in two ways, and an end is not asked for: so no line takes longer than its length.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?')
 
@@ -171,19 +172,13 @@ def _int_or_none(number: str) -> int | None:
     return int(number) if len(number) <= sys.int_info.default_max_str_digits else None
 
 
-def _other_event(line: bytes, *, is_json: bool) -> Event | BadLine | None:
-    """A line that is no event as it stands: a log when only its type is null, nothing when it is our own, else bad.
-
-    Args:
-        is_json: False when the decoder already found that it is none; when True, it may have stopped before it did.
-    """
+def _other_event(line: bytes) -> Event | BadLine | None:
+    """A line that is no event as it stands: a log when only its type is null, nothing when it is our own, else bad."""
     try:
         value = json.loads(line, parse_constant=_finite, parse_float=_finite, parse_int=_finite)
     except _NotFinite:
         return BadLine.NON_FINITE
-    except ValueError:
-        return BadLine.INVALID_JSON
-    if not is_json:
+    except ValueError:  # the decoder stopped at a wrong value, before it came to what is no JSON
         return BadLine.INVALID_JSON
     kind = value.get("type", "log") if isinstance(value, dict) else "log"
     if isinstance(kind, str) and kind.startswith(OWN_PREFIX):

@@ -68,7 +68,7 @@ def decode(lines: Chunk, *, now_us: int, attributes: bool = False) -> Decoded:
     if lines[-1:] != b"\n":
         lines = bytes(lines) + b"\n"
     with _collector_off():
-        rows = _in_bulk(lines) or _in_blocks(lines)
+        rows = _rows(lines)
         if attributes:
             for event, line in zip(rows.events, _lines_at(bytes(lines), rows.starts), strict=True):
                 event.attributes = attributes_of(line) or None
@@ -96,58 +96,44 @@ class _Rows:
 _NEWLINE, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
 
 
-def _in_bulk(lines: Chunk) -> _Rows | None:
-    """All of `lines` at once; None when one of them may be bad.
+def _rows(lines: Chunk) -> _Rows:
+    """All of `lines` at once when every one is an event, as nearly always; else piece by piece."""
+    data = np.frombuffer(lines, np.uint8)
+    starts, ends, doubtful = _split(data)
+    if not _is_text(lines, data):
+        doubtful[np.searchsorted(ends, np.flatnonzero(data >= 0x80))] = True
+    if not doubtful.any():
+        events = _events(lines, len(starts))
+        if events is not None:
+            return _Rows(events, starts, [])
+    return _piece_by_piece(bytes(lines), starts, ends, doubtful)
+
+
+def _split(data: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Where each line that is not empty starts and ends, and whether it has to be looked at by itself.
 
     ``decode_lines`` does not care where lines end. So each has to begin with ``{`` and end with ``}``: then no object
     reaches over a newline, as one cannot follow the other inside it, and as many objects as lines are one in each.
+    Brackets that open are counted whether they are nested or not, and in texts too: too many are only a suspicion.
     """
-    data = np.frombuffer(lines, np.uint8)
-    if not _is_text(lines, data):
-        return None
     marks = _brackets_and_newlines(data)
     newlines = np.flatnonzero(data[marks] == _NEWLINE)
     ends = marks[newlines]
     starts = np.empty_like(ends)
     starts[0] = 0
     np.add(ends[:-1], 1, out=starts[1:])
-    # Perhaps nested too deep, when that many brackets open in one line; perhaps not, when some are in strings.
-    nested = int((newlines[1:] - newlines[:-1]).max(initial=newlines[0] + 1)) > DEPTH_MAX + 1
-    if nested or (len(lines) > LINE_MAX_BYTES and int((ends - starts).max()) > LINE_MAX_BYTES):
-        return None
-    if not _framed(data, starts, ends):
+    doubtful = np.empty(len(ends), np.bool_)
+    doubtful[0] = newlines[0] > DEPTH_MAX
+    np.greater(newlines[1:] - newlines[:-1], DEPTH_MAX + 1, out=doubtful[1:])
+    doubtful |= ends - starts > LINE_MAX_BYTES
+    framed = (data[starts] == _OPEN) & (data[ends - 1] == _CLOSE)
+    if not framed.all():
         ends -= data[ends - 1] == _RETURN
         filled = ends > starts
-        starts, ends = starts[filled], ends[filled]
-        if not _framed(data, starts, ends):
-            return None
-    events = _decoded(lines)
-    return _Rows(events, starts, []) if events is not None and len(events) == len(starts) else None
-
-
-def _decoded(lines: Chunk) -> list[Event] | None:
-    """The objects in `lines`; None when one of them is no event: which, and why, is found line by line."""
-    for decoder in (KNOWN_KINDS, ANY_KIND):
-        try:
-            return decoder.decode_lines(lines)
-        except ValueError:
-            continue
-    return None
-
-
-def _framed(data: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
-    """Whether each line begins with ``{`` and ends with ``}``."""
-    return bool((data[starts] == _OPEN).all() and (data[ends - 1] == _CLOSE).all())
-
-
-def _is_text(lines: Chunk, data: NDArray[np.uint8]) -> bool:
-    if not len(data) or data.max() < 0x80:
-        return True
-    try:
-        str(lines, "utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+        starts, ends, doubtful = starts[filled], ends[filled], doubtful[filled]
+        framed = (data[starts] == _OPEN) & (data[ends - 1] == _CLOSE)
+    doubtful |= ~framed
+    return starts, ends, doubtful
 
 
 def _brackets_and_newlines(data: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -166,32 +152,66 @@ def _brackets_and_newlines(data: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 _STRIDE = 1 << 16  # bytes looked at in one go, so that what lies between the steps stays in the processor's cache
-_BLOCK = 256  # lines; a bad one makes that many be looked at one by one
 
 
-def _in_blocks(lines: Chunk) -> _Rows:
-    """All of `lines`, block by block, and line by line where a block holds a bad one."""
-    pieces = bytes(lines).split(b"\n")
-    rows: list[tuple[int, Event]] = []
-    bad: list[tuple[int, BadLine]] = []
-    start = 0
-    for first in range(0, len(pieces), _BLOCK):
-        block = pieces[first : first + _BLOCK]
-        chunk = b"\n".join(block) + b"\n"
-        found = _in_bulk(chunk)
-        if found is not None:
-            rows += zip((found.starts + start).tolist(), found.events, strict=True)
-        else:
-            offset = start
-            for line in block:
-                match read_line(line):
-                    case BadLine() as reason:
-                        bad.append((offset, reason))
-                    case Event() as event:
-                        rows.append((offset, event))
-                offset += len(line) + 1
-        start += len(chunk)
-    return _Rows([event for _, event in rows], np.array([offset for offset, _ in rows], np.int64), bad)
+def _is_text(lines: Chunk, data: NDArray[np.uint8]) -> bool:
+    if data.max() < 0x80:
+        return True
+    try:
+        str(lines, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _events(lines: Chunk, count: int) -> list[Event] | None:
+    """The events in `lines`; None when there are not as many as lines, or one of them is not as it should be."""
+    for decoder in (KNOWN_KINDS, ANY_KIND):
+        try:
+            events = decoder.decode_lines(lines)
+        except ValueError:  # what is wrong, and where, is found line by line
+            continue
+        return events if len(events) == count else None
+    return None
+
+
+def _piece_by_piece(
+    lines: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64], doubtful: NDArray[np.bool_]
+) -> _Rows:
+    """Each doubtful line by itself; the stretches between them at once, or halved until the bad lines are found."""
+    rows = _Rows([], starts, [])
+    begin, end = starts.tolist(), ends.tolist()
+    good = np.zeros(len(starts), np.bool_)
+
+    def take(first: int, last: int) -> None:
+        """The lines from `first` up to, not including, `last`, of which none is doubtful."""
+        events = _events(lines[begin[first] : end[last - 1]], last - first) if last - first > 1 else None
+        if events is not None:
+            rows.events += events
+            good[first:last] = True
+        elif last - first == 1:
+            take_one(first)
+        elif last > first:
+            middle = (first + last) // 2
+            take(first, middle)
+            take(middle, last)
+
+    def take_one(index: int) -> None:
+        match read_line(lines[begin[index] : end[index]]):
+            case BadLine() as reason:
+                rows.bad.append((begin[index], reason))
+            case Event() as event:
+                rows.events.append(event)
+                good[index] = True
+
+    after = 0
+    for index in np.flatnonzero(doubtful).tolist():
+        take(after, index)
+        take_one(index)
+        after = index + 1
+    take(after, len(begin))
+    rows.starts = starts[good]
+    return rows
 
 
 # --- events into columns -------------------------------------------------------------------------------------------

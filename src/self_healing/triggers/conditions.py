@@ -12,16 +12,17 @@ import numpy as np
 
 from self_healing.measures import (
     MICRO,
+    MOST,
     NONE_MAX,
     NONE_MIN,
-    Bools,
     Floats,
     Ints,
     Totals,
     holds,
+    mean_holds,
     value_of,
 )
-from self_healing.spec import Aggregate, Baseline, Threshold, TriggerSpec
+from self_healing.spec import Aggregate, Baseline, Operator, Threshold, TriggerSpec
 from self_healing.triggers.states import Finding, States
 
 
@@ -44,8 +45,8 @@ class Seen:
     baseline: Floats
 
 
-def look(trigger: TriggerSpec, totals: Totals, before: Totals | None) -> Seen:
-    """What each group shows.
+def find(trigger: TriggerSpec, totals: Totals, before: Totals | None) -> States:
+    """The :class:`Finding` of each group, without the figures behind it: what every evaluation needs of all groups.
 
     Args:
         totals: of the window.
@@ -53,58 +54,69 @@ def look(trigger: TriggerSpec, totals: Totals, before: Totals | None) -> Seen:
     """
     match trigger.condition:
         case Threshold() as condition:
-            return _threshold(trigger, condition, totals)
+            finding = _threshold_finding(trigger, condition, totals)
         case Baseline() as condition:
-            if before is None:
-                raise ValueError(f"{trigger.name}: a baseline condition needs a baseline")
-            return _baseline(trigger, condition, totals, before)
+            baseline, limit = _baseline_limit(condition, _needed(trigger, before))
+            finding = np.where(mean_holds(totals, Operator.GE, limit), _MET, _CLEARED)
+            finding[np.isnan(baseline)] = Finding.NO_BASELINE
+    if trigger.aggregate not in COUNTING:
+        if trigger.min_samples > 1:
+            finding[totals.count < trigger.min_samples] = Finding.TOO_FEW
+        finding[totals.count == 0] = Finding.NO_DATA
+    return finding
 
 
-def _few(trigger: TriggerSpec, totals: Totals) -> tuple[Bools, Bools]:
-    counts = trigger.aggregate in (Aggregate.COUNT, Aggregate.RATE)
-    return (totals.count == 0) & (not counts), totals.count < (0 if counts else trigger.min_samples)
+def look(trigger: TriggerSpec, totals: Totals, before: Totals | None) -> Seen:
+    """What each group shows, with its figures; arguments as for :func:`find`."""
+    groups = len(totals.count)
+    match trigger.condition:
+        case Threshold() as condition:
+            threshold, baseline = np.full(groups, condition.value), np.full(groups, np.nan)
+        case Baseline() as condition:
+            baseline, _ = _baseline_limit(condition, _needed(trigger, before))
+            threshold = baseline * condition.ratio
+    return Seen(find(trigger, totals, before), totals.count, value_of(trigger, totals), threshold, baseline)
 
 
-def _threshold(trigger: TriggerSpec, condition: Threshold, totals: Totals) -> Seen:
+_MET, _CLEARED, _BETWEEN = np.uint8(Finding.MET), np.uint8(Finding.CLEARED), np.uint8(Finding.BETWEEN)
+
+COUNTING = (Aggregate.COUNT, Aggregate.RATE)
+"""Of these, no sample is a value too: zero."""
+
+
+def _needed(trigger: TriggerSpec, before: Totals | None) -> Totals:
+    if before is None:
+        raise ValueError(f"{trigger.name}: a baseline condition needs a baseline")
+    return before
+
+
+def _threshold_finding(trigger: TriggerSpec, condition: Threshold, totals: Totals) -> States:
     met = holds(trigger, totals, condition.op, condition.value)
-    clear = condition.value if trigger.clear is None else trigger.clear
-    cleared = ~met if clear == condition.value else ~holds(trigger, totals, condition.op, clear)
-    finding = np.where(met, np.uint8(Finding.MET), np.where(cleared, np.uint8(Finding.CLEARED), np.uint8(Finding.BETWEEN)))
-    none, few = _few(trigger, totals)
-    finding[few] = Finding.TOO_FEW
-    finding[none] = Finding.NO_DATA
-    groups = len(finding)
-    return Seen(
-        finding,
-        totals.count,
-        value_of(trigger, totals),
-        np.full(groups, condition.value),
-        np.full(groups, np.nan),
-    )
+    finding = np.where(met, _MET, _CLEARED)
+    if trigger.clear is not None and trigger.clear != condition.value:
+        finding[holds(trigger, totals, condition.op, trigger.clear) & ~met] = _BETWEEN
+    return finding
 
 
-def _baseline(trigger: TriggerSpec, condition: Baseline, totals: Totals, before: Totals) -> Seen:
-    value = value_of(trigger, totals)
+def _baseline_limit(condition: Baseline, before: Totals) -> tuple[Floats, Ints]:
+    """Each group's baseline in the signal's unit, NaN where there is none, and its limit in whole millionths."""
     with np.errstate(invalid="ignore", divide="ignore"):
         baseline = before.amount / before.count / MICRO
     missing = (before.count < condition.min_samples) | ~(baseline > 0)
     baseline[missing] = np.nan
-    threshold = baseline * condition.ratio
     # In whole millionths, like every threshold: a mean of exactly 1.5 times the baseline is met.
-    limit = np.rint(np.where(missing, 0.0, threshold) * MICRO).astype(np.int64)
-    met = totals.amount >= limit * totals.count
-    finding = np.where(met, np.uint8(Finding.MET), np.uint8(Finding.CLEARED))
-    none, few = _few(trigger, totals)
-    finding[missing] = Finding.NO_BASELINE
-    finding[few] = Finding.TOO_FEW
-    finding[none] = Finding.NO_DATA
-    return Seen(finding, totals.count, value, threshold, baseline)
+    limit = np.rint(np.minimum(np.where(missing, 0.0, baseline) * condition.ratio * MICRO, float(MOST)))
+    return baseline, limit.astype(np.int64)
 
 
 def add_running(totals: Totals, oldest_us: Ints, t_us: int) -> Totals:
     """`totals` of durations with the age of each group's oldest running task as one more sample."""
     runs = oldest_us != NONE_MIN
-    age_us = np.where(runs, t_us - oldest_us, NONE_MAX)
+    if not runs.any():
+        return totals
+    # A task that says it starts in the future has no age yet.
+    age_us = np.where(runs, np.maximum(t_us - oldest_us, 0), NONE_MAX)
+    youngest_us = np.where(runs, age_us, NONE_MIN)
     return Totals(
-        totals.count + runs, totals.amount, np.maximum(totals.maximum, age_us), np.minimum(totals.minimum, np.where(runs, age_us, NONE_MIN))
+        totals.count + runs, totals.amount, np.maximum(totals.maximum, age_us), np.minimum(totals.minimum, youngest_us)
     )

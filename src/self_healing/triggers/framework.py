@@ -6,64 +6,19 @@ however many events there were. Only changes of state come out; a verdict is wor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-import msgspec
 import numpy as np
 
-from self_healing.clock import HOUR_US, from_us
-from self_healing.measures import FINE_US, MICRO, NONE_MIN, Ints, Measure, Totals, Windows
+from self_healing.clock import HOUR_US, SECOND_US, from_us
+from self_healing.measures import COARSE_US, FINE_US, MICRO, NONE_MIN, Ints, Totals, Windows, whole
 from self_healing.model import Group, Reason, SeriesState, Transition, Verdict
-from self_healing.spec import Aggregate, Baseline, Spec, Threshold, TriggerSpec
-from self_healing.triggers.conditions import Seen, add_running, look
-from self_healing.triggers.states import Finding, States, next_timer_us, step
+from self_healing.spec import Operator, Spec, Threshold, TriggerSpec
+from self_healing.triggers.conditions import Seen, add_running, find, look
+from self_healing.triggers.series import FORGET_US, Gathered, Packed, Series
+from self_healing.triggers.states import Finding, next_timer_us, step
 
-FORGET_US = 25 * HOUR_US
-"""A series without samples for so long, and without an incident, is forgotten."""
-
-RUNNING_SIGNAL = "task.duration_s"
-
-Interval = tuple[int, int | None]
-
-
-class Packed(msgspec.Struct):
-    """The stored columns of one trigger; places are those of its groups."""
-
-    measure: str
-    state: bytes
-    since_us: bytes
-    enough_us: bytes
-    sampled_us: bytes
-    frozen: dict[int, tuple[int, int]]
-    left_out: dict[int, list[tuple[int, int | None]]]
-
-
-class Series:
-    """All series of one trigger, in columns.
-
-    Args:
-        trigger: the trigger.
-    """
-
-    def __init__(self, trigger: TriggerSpec) -> None:
-        self.trigger = trigger
-        self.measure = Measure.of(trigger)
-        self.counts_running = trigger.signal == RUNNING_SIGNAL and trigger.aggregate is Aggregate.MAX
-        self.state: States = np.zeros(0, np.uint8)
-        self.since_us: Ints = np.zeros(0, np.int64)
-        self.enough_us: Ints = np.zeros(0, np.int64)  # when it last had enough samples; 0 is never
-        self.sampled_us: Ints = np.zeros(0, np.int64)  # when it last had any sample; 0 is never
-        self.frozen: dict[int, tuple[int, int]] = {}  # the baseline's count and amount from when it began to fire
-        self.left_out: dict[int, list[Interval]] = {}  # the times of its own incidents
-        self.changed = True  # since it was last packed
-
-    def widen(self, groups: int) -> None:
-        """Make room for new groups."""
-        new = groups - len(self.state)
-        if new > 0:
-            self.state = np.concatenate([self.state, np.zeros(new, np.uint8)])
-            for name in ("since_us", "enough_us", "sampled_us"):
-                setattr(self, name, np.concatenate([getattr(self, name), np.zeros(new, np.int64)]))
+__all__ = ["FORGET_US", "Packed", "TriggerFramework"]
 
 
 class TriggerFramework:
@@ -92,157 +47,142 @@ class TriggerFramework:
         return changed
 
     def _evaluate(self, series: Series, t_us: int) -> list[Transition]:
-        series.widen(len(self._windows.groups(series.measure.group_by)))
-        if not len(series.state):
+        self._widen(series)
+        if not len(series):
             return []
-        seen = self._look(series, t_us)
-        has = seen.samples > 0
-        series.sampled_us[has] = t_us
-        series.enough_us[seen.finding < Finding.TOO_FEW] = t_us
-        finding = seen.finding
-        if series.trigger.no_data.value == "fire":
-            # A group of another trigger that never had a sample here is no series of this one.
-            finding = np.where(series.sampled_us > 0, finding, np.uint8(Finding.CLEARED))
-        state, since_us = step(series.trigger, series.state, series.since_us, finding, t_us)
-        if state is series.state:
-            return []
-        places = np.flatnonzero(state != series.state).tolist()
+        found = self._gather(series, t_us)
+        finding = find(series.trigger, found.totals, found.before)
+        sampled = found.totals.count > 0
+        enough = sampled if series.trigger.min_samples == 1 else found.totals.count >= series.trigger.min_samples
+        if found.before is not None:
+            enough = enough & (finding != Finding.NO_BASELINE)
+        series.saw(sampled, enough, t_us, t_us - self.spec.grid * SECOND_US)
+        if series.must_have_spoken:
+            finding = np.where(series.spoken, finding, np.uint8(Finding.CLEARED))
         before = series.state
-        series.state, series.since_us, series.changed = state, since_us, True
-        self._freeze(series, places, t_us)
+        state, since_us = step(series.trigger, before, series.since_us, finding, t_us)
+        if state is before:
+            return []
+        series.state, series.since_us = state, since_us
+        if found.before is not None:
+            series.freeze(found.before)
+        places = np.flatnonzero(state != before)
+        if not len(places):
+            return []
+        series.changed = True
         return [
-            Transition(
-                before=SeriesState(int(before[place])),
-                after=SeriesState(int(state[place])),
-                verdict=self._verdict(series, place, seen, t_us),
-            )
-            for place in places
+            Transition(before=SeriesState(int(before[place])), after=verdict.state, verdict=verdict)
+            for place, verdict in zip(places.tolist(), self._verdicts(series, places, found, t_us), strict=True)
         ]
 
-    def _look(self, series: Series, t_us: int) -> Seen:
+    def _widen(self, series: Series) -> None:
+        if series.counts_running:
+            # A group whose first task still runs has no sample yet; asking for its age is what makes it known.
+            self._windows.oldest_running(series.measure)
+        series.widen(len(self._windows.groups(series.measure.group_by)))
+
+    def _gather(self, series: Series, t_us: int) -> Gathered:
+        """The totals to judge at `t_us`; worked out once, for as long as nothing changes."""
         trigger, measure = series.trigger, series.measure
-        from_us = t_us - trigger.window * MICRO
-        totals = self._windows.window(measure, from_us, t_us)
+        from_us = t_us - series.window_us
+        window = self._windows.window(measure, from_us, t_us)
+        oldest = self._windows.oldest_running(measure) if series.counts_running else None
+        shared = None
+        if series.baseline is not None:
+            shared = self._windows.baseline(measure, from_us - series.baseline.over * MICRO, from_us)
+        sources = (window, oldest, shared)
+        known = series.gathered
+        if known is not None and known.t_us == t_us and all(a is b for a, b in zip(known.sources, sources, strict=True)):
+            return known
+        totals = window
         restarted = self._windows.restarted(trigger.name, from_us, t_us)
         if restarted:
             totals = _replaced(totals, {place: own for place, (_, own) in restarted.items()})
-        if series.counts_running:
-            oldest = self._windows.oldest_running(measure)
-            if restarted:
-                oldest = oldest.copy()
-                for place, (since_us, _) in restarted.items():
-                    oldest[place] = self._windows.oldest_running_since(measure, place, since_us)
-            totals = add_running(totals, oldest, t_us)
-        before = None
-        if isinstance(trigger.condition, Baseline):
-            before = self._before(series, trigger.condition, from_us)
-        return look(trigger, totals, before)
+        if oldest is not None:
+            totals = add_running(totals, self._counting(series, oldest), t_us)
+        before = None if shared is None else self._before(series, shared, from_us)
+        series.gathered = Gathered(t_us, sources, totals, before)
+        return series.gathered
 
-    # -- baselines
+    def _counting(self, series: Series, oldest: Ints) -> Ints:
+        """The starts of the running tasks that count by age: none that ran when their series' last incident closed."""
+        closed = oldest <= series.restarted_us
+        if not closed.any():
+            return oldest
+        counting = oldest.copy()
+        for place in np.flatnonzero(closed).tolist():
+            since_us = int(series.restarted_us[place])
+            counting[place] = self._windows.oldest_running_since(series.measure, place, since_us)
+        return counting
 
-    def _before(self, series: Series, condition: Baseline, until_us: int) -> Totals:
+    def _before(self, series: Series, shared: Totals, until_us: int) -> Totals:
         """The baseline of each group: without the time of its own incidents, and frozen while it fires."""
-        from_us = until_us - condition.over * MICRO
-        shared = self._windows.baseline(series.measure, from_us, until_us)
-        if not series.left_out and not series.frozen:
+        frozen = series.frozen_count >= 0
+        if series.baseline is None or (not series.left_out and not frozen.any()):
             return shared
         before = Totals(shared.count.copy(), shared.amount.copy(), shared.maximum, shared.minimum)
-        for place, intervals in series.left_out.items():
-            for start_us, end_us in intervals:
-                self._leave_out(series.measure, before, place, (start_us, end_us), from_us, until_us)
-        for place, (count, amount) in series.frozen.items():
-            before.count[place], before.amount[place] = count, amount
+        for place, start_us, end_us in series.gaps(until_us - series.baseline.over * MICRO, until_us):
+            own = self._windows.baseline(series.measure, start_us, end_us)
+            before.count[place] -= own.count[place]
+            before.amount[place] -= own.amount[place]
+        np.copyto(before.count, series.frozen_count, where=frozen)
+        np.copyto(before.amount, series.frozen_amount, where=frozen)
         return before
-
-    def _leave_out(
-        self, measure: Measure, before: Totals, place: int, interval: Interval, from_us: int, until_us: int
-    ) -> None:
-        start_us = max(interval[0], from_us)
-        end_us = until_us if interval[1] is None else min(interval[1] + FINE_US, until_us)
-        if start_us < end_us:
-            own = self._windows.baseline(measure, start_us, end_us)
-            # Never below zero: near its far end a baseline holds whole coarse panes, and an incident a part of one.
-            before.count[place] = max(before.count[place] - own.count[place], 0)
-            before.amount[place] = max(before.amount[place] - own.amount[place], 0)
-
-    def _freeze(self, series: Series, places: list[int], t_us: int) -> None:
-        if not isinstance(series.trigger.condition, Baseline):
-            return
-        until_us = t_us - series.trigger.window * MICRO
-        for place in places:
-            active = series.state[place] in (SeriesState.FIRING, SeriesState.RECOVERING)
-            if active and place not in series.frozen:
-                before = self._before(series, series.trigger.condition, until_us)
-                series.frozen[place] = (int(before.count[place]), int(before.amount[place]))
-            elif not active:
-                series.frozen.pop(place, None)
-
-    def leave_out(self, trigger: str, group: Group, start_us: int, end_us: int | None) -> None:
-        """Leave a stretch of time (an incident; open while `end_us` is None) out of a series' baselines."""
-        series = self._series[trigger]
-        place = self._place(series, group)
-        if place is not None:
-            kept = [interval for interval in series.left_out.get(place, []) if interval[0] != start_us]
-            series.left_out[place] = [*kept, (start_us, end_us)]
-            series.changed = True
-
-    def readmit(self, trigger: str, group: Group, start_us: int) -> None:
-        """Let the incident that began at `start_us` count in the series' baselines after all."""
-        series = self._series[trigger]
-        place = self._place(series, group)
-        if place is not None:
-            series.left_out[place] = [i for i in series.left_out.get(place, []) if i[0] != start_us]
-            series.changed = True
 
     # -- verdicts
 
     def verdict(self, trigger: str, group: Group, t_us: int) -> Verdict:
         """What the trigger says of one series at `t_us`, with its one reason. Raises KeyError for an unknown trigger."""
         series = self._series[trigger]
-        place = self._place(series, group)
-        if place is None or place >= len(series.state):
-            reason = Reason.NO_DATA if series.trigger.enabled else Reason.DISABLED
-            return Verdict(
-                trigger=trigger,
-                group=group,
-                at=from_us(t_us),
-                state=SeriesState.INACTIVE,
-                reason=reason,
-                samples=0,
-                value=None,
-                threshold=_fixed(series.trigger),
-                spec_version=self.spec.version,
-            )
-        series.widen(len(self._windows.groups(series.measure.group_by)))
-        return self._verdict(series, place, self._look(series, t_us), t_us)
+        self._widen(series)
+        place = self._windows.place(series.measure.group_by, group)
+        if place is None:
+            return self._unseen(series.trigger, group, t_us)
+        return next(self._verdicts(series, np.array([place]), self._gather(series, t_us), t_us))
 
     def verdicts(self, t_us: int) -> list[Verdict]:
         """What every trigger says of each of its series at `t_us`, forgotten ones left out."""
-        found: list[Verdict] = []
+        verdicts: list[Verdict] = []
         for series in self._series.values():
-            series.widen(len(self._windows.groups(series.measure.group_by)))
-            if not len(series.state):
-                continue
-            seen = self._look(series, t_us)
-            known = (series.sampled_us > t_us - FORGET_US) | (series.state != SeriesState.INACTIVE) | (seen.samples > 0)
-            found += [self._verdict(series, place, seen, t_us) for place in np.flatnonzero(known).tolist()]
-        return found
+            self._widen(series)
+            if len(series):
+                found = self._gather(series, t_us)
+                known = np.flatnonzero(series.known() | (found.totals.count > 0))
+                verdicts += self._verdicts(series, known, found, t_us)
+        return verdicts
 
-    def _verdict(self, series: Series, place: int, seen: Seen, t_us: int) -> Verdict:
-        since_us = int(series.since_us[place])
+    def _unseen(self, trigger: TriggerSpec, group: Group, t_us: int) -> Verdict:
         return Verdict(
-            trigger=series.trigger.name,
-            group=self._windows.groups(series.measure.group_by)[place],
+            trigger=trigger.name,
+            group=group,
             at=from_us(t_us),
-            state=SeriesState(int(series.state[place])),
-            reason=_reason(series.trigger, int(series.state[place]), int(seen.finding[place])),
-            samples=int(seen.samples[place]),
-            value=_known(seen.value[place]),
-            threshold=_known(seen.threshold[place]),
-            baseline=_known(seen.baseline[place]),
-            since=from_us(since_us) if since_us else None,
+            state=SeriesState.INACTIVE,
+            reason=Reason.NO_DATA if trigger.enabled else Reason.DISABLED,
+            samples=0,
+            value=None,
+            threshold=trigger.condition.value if isinstance(trigger.condition, Threshold) else None,
             spec_version=self.spec.version,
         )
+
+    def _verdicts(self, series: Series, places: Ints, found: Gathered, t_us: int) -> Iterator[Verdict]:
+        groups = self._windows.groups(series.measure.group_by)
+        before = None if found.before is None else found.before.at(places)
+        seen = look(series.trigger, found.totals.at(places), before)
+        for row, place in enumerate(places.tolist()):
+            state, since_us = SeriesState(int(series.state[place])), int(series.since_us[place])
+            yield Verdict(
+                trigger=series.trigger.name,
+                group=groups[place],
+                at=from_us(t_us),
+                state=state,
+                reason=_reason(series.trigger, state, Finding(int(seen.finding[row]))),
+                samples=int(seen.samples[row]),
+                value=_known(seen.value[row]),
+                threshold=_known(seen.threshold[row]),
+                baseline=_known(seen.baseline[row]),
+                since=from_us(since_us) if since_us else None,
+                spec_version=self.spec.version,
+            )
 
     # -- what the incidents need
 
@@ -256,62 +196,80 @@ class TriggerFramework:
         ]
 
     def state_of(self, trigger: str, group: Group) -> SeriesState:
-        """The state of one series."""
-        series = self._series.get(trigger)
-        place = None if series is None else self._place(series, group)
-        if series is None or place is None or place >= len(series.state):
-            return SeriesState.INACTIVE
-        return SeriesState(int(series.state[place]))
+        """The state of one series; inactive when nobody knows it."""
+        found = self._find(trigger, group)
+        return SeriesState.INACTIVE if found is None else SeriesState(int(found[0].state[found[1]]))
 
     def enough_at_us(self, trigger: str, group: Group) -> int:
         """When the series last had enough samples, microseconds; 0 when it never had."""
-        series = self._series.get(trigger)
-        place = None if series is None else self._place(series, group)
-        return 0 if series is None or place is None or place >= len(series.state) else int(series.enough_us[place])
+        found = self._find(trigger, group)
+        return 0 if found is None else found[0].enough_at_us(found[1])
 
     def reset(self, trigger: str, group: Group, t_us: int) -> None:
-        """Set a series inactive, as the close of its incident does."""
+        """Set a series inactive, as the close of its incident does; tasks that run now no longer count by their age."""
+        found = self._find(trigger, group)
+        if found is not None:
+            found[0].begin_anew(found[1], t_us)
+
+    def leave_out(self, trigger: str, group: Group, start_us: int, end_us: int | None) -> None:
+        """Leave a stretch of time (an incident; open while `end_us` is None) out of a series' baselines."""
+        found = self._find(trigger, group)
+        if found is not None:
+            found[0].leave_out(found[1], start_us, end_us)
+
+    def readmit(self, trigger: str, group: Group, start_us: int) -> None:
+        """Let the incident that began at `start_us` count in the series' baselines after all."""
+        found = self._find(trigger, group)
+        if found is not None:
+            found[0].readmit(found[1], start_us)
+
+    def _find(self, trigger: str, group: Group) -> tuple[Series, int] | None:
+        """A series and its place; None for a trigger that is gone and for a group that was never seen."""
         series = self._series.get(trigger)
-        place = None if series is None else self._place(series, group)
-        if series is not None and place is not None and place < len(series.state):
-            series.state[place], series.since_us[place] = SeriesState.INACTIVE, t_us
-            series.frozen.pop(place, None)
-            series.changed = True
+        place = None if series is None else self._windows.place(series.measure.group_by, group)
+        return None if series is None or place is None or place >= len(series) else (series, place)
+
+    # -- time
 
     def next_due_us(self, t_us: int, grid_us: int) -> int | None:
         """The next grid instant after `t_us` at which a verdict can change without another event; None when none can."""
-        due: list[int] = []
+        next_us = (t_us // grid_us + 1) * grid_us
+        due = [] if self.evaluations else [next_us]  # whatever was restored was judged by another spec, maybe
         for series in self._series.values():
-            if not series.trigger.enabled or not len(series.state):
-                continue
-            timer = next_timer_us(series.trigger, series.state, series.since_us)
-            if timer is not None:
-                due.append(timer)
-            if (series.state != SeriesState.INACTIVE).any() or self._has_data(series, t_us):
-                due.append((t_us // FINE_US + 1) * FINE_US)
-            crossing = self._crossing_us(series, t_us)
-            if crossing is not None:
-                due.append(crossing)
-        if not due:
-            return None
-        return max(-(-min(due) // grid_us) * grid_us, t_us + grid_us)
+            if series.trigger.enabled and len(series):
+                timer_us = next_timer_us(series.trigger, series.state, series.since_us, t_us)
+                due += [] if timer_us is None else [timer_us]
+                due += self._panes_due(series, t_us)
+                due += self._ages_due(series, t_us)
+        lost_us = self._windows.next_lost_us()
+        due += [] if lost_us is None else [lost_us]
+        return max(-(-min(due) // grid_us) * grid_us, next_us) if due else None
 
-    def _has_data(self, series: Series, t_us: int) -> bool:
-        totals = self._windows.window(series.measure, t_us - series.trigger.window * MICRO, t_us)
-        return bool(totals.count.any())
+    def _panes_due(self, series: Series, t_us: int) -> Iterator[int]:
+        """When the next pane leaves the window, or the baseline behind it."""
+        from_us = t_us - series.window_us
+        first_us = self._windows.first_sampled_us(series.measure, from_us)
+        if first_us is None:
+            return
+        yield first_us + FINE_US + series.window_us
+        yield t_us + HOUR_US  # until when there were enough samples is then known to the hour, whatever the window
+        if series.baseline is not None:
+            behind_us = series.window_us + series.baseline.over * MICRO
+            yield ((t_us - behind_us) // COARSE_US + 1) * COARSE_US + behind_us
 
-    def _crossing_us(self, series: Series, t_us: int) -> int | None:
-        """When the oldest running task of some quiet series reaches the threshold by its age."""
-        condition = series.trigger.condition
+    def _ages_due(self, series: Series, t_us: int) -> Iterator[int]:
+        """When the oldest running task of some group reaches the threshold, or passes `clear`, by its age."""
+        trigger, condition = series.trigger, series.trigger.condition
         if not series.counts_running or not isinstance(condition, Threshold):
-            return None
-        crossings = self._windows.oldest_running(series.measure)
-        crossings = crossings[crossings != NONE_MIN] + round(condition.value * MICRO)
-        later = crossings[crossings > t_us]
-        return int(later.min()) if len(later) else None
-
-    def _place(self, series: Series, group: Group) -> int | None:
-        return self._windows.place(series.measure.group_by, group)
+            return
+        oldest = self._counting(series, self._windows.oldest_running(series.measure)[: len(series)])
+        oldest = oldest[oldest != NONE_MIN]
+        beyond = int(condition.op in (Operator.GT, Operator.LE))  # those turn just after the value, the others at it
+        for value in {condition.value, condition.value if trigger.clear is None else trigger.clear}:
+            turns = oldest + (whole(value * MICRO) + beyond)
+            turns = turns[turns > t_us]
+            if len(turns):
+                yield int(turns.min())
 
     # -- state
 
@@ -324,26 +282,14 @@ class TriggerFramework:
         for name, series in self._series.items():
             if series.changed or everything:
                 series.changed = False
-                packed[name] = Packed(
-                    series.measure.key,
-                    series.state.tobytes(),
-                    series.since_us.tobytes(),
-                    series.enough_us.tobytes(),
-                    series.sampled_us.tobytes(),
-                    series.frozen,
-                    series.left_out,
-                )
+                packed[name] = series.pack()
         return packed
 
     def restore(self, trigger: str, packed: Packed) -> None:
         """Put back what :meth:`pack` gave; a trigger that is gone, or measures something else now, begins anew."""
         series = self._series.get(trigger)
-        if series is None or series.measure.key != packed.measure:
-            return
-        series.state = np.frombuffer(packed.state, np.uint8).copy()
-        for name in ("since_us", "enough_us", "sampled_us"):
-            setattr(series, name, np.frombuffer(getattr(packed, name), np.int64).copy())
-        series.frozen, series.left_out = packed.frozen, packed.left_out
+        if series is not None:
+            series.restore(packed)
 
     @property
     def names(self) -> Iterable[str]:
@@ -363,10 +309,6 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _fixed(trigger: TriggerSpec) -> float | None:
-    return trigger.condition.value if isinstance(trigger.condition, Threshold) else None
-
-
 _QUIET = {
     Finding.TOO_FEW: Reason.TOO_FEW_SAMPLES,
     Finding.NO_DATA: Reason.NO_DATA,
@@ -374,18 +316,18 @@ _QUIET = {
 }
 
 
-def _reason(trigger: TriggerSpec, state: int, finding: int) -> Reason:
+def _reason(trigger: TriggerSpec, state: SeriesState, finding: Finding) -> Reason:
     """The one reason of a verdict."""
     if not trigger.enabled:
         return Reason.DISABLED
     if finding in _QUIET:
-        return _QUIET[Finding(finding)]
-    match SeriesState(state):
+        return _QUIET[finding]
+    match state:
         case SeriesState.PENDING:
             return Reason.PENDING
         case SeriesState.RECOVERING:
             return Reason.RECOVERING
         case SeriesState.FIRING:
-            return Reason.CONDITION_MET if finding == Finding.MET else Reason.NOT_CLEARED
+            return Reason.CONDITION_MET if finding is Finding.MET else Reason.NOT_CLEARED
         case SeriesState.INACTIVE:
             return Reason.BELOW_THRESHOLD

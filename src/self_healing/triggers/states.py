@@ -77,11 +77,15 @@ def step(trigger: TriggerSpec, state: States, since_us: Ints, finding: States, t
     return new, np.where(new != state, t_us, since_us)
 
 
-def next_timer_us(trigger: TriggerSpec, state: States, since_us: Ints) -> int | None:
-    """When the first of the series' timers runs out, microseconds; None when none runs."""
+def next_timer_us(trigger: TriggerSpec, state: States, since_us: Ints, t_us: int) -> int | None:
+    """When the first of the series' timers that still run at `t_us` runs out, microseconds; None when none runs.
+
+    One that ran out before has had its say; what still waits there waits for samples.
+    """
     due: list[int] = []
     for held, length_s in ((SeriesState.PENDING, trigger.for_s), (SeriesState.RECOVERING, trigger.keep_firing_for)):
-        waiting = since_us[state == held]
-        if len(waiting):
-            due.append(int(waiting.min()) + length_s * MICRO)
+        ends_us = since_us[state == held] + length_s * MICRO
+        ends_us = ends_us[ends_us > t_us]
+        if len(ends_us):
+            due.append(int(ends_us.min()))
     return min(due, default=None)

@@ -77,7 +77,7 @@ def test_a_line_becomes_the_event_that_it_says() -> None:
     assert found.events[0].usage == event.usage
     assert found.ts.tolist() == [TS_US]
     assert found.kind.tolist() == [Kind.TASK_FINISHED]
-    assert (found.ts.dtype, found.kind.dtype) == (np.int64, np.uint8)
+    assert (found.ts.dtype.name, found.kind.dtype.name) == ("int64", "uint8")
 
 
 def test_events_with_different_fields_differ() -> None:
@@ -128,7 +128,7 @@ def test_empty_lines_and_carriage_returns_are_not_counted() -> None:
 def test_nothing_is_decoded_into_nothing(nothing: bytes) -> None:
     found = decode(nothing, now_us=NOW_US)
     assert (found.events, found.received, found.bad) == ([], 0, [])
-    assert (found.ts.dtype, found.kind.dtype) == (np.int64, np.uint8)
+    assert (found.ts.dtype.name, found.kind.dtype.name) == ("int64", "uint8")
 
 
 def test_the_last_line_needs_no_newline() -> None:
@@ -409,8 +409,7 @@ def test_whatever_the_bytes_each_line_is_an_event_or_bad_and_bulk_agrees_with_li
         bad += [(offset, why) for _, why in one.bad]
         offset += len(single) + 1
     assert (found.events, found.ts.tolist(), found.bad) == (events, ts, bad)
-    for event, single in zip(decode(data, now_us=NOW_US, attributes=True).events, found.events, strict=True):
-        assert event.ts == single.ts
+    assert decode(data, now_us=NOW_US, attributes=True).bad == bad
 
 
 @pytest.mark.parametrize("enabled", [True, False])

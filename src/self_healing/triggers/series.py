@@ -1,0 +1,225 @@
+"""All series of one trigger, in columns: what an evaluation remembers until the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from self_healing.clock import HOUR_US
+from self_healing.measures import COARSE_US, Bools, Ints, Measure, Totals
+from self_healing.model import SeriesState
+from self_healing.spec import Aggregate, Baseline, NoData, TriggerSpec
+from self_healing.triggers.states import States
+
+FORGET_US = 25 * HOUR_US
+"""A series without samples for so long, and without an incident, is forgotten."""
+
+RUNNING_SIGNAL = "task.duration_s"
+
+NEVER = 0
+"""An instant that never was."""
+
+NOT_FROZEN = -1
+
+Interval = tuple[int, int | None]
+
+COLUMNS: dict[str, tuple[Any, int]] = {
+    "state": (np.uint8, SeriesState.INACTIVE),
+    "since_us": (np.int64, NEVER),  # since when it is in that state
+    "enough": (np.bool_, False),  # whether it had enough samples at the last evaluation
+    "enough_us": (np.int64, NEVER),  # when it last had enough, if it has not now
+    "sampled": (np.bool_, False),  # the same for any sample at all
+    "sampled_us": (np.int64, NEVER),
+    "restarted_us": (np.int64, NEVER),  # when its last incident closed; what ran then counts by age no longer
+    "frozen_count": (np.int64, NOT_FROZEN),  # the baseline as it was when it began to fire
+    "frozen_amount": (np.int64, 0),
+}
+"""The columns of a trigger, one element a group, and what a new group has in them."""
+
+
+class Packed(msgspec.Struct):
+    """The stored columns of one trigger; places are those of its groups."""
+
+    measure: str
+    evaluated_us: int
+    columns: dict[str, bytes]
+    left_out: dict[int, list[tuple[int, int | None]]]
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What an evaluation looks at, and the very arrays that it was made from: while they are the same, so is it."""
+
+    t_us: int
+    sources: tuple[Totals | Ints | None, ...]
+    totals: Totals
+    before: Totals | None
+
+
+class Series:
+    """All series of one trigger.
+
+    Args:
+        trigger: the trigger.
+    """
+
+    state: States
+    since_us: Ints
+    enough: Bools
+    enough_us: Ints
+    sampled: Bools
+    sampled_us: Ints
+    restarted_us: Ints
+    frozen_count: Ints
+    frozen_amount: Ints
+
+    def __init__(self, trigger: TriggerSpec) -> None:
+        self.trigger = trigger
+        self.measure = Measure.of(trigger)
+        self.window_us = trigger.window * 1_000_000
+        self.baseline = trigger.condition if isinstance(trigger.condition, Baseline) else None
+        self.counts_running = trigger.signal == RUNNING_SIGNAL and trigger.aggregate is Aggregate.MAX
+        # Where silence itself can fire, a group that never spoke here is no series of this trigger.
+        counts = trigger.aggregate in (Aggregate.COUNT, Aggregate.RATE)
+        self.must_have_spoken = trigger.no_data is NoData.FIRE or counts
+        self.evaluated_us = NEVER
+        self.left_out: dict[int, list[Interval]] = {}  # the times of its own incidents
+        self.gathered: Gathered | None = None
+        self.changed = True  # since it was last packed
+        for name, (kind, _) in COLUMNS.items():
+            setattr(self, name, np.zeros(0, kind))
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    def widen(self, groups: int) -> None:
+        """Make room for new groups."""
+        new = groups - len(self)
+        if new > 0:
+            for name, (kind, nothing) in COLUMNS.items():
+                setattr(self, name, np.concatenate([getattr(self, name), np.full(new, nothing, kind)]))
+
+    @property
+    def spoken(self) -> Bools:
+        """Which groups ever had a sample here, as far back as silence is remembered."""
+        return self.sampled | (self.sampled_us != NEVER)
+
+    def saw(self, sampled: Bools, enough: Bools, t_us: int, before_us: int) -> None:
+        """Remember which groups have samples, and enough of them, at `t_us`.
+
+        Args:
+            before_us: the last instant of the grid before `t_us`; what was there at the last evaluation was there
+                until then, since otherwise an evaluation would have been due.
+        """
+        last_us = max(self.evaluated_us, before_us)
+        for was, now, at_us in (
+            (self.sampled, sampled, self.sampled_us),
+            (self.enough, enough, self.enough_us),
+        ):
+            ended = was & ~now
+            if ended.any():
+                at_us[ended] = last_us
+        self.sampled, self.enough, self.evaluated_us = sampled, enough, t_us
+
+    def enough_at_us(self, place: int) -> int:
+        """When the group last had enough samples; ``NEVER`` when it never had."""
+        return self.evaluated_us if self.enough[place] else int(self.enough_us[place])
+
+    def known(self) -> Bools:
+        """Which groups are not forgotten."""
+        recent = self.sampled_us > self.evaluated_us - FORGET_US
+        return self.sampled | (recent & (self.sampled_us != NEVER)) | (self.state != SeriesState.INACTIVE)
+
+    def begin_anew(self, place: int, t_us: int) -> None:
+        """Set one group inactive at `t_us`, as the close of its incident does."""
+        self.state[place], self.since_us[place] = SeriesState.INACTIVE, t_us
+        self.restarted_us[place] = t_us
+        self.frozen_count[place] = NOT_FROZEN
+        if self.must_have_spoken:
+            # Or its silence would fire at once again: it must speak before it can fall silent.
+            self.sampled[place], self.sampled_us[place] = False, NEVER
+        self._touched()
+
+    # -- baselines
+
+    def freeze(self, before: Totals) -> None:
+        """Freeze the baselines of those that fire now as `before` has them, and thaw the others."""
+        fires = (self.state == SeriesState.FIRING) | (self.state == SeriesState.RECOVERING)
+        frozen = self.frozen_count != NOT_FROZEN
+        if (fires == frozen).all():
+            return
+        new = fires & ~frozen
+        self.frozen_count[new], self.frozen_amount[new] = before.count[new], before.amount[new]
+        self.frozen_count[~fires] = NOT_FROZEN
+        self._touched()
+
+    def leave_out(self, place: int, start_us: int, end_us: int | None) -> None:
+        """Leave a stretch of time out of one group's baselines; one with the same start is replaced."""
+        self.readmit(place, start_us)
+        self.left_out.setdefault(place, []).append((start_us, end_us))
+
+    def readmit(self, place: int, start_us: int) -> None:
+        """Let the stretch that began at `start_us` count after all."""
+        kept = [interval for interval in self.left_out.pop(place, []) if interval[0] != start_us]
+        if kept:
+            self.left_out[place] = kept
+        self._touched()
+
+    def gaps(self, from_us: int, until_us: int) -> Iterator[tuple[int, int, int]]:
+        """What is left out of the baselines from the pane that holds `from_us` up to `until_us`: place, start and end.
+
+        Whole 15-minute panes, for finer ones are not kept as long: what an incident touches stays out until it is a
+        day old, instead of coming back in part.
+        """
+        first_us = from_us // COARSE_US * COARSE_US
+        for place, intervals in list(self.left_out.items()):
+            live = [i for i in intervals if i[1] is None or _end(i[1]) > first_us]
+            if len(live) < len(intervals):
+                self.left_out[place] = live
+            if not live:
+                del self.left_out[place]
+            if self.frozen_count[place] == NOT_FROZEN:
+                for start_us, end_us in _merged(live, first_us, until_us):
+                    yield place, start_us, end_us
+
+    # -- state
+
+    def pack(self) -> Packed:
+        """Its columns, for the state."""
+        columns = {name: getattr(self, name).tobytes() for name in COLUMNS}
+        return Packed(self.measure.key, self.evaluated_us, columns, self.left_out)
+
+    def restore(self, packed: Packed) -> None:
+        """Put back what :meth:`pack` gave; a trigger that measures something else now, or is disabled, begins anew."""
+        if packed.measure != self.measure.key:
+            return
+        for name, (kind, _) in COLUMNS.items():
+            setattr(self, name, np.frombuffer(packed.columns[name], kind).copy())
+        self.evaluated_us, self.left_out = packed.evaluated_us, packed.left_out
+        if not self.trigger.enabled:
+            self.state[:] = SeriesState.INACTIVE
+        if self.baseline is None or not self.trigger.enabled:
+            self.frozen_count[:] = NOT_FROZEN
+
+    def _touched(self) -> None:
+        self.gathered, self.changed = None, True
+
+
+def _end(end_us: int) -> int:
+    """The end of the 15-minute pane that holds an incident's end."""
+    return (end_us // COARSE_US + 1) * COARSE_US
+
+
+def _merged(intervals: list[Interval], first_us: int, until_us: int) -> Iterator[tuple[int, int]]:
+    """The whole panes that the intervals touch, each once, between `first_us` and `until_us`."""
+    at_us = first_us
+    for start, end in sorted(intervals, key=lambda interval: interval[0]):
+        start_us = max(start // COARSE_US * COARSE_US, at_us)
+        end_us = until_us if end is None else min(_end(end), until_us)
+        if start_us < end_us:
+            yield start_us, end_us
+            at_us = end_us

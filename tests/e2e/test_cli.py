@@ -1,0 +1,377 @@
+"""The command line as people use it: real processes in an empty directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import sqlite3
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from fcntl import ioctl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import self_healing
+from self_healing.cli import COMMANDS
+from self_healing.config import VARIABLE_PREFIX
+
+NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+NOW_TEXT = "2026-01-05T10:00:00Z"
+EVENTS = {"received", "accepted", "rejected", "aggregated", "quarantined", "dropped", "in_flight"}
+
+COMMAND = [sys.executable, "-c", "from self_healing.cli import main; main()"]
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(VARIABLE_PREFIX)} | {
+    "PYTHONPATH": str(Path(self_healing.__file__).parents[1]),
+    "PYTHONWARNINGS": "error",
+}
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Run:
+    """Runs one command in an empty directory."""
+
+    def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *words],
+            cwd=tmp_path,
+            env=ENVIRONMENT | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    return run
+
+
+def said(ran: subprocess.CompletedProcess[str], code: int = 0) -> Any:
+    """The JSON that a command printed, which left with `code` and had nothing else to say."""
+    assert (ran.returncode, ran.stderr) == (code, "")
+    return json.loads(ran.stdout)
+
+
+def refused(ran: subprocess.CompletedProcess[str]) -> str:
+    """The message of a command that could not do its work."""
+    assert ran.returncode == 1
+    assert ran.stdout == ""
+    assert "Traceback" not in ran.stderr
+    assert ran.stderr.startswith("self-healing: ")
+    return ran.stderr
+
+
+def tell(directory: Path, at: datetime, agent: str, duration_s: float = 90.0, **fields: Any) -> None:
+    """Five tasks of `agent` that ended just before `at`."""
+    telemetry = directory / "logs/telemetry"
+    telemetry.mkdir(parents=True, exist_ok=True)
+    with (telemetry / f"events-{at:%Y%m%d}.jsonl").open("a") as file:
+        for number in range(5):
+            ts = at - timedelta(seconds=10 - number)
+            event = {
+                "ts": ts.isoformat(),
+                "type": "task_finished",
+                "id": f"{agent}-{ts:%H%M%S}",
+                "agent": agent,
+                "status": "success",
+                "duration_s": duration_s,
+                **fields,
+            }
+            file.write(json.dumps(event) + "\n")
+
+
+def until(done: Callable[[], bool]) -> None:
+    """Wait, ten seconds at most."""
+    deadline = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+# -- help, and what is refused
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_the_overview_names_every_command(words: list[str], cli: Run) -> None:
+    ran = cli(*words)
+    assert ran.returncode == 0
+    assert {line.split()[0] for line in ran.stdout.splitlines() if line.startswith("  ")} == set(COMMANDS)
+
+
+def test_every_mistake_in_the_configuration_is_told_at_once(cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "self-healing.toml").write_text('[actions]\nmode = "sleep"\n[triggers]\nevery = 5\n')
+    message = refused(cli("config", "validate"))
+    assert "actions.mode" in message
+    assert "triggers.every" in message
+
+
+# -- set up
+
+
+def test_init_writes_a_configuration_in_observe_mode_once(cli: Run, tmp_path: Path) -> None:
+    assert cli("init", "--telemetry-dir", 'my "agents"').returncode == 0
+    told = said(cli("config", "validate", "--format", "json"))
+    assert told["settings"]["actions"]["mode"] == "observe"
+    assert told["settings"]["telemetry"]["dir"] == 'my "agents"'
+    assert told["file"] == "self-healing.toml"
+    assert len(told["triggers"]) == 7
+    (tmp_path / "self-healing.toml").write_text("# mine\n")
+    assert "--force" in refused(cli("init"))
+    assert (tmp_path / "self-healing.toml").read_text() == "# mine\n"
+    assert cli("init", "--force").returncode == 0
+    assert "observe" in (tmp_path / "self-healing.toml").read_text()
+
+
+def test_config_schema_is_json_schema(cli: Run) -> None:
+    assert set(said(cli("config", "schema"))["properties"]) >= {"telemetry", "triggers", "actions"}
+
+
+# -- one cycle, and looking at it
+
+
+def test_check_prints_the_contract_and_the_rest_agrees_with_it(cli: Run, tmp_path: Path) -> None:
+    tell(tmp_path, NOW, "Coder")
+    tell(tmp_path, NOW, "Tester", 3.0)
+    report = said(cli("check", "--now", NOW_TEXT, "--format", "json", "--exit-code"), 3)
+    assert list(report) == [
+        "triggers_evaluated",
+        "triggers_fired",
+        "actions_executed",
+        "constitutional_violations",
+        "incidents",
+        "actions",
+        "handoffs",
+        "telemetry",
+    ]
+    assert (report["triggers_evaluated"], report["triggers_fired"], report["actions_executed"]) == (7, 1, 1)
+    (incident,) = report["incidents"]
+    assert set(incident) == {"id", "trigger", "group", "severity", "value", "threshold", "state"}
+    assert (incident["trigger"], incident["group"]) == ("slow_tasks", {"agent": "Coder"})
+    (action,) = report["actions"]
+    assert set(action) == {"action", "incident", "status", "target_agent"}
+    assert (action["action"], action["status"]) == ("analyze_slow_tasks", "dispatched")
+    assert set(report["telemetry"]) == EVENTS
+    (path,) = report["handoffs"]
+    assert json.loads((tmp_path / path).read_text())["target_agent"] == "ChiefArchitectAgent"
+
+    health = said(cli("status", "--health", "--format", "json"))
+    assert set(health) == {"status", "telemetry_healthy", "triggers_enabled", "actions_available", "issues"}
+    assert (health["status"], health["triggers_enabled"], health["actions_available"]) == ("healthy", 7, 8)
+    status = said(cli("status", "--format", "json"))
+    assert set(status["telemetry"]) >= EVENTS
+    assert status["incidents"][incident["state"]] == 1
+    story = said(cli("incidents", "show", incident["id"], "--format", "json"))
+    assert story["executions"][0]["status"] == "dispatched"
+    assert said(cli("audit", "verify", "--format", "json"))["ok"]
+    assert "lies before" in refused(cli("check", "--now", "2026-01-05T09:00:00Z"))
+
+
+def test_what_people_say_is_done_by_their_login_name(cli: Run, tmp_path: Path) -> None:
+    tell(tmp_path, NOW, "Coder")
+    report = said(cli("check", "--now", NOW_TEXT, "--format", "json"))
+    id = report["incidents"][0]["id"]
+    acknowledged = said(cli("incidents", "ack", id, "--format", "json", LOGNAME="ada"))
+    assert acknowledged["incident"]["acknowledged_by"] == "ada"
+    handoff = said(cli("handoffs", "--format", "json"))["handoffs"][0]["id"]
+    done = said(cli("handoffs", "complete", handoff, "--result", "mended", "--by", "bob", "--format", "json"))
+    assert (done["handoff"]["status"], done["handoff"]["result"]) == ("completed", "mended")
+    assert "it ended" in refused(cli("handoffs", "accept", handoff))
+    closed = said(cli("incidents", "close", id, "--reason", "a drill", "--by", "bob", "--format", "json"))
+    assert (closed["incident"]["close_reason"], closed["incident"]["closed_by"]) == ("dismissed", "bob")
+    assert said(cli("incidents", "--format", "json"))["incidents"] == []
+    assert said(cli("history", "--format", "json"))["history"][0]["outcome"] == "dismissed"
+
+
+def test_a_changed_audit_log_is_exit_code_1(cli: Run, tmp_path: Path) -> None:
+    tell(tmp_path, NOW, "Coder")
+    assert cli("check", "--now", NOW_TEXT).returncode == 0
+    with sqlite3.connect(tmp_path / ".self-healing/state.db") as connection:
+        connection.execute("UPDATE audit SET payload = '{}' WHERE seq = 1")
+    connection.close()
+    report = said(cli("audit", "verify", "--format", "json"), 1)
+    assert (report["ok"], report["first_bad_seq"]) == (False, 1)
+
+
+def test_a_missing_telemetry_directory_is_degraded(cli: Run, tmp_path: Path) -> None:
+    for _ in range(2):
+        health = said(cli("status", "--health", "--format", "json"), 1)
+        assert (health["status"], health["telemetry_healthy"]) == ("degraded", False)
+        assert "logs/telemetry" in health["issues"][0]
+        assert len(health["issues"]) == 1
+        assert cli("check").returncode == 0
+
+
+def test_a_state_that_cannot_be_read_is_unhealthy(cli: Run, tmp_path: Path) -> None:
+    (tmp_path / ".self-healing").mkdir()
+    (tmp_path / ".self-healing/state.db").write_bytes(b"not a database at all" * 1000)
+    assert said(cli("status", "--health", "--format", "json"), 2)["status"] == "unhealthy"
+    assert "state.db" in refused(cli("status"))
+
+
+def test_the_stop_needs_no_state_and_holds_until_a_person_resumes(cli: Run, tmp_path: Path) -> None:
+    tell(tmp_path, NOW, "Coder")
+    assert cli("stop-healing", "--reason", "look first", "--by", "ada").returncode == 0
+    report = said(cli("check", "--now", NOW_TEXT, "--format", "json"))
+    assert report["actions_executed"] == 0
+    assert report["handoffs"] == []
+    assert said(cli("status", "--format", "json"))["stopped"]["reason"] == "look first"
+    assert cli("resume-healing").stdout == "resumed\n"
+    assert cli("resume-healing").stdout == "nothing was stopped\n"
+
+
+def test_backtest_prints_the_contract(cli: Run, tmp_path: Path) -> None:
+    tell(tmp_path, NOW, "Coder")
+    told = said(cli("triggers", "backtest", "logs/telemetry/events-20260105.jsonl", "--format", "json"))
+    assert list(told) == ["events", "span_s", "events_per_s", "incidents", "transitions", "telemetry"]
+    (incident,) = told["incidents"]
+    assert set(incident) == {"trigger", "group", "opened_at", "closed_at", "peak"}
+    assert not (tmp_path / ".self-healing").exists()
+
+
+# -- what people see
+
+
+def on_terminal(words: list[str], directory: Path, columns: int, **variables: str) -> str:
+    """What a command prints on a terminal of that width."""
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    environment = {name: value for name, value in ENVIRONMENT.items() if name not in ("COLUMNS", "NO_COLOR")}
+    with subprocess.Popen(
+        [*COMMAND, *words], cwd=directory, env=environment | {"TERM": "xterm"} | variables, stdout=theirs, stdin=theirs
+    ) as process:
+        os.close(theirs)
+        printed = b""
+        try:
+            while chunk := os.read(ours, 65536):
+                printed += chunk
+        except OSError:
+            pass  # how a terminal says that the other side is gone
+    os.close(ours)
+    assert process.returncode == 0
+    return printed.decode()
+
+
+def test_a_table_fits_a_terminal_of_80_columns_with_ids_whole(cli: Run, tmp_path: Path) -> None:
+    tell(tmp_path, NOW, "AnAgentWithARatherLongName")
+    report = said(cli("check", "--now", NOW_TEXT, "--format", "json"))
+    id = report["incidents"][0]["id"]
+    plain = on_terminal(["incidents"], tmp_path, 80, NO_COLOR="1")
+    assert id in plain
+    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in plain.splitlines()) <= 80
+    coloured = re.compile(r"\x1b\[[0-9;]*3[0-7]m")
+    assert coloured.search(plain) is None
+    assert coloured.search(on_terminal(["incidents"], tmp_path, 80)) is not None
+    # Through a pipe each row is one line.
+    assert len(cli("incidents").stdout.splitlines()) == 2
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
+    piped = f"set -o pipefail; {shlex.join([*COMMAND, 'config', 'schema'])} | true"
+    ran = subprocess.run(["bash", "-c", piped], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+# -- with a service
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A running service on the directory."""
+    (tmp_path / "logs/telemetry").mkdir(parents=True)
+    process = subprocess.Popen([*COMMAND, "run"], cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+    yield process
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
+
+
+def ready(service: subprocess.Popen[str]) -> list[str]:
+    """What a service says until it is ready."""
+    assert service.stdout is not None
+    lines = []
+    for line in service.stdout:
+        lines.append(line)
+        if line.startswith("running"):
+            return lines
+    raise AssertionError("".join(lines))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_service_answers_commands_and_stops_cleanly(
+    number: signal.Signals, service: subprocess.Popen[str], cli: Run, tmp_path: Path
+) -> None:
+    header = "".join(ready(service))
+    assert ".self-healing" in header
+    assert "act" in header
+    tell(tmp_path, datetime.now(UTC), "Coder")
+    until(lambda: bool(said(cli("incidents", "--format", "json"))["incidents"]))
+    status = said(cli("status", "--format", "json"))
+    assert status["service_running"] is True
+    assert status["health"]["status"] == "healthy"
+    assert said(cli("check", "--format", "json"))["triggers_fired"] == 1
+    assert "leave --now out" in refused(cli("check", "--now", "2030-01-01T00:00:00Z"))
+    changed = said(cli("triggers", "disable", "slow_tasks", "--format", "json"))
+    assert said(cli("status", "--format", "json"))["spec_version"] == changed["spec_version"]
+    assert "no incident 'inc-1'" in refused(cli("incidents", "ack", "inc-1"))
+    assert "use" in refused(cli("run"))
+    service.send_signal(number)
+    printed, _ = service.communicate(timeout=20)
+    assert service.returncode == 0
+    assert "detected" in printed
+    assert "slow_tasks" in printed
+    assert said(cli("status", "--format", "json"))["service_running"] is False
+
+
+def test_a_service_that_was_killed_is_not_asked(service: subprocess.Popen[str], cli: Run) -> None:
+    ready(service)
+    service.kill()
+    service.wait()
+    assert said(cli("check", "--format", "json"))["triggers_evaluated"] == 7
+
+
+def test_a_service_that_hangs_is_unhealthy(service: subprocess.Popen[str], cli: Run) -> None:
+    ready(service)
+    service.send_signal(signal.SIGSTOP)
+    health = said(cli("status", "--health", "--format", "json"), 2)
+    assert "did not answer" in health["issues"][0]
+    service.send_signal(signal.SIGCONT)
+
+
+# -- at once
+
+
+@pytest.mark.parametrize(
+    ("words", "heavy"),
+    [
+        (["--help"], {"cyclopts", "rich", "pydantic", "msgspec", "sqlalchemy", "numpy"}),
+        (["status"], {"rich", "asyncio", "sqlalchemy", "numpy", "cedarpy", "structlog"}),
+        (
+            ["status", "--health", "--format", "json"],
+            {"rich", "asyncio", "sqlalchemy", "numpy", "cedarpy", "structlog"},
+        ),
+    ],
+    ids=["help", "status", "health"],
+)
+def test_what_must_be_quick_imports_nothing_heavy(words: list[str], heavy: set[str], cli: Run, tmp_path: Path) -> None:
+    tell(tmp_path, NOW, "Coder")
+    assert cli("check", "--now", NOW_TEXT).returncode == 0
+    code = (
+        "import sys; from self_healing.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    print(*sys.modules, file=sys.stderr)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout
+    assert heavy & set(ran.stderr.split()) == set()

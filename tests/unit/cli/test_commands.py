@@ -1,0 +1,158 @@
+"""Each command by itself, in this process: its help, what it prints for people, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from self_healing.cli import COMMANDS, build, execute
+
+SUBCOMMANDS = {
+    "triggers": ["list", "show", "enable", "disable", "backtest"],
+    "incidents": ["list", "show", "ack", "close"],
+    "directives": ["list", "undo"],
+    "handoffs": ["list", "show", "accept", "complete", "fail"],
+    "audit": ["verify"],
+    "config": ["validate", "schema"],
+}
+ALL = [[name] for name in COMMANDS] + [[name, sub] for name, subs in SUBCOMMANDS.items() for sub in subs]
+DIRECTORIES = {"--telemetry-dir", "--state-dir", "--logs-dir", "--config"}
+WITHOUT_DIRECTORIES = (["demo"], ["audit"], ["config"], ["config", "schema"])
+PRINTING = [
+    ["check", "--now", "2026-01-05T10:00:00Z"],
+    ["status"],
+    ["status", "--health"],
+    ["triggers"],
+    ["triggers", "list"],
+    ["triggers", "show", "slow_tasks"],
+    ["triggers", "disable", "slow_tasks"],
+    ["actions"],
+    ["incidents"],
+    ["incidents", "list", "--all"],
+    ["incidents", "--state", "open", "--state", "acting"],
+    ["directives"],
+    ["history"],
+    ["handoffs"],
+    ["handoffs", "--status", "delivered"],
+    ["constitution"],
+    ["audit", "verify"],
+    ["config", "validate"],
+]
+HOSTILE = "Co\x1b[31mder\u202e [bold]"
+
+
+@pytest.fixture
+def where(tmp_path: Path) -> list[str]:
+    """Options that lead into a directory in which an agent with a hostile name is slow and errs."""
+    telemetry = tmp_path / "telemetry"
+    telemetry.mkdir()
+    now = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+    with (telemetry / "events-20260105.jsonl").open("w") as file:
+        for number in range(5):
+            ts = (now - timedelta(seconds=10 - number)).isoformat()
+            event = {"ts": ts, "type": "task_finished", "id": f"t{number}", "agent": HOSTILE, "attempt": 4}
+            file.write(json.dumps(event | {"status": "failed", "duration_s": 90.0}) + "\n")
+    (tmp_path / "empty.toml").touch()
+    return [
+        *("--telemetry-dir", str(telemetry)),
+        *("--state-dir", str(tmp_path / "state")),
+        *("--logs-dir", str(tmp_path / "logs")),
+        *("--config", str(tmp_path / "empty.toml")),
+    ]
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_every_command_has_help_that_names_the_shared_options(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    build()([*words, "--help"], result_action="return_value")
+    printed = capsys.readouterr().out
+    assert f"Usage: self-healing {' '.join(words)}" in printed
+    assert (set(printed.split()) >= DIRECTORIES) is (words not in WITHOUT_DIRECTORIES)
+
+
+def test_the_subcommands_are_all_that_there_are() -> None:
+    app = build()
+    for name, subs in SUBCOMMANDS.items():
+        assert {sub for sub in app[name] if not sub.startswith("-")} == set(subs)
+
+
+@pytest.mark.parametrize("words", PRINTING, ids=" ".join)
+def test_what_is_printed_for_people_obeys_nothing_that_came_with_telemetry(
+    words: list[str], where: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(["check", "--now", "2026-01-05T10:00:00Z", *where]) == 0
+    capsys.readouterr()
+    assert execute([*words, *where]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.strip()
+    assert "\x1b" not in printed.out
+    assert "\u202e" not in printed.out
+    if words[0] == "incidents":
+        assert r"Co\x1b[31mder\u202e [bold]" in printed.out
+
+
+@pytest.mark.parametrize("words", [words for words in PRINTING if words != ["status", "--health"]], ids=" ".join)
+def test_what_is_printed_as_json_is_one_document(
+    words: list[str], where: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute([*words, *where, "--format", "json"]) == 0
+    assert isinstance(json.loads(capsys.readouterr().out), dict)
+
+
+def test_an_incident_and_a_handoff_are_shown_with_all_that_belongs_to_them(
+    where: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def printed(*words: str) -> str:
+        assert execute([*words, *where]) == 0
+        return capsys.readouterr().out
+
+    report = json.loads(printed("check", "--now", "2026-01-05T10:00:00Z", "--format", "json"))
+    acting = next(each for each in report["actions"] if each["status"] == "dispatched")
+    story = printed("incidents", "show", acting["incident"])
+    for title in ("timeline", "decisions", "executions", "verifications", "directives", "handoffs"):
+        assert f"\n{title}\n" in story
+    assert acting["action"] in story
+    assert "detected" in story
+    (handoff,) = json.loads(printed("handoffs", "--format", "json"))["handoffs"]
+    shown = printed("handoffs", "show", handoff["id"])
+    assert "All text in `context` comes from telemetry" in shown
+    assert handoff["path"] in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["heal"], 'Unknown command "heal"'),
+        (["triggers", "heal"], "heal: triggers takes nothing of that name"),
+        (["check", "--loud"], "Unknown option: --loud"),
+        (["check", "--now", "2026-01-05T10:00:00"], "has no time zone"),
+        (["check", "--now", "yesterday"], "allowed is an instant such as"),
+        (["check", "--format", "xml"], "xml"),
+        (["history", "--limit", "0"], "--limit"),
+        (["incidents", "--state", "asleep"], "asleep"),
+        (["incidents", "show", "inc-1"], "no incident 'inc-1'"),
+        (["handoffs", "complete", "han-1"], "no handoff 'han-1'"),
+        (["triggers", "enable", "slow"], "no trigger 'slow'"),
+        (["directives", "undo"], "name at least one directive"),
+        (["directives", "undo", "dir-1"], "no directive 'dir-1'"),
+        (["triggers", "backtest"], "name at least one file"),
+        (["triggers", "backtest", "nothing.jsonl"], "nothing.jsonl"),
+        (["status", "--config", "nothing.toml"], "nothing.toml"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_done_is_one_clear_message_and_exit_code_1(
+    words: list[str], message: str, where: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = where[:-2] if "--config" in words else where  # each option once
+    assert execute([*words, *options]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("self-healing: ")
+    assert message in printed.err
+    assert "Traceback" not in printed.err
