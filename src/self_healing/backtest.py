@@ -1,7 +1,7 @@
 """Backtest: a spec on history, in event time, at full speed.
 
-It sees what the live engine would have seen and heals nothing: an incident ends when its series goes inactive, or after a
-day without enough samples.
+It sees what the live engine would have seen and heals nothing: an incident ends when its series goes inactive, or after
+a day without enough samples.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Replay:
 
     Args:
         spec: what is tried.
+        first_us, last_us: the time of the first and the last event, microseconds.
     """
 
     spec: Spec
@@ -57,6 +58,8 @@ class Replay:
     framework: TriggerFramework = field(init=False)
     transitions: list[Transition] = field(default_factory=list)
     incidents: list[Found] = field(default_factory=list)
+    first_us: int = 0
+    last_us: int = 0
     _open: dict[tuple[str, Group], Found] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,13 +82,16 @@ class Replay:
             t_us = next_us
 
     def _next_us(self, t_us: int, grid_us: int) -> int | None:
-        due = [self.framework.next_due_us(t_us, grid_us)]
+        due_us = self.framework.next_due_us(t_us, grid_us)
+        due = [] if due_us is None else [due_us]
+        due += [self._silent_us(found) for found in self._open.values()]
         queued_us = self.telemetry.next_queued_us()
-        if queued_us is not None:
-            due.append(max(-(-queued_us // grid_us) * grid_us, t_us + grid_us))
-        elif not self._open:
-            return None
-        return min((instant for instant in due if instant is not None), default=None)
+        due += [] if queued_us is None else [queued_us]
+        return max(-(-min(due) // grid_us) * grid_us, t_us + grid_us) if due else None
+
+    def _silent_us(self, found: Found) -> int:
+        """When an incident will have been without enough samples for a day, if no more come."""
+        return max(self.framework.enough_at_us(found.trigger, found.group), found.opened_us) + DAY_US
 
     def _take(self, transition: Transition, t_us: int) -> None:
         self.transitions.append(transition)
@@ -104,15 +110,46 @@ class Replay:
             if verdict.value is not None and verdict.state is SeriesState.FIRING:
                 better = max if self.spec.trigger(key[0]).rising else min
                 found.peak = verdict.value if found.peak is None else better(found.peak, verdict.value)
-            if t_us - max(self.framework.enough_at_us(*key), found.opened_us) >= DAY_US:
+            if t_us >= self._silent_us(found):
                 self._close(key, t_us)
 
     def _close(self, key: tuple[str, Group], t_us: int) -> None:
         found = self._open.pop(key)
         found.closed_us = t_us
         self.telemetry.restart(*key, t_us)
-        self.framework.reset(*key, t_us)
         self.framework.leave_out(*key, found.opened_us, t_us)
+        self.framework.reset(*key, t_us)
+
+
+def replay(spec: Spec, files: Sequence[Path]) -> Replay:
+    """`spec` on the history in `files`, from its first event to its last.
+
+    Args:
+        files: native JSONL; sorted together by the time of their events.
+
+    Raises:
+        TelemetryError: a file cannot be read.
+    """
+    replay = Replay(spec)
+    events, kinds, stamps = [], [np.zeros(0, np.uint8)], [np.zeros(0, np.int64)]
+    for path in files:
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise TelemetryError(f"cannot read {path}: {error.strerror}; give files of native JSON lines") from error
+        decoded = decode(text, now_us=FAR_FUTURE_US)
+        replay.telemetry.account(decoded.received, Counter(reason for _, reason in decoded.bad))
+        events += decoded.events
+        kinds.append(decoded.kind)
+        stamps.append(decoded.ts)
+    ts = np.concatenate(stamps)
+    if len(ts):
+        order = np.argsort(ts, kind="stable")
+        replay.telemetry.queue([events[place] for place in order.tolist()], np.concatenate(kinds)[order], ts[order])
+        replay.first_us, replay.last_us = int(ts.min()), int(ts.max())
+        grid_us = spec.grid * SECOND_US
+        replay.run(-(-replay.last_us // grid_us) * grid_us)
+    return replay
 
 
 def backtest(spec: Spec, files: Sequence[Path]) -> dict[str, Any]:
@@ -125,31 +162,12 @@ def backtest(spec: Spec, files: Sequence[Path]) -> dict[str, Any]:
         TelemetryError: a file cannot be read.
     """
     began = time.perf_counter()
-    replay = Replay(spec)
-    events, kinds, stamps = [], [], []
-    for path in files:
-        try:
-            text = path.read_bytes()
-        except OSError as error:
-            raise TelemetryError(f"cannot read {path}: {error.strerror}; give files of native JSON lines") from error
-        decoded = decode(text, now_us=FAR_FUTURE_US)
-        replay.telemetry.account(decoded.received, Counter(reason for _, reason in decoded.bad))
-        events += decoded.events
-        kinds.append(decoded.kind)
-        stamps.append(decoded.ts)
-    span_us = 0
-    if events:
-        ts = np.concatenate(stamps)
-        order = np.argsort(ts, kind="stable")
-        replay.telemetry.queue([events[place] for place in order.tolist()], np.concatenate(kinds)[order], ts[order])
-        span_us = int(ts.max() - ts.min())
-        grid_us = spec.grid * SECOND_US
-        replay.run(-(-int(ts.max()) // grid_us) * grid_us)
+    done = replay(spec, files)
     took_s = time.perf_counter() - began
     return {
-        "events": len(events),
-        "span_s": span_us / SECOND_US,
-        "events_per_s": round(len(events) / took_s) if events else 0,
+        "events": done.telemetry.accounting.aggregated,
+        "span_s": (done.last_us - done.first_us) / SECOND_US,
+        "events_per_s": round(done.telemetry.accounting.aggregated / took_s),
         "incidents": [
             {
                 "trigger": found.trigger,
@@ -158,8 +176,8 @@ def backtest(spec: Spec, files: Sequence[Path]) -> dict[str, Any]:
                 "closed_at": None if found.closed_us is None else from_us(found.closed_us).isoformat(),
                 "peak": found.peak,
             }
-            for found in replay.incidents
+            for found in done.incidents
         ],
-        "transitions": len(replay.transitions),
-        "telemetry": msgspec.to_builtins(replay.telemetry.accounting),
+        "transitions": len(done.transitions),
+        "telemetry": msgspec.to_builtins(done.telemetry.accounting),
     }

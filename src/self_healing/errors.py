@@ -10,12 +10,17 @@
     ├── StorageError       a write did not commit; nothing of it was acknowledged
     ├── TelemetryError     the telemetry directory cannot be read
     ├── EffectError        an effect could not be brought about
+    ├── ConstitutionBypass an effect was asked for that the gate did not allow
+    ├── LifecycleError     a step that an incident's state does not allow
+    ├── HandoffRefused     a step that a handoff's status does not allow
     └── NotFound           no record with that id
 
 Expected outcomes (a denial, a quarantined line, a series without data) are values, never exceptions.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class SelfHealingError(Exception):
@@ -56,6 +61,51 @@ class TelemetryError(SelfHealingError):
 
 class EffectError(SelfHealingError):
     """An effect could not be brought about (a channel refused, a file could not be written)."""
+
+
+class ConstitutionBypass(SelfHealingError):
+    """Something asked for an effect that the gate did not allow; nothing was done.
+
+    Args:
+        execution: id of the execution.
+        why: what is wrong with the decision behind it.
+    """
+
+    def __init__(self, execution: str, why: str) -> None:
+        super().__init__(f"execution {execution} is refused: {why}; only what the gate allowed is ever done")
+        self.execution = execution
+
+
+class LifecycleError(SelfHealingError):
+    """A step that an incident's state does not allow.
+
+    Args:
+        incident: its id.
+        state: where it stands.
+        to: the state that was asked for.
+        allowed: where it can go from there.
+    """
+
+    def __init__(self, incident: str, state: str, to: str, allowed: Iterable[str]) -> None:
+        can = ", ".join(sorted(allowed))
+        super().__init__(f"incident {incident} is {state} and cannot become {to}; it can become {can}")
+        self.incident = incident
+        self.to = to
+
+
+class HandoffRefused(SelfHealingError):
+    """A handoff cannot go where it was told to.
+
+    Args:
+        handoff: its id.
+        to: the status that was asked for.
+        why: what stands in the way.
+    """
+
+    def __init__(self, handoff: str, to: str, why: str) -> None:
+        super().__init__(f"handoff {handoff} cannot become {to}: {why}")
+        self.handoff = handoff
+        self.to = to
 
 
 class NotFound(SelfHealingError):

@@ -13,7 +13,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,8 +23,8 @@ from self_healing.errors import SelfHealingError, StateBusy, StateError
 if TYPE_CHECKING:
     import asyncio
 
-Handle = Callable[[str, dict[str, Any]], dict[str, Any]]
-"""Answers one command with its arguments; the result is JSON. Raises SelfHealingError."""
+Handle = Callable[[str, dict[str, Any]], dict[str, Any] | Awaitable[dict[str, Any]]]
+"""Answers one command with its arguments, at once or later; the result is JSON. Raises SelfHealingError."""
 
 SOCKET: Final = "socket"
 """The name of the socket in the state directory."""
@@ -143,7 +143,8 @@ async def _answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
         except asyncio.LimitOverrunError:
             line = None
     try:
-        answer = {"result": handle(*_request(line))}
+        result = handle(*_request(line))
+        answer = {"result": await result if isinstance(result, Awaitable) else result}
         text = json.dumps(answer, allow_nan=False)
     except SelfHealingError as error:
         text = json.dumps({"error": _told(error)})

@@ -1,7 +1,7 @@
 """What telemetry hands to triggers: totals of panes, in columns, one element a group.
 
-Amounts are ``int64`` in millionths of the signal's unit, so that sums are exact and their order does not matter. For a ratio
-signal the amount is the numerator and the count the denominator, which makes a ratio and a mean the same division.
+Amounts are ``int64`` in millionths of the signal's unit, so that sums are exact and their order does not matter. For a
+ratio signal the amount is the numerator and the count the denominator: a ratio and a mean are the same division.
 """
 
 from __future__ import annotations
@@ -129,10 +129,12 @@ def whole(micros: float) -> np.int64:
 
 
 def mean_holds(totals: Totals, op: Operator, limit: np.int64 | Ints) -> Bools:
-    """Whether each group's mean stands in relation `op` to `limit` millionths; exact, and False for a mean of nothing."""
+    """Whether each group's mean stands in relation `op` to `limit` millionths; exact, False for a mean of nothing."""
     some = totals.count > 0
+    if int(np.max(np.abs(limit), initial=0)) * int(totals.count.max(initial=0)) <= MOST:
+        return compare(totals.amount, op, totals.count * limit) & some
+    # A limit times a count may not fit in a column, so divide; rounded to the side that changes no answer.
     count = np.maximum(totals.count, 1)
-    # Divided, not multiplied: a limit times a count may not fit. Rounded to the side that changes no answer.
     mean = totals.amount // count if op in (Operator.GE, Operator.LT) else -(-totals.amount // count)
     return compare(mean, op, limit) & some
 
@@ -151,7 +153,10 @@ def compare(left: Ints, op: Operator, right: Ints | np.int64) -> Bools:
 
 
 class Windows(Protocol):
-    """The port through which triggers see telemetry. Arrays have one element a group, in the order of :meth:`groups`."""
+    """The port through which triggers see telemetry. Arrays have one element a group, in the order of :meth:`groups`.
+
+    An array that was given out is never changed afterwards; what is the same is best given out as the same object.
+    """
 
     def groups(self, group_by: tuple[str, ...]) -> Sequence[Group]:
         """The groups seen so far; a group keeps its place."""
@@ -178,7 +183,10 @@ class Windows(Protocol):
         ...
 
     def restarted(self, trigger: str, from_us: int, to_us: int) -> dict[int, tuple[int, Totals]]:
-        """For each place whose window was restarted and still reaches back before that: when, and its own totals (one element)."""
+        """For each place whose window was restarted and still reaches back before that: when, and its own totals.
+
+        Those totals have one element.
+        """
         ...
 
     def first_sampled_us(self, measure: Measure, from_us: int) -> int | None:

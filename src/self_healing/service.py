@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from self_healing.actions.runner import Executor, LocalExecutor
 from self_healing.clock import SECOND_US, Clock, from_us, to_us
 from self_healing.config import Settings
 from self_healing.errors import StorageError
+from self_healing.handoffs.channel import Channel
 from self_healing.local_socket import SOCKET, listen
 from self_healing.model import Incident, Note
 from self_healing.orchestrator import SelfHealingOrchestrator
@@ -19,6 +21,9 @@ from self_healing.surface import Surface
 
 RETRY_S = 1.0
 """How long the service waits, in real seconds, before it opens a state again that could not be written."""
+
+CHECK_S = 60.0
+"""How long a check waits, in real seconds, for the effects that it began."""
 
 SUMMARY_EVERY = timedelta(hours=1)
 
@@ -29,78 +34,118 @@ class Service:
     Args:
         settings: the configuration.
         clock: the time.
+        stop: set it to end the service.
+        channel: delivers handoffs; files in ``logs/handoffs`` when left out.
+        crash: called at named points; for crash tests.
         on_note: hears every new line of an incident's timeline.
     """
 
     def __init__(
-        self, settings: Settings, *, clock: Clock, on_note: Callable[[Incident, Note], None] | None = None
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        stop: asyncio.Event,
+        channel: Channel | None = None,
+        crash: Callable[[str], None] = lambda _point: None,
+        on_note: Callable[[Incident, Note], None] | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
+        self.failures = 0  # writes that failed, since the start
+        self.missed_ticks = 0  # instants of the grid that were passed over, since the start
+        self._stop = stop
+        self._channel = channel
+        self._crash = crash
         self._on_note = on_note
+        self._recovered = False  # whether what an earlier loop left was taken up
         self.loop = self._build()
         self._summary_at = clock.now()
-        self.failures = 0
 
     def _build(self) -> SelfHealingOrchestrator:
         def local(effect: Effect, limits: Callable[[], Any]) -> Executor:
             return LocalExecutor(effect, limits)
 
         loop = SelfHealingOrchestrator.open(
-            self.settings, clock=self.clock, executor=local, on_note=self._on_note
+            self.settings,
+            clock=self.clock,
+            executor=local,
+            channel=self._channel,
+            crash=self._crash,
+            on_note=self._on_note,
         )
         loop.logs.orchestrator.info("started", spec_version=loop.spec.version, mode=self.settings.actions.mode.value)
         return loop
 
-    def call(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def call(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Answer one command that came by the socket."""
         answer = Surface(self.loop).call(command, arguments)
-        if self.loop.overridden:
-            self._rebuild()
-        return answer
+        if command != "check":
+            return answer
+        loop = self.loop
+        with suppress(TimeoutError):  # what is not there by then is shown as it stands
+            await asyncio.wait_for(loop.executor.drain(), CHECK_S)
+        return loop.checked()
 
-    def _rebuild(self) -> None:
-        self.loop.close()
-        self.loop = self._build()
+    async def run(self) -> None:
+        """Turn the loop until the stop is set."""
+        while not self._stop.is_set():
+            await self.turn()
+            await self._wait()
 
     async def turn(self) -> None:
-        """One cycle; a write that failed is logged, and the loop is built anew from what did commit."""
-        now = self.clock.now()
+        """One cycle, or as many as it takes to catch up; the loop is built anew when a write failed."""
         try:
-            turn = self.loop.cycle(now)
-            while not turn.caught_up:
+            if not self._recovered:
+                self.loop.recover()
+                self._recovered = True
+            while not self._turned() and not self._stop.is_set():
                 await asyncio.sleep(0)
-                turn = self.loop.cycle(self.clock.now())
-            if now - self._summary_at >= SUMMARY_EVERY:
-                self._summary_at = now
-                self.loop.summarise(now)
         except StorageError as error:
             self.failures += 1
             self.loop.logs.orchestrator.error("not_committed", why=str(error), failures=self.failures)
-            await asyncio.sleep(RETRY_S)
             await self._reopen()
 
-    async def _reopen(self) -> None:
-        self.loop.close()
-        while True:
-            try:
-                self.loop = self._build()
-                self.loop.recover()
-                return
-            except StorageError:
-                # Nothing is acknowledged meanwhile; the disk may have room again, or the lock be gone.
-                await asyncio.sleep(RETRY_S)
+    def _turned(self) -> bool:
+        """Turn once; whether everything there is was read."""
+        now = self.clock.now()
+        turn = self.loop.cycle(now)
+        if now - self._summary_at >= SUMMARY_EVERY:
+            self._summary_at = now
+            self.loop.summarise(now)
+        return turn.caught_up
 
-    async def wait(self, stop: asyncio.Event) -> None:
-        """Sleep until just after the next instant of the grid, or until `stop` is set."""
+    async def _reopen(self) -> None:
+        """Go on from what did commit. Nothing is acknowledged until a lock is gone, or a disk has room.
+
+        The old loop answers meanwhile, and says that it is unhealthy.
+        """
+        with suppress(StorageError):  # what broke is known already, and what is left is taken up anew
+            await self.loop.executor.close()
+        self.loop.close()
+        while not self._stop.is_set():
+            await self._sleep(RETRY_S)
+            try:
+                self.loop, self._recovered = self._build(), False
+                return
+            except StorageError as error:
+                self.failures += 1
+                self.loop.logs.orchestrator.error("not_opened", why=str(error), failures=self.failures)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait for real seconds, or until the stop is set."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+    async def _wait(self) -> None:
+        """Wait until the next instant of the grid, or until the stop is set."""
         grid_us = self.loop.spec.grid * SECOND_US
         now = self.clock.now()
         next_us = (to_us(now) // grid_us + 1) * grid_us
-        missed = (next_us - self.loop.evaluated_us) // grid_us - 1
-        if self.loop.evaluated_us and missed > 1:
-            self.loop.missed_ticks += missed - 1
+        if self.loop.evaluated_us:
+            self.missed_ticks += max((next_us - self.loop.evaluated_us) // grid_us - 1, 0)
         sleeping = asyncio.ensure_future(self.clock.sleep((from_us(next_us) - now).total_seconds()))
-        stopping = asyncio.ensure_future(stop.wait())
+        stopping = asyncio.ensure_future(self._stop.wait())
         _, left = await asyncio.wait({sleeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
         for task in left:
             task.cancel()
@@ -109,8 +154,9 @@ class Service:
         """Let what is under way finish, within a bound, and give the state back."""
         try:
             await self.loop.executor.close()
+            self.loop.rest()
             self.loop.summarise(self.clock.now())
-            self.loop.logs.orchestrator.info("stopped")
+            self.loop.logs.orchestrator.info("stopped", missed_ticks=self.missed_ticks, failures=self.failures)
         finally:
             self.loop.close()
 
@@ -120,6 +166,8 @@ async def serve(
     *,
     clock: Clock,
     stop: asyncio.Event,
+    channel: Channel | None = None,
+    crash: Callable[[str], None] = lambda _point: None,
     ready: Callable[[], None] | None = None,
     on_note: Callable[[Incident, Note], None] | None = None,
 ) -> None:
@@ -129,23 +177,23 @@ async def serve(
         settings: the configuration.
         clock: the time.
         stop: set it to end the service; what is under way may finish, within a bound.
+        channel: delivers handoffs; files in ``logs/handoffs`` when left out.
+        crash: called at named points; for crash tests.
         ready: called once the state is open and the socket listens.
         on_note: hears every new line of an incident's timeline.
 
     Raises:
         ConfigError: the spec is refused.
-        StateBusy, StateError: the state cannot be used.
+        StateBusy, StateError, StateCorrupt: the state cannot be used.
+        StorageError: the state could not be written at the very end.
     """
-    service = Service(settings, clock=clock, on_note=on_note)
+    service = Service(settings, clock=clock, stop=stop, channel=channel, crash=crash, on_note=on_note)
     server = None
     try:
         server = await listen(settings.storage.state_dir / SOCKET, service.call)
-        service.loop.recover()
         if ready is not None:
             ready()
-        while not stop.is_set():
-            await service.turn()
-            await service.wait(stop)
+        await service.run()
     finally:
         if server is not None:
             server.close()

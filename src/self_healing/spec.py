@@ -160,7 +160,9 @@ class TriggerSpec(Declared):
             if self.clear is not None:
                 raise ValueError("clear: allowed only with a threshold condition")
             if self.aggregate is not Aggregate.MEAN:
-                raise ValueError(f"aggregate {self.aggregate.value!r}: a baseline condition compares means; allowed is 'mean'")
+                raise ValueError(
+                    f"aggregate {self.aggregate.value!r}: a baseline condition compares means; allowed is 'mean'"
+                )
         elif self.clear is not None:
             wrong = self.clear > self.condition.value if self.rising else self.clear < self.condition.value
             if wrong:
@@ -276,7 +278,9 @@ class ActionSpec(Declared):
                 can = ", ".join(allowed) or "none"
                 raise ValueError(f"directives.{name}: allowed for {self.type.value}: {can}")
             kinds = DIRECTIVES[name]
-            if not isinstance(value, Scaled) and (not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)):
+            if not isinstance(value, Scaled) and (
+                not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)
+            ):
                 raise ValueError(f"directives.{name} = {value!r}: not a value of that setting")
         if self.type is ActionType.EMERGENCY_SHUTDOWN and self.directives.get("paused") is not True:
             raise ValueError("directives: an emergency_shutdown sets paused = true")
@@ -290,8 +294,12 @@ class Limits(Declared):
     concurrent_per_target: int = Field(default=1, ge=1)
     actions_per_minute: int = Field(default=6, ge=1)
     actions_per_minute_unwell: int = Field(default=2, ge=1, description="when more than half of the fleet is unwell")
-    blast_radius_percent: int = Field(default=10, ge=1, le=100, description="of the fleet, for one kind of action, at least 1")
-    fleet_stop_percent: int = Field(default=40, ge=1, le=100, description="unwell with one cause, of a fleet of 3 or more")
+    blast_radius_percent: int = Field(
+        default=10, ge=1, le=100, description="of the fleet, for one kind of action, at least 1"
+    )
+    fleet_stop_percent: int = Field(
+        default=40, ge=1, le=100, description="unwell with one cause, of a fleet of 3 or more"
+    )
     attempts_per_incident: int = Field(default=3, ge=1)
     attempts_per_target_per_day: int = Field(default=5, ge=1)
     cool_down: Duration = 10

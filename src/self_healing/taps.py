@@ -93,7 +93,7 @@ class Accumulator(msgspec.Struct):
         if start_us >= self.effect_us:
             self.tasks.setdefault(_name(event), Seen(start_us))
 
-    def finished(self, event: Event, ts_us: int, start_us: int) -> None:
+    def finished(self, event: Event, start_us: int) -> None:
         """A task of the series ended."""
         if start_us != UNKNOWN_START and start_us >= self.effect_us:
             self.tasks.setdefault(_name(event), Seen(start_us)).finished = True
@@ -115,7 +115,11 @@ class Accumulator(msgspec.Struct):
 
 def _name(event: Event) -> str:
     # Attempts are tasks of their own here: each starts, ends and yields its samples.
-    return f"{event.agent}/{event.task_id}" if event.attempt in (None, 1) else f"{event.agent}/{event.task_id}/{event.attempt}"
+    return (
+        f"{event.agent}/{event.task_id}"
+        if event.attempt in (None, 1)
+        else f"{event.agent}/{event.task_id}/{event.attempt}"
+    )
 
 
 class Taps(msgspec.Struct):

@@ -70,18 +70,16 @@ def chosen(accumulator: Accumulator, needed: int) -> tuple[list[Seen], list[Seen
     return judged, running
 
 
-def _limit(trigger: TriggerSpec, verification: Verification) -> tuple[Operator, float, float]:
-    """The relation, the threshold and the clear value that hold for this verification."""
+def _limit(trigger: TriggerSpec, verification: Verification) -> tuple[Operator, float, float] | None:
+    """The relation, the threshold and the clear value that hold for this verification; None when nobody knows them."""
     match trigger.condition:
         case Threshold() as condition:
             clear = condition.value if trigger.clear is None else trigger.clear
             return condition.op, condition.value, clear
         case Baseline():
-            # Frozen when the incident opened: the baseline of before the trouble.
-            if verification.threshold is None:
-                raise ValueError(f"verification {verification.id} of a baseline trigger has no threshold")
+            # Frozen when the incident opened: the baseline of before the trouble. There was none where silence fired.
             threshold = verification.threshold
-            return Operator.GE, threshold, threshold
+            return None if threshold is None else (Operator.GE, threshold, threshold)
 
 
 def judge(verification: Verification, trigger: TriggerSpec, accumulator: Accumulator, at: datetime) -> Judgement:
@@ -90,26 +88,31 @@ def judge(verification: Verification, trigger: TriggerSpec, accumulator: Accumul
     totals = merged(judged)
     samples = int(totals.count[0])
     value = None if samples == 0 else float(value_of(trigger, totals)[0])
-    op, threshold, clear = _limit(trigger, verification)
-    overdue = _overdue(trigger, running, threshold, to_us(at))
-    if overdue is not None:
-        return Judgement(_bad(verification, trigger, overdue, threshold), overdue, samples + 1)
-    if samples >= verification.needed and not running and value is not None:
-        if holds(trigger, totals, op, threshold)[0]:
-            return Judgement(_bad(verification, trigger, value, threshold), value, samples)
-        if not holds(trigger, totals, op, clear)[0]:
-            return Judgement(Result.HEALED, value, samples)
+    limit = _limit(trigger, verification)
+    if limit is not None:
+        op, threshold, clear = limit
+        age_s = _overdue_s(trigger, running, op, threshold, to_us(at))
+        if age_s is not None:
+            return Judgement(_bad(verification, trigger, age_s, threshold), age_s, samples + 1)
+        if samples >= verification.needed and not running and value is not None:
+            if holds(trigger, totals, op, threshold)[0]:
+                return Judgement(_bad(verification, trigger, value, threshold), value, samples)
+            if not holds(trigger, totals, op, clear)[0]:
+                return Judgement(Result.HEALED, value, samples)
     if at >= verification.deadline:
         return Judgement(Result.INCONCLUSIVE, value, samples)
     return Judgement(None, value, samples)
 
 
-def _overdue(trigger: TriggerSpec, running: list[Seen], threshold: float, t_us: int) -> float | None:
-    """The age of a running task, in seconds, that alone meets a maximum condition on durations."""
+def _overdue_s(trigger: TriggerSpec, running: list[Seen], op: Operator, threshold: float, t_us: int) -> float | None:
+    """The age of the oldest of these running tasks, in seconds, if it alone meets a maximum condition on durations."""
     if trigger.aggregate is not Aggregate.MAX or trigger.signal != "task.duration_s" or not running:
         return None
+    if op not in (Operator.GE, Operator.GT):
+        return None  # where less is worse, a task that still runs proves nothing
     age_us = t_us - min(task.start_us for task in running)
-    return age_us / MICRO if age_us >= threshold * MICRO else None
+    beyond_us = age_us - round(threshold * MICRO)
+    return age_us / MICRO if beyond_us > 0 or (beyond_us == 0 and op is Operator.GE) else None
 
 
 def _bad(verification: Verification, trigger: TriggerSpec, value: float, threshold: float) -> Result:
@@ -119,13 +122,17 @@ def _bad(verification: Verification, trigger: TriggerSpec, value: float, thresho
     return Result.WORSE if beyond >= WORSE_SHARE * abs(threshold) else Result.NOT_HEALED
 
 
-def failed_probe(trigger: TriggerSpec, verification: Verification, accumulator: Accumulator) -> bool:
+def failed_probe(trigger: TriggerSpec, verification: Verification, accumulator: Accumulator, at: datetime) -> bool:
     """Whether one of the first three tasks of an agent that was let back meets the condition by itself."""
-    op, threshold, _ = _limit(trigger, verification)
-    probes = sorted(accumulator.tasks.values(), key=lambda seen: seen.start_us)[:PROBES]
-    for probe in probes:
+    limit = _limit(trigger, verification)
+    if limit is None:
+        return False
+    op, threshold, _ = limit
+    for probe in sorted(accumulator.tasks.values(), key=lambda seen: seen.start_us)[:PROBES]:
         totals = merged([probe])
         if totals.count[0] and holds(trigger, totals, op, threshold)[0]:
+            return True
+        if not probe.finished and _overdue_s(trigger, [probe], op, threshold, to_us(at)) is not None:
             return True
     return False
 

@@ -14,9 +14,9 @@ import msgspec
 import pytest
 
 from self_healing.actions.directing import Directives
-from self_healing.actions.effect import CRASH_POINTS, STOPPED, ConstitutionBypass, Effect
+from self_healing.actions.effect import CRASH_POINTS, STOPPED, Effect
 from self_healing.actions.runner import Executor, InlineExecutor, LocalExecutor
-from self_healing.errors import NotFound
+from self_healing.errors import ConstitutionBypass, NotFound
 from self_healing.handoffs.channel import Channel
 from self_healing.model import Directive, Execution, ExecutionStatus, Handoff, HandoffStatus, Outcome
 from self_healing.spec import Limits

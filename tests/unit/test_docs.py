@@ -1,4 +1,4 @@
-"""The documentation is true: its code runs, its links lead somewhere, its tables name every setting.
+"""The documentation is true: its code runs, its links lead somewhere, its tables name all there is.
 
 Every ``python`` block of a page is run, in order, in one fresh namespace and an empty working directory.
 """
@@ -16,16 +16,23 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from cyclopts import App
 from pydantic import BaseModel
 
 from self_healing.actions.registry import read_actions
+from self_healing.cli import build
 from self_healing.config import SETTING_KEYS, VARIABLE_PREFIX, Settings
+from self_healing.constitution.articles import load
+from self_healing.model import ExecutionStatus, Outcome, Reason
 from self_healing.spec import DIRECTIVES, ActionSpec, Limits, TriggerSpec
+from self_healing.surface import open_surface
+from self_healing.telemetry.lines import BadLine
 from self_healing.telemetry.signals import GROUP_COLUMNS, SIGNALS
 from self_healing.triggers.declared import read_triggers
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+SHARED_OPTIONS = {"--telemetry-dir", "--state-dir", "--logs-dir", "--config", "--format"}
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 
 
@@ -125,6 +132,69 @@ def test_every_setting_of_the_configuration_is_documented() -> None:
     # The limits have a table of their own.
     keys = {key for key in SETTING_KEYS if not key.startswith("constitution.limits.")} | {"constitution.limits"}
     assert undocumented(keys, "configuration.md") == set()
+
+
+def commands(app: App, name: tuple[str, ...] = ()) -> Iterator[tuple[str, set[str], set[str]]]:
+    """Each command with its arguments and its options, those that all share left out."""
+    for word in [word for word in app if not word.startswith("-")]:
+        yield from commands(app[word], (*name, word))
+    if name and app.default_command is not None:
+        taken = [argument for argument in app.assemble_argument_collection() if argument.show]
+        arguments = {each.name.removeprefix("--").upper() for each in taken if each.index is not None}
+        options = {each.name for each in taken if each.index is None and each.name not in SHARED_OPTIONS}
+        yield " ".join(name), arguments, options
+
+
+def test_every_command_is_documented_with_all_that_it_takes() -> None:
+    text = (DOCS / "reference/commands.md").read_text()
+    sections = dict(re.findall(r"^### ([a-z -]+[a-z])(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL))
+    missing = set()
+    for name, arguments, options in commands(build()):
+        same_as = name.removesuffix(" list")
+        section = sections.get(same_as, "")
+        if not section or (same_as != name and f"`{name}` is the same" not in section):
+            missing.add(name)
+        for argument in arguments:
+            if not re.match(rf" {argument}\n", section) or f"\n| `{argument}` |" not in section:
+                missing.add(f"{name} {argument}")
+        for option in options:
+            if not re.search(rf"^\| `{option}[ `]", section, re.MULTILINE):
+                missing.add(f"{name} {option}")
+    assert missing == set()
+    assert set(sections) == {name for name, _, _ in commands(build())} - {f"{name} list" for name in sections}
+
+
+def test_the_options_that_commands_share_are_documented() -> None:
+    text = (DOCS / "reference/commands.md").read_text()
+    assert {option for option in SHARED_OPTIONS if f"\n| `{option} " not in text} == set()
+
+
+def test_every_reason_of_the_constitution_is_documented_as_it_is() -> None:
+    text = (DOCS / "reference/constitution.md").read_text()
+    policies = [(each.id, article.number, each.outcome) for article in load().infos() for each in article.policies]
+    assert [policy for policy in policies if "\n| `{}` | {} | {} |".format(*policy) not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        (Reason, "triggers.md"),
+        (BadLine, "signals.md"),
+        (set(ExecutionStatus) - {ExecutionStatus.INTENDED}, "actions.md"),
+        (Outcome, "constitution.md"),
+    ],
+    ids=["verdicts", "quarantine", "executions", "outcomes"],
+)
+def test_every_word_for_what_may_come_out_is_documented(words: Iterable[str], page: str) -> None:
+    assert undocumented(words, page) == set()
+
+
+def test_the_json_of_each_command_has_the_keys_that_the_page_names(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"storage": {"state_dir": tmp_path / "state", "logs_dir": tmp_path / "logs"}})
+    with open_surface(settings, write=True) as surface:
+        check, status = surface.call("check", {}), surface.call("status", {})
+        health = surface.call("health", {})
+    assert undocumented({*check, *check["telemetry"], *status, *health}, "json.md") == set()
 
 
 def test_every_signal_and_every_column_to_group_by_is_documented() -> None:

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from self_healing.actions.directing import Directives
-from self_healing.errors import EffectError, SelfHealingError
+from self_healing.errors import ConstitutionBypass, EffectError
 from self_healing.handoffs.channel import Channel
 from self_healing.model import Decision, Execution, ExecutionStatus, Handoff, HandoffStatus, Outcome
 from self_healing.spec import ActionSpec, Priority
@@ -45,19 +45,6 @@ class Call(Protocol):
     async def __call__(self, function: Callable[[Handoff], T], handoff: Handoff, timeout_s: float) -> T:
         """What ``function(handoff)`` returns. Raises what it raises, and TimeoutError when it takes too long."""
         ...
-
-
-class ConstitutionBypass(SelfHealingError):
-    """Something asked for an effect that the gate did not allow; nothing was done.
-
-    Args:
-        execution: id of the execution.
-        why: what is wrong with the decision behind it.
-    """
-
-    def __init__(self, execution: str, why: str) -> None:
-        super().__init__(f"execution {execution} is refused: {why}; only what the gate allowed is ever done")
-        self.execution = execution
 
 
 class _Untold(Exception):

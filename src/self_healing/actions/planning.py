@@ -1,22 +1,19 @@
-"""Planning: the next step of an incident's plan becomes a proposal, the gate's answer a record, an allowed one an intent."""
+"""Planning: the next step of a plan becomes a proposal, the gate's answer a record, an allowed one an intent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from self_healing.actions.registry import ActionRegistry
-from self_healing.handoffs.message import ContextMessageHandoff, new_handoff, unique_name
 from self_healing.model import (
     Decision,
     Execution,
     ExecutionStatus,
     Handoff,
-    HandoffStatus,
     Incident,
     Outcome,
     Proposal,
@@ -48,6 +45,25 @@ class Decide(Protocol):
         ...
 
 
+class MakeHandoff(Protocol):
+    """What makes the handoff that goes with an action."""
+
+    def __call__(
+        self,
+        incident: Incident,
+        *,
+        execution: str,
+        target_agent: str,
+        prompt: str,
+        context: dict[str, Any],
+        tags: tuple[str, ...],
+        at: datetime,
+        deadline: datetime,
+    ) -> Handoff:
+        """A handoff in the state, with its name fixed and nothing delivered yet."""
+        ...
+
+
 class Planner:
     """Turns steps into proposals, and what the gate says of them into executions.
 
@@ -57,7 +73,7 @@ class Planner:
         spec: the loaded spec.
         audit: puts one entry on the audit log.
         context: the evidence for a handoff about an incident.
-        handoffs_dir: where files will be; names are made unique there.
+        handoff: makes a handoff.
         fallback: the person who gets what no agent may have.
         observe: whether effects are only recorded as ``would``.
     """
@@ -70,7 +86,7 @@ class Planner:
         *,
         audit: Callable[[str, dict[str, Any], datetime], object],
         context: Callable[[Incident, ActionSpec, dict[str, Any]], dict[str, Any]],
-        handoffs_dir: Path,
+        handoff: MakeHandoff,
         fallback: str,
         observe: bool,
     ) -> None:
@@ -79,7 +95,7 @@ class Planner:
         self._spec = spec
         self._audit = audit
         self._context = context
-        self._handoffs_dir = handoffs_dir
+        self._handoff = handoff
         self._fallback = fallback
         self._observe = observe
 
@@ -96,7 +112,7 @@ class Planner:
             action=action.name,
             action_type=action.type.value,
             step=step,
-            attempt=incident.attempts,
+            attempt=self._analyses(incident, step) if diagnostic else incident.attempts,
             target=target,
             target_agent=recipient,
             settings=self.settings(action, incident),
@@ -104,6 +120,11 @@ class Planner:
             plan_version=incident.plan_version,
             exempt_from_attempts=diagnostic,
         )
+
+    def _analyses(self, incident: Incident, step: int) -> int:
+        """How often the incident was analysed: an analysis is no attempt, and still needs a key of its own."""
+        executions = self._store.select(Execution, incident=incident.id)
+        return sum(each.step == step and each.key is not None for each in executions)
 
     def settings(self, action: ActionSpec, incident: Incident) -> dict[str, Any]:
         """The directives that `action` would set for `incident`, as the spec says."""
@@ -113,6 +134,8 @@ class Planner:
         self, incident: Incident, action: ActionSpec, step: int, decide: Decide, at: datetime, before: Execution | None
     ) -> Execution:
         """Let the gate judge the next step, and put its answer on record; returns the execution that carries it.
+
+        An answer that is the same as before is not recorded again.
 
         Args:
             before: the execution of the same step and attempt that waits, if there is one; it is carried on.
@@ -170,10 +193,8 @@ class Planner:
         self, execution: Execution, incident: Incident, action: ActionSpec, context: dict[str, Any], at: datetime
     ) -> Execution:
         """The execution with its key and its handoff, whose file name is fixed here and now."""
-        key = idempotency_key(
-            incident.id, incident.plan_version, execution.step, execution.attempt, execution.target
-        )
-        handoff = self.handoff(
+        key = idempotency_key(incident.id, incident.plan_version, execution.step, execution.attempt, execution.target)
+        handoff = self._handoff(
             incident,
             execution=execution.id,
             target_agent=execution.target_agent,
@@ -185,33 +206,3 @@ class Planner:
         )
         self._audit("intent", {"execution": execution.id, "key": key, "handoff": handoff.id}, at)
         return msgspec.structs.replace(execution, key=key, handoff=handoff.id)
-
-    def handoff(
-        self,
-        incident: Incident,
-        *,
-        execution: str,
-        target_agent: str,
-        prompt: str,
-        context: dict[str, Any],
-        tags: tuple[str, ...],
-        at: datetime,
-        deadline: datetime,
-    ) -> Handoff:
-        """A handoff in the state, with its name fixed and nothing delivered yet; returns it."""
-        message = ContextMessageHandoff(
-            target_agent=target_agent,
-            prompt=prompt,
-            context=context,
-            tags=tags,
-            created_at=at,
-            id=new_id("han"),
-            incident=incident.id,
-            execution=execution,
-            deadline=deadline,
-        )
-        intended = {handoff.file for handoff in self._store.select(Handoff, status=HandoffStatus.CREATED.value)}
-        name = unique_name(self._handoffs_dir, intended, at, target_agent)
-        handoff = new_handoff(message, about=affected_agent(incident.group), file=name)
-        self._store.put(handoff)
-        return handoff

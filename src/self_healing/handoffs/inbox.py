@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from self_healing.errors import SelfHealingError
+from self_healing.errors import HandoffRefused
 from self_healing.handoffs.cleaning import clean_text
 from self_healing.model import Handoff, HandoffStatus, Note
 from self_healing.storage.store import Store
@@ -37,31 +37,21 @@ AuditAppend = Callable[[str, dict[str, Any], datetime], object]
 """Puts an entry on the audit log: its kind, its payload, and when."""
 
 
-class HandoffRefused(SelfHealingError):
-    """A handoff cannot go where it was told to.
-
-    Args:
-        handoff: as it stands.
-        to: where it was told to go.
-    """
-
-    def __init__(self, handoff: Handoff, to: HandoffStatus) -> None:
-        self.handoff = handoff
-        self.to = to
-        if handoff.status in ENDED:
-            why = f"it ended ({handoff.status.value}) at {handoff.ended_at}; nothing is left to do"
-        elif handoff.status is HandoffStatus.CREATED:
-            why = "it is not delivered yet; try again in a moment, with the service running"
-        else:
-            can = ", ".join(status.value for status in ALLOWED[handoff.status])
-            why = f"it is {handoff.status.value}; from there it can become {can}"
-        super().__init__(f"handoff {handoff.id} cannot become {to.value}: {why}")
+def _refused(handoff: Handoff, to: HandoffStatus) -> HandoffRefused:
+    if handoff.status in ENDED:
+        why = f"it ended ({handoff.status.value}) at {handoff.ended_at}; nothing is left to do"
+    elif handoff.status is HandoffStatus.CREATED:
+        why = "it is not delivered yet; try again in a moment, with the service running"
+    else:
+        can = ", ".join(status.value for status in ALLOWED[handoff.status])
+        why = f"it is {handoff.status.value}; from there it can become {can}"
+    return HandoffRefused(handoff.id, to.value, why)
 
 
 def advance(handoff: Handoff, to: HandoffStatus, at: datetime, *, result: str | None = None) -> Handoff:
     """`handoff` one step further in its life. Raises HandoffRefused when that step is not allowed."""
     if to not in ALLOWED[handoff.status]:
-        raise HandoffRefused(handoff, to)
+        raise _refused(handoff, to)
     moments: dict[str, Any] = {}
     if to is HandoffStatus.DELIVERED:
         moments["delivered_at"] = at

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from self_healing.errors import SelfHealingError
+from self_healing.errors import LifecycleError
 from self_healing.model import CloseReason, Incident, IncidentState, Note, Verdict, new_id
 from self_healing.spec import TriggerSpec
 
@@ -22,40 +22,19 @@ REOPEN_WITHIN = timedelta(hours=1)
 NO_DATA_AFTER = timedelta(hours=24)
 MOST_NOTES = 200
 
+_OUT = {IncidentState.ESCALATED, IncidentState.CLOSED}
+
 NEXT: dict[IncidentState, frozenset[IncidentState]] = {
-    IncidentState.OPEN: frozenset({IncidentState.ACTING, IncidentState.ESCALATED, IncidentState.CLOSED}),
-    IncidentState.ACTING: frozenset(
-        {IncidentState.OPEN, IncidentState.VERIFYING, IncidentState.ESCALATED, IncidentState.CLOSED}
-    ),
+    IncidentState.OPEN: frozenset({IncidentState.ACTING, *_OUT}),
+    IncidentState.ACTING: frozenset({IncidentState.OPEN, IncidentState.VERIFYING, *_OUT}),
     IncidentState.VERIFYING: frozenset(
-        {
-            IncidentState.OPEN,
-            IncidentState.ACTING,
-            IncidentState.MITIGATED,
-            IncidentState.ESCALATED,
-            IncidentState.CLOSED,
-        }
+        {IncidentState.OPEN, IncidentState.ACTING, IncidentState.MITIGATED, *_OUT},
     ),
-    IncidentState.MITIGATED: frozenset({IncidentState.VERIFYING, IncidentState.ESCALATED, IncidentState.CLOSED}),
+    IncidentState.MITIGATED: frozenset({IncidentState.VERIFYING, *_OUT}),
     IncidentState.ESCALATED: frozenset({IncidentState.CLOSED}),
     IncidentState.CLOSED: frozenset({IncidentState.OPEN}),
 }
 """Which state may follow which; no state is without an exit."""
-
-
-class LifecycleError(SelfHealingError):
-    """A step that an incident's state does not allow.
-
-    Args:
-        incident: its id.
-        to: the state that was asked for.
-    """
-
-    def __init__(self, incident: Incident, to: IncidentState) -> None:
-        allowed = ", ".join(sorted(NEXT[incident.state]))
-        super().__init__(f"incident {incident.id} is {incident.state} and cannot become {to}; it can become {allowed}")
-        self.incident = incident.id
-        self.to = to
 
 
 def plan_version(spec_version: str, plan: tuple[str, ...]) -> str:
@@ -90,7 +69,7 @@ def opened(trigger: TriggerSpec, verdict: Verdict) -> Incident:
 def _symptom(verdict: Verdict) -> str:
     value = "no data" if verdict.value is None else f"{verdict.value:.6g}"
     limit = "" if verdict.threshold is None else f", threshold {verdict.threshold:.6g}"
-    return f"{verdict.trigger}: {value}{limit} on {verdict.samples} samples"
+    return f"{value}{limit} on {verdict.samples} sample{'' if verdict.samples == 1 else 's'}"
 
 
 def reopenable(incident: Incident, at: datetime) -> bool:
@@ -134,7 +113,7 @@ def reopened(incident: Incident, trigger: TriggerSpec, verdict: Verdict) -> Inci
 def moved(incident: Incident, to: IncidentState, at: datetime, **changes: object) -> Incident:
     """The incident in another state. Raises LifecycleError when its state does not allow that."""
     if to not in NEXT[incident.state]:
-        raise LifecycleError(incident, to)
+        raise LifecycleError(incident.id, incident.state, to, NEXT[incident.state])
     return msgspec.structs.replace(incident, state=to, updated_at=at, **changes)
 
 
@@ -154,6 +133,28 @@ def escalated(incident: Incident, at: datetime, why: str) -> Incident:
     """The incident in a person's hands. Raises LifecycleError when it is escalated or closed already."""
     up = moved(incident, IncidentState.ESCALATED, at, escalated_at=at, escalation=why)
     return noted(up, at, "escalated", why)
+
+
+def replanned(incident: Incident, trigger: TriggerSpec, spec_version: str) -> Incident:
+    """An incident that waits, with the plan that the loaded spec has for it now; from its first action on."""
+    return msgspec.structs.replace(
+        incident,
+        plan=trigger.actions,
+        plan_version=plan_version(spec_version, trigger.actions),
+        spec_version=spec_version,
+        step=0,
+        execution=None,
+    )
+
+
+def fresh_notes(before: tuple[Note, ...], after: tuple[Note, ...]) -> tuple[Note, ...]:
+    """The lines of `after` that were added to `before`, whose oldest may have gone meanwhile."""
+    if not before:
+        return after
+    for place in range(len(after) - 1, -1, -1):
+        if after[place] == before[-1]:
+            return after[place + 1 :]
+    return after
 
 
 def peaked(incident: Incident, value: float | None, *, rising: bool) -> Incident:

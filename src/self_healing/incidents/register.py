@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
-from self_healing.clock import to_us
+from self_healing.clock import from_us, to_us
 from self_healing.incidents.lifecycle import (
     NO_DATA_AFTER,
     closed,
     escalated,
+    fresh_notes,
     noted,
     opened,
     peaked,
     reopenable,
     reopened,
+    replanned,
 )
-from self_healing.model import CloseReason, Group, Incident, IncidentState, SeriesState, Transition
+from self_healing.model import (
+    CloseReason,
+    Group,
+    Incident,
+    IncidentState,
+    Note,
+    Reason,
+    SeriesState,
+    Transition,
+    Verdict,
+)
 from self_healing.spec import Spec
 from self_healing.storage.store import Store
 from self_healing.taps import Accumulator
+
+REMEMBERED = 5_000
+"""So many of the newest closed incidents are looked through at the start for those that may be reopened."""
+
+Key = tuple[str, Group]
 
 
 class SeriesPort(Protocol):
@@ -44,6 +61,14 @@ class SeriesPort(Protocol):
         """The state of the series."""
         ...
 
+    def verdict(self, trigger: str, group: Group, t_us: int) -> Verdict:
+        """What the trigger says of the series at an instant."""
+        ...
+
+    def firing(self) -> list[Key]:
+        """The series that fire now."""
+        ...
+
     def enough_at_us(self, trigger: str, group: Group) -> int:
         """When it last had enough samples."""
         ...
@@ -56,9 +81,9 @@ class Register:
         store: the state; every change is put there at once, in the transaction that is open.
         series: the trigger engine.
         restart: lets a series' window begin anew, with what a verification gathered.
-        undo: undoes what an incident has in force.
+        end: ends what an incident that was escalated or closed has under way, and why.
         spec: the loaded spec.
-        told: hears of every incident that changed its state.
+        told: hears of every incident with its new lines, and whether its state changed.
     """
 
     def __init__(
@@ -67,33 +92,52 @@ class Register:
         series: SeriesPort,
         *,
         restart: Callable[[str, Group, int, Accumulator | None], None],
-        undo: Callable[[str, datetime, str], object],
-        spec: Callable[[], Spec],
-        told: Callable[[Incident], None],
+        end: Callable[[Incident, datetime, str], None],
+        spec: Spec,
+        told: Callable[[Incident, tuple[Note, ...], bool], None],
     ) -> None:
         self._store = store
         self._series = series
         self._restart = restart
-        self._undo = undo
+        self._end = end
         self._spec = spec
         self._told = told
         states = [state.value for state in IncidentState if state is not IncidentState.CLOSED]
         self.open = {incident.id: incident for incident in store.select(Incident, state=states)}
+        self._of = {(i.trigger, i.group): i.id for i in self.open.values()}
+        self._closed: dict[Key, Incident] = {}  # the last one of each series that has none open
+        for incident in store.select(Incident, state=IncidentState.CLOSED.value, newest=REMEMBERED):
+            self._remember(incident)
+
+    def _remember(self, incident: Incident) -> None:
+        key = (incident.trigger, incident.group)
+        last = self._closed.get(key)
+        if last is None or (last.closed_at or last.opened_at) <= (incident.closed_at or incident.opened_at):
+            self._closed[key] = incident
 
     def of(self, trigger: str, group: Group) -> Incident | None:
         """The incident of a series that is not closed, if there is one."""
-        return next((i for i in self.open.values() if i.trigger == trigger and i.group == group), None)
+        id = self._of.get((trigger, group))
+        return None if id is None else self.open[id]
 
     def put(self, incident: Incident) -> Incident:
         """Store an incident as it is now; returns it."""
-        before = self.open.get(incident.id)
+        key = (incident.trigger, incident.group)
+        before = self.open.get(incident.id) or self._closed.get(key)
+        if before is not None and before.id != incident.id:
+            before = None
         self._store.put(incident)
         if incident.state is IncidentState.CLOSED:
             self.open.pop(incident.id, None)
+            self._of.pop(key, None)
+            self._closed[key] = incident
         else:
             self.open[incident.id] = incident
-        if before is None or before.state is not incident.state or len(before.notes) != len(incident.notes):
-            self._told(incident)
+            self._of[key] = incident.id
+        fresh = fresh_notes(before.notes if before is not None else (), incident.notes)
+        changed = before is None or before.state is not incident.state
+        if fresh or changed:
+            self._told(incident, fresh, changed)
         return incident
 
     def note(self, incident: Incident, at: datetime, what: str, text: str) -> Incident:
@@ -103,19 +147,17 @@ class Register:
     # -- what triggers say
 
     def take(self, transition: Transition) -> None:
-        """Follow one series' change of state: open, reopen, or let go of what was never acted on."""
+        """Follow one series' change of state: open, reopen, or let go of what nobody acts on."""
         verdict = transition.verdict
         incident = self.of(verdict.trigger, verdict.group)
         if transition.after is SeriesState.FIRING and incident is None:
-            self._open(transition)
+            self._open(verdict)
         elif transition.after is SeriesState.INACTIVE and incident is not None:
-            self._let_go(incident, verdict.at)
+            self._let_go(incident, verdict, verdict.at)
 
-    def _open(self, transition: Transition) -> None:
-        verdict = transition.verdict
-        trigger = self._spec().trigger(verdict.trigger)
-        past = [i for i in self._store.select(Incident, trigger=trigger.name, state="closed") if i.group == verdict.group]
-        last = max(past, key=lambda incident: incident.closed_at or incident.opened_at, default=None)
+    def _open(self, verdict: Verdict) -> None:
+        trigger = self._spec.trigger(verdict.trigger)
+        last = self._closed.get((verdict.trigger, verdict.group))
         if last is not None and reopenable(last, verdict.at):
             incident = reopened(last, trigger, verdict)
         else:
@@ -123,33 +165,65 @@ class Register:
         self.put(incident)
         self._series.leave_out(incident.trigger, incident.group, to_us(incident.opened_at), None)
 
-    def _let_go(self, incident: Incident, at: datetime) -> None:
+    def _let_go(self, incident: Incident, verdict: Verdict, at: datetime) -> None:
+        """The series is inactive. An escalated incident goes only on enough samples: silence is no recovery."""
         if incident.state is IncidentState.OPEN:
             self.close(incident, at, CloseReason.RECOVERED, "the series went inactive and nothing was under way")
-        elif incident.state is IncidentState.ESCALATED:
+        elif incident.state is IncidentState.ESCALATED and verdict.reason is Reason.BELOW_THRESHOLD:
             self.close(incident, at, CloseReason.RECOVERED, "the series went inactive after the escalation")
 
     def tend(self, at: datetime) -> None:
-        """What needs no event: peaks are kept elsewhere; here are silence for a day, and escalated ones that are well."""
+        """What no transition says: silence for a day, and incidents whose series is well though nobody acts."""
         for incident in list(self.open.values()):
-            enough_us = self._series.enough_at_us(incident.trigger, incident.group)
-            silent_us = to_us(at) - max(enough_us, to_us(incident.opened_at))
-            if timedelta(microseconds=silent_us) >= NO_DATA_AFTER:
+            if at >= self._silent_at(incident):
                 self.close(incident, at, CloseReason.NO_DATA, "24 h without enough samples")
-                continue
-            inactive = self._series.state_of(incident.trigger, incident.group) is SeriesState.INACTIVE
-            if inactive and incident.state in (IncidentState.OPEN, IncidentState.ESCALATED):
-                since = incident.escalated_at or incident.opened_at
-                if enough_us >= to_us(since):
-                    self._let_go(incident, at)
+            elif self._series.state_of(incident.trigger, incident.group) is SeriesState.INACTIVE:
+                verdict = self._series.verdict(incident.trigger, incident.group, to_us(at))
+                if verdict.reason is Reason.BELOW_THRESHOLD:
+                    self._let_go(incident, verdict, at)
+
+    def _silent_at(self, incident: Incident) -> datetime:
+        """When an incident closes for want of samples, unless there are some until then."""
+        enough_us = self._series.enough_at_us(incident.trigger, incident.group)
+        return from_us(max(enough_us, to_us(incident.opened_at))) + NO_DATA_AFTER
+
+    def next_due(self) -> datetime | None:
+        """When time alone changes an incident next."""
+        return min(map(self._silent_at, self.open.values()), default=None)
 
     def peak(self, incident: Incident, value: float | None) -> Incident:
         """Remember the worst value before the effect; returns the incident."""
-        higher = peaked(incident, value, rising=self._spec().trigger(incident.trigger).rising)
+        higher = peaked(incident, value, rising=self._spec.trigger(incident.trigger).rising)
         if higher is not incident:
-            self._store.put(higher)
-            self.open[incident.id] = higher
+            self.put(higher)
         return higher
+
+    # -- a spec that changed since these incidents were opened
+
+    def follow_spec(self, at: datetime) -> None:
+        """Make what is open agree with the loaded spec, and the series with what is open; call once after loading.
+
+        An incident whose trigger is gone, switched off or groups otherwise is closed: nothing watches its series any
+        more. One that waits gets the plan that its trigger has now. A series that fires without an incident (its own
+        was closed while the trigger was gone) starts anew, and fires again where its condition is met.
+        """
+        for incident in list(self.open.values()):
+            if not self.watched(incident):
+                text = f"trigger {incident.trigger} is no longer declared, is switched off, or groups otherwise"
+                self.close(incident, at, CloseReason.DISMISSED, text, by="the spec")
+            elif incident.state is IncidentState.OPEN:
+                trigger = self._spec.trigger(incident.trigger)
+                if incident.plan != trigger.actions:
+                    again = replanned(incident, trigger, self._spec.version)
+                    self.note(again, at, "replanned", f"the spec says now: {', '.join(again.plan) or 'nothing'}")
+        for trigger_name, group in self._series.firing():
+            if (trigger_name, group) not in self._of:
+                self._series.reset(trigger_name, group, to_us(at))
+
+    def watched(self, incident: Incident) -> bool:
+        """Whether the loaded spec still has the series that an incident is about."""
+        trigger = next((each for each in self._spec.triggers if each.name == incident.trigger), None)
+        return trigger is not None and trigger.enabled and tuple(key for key, _ in incident.group) == trigger.group_by
 
     # -- ways out
 
@@ -162,20 +236,25 @@ class Register:
         *,
         by: str | None = None,
         accumulator: Accumulator | None = None,
+        anew_at: datetime | None = None,
     ) -> Incident:
-        """Close an incident: its directives are undone, and its series begins anew.
+        """Close an incident: what it has under way ends, its directives are undone, and its series begins anew.
 
         Args:
             accumulator: what the verification that healed it gathered; the series' window begins with it.
+            anew_at: when the series begins anew, where that is not `at`: a person's clock may be ahead of the engine's.
 
         Raises:
             LifecycleError: it is closed already.
         """
         over = self.put(closed(incident, at, reason, text, by))
-        self._undo(incident.id, at, f"incident {incident.id} is closed: {reason}")
-        t_us, opened_us = to_us(at), to_us(incident.opened_at)
-        self._restart(incident.trigger, incident.group, t_us, accumulator)
-        self._series.reset(incident.trigger, incident.group, t_us)
+        self._end(over, at, f"incident {incident.id} is closed: {reason}")
+        if not self.watched(incident):
+            return over
+        t_us, opened_us = to_us(anew_at or at), to_us(incident.opened_at)
+        if reason is not CloseReason.SUPPRESSED:
+            self._restart(incident.trigger, incident.group, t_us, accumulator)
+            self._series.reset(incident.trigger, incident.group, t_us)
         if reason is CloseReason.DISMISSED:
             self._series.readmit(incident.trigger, incident.group, opened_us)
         else:
@@ -184,7 +263,9 @@ class Register:
 
     def escalate(self, incident: Incident, at: datetime, why: str) -> Incident:
         """Give an incident to a person; returns it. Raises LifecycleError when it is escalated or closed already."""
-        return self.put(escalated(incident, at, why))
+        up = self.put(escalated(incident, at, why))
+        self._end(up, at, f"incident {incident.id} is escalated: {why}")
+        return up
 
     def acknowledge(self, incident: Incident, at: datetime, by: str, reason: str) -> Incident:
         """Write down that a person has seen it; returns it."""

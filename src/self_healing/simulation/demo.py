@@ -37,6 +37,8 @@ LONGEST_S = 80.0
 
 SEED = 7
 SHOWN_LINES = 9
+WIDE = 100
+"""Columns of a terminal that has room for the agents as well."""
 
 
 @dataclass(slots=True)
@@ -118,7 +120,8 @@ class Board:
     def table(self) -> Table:
         """A line a fault, as it stands."""
         table = Table()
-        for name in ("fault", "agent", "stage"):
+        wide = self.console.width >= WIDE
+        for name in ("fault", "agent", "stage") if wide else ("fault", "stage"):
             table.add_column(name, no_wrap=True)
         table.add_column("detected", justify="right")
         table.add_column("action", no_wrap=True)
@@ -126,7 +129,7 @@ class Board:
         for story in self.stories:
             table.add_row(
                 story.fault.name,
-                story.fault.agent,
+                *([story.fault.agent] if wide else []),
                 self._stage(story),
                 _since(story.detected_after),
                 story.action,
@@ -189,9 +192,7 @@ def demo(
         return asyncio.run(_demo(console, root, keep, scale, faults))
 
 
-async def _demo(
-    console: Console, root: Path, keep: Path | None, scale: float, faults: Sequence[Fault]
-) -> int:
+async def _demo(console: Console, root: Path, keep: Path | None, scale: float, faults: Sequence[Fault]) -> int:
     settings = Settings(
         telemetry=TelemetrySettings(dir=root / "telemetry"),
         actions=ActionSettings(),
@@ -248,7 +249,7 @@ async def _watch(board: Board, settings: Settings, clock: ScaledClock, fleet: su
 def _summary(console: Console, board: Board, keep: Path | None) -> int:
     healed = sum(story.healed for story in board.stories)
     table = Table(title="minutes:seconds of fleet time, from the onset of the fault", title_justify="left")
-    for name in ("fault", "detected after", "action", "healed after"):
+    for name in ("fault", "detected\nafter", "action", "healed\nafter"):
         table.add_column(name, justify="right" if "after" in name else "left", no_wrap=True)
     for story in board.stories:
         table.add_row(

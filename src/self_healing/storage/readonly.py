@@ -1,7 +1,8 @@
 """Reading the state without owning it, with nothing but the standard library.
 
 Agents read their directives through this inside their own processes, and ``status`` must answer at once: importing
-SQLAlchemy alone costs them about 0.45 s, this about 0.01 s. Writing always goes through :mod:`self_healing.storage.store`.
+SQLAlchemy alone costs them about 0.45 s, this about 0.01 s. All writing goes through
+:mod:`self_healing.storage.store`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def read(state_dir: Path, sql: str, parameters: Sequence[Any] = ()) -> list[tupl
     if not database.exists():
         return []
     try:
-        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5.0)
+        connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
         try:
             return connection.execute(sql, parameters).fetchall()
         finally:

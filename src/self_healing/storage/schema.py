@@ -1,7 +1,7 @@
 """The tables of the state, for SQLite and PostgreSQL alike.
 
-A record is stored whole, as JSON, in the column ``record``; the columns beside it are copies of the fields that are looked up.
-What is not a record (panes, offsets, counters) is written as the engine packs it.
+A record is stored whole, as JSON, in the column ``record``; the columns beside it are copies of the fields that are
+looked up. What is not a record (panes, offsets, counters) is written as the engine packs it.
 """
 
 from __future__ import annotations

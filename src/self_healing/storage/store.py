@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,9 +20,13 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from self_healing import model
 from self_healing.errors import NotFound, StateBusy, StateCorrupt, StateError, StorageError
 from self_healing.storage import schema
+from self_healing.storage.migrations import HEAD, VERSIONS, upgrade, version
 from self_healing.storage.readonly import DATABASE, LOCK
 
 R = TypeVar("R", bound=model.Record)
+
+WAIT_S = 5.0
+"""How long a write waits for another process that holds the database."""
 
 TABLES: dict[type[model.Record], sa.Table] = {
     model.Incident: schema.incidents,
@@ -34,19 +38,19 @@ TABLES: dict[type[model.Record], sa.Table] = {
     model.Lesson: schema.lessons,
 }
 
+DERIVED: dict[tuple[str, str], Callable[[Any], str]] = {
+    ("directives", "open"): lambda directive: "yes" if directive.undone_at is None else "no",
+    ("verifications", "open"): lambda verification: "yes" if verification.result is None else "no",
+    ("decisions", "incident"): lambda decision: decision.proposal.incident,
+}
+"""The look-up columns that are no field of their record, by table and column."""
 
-def _looked_up(record: model.Record, column: str) -> Any:
-    """The value of a look-up column: the field of that name, or what the column derives from the record."""
-    if column == "open":
-        match record:
-            case model.Directive():
-                return "yes" if record.undone_at is None else "no"
-            case model.Verification():
-                return "yes" if record.result is None else "no"
-    if column == "incident" and isinstance(record, model.Decision):
-        return record.proposal.incident
-    value = getattr(record, column)
-    return value if value is None else str(value)
+
+def _looked_up(table: sa.Table, column: str, record: model.Record) -> str | None:
+    """The value of a look-up column: the field of that name, or what is derived from the record."""
+    derive = DERIVED.get((table.name, column))
+    value = getattr(record, column) if derive is None else derive(record)
+    return None if value is None else str(value)
 
 
 class Store:
@@ -58,8 +62,9 @@ class Store:
 
     Raises:
         StateBusy: another process owns the directory.
-        StateCorrupt: the database is not one of ours, or damaged.
+        StateCorrupt: the database is not one of ours, damaged, or of a version that is not known here.
         StateError: the directory cannot be used.
+        StorageError: the database cannot be opened now (locked, disk full).
     """
 
     def __init__(self, state_dir: Path, *, read_only: bool = False) -> None:
@@ -67,45 +72,49 @@ class Store:
         self.read_only = read_only
         self._lock: int | None = None
         self._connection: sa.Connection | None = None
-        database = state_dir / DATABASE
-        if read_only:
-            if not database.exists():
-                raise StateError(f"{state_dir} holds no state yet; `self-healing check` or `run` makes one")
-            self._engine = sa.create_engine(f"sqlite:///file:{database}?mode=ro&uri=true", poolclass=sa.pool.NullPool)
-            return
-        try:
-            state_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(state_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StateError(f"cannot use the state directory {state_dir}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._lock)
-            self._lock = None
-            raise StateBusy(
-                f"{state_dir} is in use by another self-healing process; stop it, or give another --state-dir"
-            ) from error
-        self._engine = sa.create_engine(f"sqlite:///{database}", connect_args={"timeout": 5.0})
-        sa.event.listen(self._engine, "connect", _configure_sqlite)
+        self._database = state_dir / DATABASE
+        if read_only and not self._database.exists():
+            raise StateError(f"{state_dir} holds no state yet; `self-healing check` or `run` makes one")
+        if not read_only:
+            self._own()
+        self._engine = _engine(self._database, read_only=read_only)
         try:
             self._migrate()
-        except sa.exc.DatabaseError as error:
+        except BaseException:
             self.close()
-            raise StateCorrupt(f"{database}: {error.orig}; move it away to begin anew, or restore a copy") from error
+            raise
 
     # -- life
 
-    def _migrate(self) -> None:
-        from self_healing.storage.migrations import HEAD, upgrade
+    def _own(self) -> None:
+        """Take the lock that makes this process the directory's only owner."""
+        try:
+            self.state_dir.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.state_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StateError(f"cannot use the state directory {self.state_dir}: {error.strerror}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            raise StateBusy(
+                f"{self.state_dir} is in use by another self-healing process; stop it, or give another --state-dir"
+            ) from error
+        self._lock = lock
 
-        with self._engine.begin() as connection:
-            if not connection.dialect.has_table(connection, "alembic_version"):
-                current = None
-            else:
-                current = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-            if current != HEAD:
+    def _migrate(self) -> None:
+        """Bring the schema to the version that is known here; one that is only looked at must have it already."""
+        with self._failing("opened"), self._engine.begin() as connection:
+            found = version(connection)
+            if found == HEAD:
+                return
+            if not self.read_only and (found is None or found in VERSIONS):
                 upgrade(connection)
+                return
+        if found is None:  # its owner has only just begun to make it
+            raise StateError(f"{self.state_dir} holds no state yet; try again in a moment")
+        known = "the owner has to bring it there first" if found in VERSIONS else "use the release that wrote it"
+        raise StateCorrupt(f"{self._database} has schema version {found}, and {HEAD} is wanted here; {known}")
 
     def close(self) -> None:
         """Give the directory back; safe to call twice."""
@@ -128,18 +137,38 @@ class Store:
 
         Raises:
             StorageError: nothing was committed.
+            StateCorrupt: the database is damaged; nothing was committed.
         """
         if self._connection is not None:
             yield self._connection
             return
         try:
-            with self._engine.begin() as connection:
+            with self._failing("written"), self._engine.begin() as connection:
                 self._connection = connection
                 yield connection
-        except sa.exc.DatabaseError as error:
-            raise StorageError(f"the state in {self.state_dir} could not be written: {error.orig}") from error
         finally:
             self._connection = None
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        if self._connection is not None:
+            yield self._connection
+            return
+        with self._failing("read"), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _failing(self, what: str) -> Iterator[None]:
+        """Say in our own errors why the database could not be opened, read or written."""
+        try:
+            yield
+        except (sa.exc.OperationalError, sa.exc.IntegrityError) as error:
+            raise StorageError(f"the state in {self.state_dir} could not be {what}: {error.orig}") from error
+        except sa.exc.DatabaseError as error:
+            raise self._corrupt(str(error.orig)) from error
+
+    def _corrupt(self, why: str) -> StateCorrupt:
+        return StateCorrupt(f"{self._database}: {why}; move it away to begin anew, or restore a copy")
 
     # -- records
 
@@ -148,9 +177,13 @@ class Store:
         with self.transaction() as connection:
             for record in records:
                 table = TABLES[type(record)]
-                values = {name: _looked_up(record, name) for name in table.columns.keys() if name not in ("seq", "record")}
+                values = {
+                    name: _looked_up(table, name, record)
+                    for name in table.columns.keys()
+                    if name not in ("seq", "record")
+                }
                 values["record"] = msgspec.json.encode(record).decode()
-                self._upsert(connection, table, [values], ["id"])
+                _upsert(connection, table, [values], ["id"])
 
     def get(self, kind: type[R], id: str) -> R:
         """The record of that kind and id. Raises NotFound."""
@@ -164,7 +197,7 @@ class Store:
         table = TABLES[kind]
         with self._reading() as connection:
             row = connection.scalar(sa.select(table.c.record).where(table.c.id == id))
-        return None if row is None else msgspec.json.decode(row, type=kind)
+        return None if row is None else self._record(row, kind)
 
     def select(self, kind: type[R], *, newest: int | None = None, **where: str | Iterable[str]) -> list[R]:
         """The records of that kind whose look-up columns have the given values, oldest first.
@@ -178,11 +211,11 @@ class Store:
         for column, value in where.items():
             values = [value] if isinstance(value, str) else list(value)
             query = query.where(table.c[column].in_(values))
-        query = query.order_by(table.c.seq.desc() if newest else table.c.seq).limit(newest)
+        query = query.order_by(table.c.seq if newest is None else table.c.seq.desc()).limit(newest)
         with self._reading() as connection:
             rows = connection.scalars(query).all()
-        records = [msgspec.json.decode(row, type=kind) for row in rows]
-        return records[::-1] if newest else records
+        records = [self._record(row, kind) for row in rows]
+        return records if newest is None else records[::-1]
 
     def count(self, kind: type[R], **where: str) -> int:
         """How many records of that kind have the given values in their look-up columns."""
@@ -193,53 +226,65 @@ class Store:
         with self._reading() as connection:
             return int(connection.scalar(query) or 0)
 
+    def _record(self, row: str, kind: type[R]) -> R:
+        try:
+            return msgspec.json.decode(row, type=kind)
+        except msgspec.DecodeError as error:
+            raise self._corrupt(f"a {kind.__name__.lower()} is not what was written: {error}") from error
+
     # -- everything else
 
     def put_fact(self, name: str, value: Any) -> None:
         """Store `value`, anything that msgpack can say, under `name`."""
         with self.transaction() as connection:
             packed = msgspec.msgpack.encode(value)
-            self._upsert(connection, schema.facts, [{"name": name, "value": packed}], ["name"])
+            _upsert(connection, schema.facts, [{"name": name, "value": packed}], ["name"])
 
     def fact(self, name: str, type: Any = Any) -> Any:
-        """What was stored under `name`, decoded as `type`; None when nothing was."""
+        """What was stored under `name`, decoded as `type`; None when nothing was.
+
+        Raises msgspec.DecodeError when it is not of that type.
+        """
         with self._reading() as connection:
             packed = connection.scalar(sa.select(schema.facts.c.value).where(schema.facts.c.name == name))
         return None if packed is None else msgspec.msgpack.decode(packed, type=type)
 
-    def insert(self, table: sa.Table, rows: list[Mapping[str, Any]]) -> None:
+    def insert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append `rows` to one of the tables that are not records."""
         if rows:
             with self.transaction() as connection:
                 connection.execute(sa.insert(table), rows)
 
-    def upsert(self, table: sa.Table, rows: list[Mapping[str, Any]]) -> None:
+    def upsert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write `rows` by primary key into one of the tables that are not records."""
         if rows:
             with self.transaction() as connection:
-                self._upsert(connection, table, rows, [column.name for column in table.primary_key.columns])
+                _upsert(connection, table, rows, [column.name for column in table.primary_key.columns])
 
     def rows(self, query: sa.Select[Any]) -> list[sa.Row[Any]]:
         """The rows of a query written with the tables of :mod:`self_healing.storage.schema`."""
         with self._reading() as connection:
             return list(connection.execute(query).all())
 
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        if self._connection is not None:
-            yield self._connection
-            return
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except sa.exc.DatabaseError as error:
-            raise StorageError(f"the state in {self.state_dir} could not be read: {error.orig}") from error
 
-    @staticmethod
-    def _upsert(connection: sa.Connection, table: sa.Table, rows: list[Mapping[str, Any]], keys: list[str]) -> None:
-        statement = sqlite_dialect.insert(table)
-        changed = {name: statement.excluded[name] for name in table.columns.keys() if name not in (*keys, "seq")}
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+def _upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], keys: list[str]) -> None:
+    statement = sqlite_dialect.insert(table)
+    changed = {name: statement.excluded[name] for name in table.columns.keys() if name not in (*keys, "seq")}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+
+
+def _engine(database: Path, *, read_only: bool) -> sa.Engine:
+    """An engine on the file; the path may hold whatever a path may hold."""
+    if read_only:
+        url = sa.URL.create("sqlite", database=database.absolute().as_uri(), query={"mode": "ro", "uri": "true"})
+        engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args={"timeout": WAIT_S})
+    else:
+        url = sa.URL.create("sqlite", database=str(database))
+        engine = sa.create_engine(url, connect_args={"timeout": WAIT_S})
+        sa.event.listen(engine, "connect", _configure_sqlite)
+    sa.event.listen(engine, "connect", _leave_transactions_to_us)
+    sa.event.listen(engine, "begin", _begin)
+    return engine
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
@@ -249,3 +294,13 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _leave_transactions_to_us(connection: Any, _record: Any) -> None:
+    # Python's sqlite3 would begin a transaction with the first INSERT only, so that neither what is read before it nor
+    # the making of a table belonged to it: a migration that is killed half-way would leave half a schema.
+    connection.isolation_level = None
+
+
+def _begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN")

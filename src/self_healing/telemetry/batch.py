@@ -40,6 +40,7 @@ class Batch:
             or when that cannot be said.
         problems: files that cannot be read, and why, for people.
         positions: where reading stands after it; to be committed together with what is made of it.
+        lines: how many of what was received came from each file.
     """
 
     events: list[Event]
@@ -53,6 +54,7 @@ class Batch:
     complete_to_us: int | None
     problems: list[str]
     positions: tuple[Position, ...]
+    lines: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -64,6 +66,7 @@ class Gathered:
     kind: list[NDArray[np.uint8]] = field(default_factory=list)
     received: int = 0
     bad: list[Quarantined] = field(default_factory=list)
+    lines: Counter[str] = field(default_factory=Counter)
 
     def add(self, file: Tail, offset: int, decoded: Decoded) -> None:
         """Take what the lines of `file` from `offset` on held."""
@@ -71,10 +74,12 @@ class Gathered:
         self.ts.append(decoded.ts)
         self.kind.append(decoded.kind)
         self.received += decoded.received
+        self.lines[file.path] += decoded.received
         self.bad += [Quarantined(file=file.path, offset=offset + at, reason=reason) for at, reason in decoded.bad]
 
     def add_bad(self, file: Tail, offset: int, reason: BadLine) -> None:
         self.received += 1
+        self.lines[file.path] += 1
         self.bad.append(Quarantined(file=file.path, offset=offset, reason=reason))
 
     def batch(self, files: Sequence[Tail], unfinished: Sequence[Tail], problems: list[str]) -> Batch:
@@ -97,4 +102,5 @@ class Gathered:
             complete_to_us=min(stand_at) if stand_at and len(stand_at) == len(unfinished) else None,
             problems=problems,
             positions=tuple(file.position() for file in files),
+            lines=self.lines,
         )

@@ -40,6 +40,7 @@ class Ring:
         self.newest = -1
         self.dirty: set[int] = set()
         self.width = 8
+        self.filled = np.zeros(rows, np.bool_)  # which panes have a sample of any group
         self.count = np.zeros((rows, self.width), np.int64)
         self.amount = np.zeros((rows, self.width), np.int64)
         self.maximum = np.full((rows, self.width), NONE_MAX, np.int64) if extremes else None
@@ -50,6 +51,11 @@ class Ring:
         if self.maximum is not None and self.minimum is not None:
             arrays += [("maximum", self.maximum, NONE_MAX), ("minimum", self.minimum, NONE_MIN)]
         return arrays
+
+    @property
+    def oldest(self) -> int:
+        """The oldest pane that is kept; below 0 at first."""
+        return self.newest - self.rows + 1
 
     def widen(self, groups: int) -> None:
         """Make room for that many groups."""
@@ -70,30 +76,36 @@ class Ring:
         stale = np.arange(first, slot + 1) % self.rows
         for _, array, nothing in self._arrays():
             array[stale] = nothing
+        self.filled[stale] = False
         self.newest = slot
 
     def add(self, ts: Ints, places: Ints, count: Ints, amount: Ints) -> None:
         """Put samples into their panes; those older than the ring are none of its business."""
         slots = ts // self.pane_us
         self.advance(int(slots.max()))
-        oldest = self.newest - self.rows + 1
-        if int(slots.min()) < oldest:
-            keep = slots >= oldest
+        if int(slots.min()) < self.oldest:
+            keep = slots >= self.oldest
             slots, places, count, amount = slots[keep], places[keep], count[keep], amount[keep]
-        rows = slots % self.rows
-        np.add.at(self.count, (rows, places), count)
-        np.add.at(self.amount, (rows, places), amount)
+        self._mark(slots)
+        cells = slots % self.rows * self.width + places
+        # Along one axis: numpy adds there eight times as fast as at pairs of indices.
+        np.add.at(self.count.reshape(-1), cells, count)
+        np.add.at(self.amount.reshape(-1), cells, amount)
         if self.maximum is not None and self.minimum is not None:
             counted = count > 0
-            at = (rows[counted], places[counted])
-            np.maximum.at(self.maximum, at, amount[counted])
-            np.minimum.at(self.minimum, at, amount[counted])
-        self.dirty.update(np.unique(slots).tolist())
+            cells, amount = cells[counted], amount[counted]
+            np.maximum.at(self.maximum.reshape(-1), cells, amount)
+            np.minimum.at(self.minimum.reshape(-1), cells, amount)
+
+    def _mark(self, slots: Ints) -> None:
+        touched = np.flatnonzero(np.bincount(slots - self.oldest)) + self.oldest
+        self.filled[touched % self.rows] = True
+        self.dirty.update(touched.tolist())
 
     def totals(self, first: int, last: int, groups: int) -> Totals:
         """The merged panes of the slots `first` to `last`, as far as they are kept."""
         self.widen(groups)
-        first = max(first, self.newest - self.rows + 1, 0)
+        first = max(first, self.oldest, 0)
         last = min(last, self.newest)
         merged = empty_totals(groups)
         if first > last:
@@ -108,19 +120,37 @@ class Ring:
                 np.minimum(merged.minimum, self.minimum[span, :groups].min(axis=0), out=merged.minimum)
         return merged
 
-    def pack(self, slot: int) -> bytes:
-        """One pane as bytes, for the state."""
-        row = slot % self.rows
-        return np.stack([array[row] for _, array, _ in self._arrays()]).tobytes()
+    def first_filled(self, slot: int) -> int | None:
+        """The oldest pane with a sample, from `slot` on; None when there is none."""
+        slots = np.arange(max(slot, self.oldest, 0), self.newest + 1)
+        filled = self.filled[slots % self.rows]
+        return int(slots[filled.argmax()]) if filled.any() else None
+
+    def pack(self) -> list[tuple[int, bytes]]:
+        """The panes that changed since this was last called, oldest first, each as bytes for the state."""
+        slots = sorted(slot for slot in self.dirty if slot >= self.oldest)
+        self.dirty.clear()
+        rows = np.array(slots, np.int64) % self.rows
+        arrays = self._arrays()
+        columns = np.stack([array[rows] for _, array, _ in arrays], axis=1)
+        make = bytes([len(arrays)])
+        return [(slot, make + pane.tobytes()) for slot, pane in zip(slots, columns, strict=True)]
 
     def unpack(self, slot: int, packed: bytes) -> None:
-        """Put back a pane as :meth:`pack` gave it; an older one than the ring holds is left out."""
-        self.advance(slot)
-        if slot <= self.newest - self.rows:
+        """Put back a pane as :meth:`pack` gave it.
+
+        One that is too old is left out, and one from before the extremes were asked for, or while they were.
+        """
+        arrays = self._arrays()
+        if packed[0] != len(arrays):
             return
-        columns = np.frombuffer(packed, np.int64).reshape(len(self._arrays()), -1)
+        self.advance(slot)
+        if slot < self.oldest:
+            return
+        columns = np.frombuffer(packed[1:], np.int64).reshape(len(arrays), -1)
         self.widen(columns.shape[1])
-        for (_, array, _), column in zip(self._arrays(), columns, strict=True):
+        self.filled[slot % self.rows] = True
+        for (_, array, _), column in zip(self._arrays(), columns, strict=True):  # widening made new ones
             array[slot % self.rows, : len(column)] = column
 
 
@@ -166,6 +196,11 @@ class PaneTable:
             self._bound_cache()
             self._cache[key] = self.fine.totals(key[1], key[2], groups)
         return self._cache[key]
+
+    def first_sampled_us(self, from_us: int) -> int | None:
+        """When the oldest pane with a sample begins, from the one that holds `from_us` on; None when there is none."""
+        slot = self.fine.first_filled(from_us // FINE_US)
+        return None if slot is None else slot * FINE_US
 
     def baseline(self, from_us: int, until_us: int, groups: int) -> Totals:
         """The panes from the coarse one that holds `from_us` up to, and without, the fine one that holds `until_us`."""

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from self_healing.measures import MICRO, Ints
+from self_healing.clock import SECOND_US
+from self_healing.measures import MICRO, MOST, UNKNOWN_START, Ints
 from self_healing.model import UNKNOWN_VALUE, Event, Group, Usage
 
-ERRORS = ("failed", "timeout")
-ENDED = ("success", "failed", "timeout")
+BY_AGENT = ("agent",)
+"""How nearly every trigger groups, and the way that is made quick."""
 
 
 class Grouping:
@@ -29,40 +31,59 @@ class Grouping:
     def __init__(self, group_by: tuple[str, ...], groups: Sequence[Group] = ()) -> None:
         self.group_by = group_by
         self.groups: list[Group] = []
-        self._place: dict[tuple[str | None, ...] | str | None, int] = {}
+        self._place: dict[tuple[str | None, ...], int] = {}
+        self._values = [attrgetter(column) for column in group_by]
         for group in groups:
-            self._add(tuple(value for _, value in group))
+            self.add(tuple(value for _, value in group))
 
-    def _add(self, values: tuple[str | None, ...]) -> int:
-        named = tuple(UNKNOWN_VALUE if value is None else value for value in values)
-        place = self._place.get(named)
+    def add(self, values: tuple[str | None, ...]) -> int:
+        """The place of the group with these values, which is made when it was never seen."""
+        place = self._place.get(values)
         if place is None:
-            place = self._place[named] = len(self.groups)
-            self.groups.append(tuple(zip(self.group_by, named, strict=True)))
-        self._place[values] = place
-        if len(values) == 1:
-            self._place[values[0]] = self._place[named[0]] = place
+            named = tuple(UNKNOWN_VALUE if value is None else value for value in values)
+            place = self._place.setdefault(named, len(self.groups))
+            if place == len(self.groups):
+                self.groups.append(tuple(zip(self.group_by, named, strict=True)))
+            self._place[values] = place
         return place
 
     def place(self, group: Group) -> int | None:
         """Where `group` stands, None when it was never seen."""
         return self._place.get(tuple(value for _, value in group))
 
-    def places(self, events: Sequence[Event]) -> NDArray[np.int64]:
+    def place_of(self, event: Event) -> int:
+        """The place of an event's group, which is made when it was never seen."""
+        return self.add(tuple(value(event) for value in self._values))
+
+    def places(self, events: Sequence[Event]) -> Ints:
         """The place of each event's group; new groups are added."""
-        known = self._place
-        if len(self.group_by) == 1:
-            column = self.group_by[0]
-            values = [getattr(event, column) for event in events] if column != "agent" else [e.agent for e in events]
-            for value in set(values):
-                if value not in known:
-                    self._add((value,))
-            return np.fromiter(map(known.__getitem__, values), np.int64, len(values))
-        keys = [tuple(getattr(event, column) for column in self.group_by) for event in events]
-        for key in set(keys):
-            if key not in known:
-                self._add(key)
-        return np.fromiter(map(known.__getitem__, keys), np.int64, len(keys))
+        return np.fromiter(map(self.place_of, events), np.int64, len(events))
+
+
+@dataclass(slots=True)
+class Gathered:
+    """Events of one kind while they are gathered, one element each in every list.
+
+    Args:
+        events: the events.
+        ts: microseconds.
+        started_at: when the task started, seconds since 1970, None where nobody knows; empty when nobody asks.
+        place: of the agent, in the grouping by it.
+    """
+
+    events: list[Event] = field(default_factory=list)
+    ts: list[int] = field(default_factory=list)
+    started_at: list[float | None] = field(default_factory=list)
+    place: list[int] = field(default_factory=list)
+
+    def rows(self) -> Rows:
+        """The same, in columns."""
+        start = np.full(len(self.events), UNKNOWN_START)
+        if self.started_at:
+            seconds = np.array(self.started_at, np.float64)
+            known = ~np.isnan(seconds)
+            start[known] = np.rint(seconds[known] * SECOND_US)
+        return Rows(self.events, _ints(self.ts), start, {BY_AGENT: _ints(self.place)})
 
 
 @dataclass(slots=True)
@@ -119,11 +140,19 @@ class Samples:
     amount: Ints
 
 
-def micro(values: Sequence[float | None]) -> tuple[NDArray[np.intp], Ints]:
-    """The places of the known values, and those in millionths."""
-    column = np.array(values, np.float64)
-    known = np.flatnonzero(~np.isnan(column))
-    return known, np.rint(column[known] * MICRO).astype(np.int64)
+def _ints(values: Sequence[int]) -> Ints:
+    return np.fromiter(values, np.int64, len(values))
+
+
+def _each(rows: Rows, values: Sequence[float | None]) -> Samples:
+    """One sample for each value that is known, in millionths."""
+    try:
+        amounts = np.fromiter(values, np.float64, len(values))
+    except TypeError:  # some are None; to try is twice as quick as to allow for it
+        amounts = np.array(values, np.float64)
+    amounts *= MICRO
+    known = np.flatnonzero(~np.isnan(amounts))
+    return _each_once(rows, known, np.rint(np.minimum(amounts[known], MOST)).astype(np.int64))
 
 
 def duration_of(event: Event) -> float | None:
@@ -146,44 +175,78 @@ def tokens_of(usage: Usage | None) -> int | None:
     return (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
 
 
-def finished_samples(rows: Rows) -> dict[str, Samples]:
-    """The samples of attempts that ended, without their usage."""
-    events = rows.events
-    known, seconds = micro([e.duration_s if e.duration_s is not None else duration_of(e) for e in events])
-    attempt_index, attempts = micro([e.attempt for e in events])
-    statuses = [e.status for e in events]
-    ended = np.array([status in ENDED for status in statuses], np.bool_)
-    errors = np.array([status in ERRORS for status in statuses], np.int64) * MICRO
-    ended_index = np.flatnonzero(ended)
-    return {
-        "task.duration_s": _each_once(rows, known, seconds),
-        "task.attempts": _each_once(rows, attempt_index, attempts),
-        "task.errors": _each_once(rows, ended_index, errors[ended_index]),
-    }
+@dataclass(slots=True)
+class Finished(Gathered):
+    """Attempts that ended; None is unknown."""
+
+    duration_s: list[float | None] = field(default_factory=list)
+    attempt: list[int | None] = field(default_factory=list)
+    status: list[str | None] = field(default_factory=list)
+    tokens: list[int | None] = field(default_factory=list)
+    cost_usd: list[float | None] = field(default_factory=list)
+
+    def samples(self) -> dict[str, Samples]:
+        """The samples by signal; usage is counted once a task."""
+        rows = self.rows()
+        endings = _ints([_ENDINGS.get(status, _UNCOUNTED) for status in self.status])
+        counted = np.flatnonzero(endings != _UNCOUNTED)
+        return {
+            "task.duration_s": _each(rows, self.duration_s),
+            "task.attempts": _each(rows, self.attempt),
+            "task.errors": _each_once(rows, counted, (endings[counted] == _ERROR) * MICRO),
+            "task.tokens": _each(rows, self.tokens),
+            "task.cost_usd": _each(rows, self.cost_usd),
+        }
 
 
-def usage_samples(rows: Rows, tokens: Sequence[float | None], cost: Sequence[float | None]) -> dict[str, Samples]:
-    """The samples of what attempts used, counted once a task."""
-    token_index, token_amounts = micro(tokens)
-    cost_index, cost_amounts = micro(cost)
-    return {
-        "task.tokens": _each_once(rows, token_index, token_amounts),
-        "task.cost_usd": _each_once(rows, cost_index, cost_amounts),
-    }
+_UNCOUNTED, _GOOD, _ERROR = range(3)
+_ENDINGS: dict[str | None, int] = {"success": _GOOD, "failed": _ERROR, "timeout": _ERROR}
+"""What the ratio of errors makes of a status; any other, canceled among them, is left out of it."""
 
 
-def test_samples(rows: Rows) -> dict[str, Samples]:
-    """The samples of test runs: each test is one."""
-    passed = np.array([e.passed or 0 for e in rows.events], np.int64)
-    failed = np.array([e.failed or 0 for e in rows.events], np.int64)
-    index = np.flatnonzero(passed + failed)
-    return {"task.tests": Samples(rows, index, (passed + failed)[index], failed[index] * MICRO)}
+@dataclass(slots=True)
+class Tests(Gathered):
+    """Test runs."""
+
+    passed: list[int] = field(default_factory=list)
+    failed: list[int] = field(default_factory=list)
+
+    def samples(self) -> dict[str, Samples]:
+        """The samples by signal: each test is one."""
+        passed, failed = _ints(self.passed), _ints(self.failed)
+        index = np.flatnonzero(passed + failed)
+        return {"task.tests": Samples(self.rows(), index, (passed + failed)[index], failed[index] * MICRO)}
 
 
-def quality_samples(rows: Rows) -> dict[str, Samples]:
-    """The samples of scores."""
-    index, scores = micro([e.quality for e in rows.events])
-    return {"task.quality": _each_once(rows, index, scores)}
+@dataclass(slots=True)
+class Scores(Gathered):
+    """Scores of results."""
+
+    def samples(self) -> dict[str, Samples]:
+        """The samples by signal."""
+        return {"task.quality": _each(self.rows(), [event.quality for event in self.events])}
+
+
+@dataclass(slots=True)
+class Late(Gathered):
+    """Model calls whose tasks had already ended; the events are the ends of the tasks. None is unknown."""
+
+    tokens: list[int | None] = field(default_factory=list)
+    cost_usd: list[float | None] = field(default_factory=list)
+    first_tokens: list[bool] = field(default_factory=list)  # whether nothing was known of the task's tokens before
+    first_cost_usd: list[bool] = field(default_factory=list)
+
+    def samples(self) -> dict[str, Samples]:
+        """The samples by signal.
+
+        A task was counted when it ended, with what was known then: each late call adds to the sum alone, except where
+        it is the first to say anything at all.
+        """
+        rows = self.rows()
+        tokens, cost = _each(rows, self.tokens), _each(rows, self.cost_usd)
+        tokens.count = _ints(self.first_tokens)[tokens.index]
+        cost.count = _ints(self.first_cost_usd)[cost.index]
+        return {"task.tokens": tokens, "task.cost_usd": cost}
 
 
 def _each_once(rows: Rows, index: NDArray[np.intp], amount: Ints) -> Samples:

@@ -6,26 +6,46 @@ remembered for a moment, for the start that arrives after its end and the model 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from operator import attrgetter
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from self_healing.clock import DAY_US, HOUR_US, SECOND_US
-from self_healing.measures import NONE_MIN, UNKNOWN_START, Ints, Measure
-from self_healing.model import Event, Kind
-from self_healing.telemetry.samples import Grouping, matches, tokens_of
-from self_healing.telemetry.signals import GROUP_COLUMNS
+from self_healing.measures import NONE_MIN, Ints, Measure
+from self_healing.model import Event, Kind, Usage
+from self_healing.telemetry.samples import (
+    BY_AGENT,
+    Finished,
+    Gathered,
+    Grouping,
+    Late,
+    Scores,
+    Tests,
+    matches,
+    tokens_of,
+)
 
 MOST_RUNNING = 100_000
-MOST_ENDED = 20_000
+MOST_ENDED = 10_000
 MOST_REPAIRS = 20_000
 ENDED_FOR_US = HOUR_US
 """No longer than this, and no more than ``MOST_ENDED``, is remembered of what ended; half of it at least."""
+
+# Plain numbers: looking up a member of the enum takes longer than the rest of a heartbeat.
+STARTED, FINISHED, HEARTBEAT, CALL, TEST, SCORE = (
+    int(kind)
+    for kind in (
+        Kind.TASK_STARTED,
+        Kind.TASK_FINISHED,
+        Kind.HEARTBEAT,
+        Kind.LLM_CALL,
+        Kind.TEST_RUN,
+        Kind.QUALITY_SCORE,
+    )
+)
 
 MISSED_HEARTBEATS = 3
 LOST_AFTER_US = DAY_US
@@ -37,9 +57,10 @@ Key = tuple[str | None, str]
 class Running(msgspec.Struct, gc=False):
     """An attempt that has started and not ended."""
 
-    event: Event  # its start
-    started_us: int
+    started_at: float  # seconds since 1970
     seen_us: int  # its start or its newest heartbeat
+    attempt: int | None
+    values: tuple[str | None, ...] = ()  # of the columns by which it is grouped and filtered, beside its agent
     tokens: int | None = None  # the sum of its model calls so far
     cost_usd: float | None = None
 
@@ -64,6 +85,7 @@ class Agent:
     """The work of one agent, by task id.
 
     Args:
+        place: of its group.
         ended: what ended last.
         before: what ended before that; forgotten as a whole when `ended` takes its place.
         beat_us: the usual gap between the heartbeats of its tasks; 0 when it sends none.
@@ -71,9 +93,10 @@ class Agent:
         repairs: whether it worked on a handoff.
     """
 
-    running: dict[str, Running] = field(default_factory=dict)
-    ended: dict[str, Ended] = field(default_factory=dict)
-    before: dict[str, Ended] = field(default_factory=dict)
+    place: int
+    running: dict[str | None, Running] = field(default_factory=dict)
+    ended: dict[str | None, Ended] = field(default_factory=dict)
+    before: dict[str | None, Ended] = field(default_factory=dict)
     beat_us: int = 0
     seen_us: int = 0
     repairs: bool = False
@@ -90,63 +113,43 @@ class Repair(msgspec.Struct, frozen=True):
     error: str | None
 
 
-class Late(msgspec.Struct):
-    """A model call whose task had already ended."""
-
-    event: Event  # the task's end
-    ts_us: int  # of the task's end
-    start_us: int
-    tokens: int | None
-    cost_usd: float | None
-    counts: tuple[str, ...] = ()  # the signals that had no sample of the task yet
-
-    def first(self, signal: str) -> int:
-        """1 when this call is the first to say anything of `signal` for its task, else 0."""
-        return int(signal in self.counts)
-
-
 @dataclass(slots=True)
 class Folded:
-    """What a stretch of events says; lists whose names begin alike belong together, element by element.
+    """What a stretch of events says.
 
-    Where a task started is only said to who asked for it, else it is ``UNKNOWN_START``.
+    When tasks started is only said to who asks for it; else `started` is empty.
     """
 
     started: list[tuple[Event, int]] = field(default_factory=list)
-    finished: list[Event] = field(default_factory=list)
-    finished_ts: list[int] = field(default_factory=list)
-    finished_start: list[int] = field(default_factory=list)
-    finished_tokens: list[int | None] = field(default_factory=list)
-    finished_cost_usd: list[float | None] = field(default_factory=list)
-    tests: list[Event] = field(default_factory=list)
-    tests_ts: list[int] = field(default_factory=list)
-    tests_start: list[int] = field(default_factory=list)
-    scores: list[Event] = field(default_factory=list)
-    scores_ts: list[int] = field(default_factory=list)
-    scores_start: list[int] = field(default_factory=list)
-    late: list[Late] = field(default_factory=list)
+    finished: Finished = field(default_factory=Finished)
+    tests: Tests = field(default_factory=Tests)
+    scores: Scores = field(default_factory=Scores)
+    late: Late = field(default_factory=Late)
     repairs: list[Repair] = field(default_factory=list)
 
 
 class TaskTable:
-    """The agents with the tasks that they run, and those that ended a moment ago."""
+    """The agents with the tasks that they run, and those that ended a moment ago.
 
-    def __init__(self) -> None:
+    Args:
+        by_agent: where agents get the places of their groups.
+        columns: the columns of an event, beside the agent, by which running tasks are grouped and filtered.
+    """
+
+    def __init__(self, by_agent: Grouping, columns: Sequence[str] = ()) -> None:
         self.agents: dict[str | None, Agent] = {}
         self.repairs: dict[Key, str] = {}
-        self.running = 0  # how many
         self.lost = 0
         self.version = 0
-        self._ended = 0  # how many, without those before
+        self._by_agent = by_agent
+        self._columns = tuple(columns)
         self._turned_us = 0  # when the ones before became that
         self._before_changed = True  # since it was last packed
         self._oldest: dict[Measure, tuple[int, Ints]] = {}
 
     # -- events in
 
-    def fold(
-        self, events: Sequence[Event], kinds: Sequence[int], ts: Sequence[int], *, starts: bool = True
-    ) -> Folded:
+    def fold(self, events: Sequence[Event], kinds: Sequence[int], ts: Sequence[int], *, starts: bool = True) -> Folded:
         """Take in events in the order of their time; returns what they are worth.
 
         Args:
@@ -156,47 +159,46 @@ class TaskTable:
         """
         out = Folded()
         agents = self.agents
-        # Plain numbers: looking an enum's member up takes longer than the rest of a heartbeat.
-        started, finished, heartbeat, call = (
-            int(Kind.TASK_STARTED),
-            int(Kind.TASK_FINISHED),
-            int(Kind.HEARTBEAT),
-            int(Kind.LLM_CALL),
-        )
-        test, score = int(Kind.TEST_RUN), int(Kind.QUALITY_SCORE)
         for event, kind, at in zip(events, kinds, ts, strict=True):
             try:
                 agent = agents[event.agent]
             except KeyError:
-                agent = agents[event.agent] = Agent()
+                agent = agents[event.agent] = Agent(place=self._by_agent.add((event.agent,)))
             if event.handoff_id is not None or agent.repairs or event.attributes:
                 handoff = self._handoff_of(event)
                 if handoff is not None:
                     self._repair(agent, event, kind, at, handoff, out)
                     continue
-            if at > agent.seen_us:
+            if at > agent.seen_us:  # noqa: PLR1730 max() takes five times as long
                 agent.seen_us = at
-            if kind == heartbeat:
-                if (task := agent.running.get(event.task_id)) is not None and (gap := at - task.seen_us) > 0:  # type: ignore[arg-type]
+            if kind == HEARTBEAT:
+                if (task := agent.running.get(event.task_id)) is not None and (gap := at - task.seen_us) > 0:
                     # The largest gap counts and is forgotten slowly, so that one short gap makes nobody look lost.
                     usual = agent.beat_us
                     agent.beat_us = gap if gap >= usual else usual - (usual - gap) // 10
                     task.seen_us = at
-            elif kind == started:
-                self._start(agent, event, at, out, starts)
-            elif kind == finished:
-                self._finish(agent, event, at, out, starts)
-            elif kind == test:
-                out.tests.append(event)
-                out.tests_ts.append(at)
-                out.tests_start.append(_start_of(agent, event) if starts else UNKNOWN_START)
-            elif kind == call:
+            elif kind == STARTED:
+                self._start(agent, event, at)
+                if starts and (task := agent.running.get(event.task_id)) is not None:
+                    out.started.append((event, round(task.started_at * SECOND_US)))
+            elif kind == FINISHED:
+                self._finish(agent, event, at, out.finished, starts)
+            elif kind == TEST:
+                tests = out.tests
+                tests.events.append(event)
+                tests.ts.append(at)
+                tests.place.append(agent.place)
+                tests.passed.append(event.passed or 0)
+                tests.failed.append(event.failed or 0)
+                if starts:
+                    tests.started_at.append(_start_of(agent, event))
+            elif kind == CALL:
                 if event.usage is not None:
-                    self._call(agent, event, out)
-            elif kind == score:
-                out.scores.append(event)
-                out.scores_ts.append(at)
-                out.scores_start.append(_start_of(agent, event) if starts else UNKNOWN_START)
+                    self._call(agent, event, event.usage, out.late)
+            elif kind == SCORE:
+                _add(out.scores, agent, event, at)
+                if starts:
+                    out.scores.started_at.append(_start_of(agent, event))
         self.version += 1
         if len(ts):
             self._forget(ts[-1])
@@ -216,75 +218,74 @@ class TaskTable:
             return
         agent.repairs = True
         self.repairs[event.agent, event.task_id] = handoff
-        if agent.running.pop(event.task_id, None) is not None:  # it did not say so when it started
-            self.running -= 1
+        agent.running.pop(event.task_id, None)  # it did not say so when it started
 
-    def _start(self, agent: Agent, event: Event, at: int, out: Folded, starts: bool) -> None:
-        id = event.task_id
+    def _start(self, agent: Agent, event: Event, at: int) -> None:
+        id, attempt = event.task_id, event.attempt
         if id is None:
             return  # nothing will ever say that it ended
-        start = at if event.started_at is None else round(event.started_at * SECOND_US)
-        attempt = event.attempt or 1
-        ended = agent.ended.get(id) or agent.before.get(id)
-        if ended is not None and start <= ended[0] and attempt <= ended[2]:
-            return  # its end arrived first
-        task = agent.running.get(id)
-        if task is None:
-            if self.running >= MOST_RUNNING:
-                self.lost += 1
-                return
-            self.running += 1
-        elif attempt < (before := task.event.attempt or 1) or (attempt == before and start == task.started_us):
-            return  # the next attempt arrived first, or it is told twice
-        agent.running[id] = Running(event, start, start if start > at else at)
-        if starts:
-            out.started.append((event, start))
-
-    def _finish(self, agent: Agent, event: Event, at: int, out: Folded, starts: bool) -> None:
-        id, attempt = event.task_id, event.attempt
-        task = agent.running.get(id) if id is not None else None
-        overtaken = False  # by the next attempt, which started already
-        if task is not None:
-            running = task.event.attempt
-            overtaken = attempt is not None and running is not None and attempt < running
-            if not overtaken:
-                del agent.running[id]  # type: ignore[arg-type]
-                self.running -= 1
-            if attempt != running and attempt is not None and running is not None:
-                task = None  # it is another attempt's start
         started_at = event.started_at
         if started_at is None:
-            started_at = event.started_at = _unsaid_start(event, task, at)
-        if event.duration_s is None and started_at is not None:
+            started_at = at / SECOND_US
+        ended = agent.ended.get(id) or agent.before.get(id)
+        if ended is not None and started_at * SECOND_US <= ended[0] and (attempt or 1) <= ended[2]:
+            return  # its end arrived first
+        task = agent.running.get(id)
+        if task is not None:
+            before = task.attempt or 1
+            if (attempt or 1) < before or ((attempt or 1) == before and started_at == task.started_at):
+                return  # the next attempt arrived first, or it is told twice
+        # The event itself is let go of: to find it again, cold, when its task ends would cost more than all else here.
+        values = tuple([getattr(event, column) for column in self._columns]) if self._columns else ()
+        agent.running[id] = Running(started_at, at, attempt, values)
+
+    def _finish(self, agent: Agent, event: Event, at: int, out: Finished, starts: bool) -> None:
+        id, attempt = event.task_id, event.attempt
+        task = agent.running.pop(id, None)
+        remember = id is not None
+        if task is None or (attempt != task.attempt and attempt is not None and task.attempt is not None):
+            remember = remember and self._is_news(agent, event, task, at)
+            task = None
+        started_at, duration_s = event.started_at, event.duration_s
+        if started_at is None:
+            started_at = _unsaid_start(event, task, at)
+        if duration_s is None and started_at is not None:
             ended_at = at / SECOND_US if event.finished_at is None else event.finished_at
-            event.duration_s = max(ended_at - started_at, 0.0)
+            duration_s = event.duration_s = max(ended_at - started_at, 0.0)
         usage, tokens, cost, unpaid = event.usage, None, None, None
         if usage is not None:
-            tokens, cost = tokens_of(usage), usage.total_usd
+            tokens, cost = usage.total_tokens, usage.total_usd
+            if tokens is None:
+                tokens = tokens_of(usage)
         if tokens is None and cost is None:
             if task is not None:
                 tokens, cost = task.tokens, task.cost_usd
             unpaid = Unpaid(event, tokens is not None, cost is not None)
-        out.finished.append(event)
-        out.finished_ts.append(at)
-        out.finished_start.append(
-            round(started_at * SECOND_US) if starts and started_at is not None else UNKNOWN_START
-        )
-        out.finished_tokens.append(tokens)
-        out.finished_cost_usd.append(cost)
-        if id is None or overtaken:
-            return
-        attempt = attempt or 1
-        if task is None:
-            other = agent.ended.get(id) or agent.before.get(id)
-            if other is not None and other[2] > attempt and other[0] >= at:
-                return  # the end of the next attempt arrived first
-        agent.ended[id] = (at, started_at, attempt, unpaid)
-        self._ended += 1
+        out.events.append(event)
+        out.ts.append(at)
+        out.place.append(agent.place)
+        out.duration_s.append(duration_s)
+        out.attempt.append(attempt)
+        out.status.append(event.status)
+        out.tokens.append(tokens)
+        out.cost_usd.append(cost)
+        if starts:
+            out.started_at.append(started_at)
+        if remember:
+            agent.ended[id] = (at, started_at, attempt or 1, unpaid)
 
-    def _call(self, agent: Agent, event: Event, out: Folded) -> None:
-        id, usage = event.task_id, event.usage
-        if id is None or usage is None:
+    def _is_news(self, agent: Agent, event: Event, task: Running | None, at: int) -> bool:
+        """Whether an end is to be remembered that is not of the attempt that runs, which is `task`."""
+        id, attempt = event.task_id, event.attempt or 1
+        if task is not None and attempt < (task.attempt or 1):  # the next attempt started already, and runs on
+            agent.running[id] = task
+            return False
+        other = agent.ended.get(id) or agent.before.get(id)
+        return other is None or other[2] <= attempt or other[0] < at  # else the end of the next attempt arrived first
+
+    def _call(self, agent: Agent, event: Event, usage: Usage, out: Late) -> None:
+        id = event.task_id
+        if id is None:
             return
         tokens, cost = tokens_of(usage), usage.total_usd
         task = agent.running.get(id)
@@ -295,39 +296,58 @@ class TaskTable:
                 task.cost_usd = (task.cost_usd or 0.0) + cost
             return
         ended = agent.ended.get(id) or agent.before.get(id)
-        unpaid = ended[3] if ended is not None else None
-        if ended is None or unpaid is None:
+        if ended is None or ended[3] is None or (tokens is None and cost is None):
             return
-        counts = []
-        if tokens is not None and not unpaid.tokens:
-            unpaid.tokens = True
-            counts.append("task.tokens")
-        if cost is not None and not unpaid.cost_usd:
-            unpaid.cost_usd = True
-            counts.append("task.cost_usd")
-        self._before_changed |= bool(counts)
-        out.late.append(Late(unpaid.event, ended[0], _start_of(agent, event), tokens, cost, tuple(counts)))
+        unpaid = ended[3]
+        _add(out, agent, unpaid.event, ended[0])
+        out.started_at.append(ended[1])
+        out.tokens.append(tokens)
+        out.cost_usd.append(cost)
+        out.first_tokens.append(not unpaid.tokens)
+        out.first_cost_usd.append(not unpaid.cost_usd)
+        unpaid.tokens |= tokens is not None
+        unpaid.cost_usd |= cost is not None
+        self._before_changed = True
 
     def _forget(self, ts_us: int) -> None:
-        """Let go of what ended too long ago, and of repairs beyond their number."""
-        if self._ended > MOST_ENDED // 2 or ts_us - self._turned_us > ENDED_FOR_US // 2:
+        """Let go of what ended too long ago, and of what is beyond the numbers that are kept."""
+        ended = sum(len(agent.ended) for agent in self.agents.values())
+        if ended > MOST_ENDED // 2 or ts_us - self._turned_us > ENDED_FOR_US // 2:
             for agent in self.agents.values():
                 agent.before, agent.ended = agent.ended, {}
-            self._ended, self._turned_us, self._before_changed = 0, ts_us, True
+            self._turned_us, self._before_changed = ts_us, True
         for key in list(islice(self.repairs, max(len(self.repairs) - MOST_REPAIRS, 0))):
             del self.repairs[key]
+        excess = self.running - MOST_RUNNING
+        while excess > 0:
+            busiest = max(self.agents.values(), key=lambda agent: len(agent.running))
+            for _ in range(min(excess, len(busiest.running) // 2 + 1)):
+                busiest.running.popitem()  # its newest
+                excess -= 1
+                self.lost += 1
 
     # -- questions
+
+    @property
+    def running(self) -> int:
+        """How many tasks run."""
+        return sum(len(agent.running) for agent in self.agents.values())
 
     def seen(self) -> dict[str, int]:
         """The agents that work, and when the newest event of each was, microseconds."""
         return {name: agent.seen_us for name, agent in self.agents.items() if name is not None and agent.seen_us}
 
     def starts(self) -> Iterator[tuple[Event, int]]:
-        """The start of each running task, and when that was, microseconds."""
-        for agent in self.agents.values():
-            for task in agent.running.values():
-                yield task.event, task.started_us
+        """The start of each running task, as far as it is still known, and when that was, microseconds."""
+        for name, agent in self.agents.items():
+            for id, task in agent.running.items():
+                yield self._start_event(name, id, task), round(task.started_at * SECOND_US)
+
+    def _start_event(self, name: str | None, id: str | None, task: Running) -> Event:
+        event = Event(agent=name, task_id=id, attempt=task.attempt)
+        for column, value in zip(self._columns, task.values, strict=True):
+            setattr(event, column, value)
+        return event
 
     def give_up(self, t_us: int) -> list[Event]:
         """Let go of what is lost at `t_us`: tasks after three missed heartbeats, or a day; agents after a day.
@@ -338,42 +358,52 @@ class TaskTable:
         lost: list[Event] = []
         for name, agent in list(self.agents.items()):
             if agent.running:
-                lost += self._lost_of(agent, t_us)
+                lost += self._lost_of(name, agent, t_us)
             if agent.seen_us < t_us - DAY_US:
                 agent.seen_us = 0
                 if not agent.running and not agent.repairs:
                     del self.agents[name]
         self.lost += len(lost)
-        self.running -= len(lost)
         self.version += bool(lost)
         return lost
 
-    @staticmethod
-    def _lost_of(agent: Agent, t_us: int) -> list[Event]:
-        patience_us = LOST_AFTER_US
-        if agent.beat_us:
-            patience_us = min(MISSED_HEARTBEATS * max(agent.beat_us, SECOND_US), LOST_AFTER_US)
-        since_us = t_us - patience_us
+    def _lost_of(self, name: str | None, agent: Agent, t_us: int) -> list[Event]:
+        since_us = t_us - _patience_us(agent)
         lost = [id for id, task in agent.running.items() if task.seen_us < since_us]
-        return [agent.running.pop(id).event for id in lost]
+        return [self._start_event(name, id, agent.running.pop(id)) for id in lost]
+
+    def next_lost_us(self) -> int | None:
+        """When the next running task is lost, if nothing more is heard of it; None when none runs."""
+        lost_us = (
+            min(task.seen_us for task in agent.running.values()) + _patience_us(agent) + 1
+            for agent in self.agents.values()
+            if agent.running
+        )
+        return min(lost_us, default=None)
 
     def oldest(self, measure: Measure, grouping: Grouping) -> Ints:
         """The earliest start of each group's running tasks, microseconds; ``NONE_MIN`` where none runs."""
         cached = self._oldest.get(measure)
         if cached is not None and cached[0] == self.version and len(cached[1]) == len(grouping.groups):
             return cached[1]
-        tasks = self._matching(measure)
-        places = grouping.places([event for event, _ in tasks])
+        if measure.group_by == BY_AGENT and not measure.where:
+            found = [
+                (agent.place, round(min(task.started_at for task in agent.running.values()) * SECOND_US))
+                for agent in self.agents.values()
+                if agent.running
+            ]
+        else:
+            found = [(grouping.place_of(event), start_us) for event, start_us in self._matching(measure)]
         oldest = np.full(len(grouping.groups), NONE_MIN, np.int64)
-        np.minimum.at(oldest, places, np.array([start_us for _, start_us in tasks], np.int64))
+        places, starts = np.array(found, np.int64).reshape(-1, 2).T
+        np.minimum.at(oldest, places, starts)
         self._oldest[measure] = (self.version, oldest)
         return oldest
 
     def oldest_since(self, measure: Measure, grouping: Grouping, place: int, since_us: int) -> int:
         """The earliest start after `since_us` of the running tasks of one group; ``NONE_MIN`` when there is none."""
-        tasks = [task for task in self._matching(measure) if task[1] > since_us]
-        places = grouping.places([event for event, _ in tasks]).tolist()
-        return min((start_us for (_, start_us), at in zip(tasks, places, strict=True) if at == place), default=NONE_MIN)
+        tasks = (task for task in self._matching(measure) if task[1] > since_us)
+        return min((start_us for event, start_us in tasks if grouping.place_of(event) == place), default=NONE_MIN)
 
     def _matching(self, measure: Measure) -> list[tuple[Event, int]]:
         return [task for task in self.starts() if not measure.where or matches(task[0], measure.where)]
@@ -386,70 +416,73 @@ class TaskTable:
             (name, agent.beat_us, agent.seen_us, agent.repairs, agent.ended) for name, agent in self.agents.items()
         ]
         running = [
-            (*_KEPT(task.event), task.started_us, task.seen_us, task.tokens, task.cost_usd)
-            for agent in self.agents.values()
-            for task in agent.running.values()
+            (name, id, task.started_at, task.seen_us, task.attempt, task.values, task.tokens, task.cost_usd)
+            for name, agent in self.agents.items()
+            for id, task in agent.running.items()
         ]
         rest = [list(self.repairs.items()), self.lost, self._turned_us]
-        packed = {"tasks": msgspec.msgpack.encode([agents, running, *rest])}
+        packed = {"tasks": msgspec.msgpack.encode([self._columns, agents, running, *rest])}
         if self._before_changed:
             before = [(name, agent.before) for name, agent in self.agents.items() if agent.before]
             packed["ended"] = msgspec.msgpack.encode(before)
             self._before_changed = False
         return packed
 
-    def unpack(self, packed: dict[str, bytes]) -> None:
+    def unpack(self, tasks: bytes, ended: bytes) -> None:
         """Put back what :meth:`pack` gave, the newest of each name."""
-        agents, running, repairs, self.lost, self._turned_us = msgspec.msgpack.decode(packed["tasks"], type=_Tasks)
-        before = dict(msgspec.msgpack.decode(packed["ended"], type=list[tuple[str | None, dict[str, Ended]]]))
+        columns, agents, running, repairs, self.lost, self._turned_us = msgspec.msgpack.decode(tasks, type=_Tasks)
+        before = dict(msgspec.msgpack.decode(ended, type=list[tuple[str | None, dict[str | None, Ended]]]))
         self.agents = {
-            name: Agent({}, ended, before.get(name, {}), beat_us, seen_us, repairing)
+            name: Agent(self._by_agent.add((name,)), {}, ended, before.get(name, {}), beat_us, seen_us, repairing)
             for name, beat_us, seen_us, repairing, ended in agents
         }
-        for row in running:
-            event = _kept_event(row)
-            self.agents[event.agent].running[str(event.task_id)] = Running(event, *row[len(_KEPT_COLUMNS) :])
+        for name, id, started_at, seen_us, attempt, values, *used in running:
+            known = dict(zip(columns, values, strict=True))  # other triggers may ask for other columns now
+            task = Running(started_at, seen_us, attempt, tuple(known.get(column) for column in self._columns), *used)
+            self.agents[name].running[id] = task
         self.repairs = dict(repairs)
-        self.running = len(running)
-        self._ended = sum(len(agent.ended) for agent in self.agents.values())
         self.version += 1
+
+
+def _patience_us(agent: Agent) -> int:
+    """How long a task of this agent may be silent before it is lost."""
+    if not agent.beat_us:
+        return LOST_AFTER_US
+    return min(MISSED_HEARTBEATS * max(agent.beat_us, SECOND_US), LOST_AFTER_US)
 
 
 def _unsaid_start(event: Event, task: Running | None, at: int) -> float | None:
     """When an attempt started whose end does not say so, in seconds since 1970; None when nobody knows."""
     if task is not None:
-        return task.started_us / SECOND_US
+        return task.started_at
     if event.duration_s is None:
         return None
     ended_at = at / SECOND_US if event.finished_at is None else event.finished_at
     return ended_at - event.duration_s
 
 
-def _start_of(agent: Agent, event: Event) -> int:
-    """When the task started that an event is about, microseconds."""
+def _add(gathered: Gathered, agent: Agent, event: Event, at: int) -> None:
+    gathered.events.append(event)
+    gathered.ts.append(at)
+    gathered.place.append(agent.place)
+
+
+def _start_of(agent: Agent, event: Event) -> float | None:
+    """When the task started that an event is about, seconds since 1970."""
     id = event.task_id
     if id is None:
-        return UNKNOWN_START
+        return None
     task = agent.running.get(id)
     if task is not None:
-        return task.started_us
+        return task.started_at
     ended = agent.ended.get(id) or agent.before.get(id)
-    return UNKNOWN_START if ended is None or ended[1] is None else round(ended[1] * SECOND_US)
-
-
-_KEPT_COLUMNS = ("task_id", "attempt", *GROUP_COLUMNS)
-"""What the state keeps of the start of a running task: by what it is found, grouped and filtered."""
-
-_KEPT = attrgetter(*_KEPT_COLUMNS)
-
-
-def _kept_event(values: Iterable[Any]) -> Event:
-    return Event(**dict(zip(_KEPT_COLUMNS, values, strict=False)))
+    return None if ended is None else ended[1]
 
 
 _Tasks = tuple[
-    list[tuple[str | None, int, int, bool, dict[str, Ended]]],
-    list[tuple[Any, ...]],
+    tuple[str, ...],
+    list[tuple[str | None, int, int, bool, dict[str | None, Ended]]],
+    list[tuple[str | None, str, float, int, int | None, tuple[str | None, ...], int | None, float | None]],
     list[tuple[Key, str]],
     int,
     int,

@@ -8,7 +8,7 @@ which the next event will be read, so that the two can never disagree.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,22 +16,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from self_healing.clock import DAY_US
-from self_healing.measures import FINE_US, MICRO, NONE_MIN, Ints, Measure, Totals
+from self_healing.clock import SECOND_US
+from self_healing.measures import FINE_US, MICRO, UNKNOWN_START, Ints, Measure, Totals
 from self_healing.model import Accounting, Event, Group
 from self_healing.spec import Aggregate, Baseline, TriggerSpec
+from self_healing.taps import Accumulator, Restart, Taps
+from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.panes import PaneTable
 from self_healing.telemetry.samples import (
+    BY_AGENT,
     Grouping,
     Rows,
     Samples,
-    finished_samples,
-    quality_samples,
-    test_samples,
-    usage_samples,
 )
-from self_healing.taps import Accumulator, Restart, Taps
-from self_healing.telemetry.tasks import Folded, Late, Repair, TaskTable
+from self_healing.telemetry.tasks import Folded, Repair, TaskTable
 
 EXAMPLES = 200
 """How many of the newest ended attempts are kept for evidence, over all agents."""
@@ -50,6 +48,38 @@ class Stored:
     facts: dict[str, Any]
 
 
+@dataclass(slots=True)
+class Queue:
+    """Events in flight, sorted by time.
+
+    Args:
+        at: how many of them were folded already; they stay until all are, for cutting off the front of a long list
+            again and again would take longer than folding it.
+    """
+
+    events: list[Event]
+    kind: NDArray[np.uint8]
+    ts: Ints
+    at: int = 0
+
+    def __len__(self) -> int:
+        return len(self.events) - self.at
+
+    def rest(self) -> Queue:
+        """What waits, alone."""
+        return Queue(self.events[self.at :], self.kind[self.at :], self.ts[self.at :]) if self.at else self
+
+    def merged(self, events: list[Event], kind: NDArray[np.uint8], ts: Ints) -> Queue:
+        """What waits and a batch, sorted by time; of the same time, what waits goes first."""
+        if not len(self):
+            return Queue(events, kind, ts)
+        rest = self.rest()
+        all_ts = np.concatenate([rest.ts, ts])
+        order = np.argsort(all_ts, kind="stable")
+        both = rest.events + events
+        return Queue([both[place] for place in order.tolist()], np.concatenate([rest.kind, kind])[order], all_ts[order])
+
+
 class Telemetry:
     """All that is known of the fleet's work; implements the port :class:`self_healing.measures.Windows`.
 
@@ -58,10 +88,8 @@ class Telemetry:
     """
 
     def __init__(self, triggers: Iterable[TriggerSpec]) -> None:
-        self.tasks = TaskTable()
         self.taps = Taps()
         self.accounting = Accounting()
-        self.agents: dict[str, int] = {}
         self.repairs: list[Repair] = []
         self.examples: list[Event] = []
         self.newest_us = 0
@@ -70,7 +98,7 @@ class Telemetry:
         self._tables: dict[str, PaneTable] = {}
         self._by_signal: dict[str, list[PaneTable]] = {}
         self._oldest_kept: dict[tuple[str, int], int] = {}
-        self._queue: tuple[list[Event], NDArray[np.uint8], Ints] = ([], np.zeros(0, np.uint8), np.zeros(0, np.int64))
+        self._queue = Queue([], np.zeros(0, np.uint8), np.zeros(0, np.int64))
         self._build(list(triggers))
 
     def _build(self, triggers: list[TriggerSpec]) -> None:
@@ -86,33 +114,28 @@ class Telemetry:
             self._tables[measure.key] = table
             self._by_signal.setdefault(measure.signal, []).append(table)
             self._groupings.setdefault(measure.group_by, Grouping(measure.group_by))
+        asked = {column for measure in needs for column in (*measure.group_by, *dict(measure.where))}
+        self.tasks = TaskTable(self._groupings.setdefault(BY_AGENT, Grouping(BY_AGENT)), sorted(asked - {"agent"}))
 
     # -- events in
 
     def queue(self, events: list[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
         """Hand over a batch, sorted by time; it waits, in flight, until :meth:`fold` takes it."""
-        waiting, waiting_kind, waiting_ts = self._queue
-        if waiting and len(events):
-            order = np.argsort(np.concatenate([waiting_ts, ts]), kind="stable")
-            both = waiting + events
-            events = [both[place] for place in order]
-            kind, ts = np.concatenate([waiting_kind, kind])[order], np.concatenate([waiting_ts, ts])[order]
-        elif waiting:
-            return
-        self._queue = (events, kind, ts)
-        self._in_flight()
+        if len(events):
+            self._queue = self._queue.merged(events, kind, ts)
+            self._in_flight()
 
     def _in_flight(self) -> None:
         self.accounting = msgspec.structs.replace(self.accounting, in_flight=self.queued)
 
     def next_queued_us(self) -> int | None:
         """The time of the oldest event in flight, microseconds; None when there is none."""
-        return int(self._queue[2][0]) if self.queued else None
+        return int(self._queue.ts[self._queue.at]) if self.queued else None
 
     @property
     def queued(self) -> int:
         """How many events wait to be folded."""
-        return len(self._queue[0])
+        return len(self._queue)
 
     def fold(self, until_us: int | None = None, *, evaluated_us: int = 0) -> int:
         """Fold the queued events up to `until_us`, all when it is None.
@@ -124,75 +147,44 @@ class Telemetry:
         Returns:
             How many were folded.
         """
-        events, kind, ts = self._queue
-        end = len(events) if until_us is None else int(np.searchsorted(ts, until_us, side="right"))
-        if not end:
+        queue, start = self._queue, self._queue.at
+        end = len(queue.events) if until_us is None else int(np.searchsorted(queue.ts, until_us, side="right"))
+        if end <= start:
             return 0
-        part, part_kind, part_ts = events[:end], kind[:end], ts[:end]
-        self._queue = (events[end:], kind[end:], ts[end:])
-        self._fold(part, part_kind, part_ts)
-        late = int(np.searchsorted(part_ts, evaluated_us, side="left"))
+        ts = queue.ts[start:end]
+        with collector_off():
+            self._fold(
+                queue.events if end - start == len(queue.events) else queue.events[start:end], queue.kind[start:end], ts
+            )
+        queue.at = end
+        if not len(queue):
+            self._queue = Queue([], queue.kind[:0], queue.ts[:0])
+        late = int(np.searchsorted(ts, evaluated_us, side="left"))
         count = self.accounting
-        self.accounting = msgspec.structs.replace(count, aggregated=count.aggregated + end, late=count.late + late)
-        self._in_flight()
-        return end
+        self.accounting = msgspec.structs.replace(
+            count, aggregated=count.aggregated + end - start, late=count.late + late, in_flight=self.queued
+        )
+        return end - start
 
     def _fold(self, events: list[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
-        times = ts.tolist()
-        folded = self.tasks.fold(events, kind.tolist(), times)
-        self._see_agents(events, times)
-        self.newest_us = max(self.newest_us, times[-1])
-        self.repairs += folded.repairs
         listening = self.taps.measures(self._measures) if self.taps.restarts or self.taps.accumulators else set()
+        folded = self.tasks.fold(events, kind.tolist(), ts.tolist(), starts=bool(self.taps.accumulators))
+        self.newest_us = max(self.newest_us, int(ts[-1]))
+        self.repairs += folded.repairs
         if listening:
             self._tell_started(folded)
-        for samples in self._samples(folded, events, ts):
+        for samples in self._samples(folded):
             for signal, found in samples.items():
                 self._put(signal, found, listening)
         if listening:
             self._tell_finished(folded)
-        self.examples = (self.examples + folded.finished[-EXAMPLES:])[-EXAMPLES:]
+        self.examples = (self.examples + folded.finished.events[-EXAMPLES:])[-EXAMPLES:]
 
-    def _see_agents(self, events: list[Event], times: list[int]) -> None:
-        repairs = self.tasks.repairs
-        if repairs:
-            seen = {
-                e.agent: at
-                for e, at in zip(events, times, strict=True)
-                if e.handoff_id is None and (e.agent, e.task_id) not in repairs
-            }
-        else:
-            seen = {e.agent: at for e, at in zip(events, times, strict=True) if e.handoff_id is None}
-        for agent, at in seen.items():
-            if agent is not None:
-                self.agents[agent] = max(at, self.agents.get(agent, 0))
-
-    def _samples(self, folded: Folded, events: list[Event], ts: Ints) -> Iterable[dict[str, Samples]]:
-        if folded.finished:
-            rows = Rows(
-                folded.finished,
-                np.array(folded.finished_ts, np.int64),
-                np.array(folded.finished_start, np.int64),
-            )
-            yield finished_samples(rows)
-            yield usage_samples(rows, folded.tokens, folded.cost_usd)
-        for found, measure in ((folded.tests, test_samples), (folded.scores, quality_samples)):
-            if found:
-                places = [row for row, _ in found]
-                starts = np.array([start for _, start in found], np.int64)
-                yield measure(Rows([events[row] for row in places], ts[places], starts))
-        if folded.late:
-            yield self._late_samples(folded.late)
-
-    def _late_samples(self, late: list[Late]) -> dict[str, Samples]:
-        # The task was counted when it ended, with what was known then: each late call adds to the sum alone, except
-        # where it is the first to say anything at all.
-        rows = Rows([call.event for call in late], np.array([c.ts_us for c in late]), np.full(len(late), -1, np.int64))
-        found = usage_samples(rows, [c.tokens for c in late], [c.cost_usd for c in late])
-        for signal, samples in found.items():
-            first = [call.first(signal) for call in late]
-            samples.count = np.array(first, np.int64)[samples.index]
-        return found
+    @staticmethod
+    def _samples(folded: Folded) -> Iterator[dict[str, Samples]]:
+        for gathered in (folded.finished, folded.tests, folded.scores, folded.late):
+            if gathered.events:
+                yield gathered.samples()
 
     def _put(self, signal: str, samples: Samples, listening: set[str]) -> None:
         rows, index = samples.rows, samples.index
@@ -208,6 +200,11 @@ class Telemetry:
             table.add(rows.ts[at], places, count, amount, len(grouping.groups))
             if measure.key in listening:
                 self._tell_samples(measure, rows, at, places, count, amount)
+
+    @property
+    def agents(self) -> dict[str, int]:
+        """The agents that worked within the last day, and when the newest event of each was, microseconds."""
+        return self.tasks.seen()
 
     # -- taps
 
@@ -234,7 +231,7 @@ class Telemetry:
     def _watchers(self, event: Event) -> Iterable[Accumulator]:
         for accumulator in self.taps.accumulators.values():
             grouping = self._groupings[self._tables[accumulator.measure_key].measure.group_by]
-            if grouping.places([event])[0] == accumulator.place:
+            if grouping.place_of(event) == accumulator.place:
                 yield accumulator
 
     def _tell_started(self, folded: Folded) -> None:
@@ -245,10 +242,11 @@ class Telemetry:
 
     def _tell_finished(self, folded: Folded) -> None:
         if self.taps.accumulators:
-            ended = zip(folded.finished, folded.finished_ts, folded.finished_start, strict=True)
-            for event, ts_us, start_us in ended:
+            finished = folded.finished
+            for event, started_at in zip(finished.events, finished.started_at, strict=True):
+                start_us = UNKNOWN_START if started_at is None else round(started_at * SECOND_US)
                 for accumulator in self._watchers(event):
-                    accumulator.finished(event, ts_us, start_us)
+                    accumulator.finished(event, start_us)
 
     def restart(self, trigger: str, group: Group, at_us: int, accumulator: Accumulator | None = None) -> None:
         """Let a series' window begin anew at `at_us`, with the samples of the verification that healed it, if one did."""
@@ -268,10 +266,10 @@ class Telemetry:
         if place is None:
             raise ValueError(f"nothing was ever measured for {trigger} {group}")
         accumulator = Accumulator(self._measures[trigger].key, place, effect_us)
-        for task in self.tasks.running.values():
-            grouping = self._groupings[self._measures[trigger].group_by]
-            if grouping.places([task.event])[0] == place:
-                accumulator.started(task.event, task.started_us)
+        grouping = self._groupings[self._measures[trigger].group_by]
+        for event, start_us in self.tasks.starts():
+            if grouping.place_of(event) == place:
+                accumulator.started(event, start_us)
         self.taps.accumulators[id] = accumulator
 
     def unwatch(self, id: str) -> Accumulator | None:
@@ -299,9 +297,13 @@ class Telemetry:
         return self.tasks.oldest(measure, self._groupings[measure.group_by])
 
     def oldest_running_since(self, measure: Measure, group: int, since_us: int) -> int:
-        if not self.tasks.running:
-            return int(NONE_MIN)
         return self.tasks.oldest_since(measure, self._groupings[measure.group_by], group, since_us)
+
+    def first_sampled_us(self, measure: Measure, from_us: int) -> int | None:
+        return self._tables[measure.key].first_sampled_us(from_us)
+
+    def next_lost_us(self) -> int | None:
+        return self.tasks.next_lost_us()
 
     def restarted(self, trigger: str, from_us: int, to_us: int) -> dict[int, tuple[int, Totals]]:
         places = self.taps.restarts.get(trigger)
@@ -317,8 +319,6 @@ class Telemetry:
         for event in self.tasks.give_up(t_us):
             for accumulator in self._watchers(event):
                 accumulator.lost(event)
-        for agent in [agent for agent, seen in self.agents.items() if seen < t_us - DAY_US]:
-            del self.agents[agent]
 
     def account(self, received: int, quarantined: Counter[str]) -> None:
         """Count a batch that was read: what was received, and what was quarantined of it."""
@@ -339,20 +339,20 @@ class Telemetry:
         rows: list[dict[str, Any]] = []
         for key, table in self._tables.items():
             for ring in table.rings:
-                kept = sorted(slot for slot in ring.dirty if slot > ring.newest - ring.rows)
                 level = ring.pane_us // MICRO
-                rows += [{"table_key": key, "level": level, "slot": s, "columns": ring.pack(s)} for s in kept]
-                ring.dirty.clear()
-        events, kind, ts = self._queue
+                rows += [
+                    {"table_key": key, "level": level, "slot": slot, "columns": columns}
+                    for slot, columns in ring.pack()
+                ]
+        queue = self._queue.rest()
         groups = [(group_by, grouping.groups) for group_by, grouping in self._groupings.items()]
         facts = {
             "groups": groups,
-            "tasks": self.tasks.pack(),
             "taps": self.taps,
-            "agents": self.agents,
             "accounting": self.accounting,
             "newest_us": self.newest_us,
-            "queue": [events, kind.tolist(), ts.tolist()],
+            "queue": [queue.events, queue.kind.tolist(), queue.ts.tolist()],
+            **self.tasks.pack(),
         }
         return Stored(rows, facts)
 
@@ -361,7 +361,7 @@ class Telemetry:
         moved = []
         for key, table in self._tables.items():
             for ring in table.rings:
-                oldest = ring.newest - ring.rows + 1
+                oldest = ring.oldest
                 if oldest > self._oldest_kept.get((key, ring.pane_us), 0):
                     self._oldest_kept[key, ring.pane_us] = oldest
                     moved.append((key, ring.pane_us // MICRO, oldest))
@@ -371,17 +371,17 @@ class Telemetry:
         """Put back what :meth:`pack` gave; panes of measures that are no longer asked for are left out."""
         for group_by, groups in msgspec.convert(facts["groups"], list[tuple[tuple[str, ...], list[Group]]]):
             if group_by in self._groupings:
-                self._groupings[group_by] = Grouping(group_by, groups)
+                for group in groups:
+                    self._groupings[group_by].add(tuple(value for _, value in group))
         for key, level, slot, columns in panes:
             for ring in self._tables[key].rings if key in self._tables else ():
-                if ring.pane_us // MICRO == level and len(columns) % (8 * len(ring._arrays())) == 0:
+                if ring.pane_us // MICRO == level:
                     ring.unpack(slot, columns)
-        self.tasks.unpack(facts["tasks"])
+        self.tasks.unpack(facts["tasks"], facts["ended"])
         self.taps = msgspec.convert(facts["taps"], Taps)
         for id in [id for id, a in self.taps.accumulators.items() if a.measure_key not in self._tables]:
             del self.taps.accumulators[id]
-        self.agents = dict(facts["agents"])
         self.accounting = msgspec.convert(facts["accounting"], Accounting)
         self.newest_us = int(facts["newest_us"])
         events, kind, ts = facts["queue"]
-        self._queue = (msgspec.convert(events, list[Event]), np.array(kind, np.uint8), np.array(ts, np.int64))
+        self._queue = Queue(msgspec.convert(events, list[Event]), np.array(kind, np.uint8), np.array(ts, np.int64))

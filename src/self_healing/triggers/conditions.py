@@ -58,11 +58,11 @@ def find(trigger: TriggerSpec, totals: Totals, before: Totals | None) -> States:
         case Baseline() as condition:
             baseline, limit = _baseline_limit(condition, _needed(trigger, before))
             finding = np.where(mean_holds(totals, Operator.GE, limit), _MET, _CLEARED)
-            finding[np.isnan(baseline)] = Finding.NO_BASELINE
+            finding[np.isnan(baseline)] = _NO_BASELINE
     if trigger.aggregate not in COUNTING:
         if trigger.min_samples > 1:
-            finding[totals.count < trigger.min_samples] = Finding.TOO_FEW
-        finding[totals.count == 0] = Finding.NO_DATA
+            finding[totals.count < trigger.min_samples] = _TOO_FEW
+        finding[totals.count == 0] = _NO_DATA
     return finding
 
 
@@ -78,7 +78,7 @@ def look(trigger: TriggerSpec, totals: Totals, before: Totals | None) -> Seen:
     return Seen(find(trigger, totals, before), totals.count, value_of(trigger, totals), threshold, baseline)
 
 
-_MET, _CLEARED, _BETWEEN = np.uint8(Finding.MET), np.uint8(Finding.CLEARED), np.uint8(Finding.BETWEEN)
+_MET, _CLEARED, _BETWEEN, _TOO_FEW, _NO_DATA, _NO_BASELINE = (np.uint8(finding) for finding in Finding)
 
 COUNTING = (Aggregate.COUNT, Aggregate.RATE)
 """Of these, no sample is a value too: zero."""
@@ -100,13 +100,12 @@ def _threshold_finding(trigger: TriggerSpec, condition: Threshold, totals: Total
 
 def _baseline_limit(condition: Baseline, before: Totals) -> tuple[Floats, Ints]:
     """Each group's baseline in the signal's unit, NaN where there is none, and its limit in whole millionths."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        baseline = before.amount / before.count / MICRO
-    missing = (before.count < condition.min_samples) | ~(baseline > 0)
-    baseline[missing] = np.nan
+    missing = (before.count < condition.min_samples) | (before.amount <= 0)
+    baseline = before.amount / np.maximum(before.count, 1) / MICRO
     # In whole millionths, like every threshold: a mean of exactly 1.5 times the baseline is met.
-    limit = np.rint(np.minimum(np.where(missing, 0.0, baseline) * condition.ratio * MICRO, float(MOST)))
-    return baseline, limit.astype(np.int64)
+    limit = np.rint(np.minimum(baseline * (condition.ratio * MICRO), float(MOST))).astype(np.int64)
+    baseline[missing] = np.nan
+    return baseline, limit
 
 
 def add_running(totals: Totals, oldest_us: Ints, t_us: int) -> Totals:

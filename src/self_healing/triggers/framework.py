@@ -6,6 +6,7 @@ however many events there were. Only changes of state come out; a verdict is wor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -14,9 +15,11 @@ from self_healing.clock import HOUR_US, SECOND_US, from_us
 from self_healing.measures import COARSE_US, FINE_US, MICRO, NONE_MIN, Ints, Totals, Windows, whole
 from self_healing.model import Group, Reason, SeriesState, Transition, Verdict
 from self_healing.spec import Operator, Spec, Threshold, TriggerSpec
-from self_healing.triggers.conditions import Seen, add_running, find, look
+from self_healing.triggers.conditions import add_running, find, look
 from self_healing.triggers.series import FORGET_US, Gathered, Packed, Series
 from self_healing.triggers.states import Finding, next_timer_us, step
+
+_CLEARED, _NO_BASELINE = np.uint8(Finding.CLEARED), np.uint8(Finding.NO_BASELINE)
 
 __all__ = ["FORGET_US", "Packed", "TriggerFramework"]
 
@@ -38,7 +41,7 @@ class TriggerFramework:
     # -- the evaluation
 
     def evaluate(self, t_us: int) -> list[Transition]:
-        """Judge everything at `t_us` (microseconds); returns the series that changed their state, in the spec's order."""
+        """Judge everything at `t_us` (microseconds); returns the series that changed state, in the spec's order."""
         changed: list[Transition] = []
         for series in self._series.values():
             if series.trigger.enabled:
@@ -53,12 +56,12 @@ class TriggerFramework:
         found = self._gather(series, t_us)
         finding = find(series.trigger, found.totals, found.before)
         sampled = found.totals.count > 0
-        enough = sampled if series.trigger.min_samples == 1 else found.totals.count >= series.trigger.min_samples
+        enough = found.totals.count >= series.needed
         if found.before is not None:
-            enough = enough & (finding != Finding.NO_BASELINE)
+            enough &= finding != _NO_BASELINE
         series.saw(sampled, enough, t_us, t_us - self.spec.grid * SECOND_US)
         if series.must_have_spoken:
-            finding = np.where(series.spoken, finding, np.uint8(Finding.CLEARED))
+            finding = np.where(series.spoken, finding, _CLEARED)
         before = series.state
         state, since_us = step(series.trigger, before, series.since_us, finding, t_us)
         if state is before:
@@ -92,7 +95,7 @@ class TriggerFramework:
             shared = self._windows.baseline(measure, from_us - series.baseline.over * MICRO, from_us)
         sources = (window, oldest, shared)
         known = series.gathered
-        if known is not None and known.t_us == t_us and all(a is b for a, b in zip(known.sources, sources, strict=True)):
+        if known is not None and known.is_from(t_us, sources):
             return known
         totals = window
         restarted = self._windows.restarted(trigger.name, from_us, t_us)
@@ -132,7 +135,7 @@ class TriggerFramework:
     # -- verdicts
 
     def verdict(self, trigger: str, group: Group, t_us: int) -> Verdict:
-        """What the trigger says of one series at `t_us`, with its one reason. Raises KeyError for an unknown trigger."""
+        """What the trigger says of one series at `t_us`, with its one reason. Raises KeyError for no such trigger."""
         series = self._series[trigger]
         self._widen(series)
         place = self._windows.place(series.measure.group_by, group)
@@ -168,20 +171,24 @@ class TriggerFramework:
         groups = self._windows.groups(series.measure.group_by)
         before = None if found.before is None else found.before.at(places)
         seen = look(series.trigger, found.totals.at(places), before)
-        for row, place in enumerate(places.tolist()):
-            state, since_us = SeriesState(int(series.state[place])), int(series.since_us[place])
+        columns = (places, series.state[places], series.since_us[places], seen.finding, seen.samples)
+        figures = (seen.value, seen.threshold, seen.baseline)
+        name, at, version = series.trigger.name, from_us(t_us), self.spec.version
+        for place, state, since_us, finding, samples, value, threshold, baseline in zip(
+            *(column.tolist() for column in (*columns, *figures)), strict=True
+        ):
             yield Verdict(
-                trigger=series.trigger.name,
+                trigger=name,
                 group=groups[place],
-                at=from_us(t_us),
-                state=state,
-                reason=_reason(series.trigger, state, Finding(int(seen.finding[row]))),
-                samples=int(seen.samples[row]),
-                value=_known(seen.value[row]),
-                threshold=_known(seen.threshold[row]),
-                baseline=_known(seen.baseline[row]),
-                since=from_us(since_us) if since_us else None,
-                spec_version=self.spec.version,
+                at=at,
+                state=SeriesState(state),
+                reason=_reason(series.trigger, state, finding),
+                samples=samples,
+                value=_known(value),
+                threshold=_known(threshold),
+                baseline=_known(baseline),
+                since=at if since_us == t_us else from_us(since_us) if since_us else None,
+                spec_version=version,
             )
 
     # -- what the incidents need
@@ -232,7 +239,7 @@ class TriggerFramework:
     # -- time
 
     def next_due_us(self, t_us: int, grid_us: int) -> int | None:
-        """The next grid instant after `t_us` at which a verdict can change without another event; None when none can."""
+        """The next grid instant after `t_us` at which a verdict can change without an event; None when none can."""
         next_us = (t_us // grid_us + 1) * grid_us
         due = [] if self.evaluations else [next_us]  # whatever was restored was judged by another spec, maybe
         for series in self._series.values():
@@ -276,7 +283,7 @@ class TriggerFramework:
     def pack(self, *, everything: bool) -> dict[str, Packed]:
         """The columns of the triggers with a changed state; of all of them when `everything` is asked for.
 
-        What changes with every sample (when a series last had some) may lag behind in the state: days are measured by it.
+        What changes with every sample (when a series last had some) may lag behind in the state: it measures days.
         """
         packed = {}
         for name, series in self._series.items():
@@ -306,28 +313,28 @@ def _replaced(totals: Totals, own: dict[int, Totals]) -> Totals:
 
 
 def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    return None if math.isnan(value) else value
 
 
+# By plain numbers, which are found ten times as fast as an enum's members.
 _QUIET = {
-    Finding.TOO_FEW: Reason.TOO_FEW_SAMPLES,
-    Finding.NO_DATA: Reason.NO_DATA,
-    Finding.NO_BASELINE: Reason.NO_BASELINE,
+    int(Finding.TOO_FEW): Reason.TOO_FEW_SAMPLES,
+    int(Finding.NO_DATA): Reason.NO_DATA,
+    int(Finding.NO_BASELINE): Reason.NO_BASELINE,
 }
+_OTHERWISE = {
+    int(SeriesState.INACTIVE): Reason.BELOW_THRESHOLD,
+    int(SeriesState.PENDING): Reason.PENDING,
+    int(SeriesState.FIRING): Reason.NOT_CLEARED,
+    int(SeriesState.RECOVERING): Reason.RECOVERING,
+}
+_FIRES = (int(SeriesState.FIRING), int(Finding.MET))
 
 
-def _reason(trigger: TriggerSpec, state: SeriesState, finding: Finding) -> Reason:
+def _reason(trigger: TriggerSpec, state: int, finding: int) -> Reason:
     """The one reason of a verdict."""
     if not trigger.enabled:
         return Reason.DISABLED
-    if finding in _QUIET:
-        return _QUIET[finding]
-    match state:
-        case SeriesState.PENDING:
-            return Reason.PENDING
-        case SeriesState.RECOVERING:
-            return Reason.RECOVERING
-        case SeriesState.FIRING:
-            return Reason.CONDITION_MET if finding is Finding.MET else Reason.NOT_CLEARED
-        case SeriesState.INACTIVE:
-            return Reason.BELOW_THRESHOLD
+    if (state, finding) == _FIRES:
+        return Reason.CONDITION_MET
+    return _QUIET.get(finding) or _OTHERWISE[state]

@@ -1,7 +1,7 @@
 """Boundary tests: every trigger, as it is declared, is tried just below, at and just above its own threshold.
 
-They run on the real engine, over totals made for the purpose, whenever a spec is loaded; one that fails refuses the spec
-(article II). So no trigger goes live that would not fire where its declaration says, recover, and bear missing data.
+They run on the real engine, over totals made for the purpose, whenever a spec is loaded; one that fails refuses it
+(article II). So no trigger goes live that could not fire where its declaration says, recover, and bear missing data.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from self_healing.measures import MICRO, NONE_MAX, NONE_MIN, Ints, Measure, Totals
+from self_healing.measures import MICRO, MOST, NONE_MAX, NONE_MIN, Ints, Measure, Totals
 from self_healing.model import Group, SeriesState
 from self_healing.spec import Aggregate, Baseline, NoData, Operator, Spec, Threshold, TriggerSpec
+from self_healing.telemetry.signals import SIGNALS
+from self_healing.triggers.conditions import COUNTING
 from self_healing.triggers.framework import TriggerFramework
 
 BASELINE = 1000.0
@@ -40,7 +42,7 @@ class _Fixed:
         return self.totals
 
     def baseline(self, measure: Measure, from_us: int, until_us: int) -> Totals:
-        return self.before
+        return self.before if from_us < until_us else _nothing()
 
     def oldest_running(self, measure: Measure) -> Ints:
         return np.array([NONE_MIN], np.int64)
@@ -51,6 +53,12 @@ class _Fixed:
     def restarted(self, trigger: str, from_us: int, to_us: int) -> dict[int, tuple[int, Totals]]:
         return {}
 
+    def first_sampled_us(self, measure: Measure, from_us: int) -> int | None:
+        return None
+
+    def next_lost_us(self) -> int | None:
+        return None
+
 
 def failures(spec: Spec) -> list[str]:
     """The boundary tests of `spec` that fail, each in one line; empty when all pass."""
@@ -59,31 +67,67 @@ def failures(spec: Spec) -> list[str]:
 
 def _try(trigger: TriggerSpec) -> Iterator[str]:
     on = trigger.model_copy(update={"enabled": True})
-    met, edge = _limit_steps(on)
-    step = 1 if on.rising else -1
+    problems = _unreachable(on) if _countable(on) else ["its threshold is more than can be counted exactly"]
+    for problem in problems or [*_boundaries(on), *_silence(on)]:
+        yield f"trigger {on.name}: {problem}"
+
+
+def _countable(trigger: TriggerSpec) -> bool:
+    """Whether the thresholds in millionths, over a window of seconds for a rate, fit in a column."""
+    match trigger.condition:
+        case Threshold() as condition:
+            largest = max(abs(condition.value), abs(trigger.clear or 0.0))
+            return largest * MICRO * (trigger.window if trigger.aggregate is Aggregate.RATE else 1) <= MOST
+        case Baseline() as condition:
+            return BASELINE * condition.ratio * MICRO <= MOST
+
+
+def _unreachable(trigger: TriggerSpec) -> list[str]:
+    """What the signal's own range keeps from happening: a share above one, a duration below zero."""
+    met, edge = _limit_steps(trigger)
+    problems = []
+    if not _in_range(trigger, met + edge):
+        problems.append("no value of its signal meets its condition, so it can never fire")
+    if not _in_range(trigger, _cleared(trigger)):
+        problems.append("no value of its signal meets `clear`, so it can never recover")
+    return problems
+
+
+def _in_range(trigger: TriggerSpec, steps: int) -> bool:
+    """Whether a value can be `steps` or still better or worse: beyond it on the side that it points to."""
+    signal = SIGNALS.get(trigger.signal)
+    share = trigger.aggregate is Aggregate.RATIO or (signal is not None and signal.unit == "score")
+    return steps >= 0 and not (share and trigger.aggregate not in COUNTING and steps > MICRO)
+
+
+def _boundaries(trigger: TriggerSpec) -> Iterator[str]:
+    met, edge = _limit_steps(trigger)
+    step = 1 if trigger.rising else -1
     for name, steps in (("just below", -step), ("at", 0), ("just above", step)):
-        expected = (steps >= edge) if on.rising else (steps <= edge)
-        fired = _Trial(on).fires(met + steps)
+        expected = (steps >= edge) if trigger.rising else (steps <= edge)
+        fired = _Trial(trigger).fires(met + steps)
         if fired != expected:
-            yield f"trigger {on.name}: {name} its threshold it {'fires' if fired else 'does not fire'}"
-    fires_at = met + edge
-    if on.min_samples > 1 and not _counts(on) and _Trial(on).fires(fires_at, on.min_samples - 1):
-        yield f"trigger {on.name}: it fires on {on.min_samples - 1} samples, fewer than min_samples"
-    if not _Trial(on).recovers(fires_at, _cleared(on)):
-        yield f"trigger {on.name}: it does not recover where `clear` is met"
-    if not _counts(on) and _Trial(on).after_silence(fires_at) is not _SILENT[on.no_data]:
-        yield f"trigger {on.name}: missing data does not do what no_data = {on.no_data.value} says"
+            yield f"{name} its threshold it {'fires' if fired else 'does not fire'}"
+    few = trigger.min_samples - 1
+    if few and trigger.aggregate not in COUNTING and _Trial(trigger).fires(met + edge, few):
+        yield f"it fires on {few} samples, fewer than min_samples"
+    if not _Trial(trigger).recovers(met + edge):
+        yield "it does not recover where `clear` is met"
 
 
-_SILENT = {
-    NoData.KEEP: SeriesState.FIRING,
-    NoData.CLEAR: SeriesState.RECOVERING,
-    NoData.FIRE: SeriesState.FIRING,
-}
-
-
-def _counts(trigger: TriggerSpec) -> bool:
-    return trigger.aggregate in (Aggregate.COUNT, Aggregate.RATE)
+def _silence(trigger: TriggerSpec) -> Iterator[str]:
+    if trigger.aggregate in COUNTING:
+        return  # of these, no sample is a value like any other
+    met, edge = _limit_steps(trigger)
+    after = {NoData.KEEP: SeriesState.FIRING, NoData.CLEAR: SeriesState.RECOVERING, NoData.FIRE: SeriesState.FIRING}
+    firing, quiet = _Trial(trigger), _Trial(trigger)
+    firing.show(_window(trigger, met + edge))
+    firing.show(_nothing(), 0)
+    if firing.state is not after[trigger.no_data]:
+        yield f"missing data while it fires does not do what no_data = {trigger.no_data.value} says"
+    quiet.show(_nothing())
+    if (quiet.state is SeriesState.FIRING) != (trigger.no_data is NoData.FIRE):
+        yield f"missing data while all is well does not do what no_data = {trigger.no_data.value} says"
 
 
 def _limit_steps(trigger: TriggerSpec) -> tuple[int, int]:
@@ -96,7 +140,7 @@ def _limit_steps(trigger: TriggerSpec) -> tuple[int, int]:
 
 
 def _in_steps(trigger: TriggerSpec, value: float, op: Operator) -> tuple[int, int]:
-    if not _counts(trigger):
+    if trigger.aggregate not in COUNTING:
         return round(value * MICRO), RISING[op]
     exact = value * (trigger.window if trigger.aggregate is Aggregate.RATE else 1)
     whole = round(exact)
@@ -118,7 +162,7 @@ def _cleared(trigger: TriggerSpec) -> int:
 
 
 class _Trial:
-    """One trigger on the engine, with one series."""
+    """One trigger on the engine, with one series that is well at first."""
 
     def __init__(self, trigger: TriggerSpec) -> None:
         self.trigger = trigger
@@ -126,42 +170,38 @@ class _Trial:
         self.windows = _Fixed(_nothing(), _totals(before, round(BASELINE * MICRO) * before, 0))
         self.engine = TriggerFramework(Spec(triggers=(trigger,), actions=()), self.windows)
         self.t_us = START_US
+        self.show(_window(trigger, _cleared(trigger)))
 
+    @property
     def state(self) -> SeriesState:
         group = self.windows.groups(self.trigger.group_by)[0]
         return self.engine.state_of(self.trigger.name, group)
 
-    def show(self, steps: int, samples: int | None = None) -> None:
-        """Let the window show a value, in steps, for as long as `for` asks."""
-        self.windows.totals = _window(self.trigger, steps, self.trigger.min_samples if samples is None else samples)
+    def show(self, totals: Totals, for_s: int | None = None) -> None:
+        """Let the window show that for as long as `for` asks, or for `for_s` seconds."""
+        self.windows.totals = totals
+        self.t_us += MICRO
         self.engine.evaluate(self.t_us)
-        self.t_us += max(self.trigger.for_s, 1) * MICRO
-        self.engine.evaluate(self.t_us)
+        if length_s := self.trigger.for_s if for_s is None else for_s:
+            self.t_us += length_s * MICRO
+            self.engine.evaluate(self.t_us)
 
     def fires(self, steps: int, samples: int | None = None) -> bool:
-        self.show(steps, samples)
-        return self.state() is SeriesState.FIRING
+        self.show(_window(self.trigger, steps, samples))
+        return self.state is SeriesState.FIRING
 
-    def recovers(self, firing: int, cleared: int) -> bool:
-        self.show(firing)
-        self.windows.totals = _window(self.trigger, cleared, self.trigger.min_samples)
-        self.t_us += MICRO
-        self.engine.evaluate(self.t_us)
-        recovering = self.state() is SeriesState.RECOVERING
-        self.t_us += max(self.trigger.keep_firing_for, 1) * MICRO
-        self.engine.evaluate(self.t_us)
-        return recovering and self.state() is SeriesState.INACTIVE
-
-    def after_silence(self, firing: int) -> SeriesState:
-        self.show(firing)
-        self.windows.totals = _nothing()
-        self.t_us += MICRO
-        self.engine.evaluate(self.t_us)
-        return self.state()
+    def recovers(self, firing: int) -> bool:
+        self.show(_window(self.trigger, firing))
+        well = _window(self.trigger, _cleared(self.trigger))
+        self.show(well, 0)
+        recovering = self.state is SeriesState.RECOVERING
+        self.show(well, self.trigger.keep_firing_for)
+        return recovering and self.state is SeriesState.INACTIVE
 
 
-def _window(trigger: TriggerSpec, steps: int, samples: int) -> Totals:
-    """A window of so many samples whose value is `steps` of the smallest steps of the aggregate."""
+def _window(trigger: TriggerSpec, steps: int, samples: int | None = None) -> Totals:
+    """A window of so many samples, enough if not said, whose value is `steps` of the aggregate's smallest steps."""
+    samples = trigger.min_samples if samples is None else samples
     match trigger.aggregate:
         case Aggregate.COUNT | Aggregate.RATE:
             return _totals(max(steps, 0), 0, 0)

@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from self_healing.clock import HOUR_US
+from self_healing.clock import HOUR_US, SECOND_US
 from self_healing.measures import COARSE_US, Bools, Ints, Measure, Totals
 from self_healing.model import SeriesState
 from self_healing.spec import Aggregate, Baseline, NoData, TriggerSpec
+from self_healing.triggers.conditions import COUNTING
 from self_healing.triggers.states import States
 
 FORGET_US = 25 * HOUR_US
@@ -59,6 +60,10 @@ class Gathered:
     totals: Totals
     before: Totals | None
 
+    def is_from(self, t_us: int, sources: tuple[Totals | Ints | None, ...]) -> bool:
+        """Whether it was made for that instant from those very arrays."""
+        return self.t_us == t_us and all(a is b for a, b in zip(self.sources, sources, strict=True))
+
 
 class Series:
     """All series of one trigger.
@@ -80,12 +85,13 @@ class Series:
     def __init__(self, trigger: TriggerSpec) -> None:
         self.trigger = trigger
         self.measure = Measure.of(trigger)
-        self.window_us = trigger.window * 1_000_000
+        self.window_us = trigger.window * SECOND_US
         self.baseline = trigger.condition if isinstance(trigger.condition, Baseline) else None
         self.counts_running = trigger.signal == RUNNING_SIGNAL and trigger.aggregate is Aggregate.MAX
         # Where silence itself can fire, a group that never spoke here is no series of this trigger.
-        counts = trigger.aggregate in (Aggregate.COUNT, Aggregate.RATE)
+        counts = trigger.aggregate in COUNTING
         self.must_have_spoken = trigger.no_data is NoData.FIRE or counts
+        self.needed = 1 if counts else trigger.min_samples
         self.evaluated_us = NEVER
         self.left_out: dict[int, list[Interval]] = {}  # the times of its own incidents
         self.gathered: Gathered | None = None
@@ -106,7 +112,8 @@ class Series:
     @property
     def spoken(self) -> Bools:
         """Which groups ever had a sample here, as far back as silence is remembered."""
-        return self.sampled | (self.sampled_us != NEVER)
+        before: Bools = self.sampled_us != NEVER
+        return self.sampled | before
 
     def saw(self, sampled: Bools, enough: Bools, t_us: int, before_us: int) -> None:
         """Remember which groups have samples, and enough of them, at `t_us`.
@@ -131,8 +138,9 @@ class Series:
 
     def known(self) -> Bools:
         """Which groups are not forgotten."""
-        recent = self.sampled_us > self.evaluated_us - FORGET_US
-        return self.sampled | (recent & (self.sampled_us != NEVER)) | (self.state != SeriesState.INACTIVE)
+        recent: Bools = self.sampled_us > max(self.evaluated_us - FORGET_US, NEVER)
+        active: Bools = self.state != SeriesState.INACTIVE
+        return self.sampled | recent | active
 
     def begin_anew(self, place: int, t_us: int) -> None:
         """Set one group inactive at `t_us`, as the close of its incident does."""
@@ -148,7 +156,7 @@ class Series:
 
     def freeze(self, before: Totals) -> None:
         """Freeze the baselines of those that fire now as `before` has them, and thaw the others."""
-        fires = (self.state == SeriesState.FIRING) | (self.state == SeriesState.RECOVERING)
+        fires = self.state >= np.uint8(SeriesState.FIRING)
         frozen = self.frozen_count != NOT_FROZEN
         if (fires == frozen).all():
             return

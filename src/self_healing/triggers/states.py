@@ -40,6 +40,13 @@ class Finding(IntEnum):
     NO_BASELINE = 5  # too little before the window to compare with
 
 
+# As plain numbers: looking an enum's member up takes as long as comparing thousands of series with it.
+_STATES = _INACTIVE, _PENDING, _FIRING, _RECOVERING = tuple(np.uint8(state) for state in SeriesState)
+_MET, _CLEARED, _TOO_FEW, _NO_DATA = (
+    np.uint8(each) for each in (Finding.MET, Finding.CLEARED, Finding.TOO_FEW, Finding.NO_DATA)
+)
+
+
 def step(trigger: TriggerSpec, state: States, since_us: Ints, finding: States, t_us: int) -> tuple[States, Ints]:
     """The states at `t_us` of all series of `trigger`; pure.
 
@@ -51,29 +58,27 @@ def step(trigger: TriggerSpec, state: States, since_us: Ints, finding: States, t
     Returns:
         The new states and since when each holds, as new arrays where anything changed.
     """
-    met = finding == Finding.MET
+    met = finding == _MET
     if trigger.no_data is NoData.FIRE:
-        met = met | (finding == Finding.NO_DATA)
-    active = state != SeriesState.INACTIVE
-    if not active.any() and not met.any():
+        met = met | (finding == _NO_DATA)
+    if not state.any() and not met.any():  # all inactive, and staying so
         return state, since_us
-    inactive, pending = state == SeriesState.INACTIVE, state == SeriesState.PENDING
-    firing, recovering = state == SeriesState.FIRING, state == SeriesState.RECOVERING
-    silent = (finding >= Finding.TOO_FEW) & ~met
-    cleared = finding == Finding.CLEARED
+    inactive, pending, firing, recovering = (state == each for each in _STATES)
+    silent = (finding >= _TOO_FEW) & ~met
+    cleared = finding == _CLEARED
     if trigger.no_data is NoData.CLEAR:
         cleared = cleared | silent
     waited_us = t_us - since_us
     held = pending & (waited_us >= trigger.for_s * MICRO)
     new = state.copy()
-    new[pending & ~met] = SeriesState.INACTIVE
-    new[inactive & met] = SeriesState.PENDING if trigger.for_s else SeriesState.FIRING
-    new[held & met] = SeriesState.FIRING
-    new[firing & cleared & ~met] = SeriesState.RECOVERING
+    new[pending & ~met] = _INACTIVE
+    new[inactive & met] = _PENDING if trigger.for_s else _FIRING
+    new[held & met] = _FIRING
+    new[firing & cleared & ~met] = _RECOVERING
     over = recovering & (waited_us >= trigger.keep_firing_for * MICRO)
     stays = silent & (trigger.no_data is not NoData.CLEAR)
-    new[over & ~met & ~stays] = SeriesState.INACTIVE
-    new[recovering & met] = SeriesState.FIRING
+    new[over & ~met & ~stays] = _INACTIVE
+    new[recovering & met] = _FIRING
     return new, np.where(new != state, t_us, since_us)
 
 
@@ -83,8 +88,11 @@ def next_timer_us(trigger: TriggerSpec, state: States, since_us: Ints, t_us: int
     One that ran out before has had its say; what still waits there waits for samples.
     """
     due: list[int] = []
-    for held, length_s in ((SeriesState.PENDING, trigger.for_s), (SeriesState.RECOVERING, trigger.keep_firing_for)):
-        ends_us = since_us[state == held] + length_s * MICRO
+    if not state.any():
+        return None
+    for held, length_s in ((_PENDING, trigger.for_s), (_RECOVERING, trigger.keep_firing_for)):
+        # One of no length runs out right after the instant at which it began.
+        ends_us = since_us[state == held] + max(length_s * MICRO, 1)
         ends_us = ends_us[ends_us > t_us]
         if len(ends_us):
             due.append(int(ends_us.min()))

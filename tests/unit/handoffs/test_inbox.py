@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from self_healing.errors import NotFound
-from self_healing.handoffs.inbox import ALLOWED, HandoffRefused, Inbox, advance
+from self_healing.errors import HandoffRefused, NotFound
+from self_healing.handoffs.inbox import ALLOWED, Inbox, advance
 from self_healing.model import Handoff, HandoffStatus
 from self_healing.storage.store import Store
 from tests.unit.actions.intents import START, handoff

@@ -6,7 +6,20 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-HEAD = "0001"
+VERSIONS = ("0001",)
+"""Every version that a state can have, the oldest first."""
+
+HEAD = VERSIONS[-1]
+
+VERSION_TABLE = "alembic_version"
+
+
+def version(connection: sa.Connection) -> str | None:
+    """The version of the schema behind `connection`; None when it has none yet."""
+    if not connection.dialect.has_table(connection, VERSION_TABLE):
+        return None
+    found = connection.scalar(sa.text(f"SELECT version_num FROM {VERSION_TABLE}"))
+    return None if found is None else str(found)
 
 
 def upgrade(connection: sa.Connection) -> None:
@@ -16,6 +29,7 @@ def upgrade(connection: sa.Connection) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    # Alembic reads its settings by configparser, to which % means something.
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

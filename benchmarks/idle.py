@@ -1,0 +1,49 @@
+"""What the service costs while nothing happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.figure import COMMAND, Figure
+
+SECONDS = 30
+FILES = 10
+LINE = '{"ts":"2026-01-05T10:00:00Z","type":"task_finished","id":"t","agent":"A","duration_s":5,"status":"success"}\n'
+TICK = "import time\nwhile True: time.sleep(1)"
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure() -> list[Figure]:
+    """CPU time of the service over 30 s on ten quiet files, beside a process that wakes once a second."""
+    with tempfile.TemporaryDirectory() as directory:
+        telemetry = Path(directory) / "logs" / "telemetry"
+        telemetry.mkdir(parents=True)
+        for number in range(FILES):
+            (telemetry / f"events-{number}.jsonl").write_text(LINE * 100)
+        service = subprocess.Popen([COMMAND, "run"], cwd=directory, stdout=subprocess.DEVNULL)
+        tick = subprocess.Popen([sys.executable, "-c", TICK])
+        try:
+            time.sleep(6)  # starting up is not idling
+            before = _cpu_s(service.pid), _cpu_s(tick.pid)
+            time.sleep(SECONDS)
+            after = _cpu_s(service.pid), _cpu_s(tick.pid)
+        finally:
+            for process in (service, tick):
+                process.send_signal(signal.SIGTERM)
+                process.wait(timeout=20)
+    share, bare = (100 * (late - early) / SECONDS for early, late in zip(before, after, strict=True))
+    return [
+        Figure(
+            "idle service", f"{share:.2f} % of a core", f"a bare one-second tick: {bare:.2f} %", "<= 1 %", share <= 1.0
+        )
+    ]

@@ -1,0 +1,125 @@
+"""Health: whether the framework itself is well, with every issue in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from self_healing.clock import MINUTE_US, SECOND_US
+from self_healing.telemetry.native import BadLine
+from self_healing.telemetry.reader import Batch
+
+QUARANTINE_SHARE = 0.05
+"""More of a file's lines than this in quarantine is an issue."""
+
+CLOCK_OFF_US = 5 * SECOND_US
+"""A source whose clock is ahead by more than this is an issue."""
+
+LOOKED_BACK_US = 15 * MINUTE_US
+
+
+class Intake(msgspec.Struct):
+    """What was read of one file in one minute.
+
+    Args:
+        at_us: when the minute began.
+        received: lines.
+        quarantined: of them, by reason.
+    """
+
+    at_us: int
+    received: int = 0
+    quarantined: dict[str, int] = {}
+
+
+class Health:
+    """Remembers what went wrong lately.
+
+    Args:
+        intake: what :attr:`intake` was when it was last stored.
+    """
+
+    def __init__(self, intake: dict[str, list[Intake]] | None) -> None:
+        self.intake: dict[str, list[Intake]] = intake or {}
+        self._unreadable: str | None = None  # why the telemetry directory cannot be read
+        self._files: list[str] = []  # why single files cannot
+        self._ahead: list[str] = []  # files whose clock is ahead
+
+    def unreadable(self, why: str) -> None:
+        """The telemetry directory could not be read."""
+        self._unreadable = why
+
+    def read(self, batch: Batch, now_us: int) -> None:
+        """The telemetry directory was read."""
+        self._unreadable = None
+        self._files = batch.problems
+        ahead = [each.name for each in batch.positions if (each.ts_us or 0) > now_us + CLOCK_OFF_US]
+        self._ahead = [f"{name}: the clock of what writes it is more than 5 s ahead; set it" for name in ahead]
+        minute_us = now_us // MINUTE_US * MINUTE_US
+        for file, received in batch.lines.items():
+            intakes = self.intake.setdefault(file, [])
+            if not intakes or intakes[-1].at_us != minute_us:
+                intakes.append(Intake(minute_us))
+            intakes[-1].received += received
+        for bad in batch.bad:
+            found = self.intake[bad.file][-1].quarantined
+            found[bad.reason.value] = found.get(bad.reason.value, 0) + 1
+        since_us = now_us - LOOKED_BACK_US
+        for file, intakes in list(self.intake.items()):
+            if intakes[0].at_us < since_us:
+                self.intake[file] = [each for each in intakes if each.at_us >= since_us]
+            if not self.intake[file]:
+                del self.intake[file]
+
+    @property
+    def readable(self) -> bool:
+        """Whether the telemetry directory could be read when it was last looked at."""
+        return self._unreadable is None
+
+    @property
+    def telemetry_issues(self) -> list[str]:
+        """What is wrong with the telemetry that comes in."""
+        found = [] if self._unreadable is None else [self._unreadable]
+        found += [*self._files, *self._ahead]
+        return found + [text for file, intakes in sorted(self.intake.items()) for text in _issues(file, intakes)]
+
+    def report(self, *, broken: str | None, triggers: int, actions: int, others: Iterable[str]) -> dict[str, Any]:
+        """Health in the words of the contract.
+
+        Args:
+            broken: why the state cannot be written; None while it can.
+            triggers: how many are enabled.
+            actions: how many are declared.
+            others: further issues.
+        """
+        telemetry = self.telemetry_issues
+        issues = [*([] if broken is None else [broken]), *telemetry, *others]
+        status = "unhealthy" if broken is not None else "degraded" if issues else "healthy"
+        return {
+            "status": status,
+            "telemetry_healthy": not telemetry,
+            "triggers_enabled": triggers,
+            "actions_available": actions,
+            "issues": issues,
+        }
+
+
+def _issues(file: str, intakes: list[Intake]) -> list[str]:
+    received = sum(each.received for each in intakes)
+    quarantined: Counter[str] = Counter()
+    for each in intakes:
+        quarantined.update(each.quarantined)
+    found = []
+    if quarantined.total() > QUARANTINE_SHARE * received:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(quarantined.items()))
+        found.append(
+            f"{file}: {quarantined.total()} of {received} lines that were read lately are quarantined ({reasons}); see"
+            " what writes it"
+        )
+    future = quarantined[BadLine.FUTURE.value]
+    if future:
+        found.append(f"{file}: {future} lines lie more than 5 min ahead; set the clock of what writes it")
+    return found

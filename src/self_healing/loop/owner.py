@@ -1,0 +1,320 @@
+"""Ownership: one fleet's state with all that is built on it, what stands in it, and what people may do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from self_healing.actions.effect import Effect
+from self_healing.actions.runner import Executor, InlineExecutor
+from self_healing.clock import Clock, SystemClock, from_us
+from self_healing.config import Mode, Settings
+from self_healing.constitution.audit import Audit
+from self_healing.constitution.stop import StopRecord, stopped
+from self_healing.errors import HandoffRefused, NotFound, StateError, StorageError
+from self_healing.handoffs.channel import Channel
+from self_healing.handoffs.file import FileChannel
+from self_healing.handoffs.outbox import Notices
+from self_healing.logs import Logs, OwnTelemetry
+from self_healing.loop.health import Health, Intake
+from self_healing.loop.parts import Parts, load_tested_spec
+from self_healing.loop.reporting import report
+from self_healing.loop.telling import Telling
+from self_healing.model import CloseReason, Directive, Handoff, HandoffStatus, Incident, Note, Transition, Verdict
+from self_healing.spec import ActionSpec, TriggerSpec
+from self_healing.storage.store import Store
+from self_healing.telemetry.reader import Batch, DirectoryReader
+
+
+class Owner:
+    """Owns the state of one fleet; build it with :meth:`open`.
+
+    Args:
+        settings: the configuration.
+        store: the state; closed with the owner.
+        clock: the time.
+        executor: makes the executor from the core of effects; everything is done at once when left out.
+        channel: delivers handoffs; files in ``logs/handoffs`` when left out.
+        crash: called at named points; for crash tests.
+        on_note: hears every new line of an incident's timeline, once it is committed.
+
+    Raises:
+        ConfigError: the spec is refused, or one of its own tests fails.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: Store,
+        clock: Clock,
+        executor: Callable[[Effect, Callable[[], Any]], Executor] | None = None,
+        channel: Channel | None = None,
+        crash: Callable[[str], None] = lambda _point: None,
+        on_note: Callable[[Incident, Note], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.clock = clock
+        self._crash = crash
+        self._checked_at: datetime | None = None  # the instant of the check that is under way
+        self._checked: tuple[list[str], int] = ([], 0)  # executions and violations of the last check
+        self._broken: str | None = None  # why memory may be ahead of the state
+        self._touched = True  # by a person or a start, since the last commit
+        self.logs = Logs(settings.storage.logs_dir / "self_healing", clock)
+        self.own = OwnTelemetry(settings.telemetry.dir)
+        self.audit = Audit(store)
+        self._telling = Telling(self.logs, self.own, self.audit, on_note)
+        self._health = Health(store.fact("intake", dict[str, list[Intake]]))
+        self.channel = channel or FileChannel(self.handoffs_dir)
+        self._notices = Notices(store, self.channel, aside=executor is not None)
+        self._assemble(store.fact("overrides") or {})
+        self.reader = DirectoryReader(settings.telemetry.dir, self._parts.progress.positions)
+        effect = Effect(
+            store,
+            self.channel,
+            action=self._declared,
+            now=self.now,
+            stopped=lambda: not self._free(),
+            crash=crash,
+        )
+        self.executor = executor(effect, lambda: self.spec.limits) if executor else InlineExecutor(effect)
+
+    @classmethod
+    def open(cls, settings: Settings, *, clock: Clock | None = None, read_only: bool = False, **options: Any) -> Self:
+        """Open the state and build the loop on it.
+
+        Args:
+            settings: the configuration.
+            clock: the machine's when left out.
+            read_only: to look only; nothing may be changed then.
+            options: as the class takes them.
+
+        Raises:
+            StateBusy, StateError, StateCorrupt, StorageError: the state cannot be used.
+            ConfigError: the spec is refused.
+        """
+        store = Store(settings.storage.state_dir, read_only=read_only)
+        try:
+            return cls(settings, store=store, clock=clock or SystemClock(), **options)
+        except BaseException:
+            store.close()
+            raise
+
+    def _declared(self, action: str) -> ActionSpec:
+        # Not the method of a spec: the spec may be another one when it is asked.
+        return self.spec.action(action)
+
+    def _assemble(self, overrides: Mapping[str, Mapping[str, Any]]) -> None:
+        """Load the spec and build every part that depends on it, on the state as it is committed."""
+        self.spec = load_tested_spec(self.settings, overrides)
+        self._parts = Parts.build(
+            self.store,
+            self.spec,
+            self.settings,
+            audit=self.audit,
+            notices=self._notices,
+            telling=self._telling,
+            now=self.now,
+            free=self._free,
+        )
+        self.telemetry, self.framework = self._parts.telemetry, self._parts.framework
+        self.register, self.inbox = self._parts.register, self._parts.inbox
+        self._aligned = False  # whether what is open agrees with the spec
+
+    # ================================================================================================ what stands
+
+    def now(self) -> datetime:
+        """The present: the instant of a check that is under way, else the clock's; never before the last evaluated."""
+        return max(self._checked_at or self.clock.now(), from_us(self.evaluated_us))
+
+    def _stop(self) -> StopRecord | None:
+        return stopped(self.settings.storage.state_dir)
+
+    def _free(self) -> bool:
+        """Whether effects may happen: not in observe mode, nor while a person has said stop."""
+        return self.settings.actions.mode is Mode.ACT and self._stop() is None
+
+    @property
+    def handoffs_dir(self) -> Path:
+        """Where handoff files are."""
+        return self.settings.storage.logs_dir / "handoffs"
+
+    @property
+    def evaluated_us(self) -> int:
+        """The newest instant that was evaluated, microseconds; 0 before the first."""
+        return self._parts.progress.evaluated_us
+
+    @property
+    def violations(self) -> int:
+        """Constitutional violations since the state began."""
+        return len(self._parts.judging.violations)
+
+    def verdicts(self) -> list[Verdict]:
+        """What every trigger says of each of its series at the last evaluated instant."""
+        return self.framework.verdicts(self.evaluated_us) if self.evaluated_us else []
+
+    def health(self) -> dict[str, Any]:
+        """Whether the framework itself is well, with every issue in words."""
+        # Where the directory cannot even be read, that our own events are not in it goes without saying.
+        own = self.own.problem if self._health.readable else None
+        others = [*self.logs.problems, *(each for each in (own, self._notices.problem) if each is not None)]
+        stop = self._stop()
+        if stop is not None:
+            others.append(
+                f"healing is stopped by {stop.by}: {stop.reason}; `self-healing resume-healing` lets it go on"
+            )
+        return self._health.report(
+            broken=self._broken,
+            triggers=sum(trigger.enabled for trigger in self.spec.triggers),
+            actions=len(self.spec.actions),
+            others=others,
+        )
+
+    def report(self, actions_executed: int = 0, violations: int = 0) -> dict[str, Any]:
+        """What stands now, in the words of the contract for `check`.
+
+        Args:
+            actions_executed: effects begun in this cycle.
+            violations: denials that were new in it.
+        """
+        return report(
+            self.store,
+            list(self.register.open.values()),
+            self.telemetry.accounting,
+            triggers_evaluated=sum(trigger.enabled for trigger in self.spec.triggers),
+            triggers_fired=len(self.framework.firing()),
+            actions_executed=actions_executed,
+            violations=violations,
+            handoffs_dir=self.handoffs_dir,
+        )
+
+    def summarise(self, at: datetime) -> None:
+        """Emit the summary event: what stands now."""
+        count = self.telemetry.accounting
+        self._telling.summarise(at, count, self.spec, len(self.register.open), self.violations)
+
+    # ================================================================================================ for people
+
+    def acknowledge(self, incident: str, by: str, reason: str) -> Incident:
+        """Write down that a person has seen an incident. Raises NotFound, StateError when it is closed."""
+        found = self._open_incident(incident)
+        with self._by_person():
+            return self.register.acknowledge(found, self.now(), by, reason)
+
+    def dismiss(self, incident: str, by: str, reason: str) -> Incident:
+        """Close an incident because a person says that it is none. Raises NotFound, StateError when it is closed."""
+        found = self._open_incident(incident)
+        with self._by_person():
+            return self._dismiss(found, by, f"{by}: {reason}")
+
+    def _dismiss(self, incident: Incident, by: str, text: str) -> Incident:
+        anew_at = from_us(self.evaluated_us)
+        return self.register.close(incident, self.now(), CloseReason.DISMISSED, text, by=by, anew_at=anew_at)
+
+    def _open_incident(self, id: str) -> Incident:
+        found = self.register.open.get(id)
+        if found is None:
+            closed = self.store.get(Incident, id)
+            raise StateError(f"incident {id} is closed already ({closed.close_reason}); there is nothing to change")
+        return found
+
+    def undo_directives(self, ids: Sequence[str], by: str, reason: str) -> list[Directive]:
+        """End directives at once. Raises NotFound, with nothing undone."""
+        at = self.now()
+        with self._by_person():
+            undone = self._parts.directives.undo(ids, at=at, reason=f"{by}: {reason}")
+            for directive in undone:
+                self.audit.append("directive_undone", {"directive": directive.id, "by": by, "reason": reason}, at)
+        return undone
+
+    def move_handoff(self, id: str, to: HandoffStatus, by: str, result: str | None) -> Handoff:
+        """What its recipient says of a handoff. Raises NotFound, HandoffRefused."""
+        at, inbox = self.now(), self.inbox
+        with self._by_person():
+            match to:
+                case HandoffStatus.ACCEPTED:
+                    return inbox.accept(id, by=by, at=at)
+                case HandoffStatus.COMPLETED:
+                    return inbox.complete(id, by=by, at=at, result=result)
+                case HandoffStatus.FAILED:
+                    return inbox.fail(id, by=by, at=at, result=result)
+        raise StateError(f"a handoff cannot be set {to}; allowed are accepted, completed and failed")
+
+    def override_trigger(self, name: str, changes: Mapping[str, Any], by: str) -> TriggerSpec:
+        """Change a trigger beside its file, as part of the spec version from now on.
+
+        Args:
+            changes: such as ``{"enabled": False}``.
+
+        Raises:
+            NotFound: no such trigger.
+            ConfigError: the change is refused; nothing is changed.
+        """
+        if name not in {trigger.name for trigger in self.spec.triggers}:
+            raise NotFound("trigger", name)
+        overrides: dict[str, dict[str, Any]] = self.store.fact("overrides") or {}
+        overrides[name] = {**overrides.get(name, {}), **changes}
+        spec = load_tested_spec(self.settings, overrides)
+        with self._by_person():
+            if changes.get("enabled") is False:
+                for incident in [each for each in self.register.open.values() if each.trigger == name]:
+                    self._dismiss(incident, by, f"{by} disabled the trigger")
+            self.store.put_fact("overrides", overrides)
+            told = {"trigger": name, "changes": dict(changes), "by": by, "spec": spec.version}
+            self.audit.append("override", told, self.now())
+        self._assemble(overrides)
+        return self.spec.trigger(name)
+
+    # ================================================================================================ life
+
+    def _commit(self, batch: Batch | None, transitions: Sequence[Transition] = ()) -> None:
+        """Write what the turn came to, in the transaction that is open."""
+        self._parts.save(batch, transitions, health=self.health(), intake=self._health.intake)
+        self._touched = False
+        self._crash("cycle.written")
+
+    @contextmanager
+    def _by_person(self) -> Iterator[None]:
+        """What a person does is committed whole, and looked at with the next turn.
+
+        What there is not, and what a handoff's status does not allow, is refused before anything was changed.
+        """
+        with self._committing(harmless=(NotFound, HandoffRefused)):
+            with self.store.transaction():
+                yield
+                self._commit(None)
+            self._touched = True
+            self._telling.publish()
+
+    @contextmanager
+    def _committing(self, harmless: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """Where something fails in here, memory may be ahead of the state, and is never used again."""
+        if self._broken is not None:
+            raise StorageError(f"{self._broken}; what was committed stands, and this is to be opened anew")
+        try:
+            yield
+        except harmless:
+            raise
+        except BaseException as error:
+            self._broken = str(error) or repr(error)
+            raise
+
+    def rest(self) -> None:
+        """Write down how far the loop has come: instants at which nothing happened were not worth it until now."""
+        with self._committing(), self.store.transaction():
+            self._commit(None)
+
+    def close(self) -> None:
+        """Give the state back; safe to call twice."""
+        self.reader.close()
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

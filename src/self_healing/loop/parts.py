@@ -1,0 +1,267 @@
+"""The parts of the loop, built on one state and one spec, and what of them is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from self_healing import checkpoint
+from self_healing.actions.directing import Directives
+from self_healing.actions.planning import Planner
+from self_healing.actions.registry import ActionRegistry
+from self_healing.clock import from_us
+from self_healing.config import Mode, Settings, load_spec
+from self_healing.constitution.audit import Audit
+from self_healing.constitution.gate import Gate
+from self_healing.errors import ConfigError, HandoffRefused, NotFound
+from self_healing.handoffs.inbox import OPEN, Inbox
+from self_healing.handoffs.outbox import Notices, Outbox
+from self_healing.incidents.register import Register
+from self_healing.loop.detecting import Detecting
+from self_healing.loop.diagnosing import Diagnoser
+from self_healing.loop.gathering import Gathering
+from self_healing.loop.judging import Judging
+from self_healing.loop.probation import Probation
+from self_healing.loop.proposing import Proposer
+from self_healing.loop.telling import Telling
+from self_healing.loop.treatment import Treatment
+from self_healing.loop.underway import Underway
+from self_healing.loop.verifying import Verifying
+from self_healing.model import Directive, Handoff, HandoffStatus, IncidentState, Kind, Transition
+from self_healing.spec import Spec
+from self_healing.storage import schema
+from self_healing.storage.store import Store
+from self_healing.telemetry.reader import Batch
+from self_healing.telemetry.tasks import Repair
+from self_healing.telemetry.telemetry import Telemetry
+from self_healing.triggers.framework import TriggerFramework
+from self_healing.triggers.selftest import failures
+
+MOST_TRANSITIONS = 100_000
+"""Rows of the table ``transitions`` that are kept."""
+
+
+def load_tested_spec(settings: Settings, overrides: Mapping[str, Mapping[str, Any]]) -> Spec:
+    """The spec, with the changes made at run time, whose own tests pass. Raises ConfigError."""
+    spec = load_spec(settings, {name: dict(changes) for name, changes in overrides.items()})
+    failed = failures(spec)
+    if failed:
+        raise ConfigError(failed)
+    return spec
+
+
+@dataclass(slots=True)
+class Parts:
+    """Every part that depends on the spec, on the state as it was committed."""
+
+    store: Store
+    telemetry: Telemetry
+    framework: TriggerFramework
+    progress: checkpoint.Progress
+    register: Register
+    detecting: Detecting
+    directives: Directives
+    inbox: Inbox
+    underway: Underway
+    treatment: Treatment
+    judging: Judging
+    proposer: Proposer
+    diagnoser: Diagnoser
+    telling: Telling
+    observe: bool
+    _due_at: datetime | None = None  # when time alone changes something next
+    _stored: dict[str, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def build(
+        cls,
+        store: Store,
+        spec: Spec,
+        settings: Settings,
+        *,
+        audit: Audit,
+        notices: Notices,
+        telling: Telling,
+        now: Callable[[], datetime],
+        free: Callable[[], bool],
+    ) -> Parts:
+        """Build them, each on those that it needs.
+
+        Args:
+            now: the present instant.
+            free: whether anything may be set or undone in the fleet now.
+        """
+        observe = settings.actions.mode is Mode.OBSERVE
+        telemetry = Telemetry(spec.triggers)
+        framework = TriggerFramework(spec, telemetry)
+        progress = checkpoint.load(store, telemetry, framework)
+        directives, inbox, underway = Directives(store), Inbox(store, audit.append), Underway(store)
+        register = Register(
+            store,
+            framework,
+            restart=telemetry.restart,
+            end=lambda *ended: treatment.end(*ended),  # noqa: PLW0108 it is built further down
+            spec=spec,
+            told=telling.incident,
+        )
+        verifying = Verifying(
+            store, register, spec, watch=telemetry.watch, accumulators=lambda: telemetry.taps.accumulators
+        )
+        probation = Probation(store, register, verifying, directives, inbox, free=free)
+        treatment = Treatment(store, register, verifying, probation, directives, spec, free=free)
+        registry = ActionRegistry(spec.actions)
+        outbox = Outbox(store, settings.storage.logs_dir / "handoffs")
+        gathering = Gathering(store, register, directives, telemetry, spec, now=now)
+        planner = Planner(
+            store,
+            registry,
+            spec,
+            audit=audit.append,
+            context=gathering.for_action,
+            handoff=outbox.make,
+            fallback=settings.actions.fallback,
+            observe=observe,
+        )
+        judging = Judging(
+            store,
+            Gate(),
+            spec,
+            registry,
+            planner,
+            telemetry,
+            framework,
+            register,
+            directives,
+            underway,
+            denied=telling.denied,
+        )
+        proposer = Proposer(
+            store,
+            register,
+            planner,
+            verifying,
+            underway,
+            state_of=framework.state_of,
+            spec=spec,
+            observe=observe,
+        )
+        diagnoser = Diagnoser(
+            store,
+            register,
+            planner,
+            registry,
+            spec,
+            intend=proposer.intend,
+            handoff=outbox.make,
+            notify=notices.add,
+            context=gathering.for_person,
+            person=settings.actions.fallback,
+        )
+        return cls(
+            store=store,
+            telemetry=telemetry,
+            framework=framework,
+            progress=progress,
+            register=register,
+            detecting=Detecting(telemetry, framework, register, diagnoser, progress, spec.grid),
+            directives=directives,
+            inbox=inbox,
+            underway=underway,
+            treatment=treatment,
+            judging=judging,
+            proposer=proposer,
+            diagnoser=diagnoser,
+            telling=telling,
+            observe=observe,
+        )
+
+    # -- the fleet's word
+
+    def hear_repairs(self, at: datetime) -> None:
+        """What specialists' tasks say of their handoffs."""
+        for repair in self.telemetry.repairs:
+            self._hear_repair(repair, at)
+        self.telemetry.repairs.clear()
+
+    def _hear_repair(self, repair: Repair, at: datetime) -> None:
+        by = repair.agent or "unknown"
+        handoff = self.store.find(Handoff, repair.handoff)
+        # It happened when the event says, but neither before the handoff was there nor later than now.
+        said_at = at if handoff is None else min(max(from_us(repair.ts_us), handoff.created_at), at)
+        try:
+            if repair.kind == Kind.TASK_STARTED:
+                if handoff is None or handoff.status is not HandoffStatus.ACCEPTED:
+                    self.inbox.accept(repair.handoff, by=by, at=said_at)
+            elif repair.status == "success":
+                self.inbox.complete(repair.handoff, by=by, at=said_at)
+            elif repair.status in ("failed", "timeout"):
+                self.inbox.fail(repair.handoff, by=by, at=said_at, result=repair.error or repair.status)
+        except (NotFound, HandoffRefused) as error:
+            # The fleet's word about a handoff that is over or not ours changes nothing; it is written down.
+            self.telling.refused(repair.handoff, by, str(error))
+
+    # -- state
+
+    def due(self, at: datetime) -> bool:
+        """Whether at that instant something may change though nothing was read."""
+        if len(self.underway) or self.diagnoser.pending or self._busy():
+            return True
+        return self._due_at is not None and at >= self._due_at
+
+    def _busy(self) -> bool:
+        """Whether some incident is neither in a person's hands nor, in observe mode, merely noted."""
+        for incident in self.register.open.values():
+            noted = self.observe and incident.state is IncidentState.OPEN and incident.notes[-1].what == "would"
+            if incident.state is not IncidentState.ESCALATED and not noted:
+                return True
+        return False
+
+    def save(self, batch: Batch | None, transitions: Sequence[Transition], **facts: Any) -> None:
+        """Write all that changed, in the transaction that is open.
+
+        Args:
+            batch: what was read; its positions are acknowledged with what was made of it.
+            transitions: the series that changed.
+            facts: further facts by name.
+        """
+        if batch is not None:
+            self.progress.positions = batch.positions
+        checkpoint.save(self.store, self.telemetry, self.framework, self.progress, batch.bad if batch else [])
+        self._save_transitions(transitions)
+        facts = {"diagnosis": self.diagnoser.diagnosis, "violations": sorted(self.judging.violations), **facts}
+        for name, value in facts.items():
+            if self.unstored(name, value):
+                self.store.put_fact(name, value)
+                self._stored[name] = msgspec.msgpack.encode(value)
+        self._due_at = self._next_due()
+
+    def unstored(self, name: str, value: Any) -> bool:
+        """Whether a fact is another than the one that was stored last."""
+        return self._stored.get(name) != msgspec.msgpack.encode(value)
+
+    def _save_transitions(self, transitions: Sequence[Transition]) -> None:
+        rows: list[Mapping[str, Any]] = [
+            {
+                "at": each.verdict.at.isoformat(),
+                "trigger": each.verdict.trigger,
+                "record": msgspec.json.encode(each).decode(),
+            }
+            for each in transitions
+        ]
+        self.store.insert(schema.transitions, rows)
+        if rows:
+            table = schema.transitions
+            with self.store.transaction() as connection:
+                newest = connection.scalar(sa.select(sa.func.max(table.c.seq))) or 0
+                connection.execute(sa.delete(table).where(table.c.seq <= newest - MOST_TRANSITIONS))
+
+    def _next_due(self) -> datetime | None:
+        due = [directive.expires_at for directive in self.store.select(Directive, open="yes")]
+        due += [handoff.deadline for handoff in self.store.select(Handoff, status=[each.value for each in OPEN])]
+        silent_at = self.register.next_due()
+        return min([*due, *([] if silent_at is None else [silent_at])], default=None)

@@ -1,0 +1,189 @@
+"""Proposing: the next step of every incident that waits goes to the gate, and on as the gate says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from self_healing.actions.planning import WAITING, Decide, Planner
+from self_healing.incidents.lifecycle import moved
+from self_healing.incidents.register import Register
+from self_healing.learning import begun, lesson_id
+from self_healing.loop.underway import Underway
+from self_healing.loop.verifying import Verifying
+from self_healing.model import Execution, ExecutionStatus, Incident, IncidentState, Lesson, SeriesState
+from self_healing.spec import ActionSpec, Priority, Spec
+from self_healing.storage.store import Store
+
+FINAL = frozenset(("fleet_stop", "attempts_of_incident", "attempts_on_target"))
+"""Denials after which no other step of the plan would fare better."""
+
+FULL = frozenset(("rate_limit", "concurrency_limit"))
+"""Deferrals that whatever else waits at the instant would get as well."""
+
+
+class Proposer:
+    """Goes on with the incidents that wait for an action.
+
+    Args:
+        store: the state; written in the transaction that is open.
+        register: the incidents.
+        planner: makes proposals, and executions of the answers.
+        verifying: gathers from the intent on what will be judged.
+        underway: takes what is intended.
+        state_of: the state of a series.
+        spec: the loaded spec.
+        observe: whether effects are only recorded as ``would``; then nothing is escalated either.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        register: Register,
+        planner: Planner,
+        verifying: Verifying,
+        underway: Underway,
+        *,
+        state_of: Callable[[str, Any], SeriesState],
+        spec: Spec,
+        observe: bool,
+    ) -> None:
+        self._store = store
+        self._register = register
+        self._planner = planner
+        self._verifying = verifying
+        self._underway = underway
+        self._state_of = state_of
+        self._spec = spec
+        self._observe = observe
+        self._order = {priority: place for place, priority in enumerate(Priority)}
+
+    def propose(self, decide: Decide, at: datetime) -> list[str]:
+        """Propose the next step of every incident that waits, the most urgent first.
+
+        Args:
+            decide: the gate.
+
+        Returns:
+            The executions that may begin.
+        """
+        allowed: list[str] = []
+        full = False
+        waiting = [i for i in self._register.open.values() if i.state is IncidentState.OPEN]
+        for incident in sorted(waiting, key=self._urgency):
+            before = self._store.find(Execution, incident.execution) if incident.execution else None
+            carried = before if before is not None and _carried(before, incident) else None
+            if not self._due(incident, before):
+                continue
+            if full and carried is not None:
+                self._wait(incident, carried, carried, at)
+                continue
+            execution = self._step(incident, carried, decide, at)
+            if execution is not None and execution.status is ExecutionStatus.INTENDED:
+                allowed.append(execution.id)
+            full = full or (execution is not None and bool(FULL & _reasons(execution)))
+        return allowed
+
+    def rest(self, who: str, at: datetime) -> None:
+        """A person has stopped healing: nothing is proposed, and each incident that would be says so once."""
+        for incident in list(self._register.open.values()):
+            if incident.state is IncidentState.OPEN and not _resting(incident):
+                self._register.note(incident, at, "stopped", f"healing is stopped by {who}; nothing is proposed")
+
+    def _urgency(self, incident: Incident) -> tuple[int, datetime]:
+        action = self._action_of(incident)
+        return (len(self._order) if action is None else self._order[action.priority], incident.opened_at)
+
+    def _action_of(self, incident: Incident) -> ActionSpec | None:
+        name = incident.plan[incident.step] if incident.step < len(incident.plan) else None
+        return next((action for action in self._spec.actions if action.name == name), None)
+
+    def _due(self, incident: Incident, before: Execution | None) -> bool:
+        """Whether its next step is to be proposed now: only while its series fires, and in observe mode once."""
+        if self._observe and before is not None and before.status is ExecutionStatus.WOULD:
+            return False
+        return self._state_of(incident.trigger, incident.group) is SeriesState.FIRING
+
+    def _step(self, incident: Incident, carried: Execution | None, decide: Decide, at: datetime) -> Execution | None:
+        """The next step of one incident: propose it, wait with it, go on to the next, or escalate."""
+        if incident.step >= len(incident.plan):
+            done = "no action is declared for it" if not incident.plan else "no action of its plan is left"
+            self._escalate(incident, at, done)
+            return None
+        action = self._action_of(incident)
+        if action is None:
+            self._skip(incident, at, "skipped", f"action {incident.plan[incident.step]} is no longer declared")
+            return None
+        if carried is not None and _resting(incident):
+            # The time for which a person has stopped everything does not count as waiting.
+            carried = msgspec.structs.replace(carried, created_at=at)
+            self._store.put(carried)
+        if _resting(incident):
+            incident = self._register.note(incident, at, "resumed", "healing goes on")
+        execution = self._planner.propose(incident, action, incident.step, decide, at, carried)
+        self._answered(msgspec.structs.replace(incident, execution=execution.id), execution, carried, at)
+        return execution
+
+    def _answered(self, incident: Incident, execution: Execution, carried: Execution | None, at: datetime) -> None:
+        """Go on as the gate said."""
+        match execution.status:
+            case ExecutionStatus.INTENDED:
+                self.intend(execution, at)
+                self._verifying.prepare(execution, incident, at)
+                acting = moved(incident, IncidentState.ACTING, at, attempts=incident.attempts + 1)
+                what = f"{execution.action} for {execution.target}, handed to {execution.target_agent}"
+                self._register.note(acting, at, "acting", what + _settings(execution))
+            case ExecutionStatus.WOULD:
+                text = f"{execution.action}{_settings(execution)}; mode is observe"
+                self._register.note(incident, at, "would", text)
+            case ExecutionStatus.DENIED:
+                denied = f"{execution.action} is denied: {execution.reason}"
+                further = self._skip(incident, at, "denied", denied)
+                if FINAL & _reasons(execution):
+                    self._escalate(further, at, denied)
+            case _:
+                self._wait(incident, execution, carried, at)
+
+    def intend(self, execution: Execution, at: datetime) -> None:
+        """An execution is intended: it counts against the limits, and as a try of its action."""
+        self._underway.add(execution)
+        lesson = self._store.find(Lesson, lesson_id(execution.trigger, execution.action, execution.target))
+        self._store.put(begun(lesson, execution, at))
+
+    def _wait(self, incident: Incident, execution: Execution, carried: Execution | None, at: datetime) -> None:
+        if at - execution.created_at >= timedelta(seconds=self._spec.limits.defer_at_most):
+            self._escalate(incident, at, f"{execution.action} waited too long: {execution.reason}")
+        elif carried is None or carried.reason != execution.reason:
+            self._register.note(incident, at, str(execution.status), f"{execution.action}: {execution.reason}")
+
+    def _skip(self, incident: Incident, at: datetime, what: str, text: str) -> Incident:
+        """Pass over a step."""
+        further = msgspec.structs.replace(incident, step=incident.step + 1)
+        return self._register.note(further, at, what, text)
+
+    def _escalate(self, incident: Incident, at: datetime, why: str) -> None:
+        if not self._observe:
+            self._register.escalate(incident, at, why)
+        elif incident.notes[-1].what != "would":
+            self._register.note(incident, at, "would", f"escalate: {why}; mode is observe")
+
+
+def _carried(before: Execution, incident: Incident) -> bool:
+    """Whether an execution waits for the very step that is next."""
+    return before.status in WAITING and before.step == incident.step and before.attempt == incident.attempts
+
+
+def _resting(incident: Incident) -> bool:
+    return bool(incident.notes) and incident.notes[-1].what == "stopped"
+
+
+def _reasons(execution: Execution) -> frozenset[str]:
+    return frozenset((execution.reason or "").split(", "))
+
+
+def _settings(execution: Execution) -> str:
+    shown = ", ".join(f"{name}={value}" for name, value in execution.settings.items())
+    return f", with {shown}" if shown else ""

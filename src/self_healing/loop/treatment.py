@@ -1,0 +1,332 @@
+"""Treatment: what follows for an incident from its execution, its handoff and its verification.
+
+::
+
+    acting --effect there--> verifying --good--> closed (healed), or mitigated while a directive holds
+      ^                        |  not healed, worse: the next step of the plan
+      |  failed probe          v
+      +---- paused        mitigated --undone, good again--> closed (healed)
+                               \\--relapse: directive restored--> verifying
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from self_healing.actions.directing import EXPIRED, Directives
+from self_healing.incidents.lifecycle import moved, noted
+from self_healing.incidents.register import Register
+from self_healing.loop.probation import PROBATION, Probation
+from self_healing.loop.verifying import Verifying
+from self_healing.model import (
+    CloseReason,
+    Directive,
+    Execution,
+    ExecutionStatus,
+    Handoff,
+    HandoffStatus,
+    Incident,
+    IncidentState,
+    Result,
+    Verification,
+    VerificationPhase,
+)
+from self_healing.spec import ActionSpec, ActionType, Spec
+from self_healing.storage.store import Store
+from self_healing.taps import Accumulator
+from self_healing.verification import Judgement, credit, failed_probe, judge
+
+MOST_RELAPSES = 3
+MOST_STEPS = 3  # at one instant: acting, verifying, mitigated
+TO_SEE = "undone to see whether it stays well"
+
+
+class Treatment:
+    """Carries incidents from their effect to their close.
+
+    Args:
+        store: the state; written in the transaction that is open.
+        register: the incidents.
+        verifying: judges what was done.
+        probation: lets paused agents back.
+        directives: what is in force.
+        spec: the loaded spec.
+        free: whether anything may be set or undone in the fleet now; not while a person has stopped healing, nor in
+            observe mode. What would be done then waits.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        register: Register,
+        verifying: Verifying,
+        probation: Probation,
+        directives: Directives,
+        spec: Spec,
+        *,
+        free: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._register = register
+        self._verification = verifying
+        self._probation = probation
+        self._directives = directives
+        self._spec = spec
+        self._free = free
+
+    def follow(self, incident: Incident, at: datetime) -> None:
+        """Carry `incident` as far as what is known at `at` allows: what is there already may be judged at once."""
+        for _ in range(MOST_STEPS):
+            if incident.state not in (IncidentState.ACTING, IncidentState.VERIFYING, IncidentState.MITIGATED):
+                return
+            self._follow(incident, at)
+            after = self._register.open.get(incident.id)
+            if after is None or after.state is incident.state:
+                return
+            incident = after
+
+    def _follow(self, incident: Incident, at: datetime) -> None:
+        execution = self._store.get(Execution, incident.execution or "")
+        action = next((each for each in self._spec.actions if each.name == execution.action), None)
+        if incident.state is IncidentState.ACTING:
+            self._acting(incident, execution, action, at)
+        elif action is None:
+            self._undeclared(incident, execution, at)
+        elif incident.state is IncidentState.VERIFYING:
+            self._verifying(incident, execution, action, at)
+        else:
+            self._mitigated(incident, execution, action, at)
+
+    def _undeclared(self, incident: Incident, execution: Execution, at: datetime) -> None:
+        why = f"action {execution.action} is no longer declared; what it set stays until it expires or is undone"
+        self._register.escalate(incident, at, why)
+
+    # -- acting
+
+    def _acting(self, incident: Incident, execution: Execution, action: ActionSpec | None, at: datetime) -> None:
+        match execution.status:
+            case ExecutionStatus.FAILED:
+                self.next_step(incident, at, "failed", f"{execution.action} failed: {execution.error}")
+            case ExecutionStatus.UNKNOWN:
+                self._register.escalate(incident, at, f"{execution.action}: {execution.error}")
+            case ExecutionStatus.DISPATCHED | ExecutionStatus.SUCCEEDED:
+                if action is None:
+                    self._undeclared(incident, execution, at)
+                else:
+                    self._effect_there(incident, execution, action, at)
+
+    def _effect_there(self, incident: Incident, execution: Execution, action: ActionSpec, at: datetime) -> None:
+        if action.type is ActionType.EMERGENCY_SHUTDOWN:
+            self._probation.paused(incident, execution, action, at)
+        elif execution.effect_at is not None:
+            self._verification.begin(incident, execution, action, VerificationPhase.EFFECT, execution.effect_at, at)
+        else:
+            self._await_handoff(incident, execution, action, at)
+
+    def _await_handoff(self, incident: Incident, execution: Execution, action: ActionSpec, at: datetime) -> None:
+        handoff = self._handoff(execution)
+        if handoff is None or handoff.ended_at is None:
+            return
+        if handoff.status is HandoffStatus.FAILED:
+            why = f"{handoff.target_agent} could not do it: {handoff.result or 'no reason'}"
+            self.next_step(incident, at, "failed", why)
+            return
+        done = handoff.status is HandoffStatus.COMPLETED
+        # A person's clock may be ahead of the engine's; an effect later than now would never be judged.
+        effect_at = min(handoff.ended_at if done else handoff.deadline, at)
+        status = ExecutionStatus.SUCCEEDED if done else execution.status
+        execution = msgspec.structs.replace(execution, effect_at=effect_at, status=status, updated_at=at)
+        self._store.put(execution)
+        self._verification.begin(incident, execution, action, VerificationPhase.EFFECT, effect_at, at)
+
+    def _handoff(self, execution: Execution) -> Handoff | None:
+        return None if execution.handoff is None else self._store.get(Handoff, execution.handoff)
+
+    def decide_anew(self, execution: Execution, at: datetime) -> None:
+        """An intent that nothing was begun of, and that waited too long: its incident is looked at anew."""
+        self._cancel(execution, at, "its decision is too old to act on; it is decided anew")
+        incident = self._register.open.get(execution.incident)
+        if incident is not None and incident.execution == execution.id and incident.state is IncidentState.ACTING:
+            self._register.note(
+                moved(incident, IncidentState.OPEN, at), at, "anew", "its decision is too old to act on"
+            )
+
+    def _cancel(self, execution: Execution, at: datetime, why: str) -> None:
+        ended = msgspec.structs.replace(execution, status=ExecutionStatus.FAILED, error=why, updated_at=at)
+        self._store.put(ended)
+        handoff = self._handoff(execution)
+        if handoff is not None and handoff.status is HandoffStatus.CREATED:
+            self._store.put(msgspec.structs.replace(handoff, status=HandoffStatus.FAILED, ended_at=at, result=why))
+
+    # -- verification
+
+    def _verifying(self, incident: Incident, execution: Execution, action: ActionSpec, at: datetime) -> None:
+        verification = self._verification.of(incident)
+        trigger = self._spec.trigger(incident.trigger)
+        accumulator = self._verification.gathered(verification)
+        probing = verification.phase is VerificationPhase.PROBATION
+        if probing and failed_probe(trigger, verification, accumulator, at):
+            if self._free():
+                self._verification.judged(verification, Judgement(Result.NOT_HEALED, None, len(accumulator.tasks)), at)
+                self._probation.pause_again(incident, execution, action, at)
+            return
+        judgement = judge(verification, trigger, accumulator, at)
+        if judgement.result is None or self._verification.extended(incident, verification, action, judgement, at):
+            return
+        self._verification.judged(verification, judgement, at)
+        self._conclude(incident, execution, verification, judgement, accumulator, at)
+
+    def _conclude(
+        self,
+        incident: Incident,
+        execution: Execution,
+        verification: Verification,
+        judgement: Judgement,
+        accumulator: Accumulator,
+        at: datetime,
+    ) -> None:
+        said = _said(judgement)
+        match judgement.result:
+            case Result.HEALED:
+                if self._in_force(incident, at):
+                    text = f"{said}; the directive stays for {incident.hold_s / 60:.0f} min, then it is undone to see"
+                    better = moved(incident, IncidentState.MITIGATED, at, mitigated_at=at)
+                    self._register.note(better, at, "mitigated", text)
+                else:
+                    self._healed(incident, execution, verification, said, accumulator, at)
+            case Result.WORSE:
+                self._directives.undo_owned(incident.id, at=at, reason="it got worse")
+                self._verification.learn(incident, execution, Result.WORSE, at)
+                self.next_step(incident, at, "worse", f"{said}; undone")
+            case Result.NOT_HEALED:
+                self._verification.learn(incident, execution, Result.NOT_HEALED, at)
+                self.next_step(incident, at, "not_healed", said)
+            case _:
+                self._verification.learn(incident, execution, Result.INCONCLUSIVE, at)
+                self._register.escalate(incident, at, f"inconclusive: {said} within the time for it")
+
+    def _in_force(self, incident: Incident, at: datetime) -> list[Directive]:
+        owned = self._store.select(Directive, owner=incident.id, open="yes")
+        return [directive for directive in owned if directive.expires_at > at]
+
+    def next_step(self, incident: Incident, at: datetime, what: str, text: str) -> None:
+        """Go on to the next action of the plan; where there is none, the incident escalates when it is looked at."""
+        self._verification.drop(incident, at)
+        further = moved(incident, IncidentState.OPEN, at, step=incident.step + 1, verification=None)
+        self._register.note(further, at, what, text)
+
+    # -- mitigated
+
+    def _mitigated(self, incident: Incident, execution: Execution, action: ActionSpec, at: datetime) -> None:
+        verification = self._verification.of(incident)
+        if verification.phase is VerificationPhase.UNDONE and verification.result is None:
+            self._staying_well(incident, execution, action, verification, at)
+        elif not self._in_force(incident, at):
+            incident = noted(incident, at, "undone", "the directive is over; now to see whether it stays well")
+            self._verification.begin(incident, execution, action, VerificationPhase.UNDONE, at, at)
+        elif self._free() and at >= (incident.mitigated_at or at) + timedelta(seconds=incident.hold_s):
+            self._directives.undo_owned(incident.id, at=at, reason=TO_SEE)
+            incident = noted(incident, at, "undone", "the directive is undone, to see whether it stays well")
+            self._verification.begin(incident, execution, action, VerificationPhase.UNDONE, at, at)
+
+    def _staying_well(
+        self, incident: Incident, execution: Execution, action: ActionSpec, verification: Verification, at: datetime
+    ) -> None:
+        accumulator = self._verification.gathered(verification)
+        judgement = judge(verification, self._spec.trigger(incident.trigger), accumulator, at)
+        if judgement.result is None or self._verification.extended(incident, verification, action, judgement, at):
+            return
+        if judgement.result in (Result.NOT_HEALED, Result.WORSE) and not self._free():
+            return  # the directive would be restored
+        self._verification.judged(verification, judgement, at)
+        if judgement.result is Result.HEALED:
+            self._healed(incident, execution, verification, _said(judgement), accumulator, at)
+        elif judgement.result is Result.INCONCLUSIVE:
+            self._verification.learn(incident, execution, Result.INCONCLUSIVE, at)
+            self._register.escalate(incident, at, f"inconclusive: {_said(judgement)} since the directive was undone")
+        else:
+            self._relapse(incident, execution, action, judgement, at)
+
+    def _relapse(
+        self, incident: Incident, execution: Execution, action: ActionSpec, judgement: Judgement, at: datetime
+    ) -> None:
+        """It came back without the directive: put it in force again, for longer before the next look."""
+        ours = [each for each in self._directives.of(execution) if each.undone_reason in (TO_SEE, EXPIRED)]
+        if action.type is ActionType.EMERGENCY_SHUTDOWN:
+            ours = [each for each in ours if each.name in PROBATION]
+        if not ours:
+            # A person undid it, and knows why; whether it is to be set again is for a person to say.
+            self._verification.learn(incident, execution, Result.INCONCLUSIVE, at)
+            self._register.escalate(incident, at, f"{_said(judgement)} since a person undid the directive")
+            return
+        self._directives.restore([each.id for each in ours], at=at, expires_at=at + timedelta(seconds=action.expires))
+        again = msgspec.structs.replace(
+            incident,
+            relapses=incident.relapses + 1,
+            attempts=incident.attempts + 1,
+            hold_s=incident.hold_s * 2,
+        )
+        again = noted(again, at, "relapse", f"{_said(judgement)}; the directive is restored")
+        if again.relapses >= MOST_RELAPSES:
+            self._verification.learn(incident, execution, Result.NOT_HEALED, at)
+            self._register.escalate(again, at, "it came back each time the directive was undone")
+        else:
+            self._verification.begin(again, execution, action, VerificationPhase.EFFECT, at, at)
+
+    # -- the end
+
+    def _healed(
+        self,
+        incident: Incident,
+        execution: Execution,
+        verification: Verification,
+        said: str,
+        accumulator: Accumulator,
+        at: datetime,
+    ) -> None:
+        due = self._credit(incident, execution)
+        judged = self._store.get(Verification, verification.id)
+        self._store.put(msgspec.structs.replace(judged, credit=due))
+        self._store.put(msgspec.structs.replace(execution, status=ExecutionStatus.SUCCEEDED, updated_at=at))
+        self._verification.learn(incident, execution, Result.HEALED, at, due)
+        reason = CloseReason.HEALED if due > 0 else CloseReason.RECOVERED
+        text = said if due > 0 else f"{said}; untreated series of {incident.trigger} recovered too: no credit is due"
+        self._register.close(incident, at, reason, text, accumulator=accumulator)
+
+    def _credit(self, incident: Incident, execution: Execution) -> float:
+        since = execution.created_at
+        others = [
+            other
+            for other in self._store.select(Incident, trigger=incident.trigger)
+            if other.id != incident.id
+            and not other.attempts
+            and other.opened_at <= since
+            and (other.closed_at is None or other.closed_at >= since)
+        ]
+        recovered = [other for other in others if other.close_reason is CloseReason.RECOVERED]
+        return credit(1, len(recovered), len(others))
+
+    def end(self, incident: Incident, at: datetime, why: str) -> None:
+        """An incident is escalated or closed: nothing is judged any more, and when closed nothing stays in force.
+
+        What is intended and not begun is not done; what is under way ends, and is undone by :meth:`undo_late`.
+        """
+        self._verification.drop(incident, at)
+        if incident.state is IncidentState.CLOSED:
+            self._directives.undo_owned(incident.id, at=at, reason=why)
+            for execution in self._store.select(Execution, incident=incident.id):
+                if execution.status is ExecutionStatus.INTENDED and not execution.tries:
+                    self._cancel(execution, at, why)
+
+    def undo_late(self, execution: Execution, at: datetime) -> None:
+        """An effect has its outcome; undo it if its incident was closed meanwhile."""
+        if execution.incident not in self._register.open:
+            self._directives.undo_owned(execution.incident, at=at, reason=f"incident {execution.incident} is closed")
+
+
+def _said(judgement: Judgement) -> str:
+    value = "no value" if judgement.value is None else f"{judgement.value:.6g}"
+    return f"{value} on {judgement.samples} samples"

@@ -1,0 +1,159 @@
+"""Verifying: one judgement after the other for an incident, from what is gathered of its series."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from self_healing.clock import to_us
+from self_healing.incidents.lifecycle import moved
+from self_healing.incidents.register import Register
+from self_healing.learning import learnt, lesson_id
+from self_healing.model import (
+    Execution,
+    Group,
+    Incident,
+    IncidentState,
+    Lesson,
+    Result,
+    Verification,
+    VerificationPhase,
+    new_id,
+)
+from self_healing.spec import ActionSpec, Spec
+from self_healing.storage.store import Store
+from self_healing.taps import Accumulator
+from self_healing.verification import EXTENSIONS, Judgement
+
+
+class Verifying:
+    """Begins, feeds, extends and ends verifications, and learns from them.
+
+    Args:
+        store: the state; written in the transaction that is open.
+        register: the incidents.
+        spec: the loaded spec.
+        watch: begins to gather the tasks of a series under an id, from an instant on.
+        accumulators: what is gathered, by id.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        register: Register,
+        spec: Spec,
+        *,
+        watch: Callable[[str, str, Group, int], None],
+        accumulators: Callable[[], dict[str, Accumulator]],
+    ) -> None:
+        self._store = store
+        self._register = register
+        self._spec = spec
+        self._watch = watch
+        self._accumulators = accumulators
+
+    def prepare(self, execution: Execution, incident: Incident, at: datetime) -> None:
+        """An effect is intended: gather from now on what its verification will judge, however late anybody looks."""
+        self._watch(execution.id, incident.trigger, incident.group, to_us(at))
+
+    def begin(
+        self,
+        incident: Incident,
+        execution: Execution,
+        action: ActionSpec,
+        phase: VerificationPhase,
+        effect_at: datetime,
+        at: datetime,
+    ) -> None:
+        """Begin to judge; a mitigated incident stays mitigated while it is."""
+        trigger = self._spec.trigger(incident.trigger)
+        verification = Verification(
+            id=new_id("ver"),
+            incident=incident.id,
+            execution=execution.id,
+            trigger=incident.trigger,
+            group=incident.group,
+            action=execution.action,
+            phase=phase,
+            effect_at=effect_at,
+            deadline=max(effect_at, at) + timedelta(seconds=action.verification.deadline),
+            needed=max(trigger.min_samples, action.verification.min_samples),
+            peak=incident.peak,
+            threshold=incident.threshold,
+        )
+        self._store.put(verification)
+        self._gather(verification)
+        until = f"{verification.deadline:%H:%M:%S}"
+        text = f"{verification.needed} samples from tasks begun after {effect_at:%H:%M:%S} decide, until {until}"
+        if phase is VerificationPhase.UNDONE:
+            incident = msgspec.structs.replace(incident, verification=verification.id)
+        else:
+            incident = moved(incident, IncidentState.VERIFYING, at, verification=verification.id)
+        self._register.note(incident, at, "verifying", text)
+
+    def _gather(self, verification: Verification) -> None:
+        """Go on with what was gathered since the intent, but for the tasks that began before the effect."""
+        effect_us = to_us(verification.effect_at)
+        accumulators = self._accumulators()
+        since_intent = accumulators.pop(verification.execution, None)
+        if since_intent is None:
+            self._watch(verification.id, verification.trigger, verification.group, effect_us)
+            return
+        since_intent.effect_us = effect_us
+        since_intent.tasks = {name: task for name, task in since_intent.tasks.items() if task.start_us >= effect_us}
+        accumulators[verification.id] = since_intent
+
+    def of(self, incident: Incident) -> Verification:
+        """The newest verification of an incident that has one."""
+        return self._store.get(Verification, incident.verification or "")
+
+    def gathered(self, verification: Verification) -> Accumulator:
+        """What was gathered for it so far."""
+        accumulators = self._accumulators()
+        if verification.id not in accumulators:
+            # The spec changed what the trigger measures: what was gathered says nothing any more, and it begins anew.
+            self._watch(verification.id, verification.trigger, verification.group, to_us(verification.effect_at))
+        return accumulators[verification.id]
+
+    def extended(
+        self, incident: Incident, verification: Verification, action: ActionSpec, judgement: Judgement, at: datetime
+    ) -> bool:
+        """Give an inconclusive verification its time again, if it may have it."""
+        if judgement.result is not Result.INCONCLUSIVE or verification.extended >= EXTENSIONS:
+            return False
+        length = timedelta(seconds=action.verification.deadline)
+        extended = msgspec.structs.replace(
+            verification, extended=verification.extended + 1, deadline=max(verification.deadline, at) + length
+        )
+        self._store.put(extended)
+        text = f"too little to judge by; extended to {extended.deadline:%H:%M:%S}"
+        self._register.note(incident, at, "extended", text)
+        return True
+
+    def judged(self, verification: Verification, judgement: Judgement, at: datetime) -> None:
+        """It is judged; nothing more is gathered for it."""
+        self._store.put(
+            msgspec.structs.replace(
+                verification,
+                result=judgement.result,
+                value=judgement.value,
+                samples=judgement.samples,
+                judged_at=at,
+            )
+        )
+        self._accumulators().pop(verification.id, None)
+
+    def learn(self, incident: Incident, execution: Execution, result: Result, at: datetime, due: float = 0.0) -> None:
+        """What an execution came to, for good, is a lesson."""
+        lesson = self._store.get(Lesson, lesson_id(execution.trigger, execution.action, execution.target))
+        heal_s = (at - incident.opened_at).total_seconds() if result is Result.HEALED else None
+        self._store.put(learnt(lesson, result, at, heal_s=heal_s, credit=due))
+
+    def drop(self, incident: Incident, at: datetime) -> None:
+        """Nothing of an incident is judged any more."""
+        for verification in self._store.select(Verification, incident=incident.id, open="yes"):
+            self.judged(verification, Judgement(Result.INCONCLUSIVE, None, 0), at)
+        if incident.execution is not None:
+            self._accumulators().pop(incident.execution, None)

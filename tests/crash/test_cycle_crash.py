@@ -1,0 +1,122 @@
+"""A check and a service are killed where it matters; the next start goes on, and nothing is lost or done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from self_healing.actions.effect import CRASH_POINTS
+from self_healing.config import Settings
+from self_healing.model import Directive, Execution, Incident
+from self_healing.orchestrator import run_self_healing_check
+from self_healing.status import accounting
+from self_healing.storage.store import Store
+
+ROOT = Path(__file__).parents[2]
+AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+KILLED = 9
+
+DOOMED = """
+import os, sys
+from datetime import datetime
+from pathlib import Path
+from self_healing.clock import FakeClock
+from self_healing.orchestrator import SelfHealingOrchestrator
+from tests.crash.test_cycle_crash import AT, KILLED, settings
+point = sys.argv[2]
+with SelfHealingOrchestrator.open(
+    settings(Path(sys.argv[1])),
+    clock=FakeClock(AT),
+    crash=lambda passed: os._exit(KILLED) if passed == point else None,
+) as loop:
+    loop.check(AT)
+"""
+
+
+def settings(directory: Path) -> Settings:
+    return Settings.model_validate(
+        {
+            "telemetry": {"dir": directory / "telemetry"},
+            "storage": {"state_dir": directory / "state", "logs_dir": directory / "logs"},
+        }
+    )
+
+
+def line(number: int, ended: datetime, attempt: int = 1) -> str:
+    event = {
+        "ts": ended.isoformat(),
+        "type": "task_finished",
+        "id": f"t{number}",
+        "agent": "Coder",
+        "attempt": attempt,
+        "status": "success",
+        "duration_s": 5.0,
+        "started_at": ended.timestamp() - 5,
+    }
+    return json.dumps(event) + "\n"
+
+
+def told(directory: Path, at: datetime) -> dict[str, object]:
+    return run_self_healing_check(
+        telemetry_dir=directory / "telemetry", state_dir=directory / "state", logs_dir=directory / "logs", now=at
+    )
+
+
+def holds(directory: Path) -> int:
+    """Assert both equations; returns how many events were aggregated."""
+    count = accounting(settings(directory))
+    assert count["received"] == count["accepted"] + sum(count["rejected"].values())
+    lost = sum(count["quarantined"].values()) + sum(count["dropped"].values())
+    assert count["accepted"] == count["aggregated"] + lost + count["in_flight"]
+    return int(count["aggregated"])
+
+
+@pytest.mark.parametrize("point", ["cycle.written", "cycle.committed", *CRASH_POINTS])
+def test_a_check_killed_at_any_point_is_gone_on_with(tmp_path: Path, point: str) -> None:
+    (tmp_path / "telemetry").mkdir()
+    events = [line(n, AT - timedelta(seconds=60 - n), attempt=3 if n == 7 else 1) for n in range(20)]
+    (tmp_path / "telemetry" / "events-20260105.jsonl").write_text("".join(events))
+    doomed = subprocess.run([sys.executable, "-c", DOOMED, str(tmp_path), point], cwd=ROOT, check=False)
+    assert doomed.returncode == KILLED
+
+    report = told(tmp_path, AT + timedelta(seconds=1))
+    assert holds(tmp_path) == 20
+    assert [each["trigger"] for each in report["incidents"]] == ["high_retry_rate"]  # type: ignore[attr-defined]
+    assert [each["status"] for each in report["actions"]] == ["dispatched"]  # type: ignore[attr-defined]
+    assert len(list((tmp_path / "logs" / "handoffs").iterdir())) == 1
+    with Store(tmp_path / "state") as store:
+        assert (store.count(Incident), store.count(Execution), store.count(Directive)) == (1, 1, 1)
+
+
+def test_a_service_killed_again_and_again_counts_every_event_once(tmp_path: Path) -> None:
+    telemetry = tmp_path / "telemetry"
+    telemetry.mkdir()
+    command = [sys.executable, "-m", "self_healing.cli", "run", "--telemetry-dir", str(telemetry)]
+    command += ["--state-dir", str(tmp_path / "state"), "--logs-dir", str(tmp_path / "logs")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    written = 0
+    for life_s in (1.6, 2.3, 1.9):
+        running = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL)
+        until = time.monotonic() + life_s
+        while time.monotonic() < until:
+            with (telemetry / "events-20260105.jsonl").open("a") as file:
+                file.write(line(written, datetime.now(UTC), attempt=3 if written == 5 else 1))
+            written += 1
+            time.sleep(0.02)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+    report = told(tmp_path, datetime.now(UTC) + timedelta(seconds=1))
+    assert holds(tmp_path) == written
+    assert report["telemetry"]["in_flight"] == 0  # type: ignore[index]
+    with Store(tmp_path / "state") as store:
+        assert [each.trigger for each in store.select(Incident)] == ["high_retry_rate"]
+        begun = [each for each in store.select(Execution) if each.key is not None]
+        assert len(list((tmp_path / "logs" / "handoffs").iterdir())) == len(begun) == 1

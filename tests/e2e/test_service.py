@@ -1,0 +1,116 @@
+"""The service on a clock of its own: it turns, answers, goes on after a failed write, and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from self_healing.clock import ScaledClock
+from self_healing.config import Settings
+from self_healing.local_socket import ask
+from self_healing.service import serve
+from self_healing.storage.readonly import DATABASE
+
+AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+
+
+def settings(directory: Path) -> Settings:
+    return Settings.model_validate(
+        {
+            "telemetry": {"dir": directory / "telemetry"},
+            "storage": {"state_dir": directory / "state", "logs_dir": directory / "logs"},
+        }
+    )
+
+
+@asynccontextmanager
+async def running(directory: Path) -> AsyncIterator[Callable[..., Awaitable[dict[str, Any]]]]:
+    """A service, ten times as fast as life; asks it."""
+    stop, ready = asyncio.Event(), asyncio.Event()
+    clock = ScaledClock(10, AT)
+    service = asyncio.create_task(serve(settings(directory), clock=clock, stop=stop, ready=ready.set))
+    waiting = asyncio.create_task(ready.wait())
+    await asyncio.wait({service, waiting}, return_when=asyncio.FIRST_COMPLETED)
+
+    async def tell(command: str, **arguments: Any) -> dict[str, Any]:
+        answer = await asyncio.to_thread(ask, directory / "state", command, arguments)
+        assert answer is not None
+        return answer
+
+    try:
+        yield tell
+    finally:
+        stop.set()
+        await asyncio.wait_for(service, 10)
+
+
+async def until(tell: Callable[..., Awaitable[dict[str, Any]]], status: str) -> dict[str, Any]:
+    for _ in range(100):
+        health = await tell("health")
+        if health["status"] == status:
+            return health
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"it never became {status}: {health}")
+
+
+def slow_task(directory: Path) -> None:
+    event = {"ts": AT.isoformat(), "type": "task_finished", "id": "t", "agent": "Coder", "status": "success"}
+    text = json.dumps({**event, "duration_s": 90.0, "started_at": AT.timestamp() - 90})
+    (directory / "telemetry" / "events.jsonl").write_text(text + "\n")
+
+
+def test_it_answers_a_check_once_its_effects_are_there_and_gives_the_state_back(tmp_path: Path) -> None:
+    (tmp_path / "telemetry").mkdir()
+
+    async def steps() -> None:
+        async with running(tmp_path) as tell:
+            await until(tell, "healthy")
+            slow_task(tmp_path)
+            told = await tell("check")
+            assert [each["status"] for each in told["actions"]] == ["dispatched"]
+            assert [Path(path).exists() for path in told["handoffs"]] == [True]
+        async with running(tmp_path) as tell:
+            assert len((await tell("incidents"))["incidents"]) == 1
+
+    asyncio.run(steps())
+    assert ask(tmp_path / "state", "health") is None
+
+
+def test_a_missing_telemetry_directory_is_degraded_and_comes_back(tmp_path: Path) -> None:
+    async def steps() -> None:
+        async with running(tmp_path) as tell:
+            health = await until(tell, "degraded")
+            assert not health["telemetry_healthy"]
+            (tmp_path / "telemetry").mkdir()
+            await until(tell, "healthy")
+
+    asyncio.run(steps())
+
+
+def test_after_a_write_that_failed_it_goes_on_from_what_was_committed(tmp_path: Path) -> None:
+    (tmp_path / "telemetry").mkdir()
+
+    async def steps() -> None:
+        async with running(tmp_path) as tell:
+            await until(tell, "healthy")
+            other = sqlite3.connect(tmp_path / "state" / DATABASE, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            slow_task(tmp_path)
+            await asyncio.sleep(5.5)  # longer than a write waits for the lock
+            other.execute("ROLLBACK")
+            other.close()
+            for _ in range(100):
+                found = (await tell("incidents"))["incidents"]
+                if found:
+                    break
+                await asyncio.sleep(0.1)
+            assert [each["trigger"] for each in found] == ["slow_tasks"]
+            await until(tell, "healthy")
+
+    asyncio.run(steps())

@@ -1,0 +1,161 @@
+"""What automation may not do: too much at once, to too many, and for ever."""
+
+from __future__ import annotations
+
+from self_healing.model import Execution, ExecutionStatus
+from self_healing.testing import Scenario
+from tests.scenarios.conftest import MakeScenario
+
+RETRIES = "high_retry_rate"
+SLOW = "slow_tasks"
+ANALYSIS = "comprehensive_system_analysis"
+
+
+def working(fleet: Scenario, agents: int) -> list[str]:
+    """So many agents work well; returns their names."""
+    names = [f"Agent{number:02d}" for number in range(agents)]
+    for name in names:
+        fleet.finish(f"well-{name}", name, duration_s=1.0)
+    return names
+
+
+def slow(fleet: Scenario, *agents: str) -> None:
+    for agent in agents:
+        fleet.finish(f"slow-{agent}", agent, duration_s=70.0)
+
+
+def retrying(fleet: Scenario, *agents: str) -> None:
+    for agent in agents:
+        fleet.finish(f"retry-{agent}", agent, attempt=3, duration_s=1.0)
+
+
+def actions(fleet: Scenario, action: str) -> dict[str, ExecutionStatus]:
+    """How the newest execution of an action stands, by the agent that it is about."""
+    return {e.target: e.status for e in fleet.loop.store.select(Execution) if e.action == action}
+
+
+def test_a_directive_beyond_the_blast_radius_waits_until_the_first_is_undone(scenario: MakeScenario) -> None:
+    fleet = scenario(step_s=10)
+    one, other, *_ = working(fleet, 10)
+    retrying(fleet.at(10), one)
+    fleet.expect_directives(one, quality_gate="strict")
+
+    retrying(fleet.at(20), other)
+
+    fleet.expect_directives(other).expect_incident(RETRIES, other, "open")
+    fleet.expect_actions(RETRIES, other, resolve_retry_failures="deferred")
+    incident = fleet.incident(RETRIES, one)
+    fleet.at(100).loop.dismiss(incident.id, "Ada", "a drill")
+    fleet.at(101).expect_directives(one).expect_directives(other, quality_gate="strict")
+    fleet.expect_incident(RETRIES, other, "verifying", attempts=1)
+
+
+def test_what_is_deferred_for_fifteen_minutes_escalates(scenario: MakeScenario) -> None:
+    fleet = scenario(step_s=60)
+    one, other, *_ = working(fleet, 10)
+    retrying(fleet.at(10), one)
+    retrying(fleet.at(20), other)
+    fleet.at(919).expect_incident(RETRIES, other, "open")
+
+    fleet.at(920)
+
+    fleet.expect_incident(RETRIES, other, "escalated").expect_directives(other)
+
+
+def test_no_more_than_six_actions_go_in_a_minute_and_the_rest_follow(fleet: Scenario) -> None:
+    agents = working(fleet, 30)
+
+    slow(fleet.at(10), *agents[:8])
+
+    fleet.at(12)
+    stands = list(actions(fleet, "analyze_slow_tasks").values())
+    assert stands.count(ExecutionStatus.DISPATCHED) == 6
+    assert stands.count(ExecutionStatus.DEFERRED) == 2
+    fleet.at(69, step_s=10)
+    assert list(actions(fleet, "analyze_slow_tasks").values()).count(ExecutionStatus.DEFERRED) == 2
+    fleet.at(75)
+    assert set(actions(fleet, "analyze_slow_tasks").values()) == {ExecutionStatus.DISPATCHED}
+
+
+def test_one_cause_in_two_fifths_of_the_fleet_stops_every_action_on_its_agents(fleet: Scenario) -> None:
+    agents = working(fleet, 5)
+
+    retrying(fleet.at(10), *agents[:3])
+
+    fleet.at(12)
+    assert all(not fleet.directives(agent) for agent in agents)
+    for agent in agents[:3]:
+        fleet.expect_incident(RETRIES, agent, "escalated")
+
+
+def test_three_open_incidents_bring_one_comprehensive_analysis(fleet: Scenario) -> None:
+    agents = working(fleet, 20)
+    slow(fleet.at(10), agents[0])
+    slow(fleet.at(20), agents[1])
+    fleet.at(30)
+    assert actions(fleet, ANALYSIS) == {}
+
+    slow(fleet, agents[2])
+    fleet.at(40)
+    slow(fleet, agents[3])
+    fleet.at(50)
+
+    assert actions(fleet, ANALYSIS) == {agents[2]: ExecutionStatus.SUCCEEDED}
+    [analysis] = [h for h in fleet.handoffs("ChiefArchitectAgent") if "diagnostic" in h.message["tags"]]
+    assert {i["group"]["agent"] for i in analysis.message["context"]["open_incidents"]} >= set(agents[:3])
+
+
+def test_the_analysis_is_armed_again_below_three(fleet: Scenario) -> None:
+    agents = working(fleet, 20)
+    slow(fleet.at(10), *agents[:3])
+    fleet.at(20)
+    for agent in agents[:2]:
+        fleet.loop.dismiss(fleet.incident(SLOW, agent).id, "Ada", "a drill")
+    fleet.at(100, step_s=10)
+
+    slow(fleet, *agents[4:6])
+    fleet.at(120)
+
+    about = [e for e in fleet.loop.store.select(Execution) if e.action == ANALYSIS]
+    assert len({e.incident for e in about}) == 2
+
+
+def test_escalations_close_together_share_one_report_and_one_notification(scenario: MakeScenario) -> None:
+    fleet = scenario(step_s=10)
+    agents = working(fleet, 20)
+    slow(fleet.at(10), *agents[:2])
+    for number, agent in enumerate(agents[:2]):
+        fleet.at(20 + 60 * number)
+        handoff = fleet.expect_handoff(SLOW, agent)
+        fleet.start(f"r{agent}", "ChiefArchitectAgent", handoff_id=handoff.id)
+        fleet.at(25 + 60 * number).finish(f"r{agent}", "ChiefArchitectAgent", status="failed", handoff_id=handoff.id)
+
+    fleet.at(120)
+
+    for agent in agents[:2]:
+        fleet.expect_incident(SLOW, agent, "escalated")
+    assert len(actions(fleet, ANALYSIS)) == 1
+    assert len(fleet.handoffs("Operator")) == 1
+
+
+def test_an_agent_is_left_alone_for_the_cool_down_after_an_action_on_it(fleet: Scenario) -> None:
+    slow(fleet, "Coder")
+    fleet.at(1)
+
+    retrying(fleet, "Coder")
+
+    fleet.at(2).expect_actions(RETRIES, resolve_retry_failures="deferred")
+    fleet.at(15).expect_actions(RETRIES, resolve_retry_failures="dispatched")
+
+
+def test_observe_records_what_it_would_have_done_and_does_nothing(scenario: MakeScenario) -> None:
+    fleet = scenario(settings={"actions": {"mode": "observe"}}, step_s=10)
+    retrying(fleet, "Coder")
+
+    fleet.expect_incident(RETRIES, "Coder", "open", attempts=0)
+    fleet.expect_actions(RETRIES, resolve_retry_failures="would").expect_directives()
+
+    fleet.at(1200).expect_incident(RETRIES, "Coder", "open")
+    assert fleet.loop.inbox.list() == []
+    assert not (fleet.directory / "logs" / "handoffs").exists()
+    assert not any(what in {note.what for note in fleet.incident(RETRIES).notes} for what in ("acting", "verifying"))

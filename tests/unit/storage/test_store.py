@@ -1,0 +1,156 @@
+"""The store: whole transactions, one owner, and a clear error whatever the disk does."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from self_healing.errors import NotFound, StateBusy, StateCorrupt, StateError, StorageError
+from self_healing.model import Execution, Lesson
+from self_healing.storage.migrations import upgrade
+from self_healing.storage.readonly import DATABASE, read
+from self_healing.storage.schema import metadata
+from self_healing.storage.store import Store
+from tests.unit.actions.intents import execution
+
+
+def lesson(name: str = "a") -> Lesson:
+    return Lesson(id=name, trigger="t", action="a", agent="Coder")
+
+
+def test_upgrading_an_empty_database_gives_exactly_the_declared_tables() -> None:
+    engine = sa.create_engine("sqlite://")
+    with engine.begin() as connection:
+        upgrade(connection)
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def half(store: Store) -> None:
+        with store.transaction():
+            store.put(lesson())
+            with store.transaction():
+                store.put_fact("x", 1)
+            raise ZeroDivisionError
+
+    with Store(tmp_path) as store:
+        with pytest.raises(ZeroDivisionError):
+            half(store)
+        assert store.select(Lesson) == []
+        assert store.fact("x") is None
+
+
+def test_what_is_put_again_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.put(lesson("a"), lesson("b"), lesson("a"))
+        assert [each.id for each in store.select(Lesson)] == ["a", "b"]
+        assert [each.id for each in store.select(Lesson, newest=1)] == ["b"]
+        assert store.select(Lesson, newest=0) == []
+        assert store.count(Lesson, trigger="t") == 2
+        with pytest.raises(NotFound):
+            store.get(Lesson, "c")
+
+
+def test_no_execution_is_stored_without_a_decision(tmp_path: Path) -> None:
+    with Store(tmp_path) as store, pytest.raises(StorageError):
+        store.put(execution())
+    with Store(tmp_path) as store:
+        assert store.count(Execution) == 0
+
+
+def test_a_second_owner_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.put_fact("x", 1)
+        with pytest.raises(StateBusy, match="in use by another"):
+            Store(tmp_path)
+        with Store(tmp_path, read_only=True) as reader:
+            assert reader.fact("x") == 1
+            with pytest.raises(StorageError):
+                reader.put_fact("x", 2)
+    Store(tmp_path).close()
+
+
+@pytest.mark.parametrize("name", ["a b", "50%20", "who?", "#1"])
+def test_the_directory_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    directory = tmp_path / name
+    with Store(directory) as store:
+        store.put_fact("x", 1)
+    with Store(directory, read_only=True) as reader:
+        assert reader.fact("x") == 1
+    assert read(directory, "SELECT name FROM facts") == [("x",)]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_state_that_is_not_there_or_no_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="holds no state yet"):
+        Store(tmp_path / "none", read_only=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(StateError, match="cannot use the state directory"):
+        Store(tmp_path / "file")
+
+
+def test_a_file_that_is_no_database_is_corrupt_and_the_lock_is_given_back(tmp_path: Path) -> None:
+    (tmp_path / DATABASE).write_bytes(b"nonsense" * 1000)
+    for _ in range(2):
+        with pytest.raises(StateCorrupt, match="move it away"):
+            Store(tmp_path)
+
+
+def test_a_record_and_a_schema_version_that_nobody_wrote_are_corrupt(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.put(lesson())
+    with sqlite3.connect(tmp_path / DATABASE) as other:
+        other.execute("UPDATE lessons SET record = '{'")
+    with Store(tmp_path) as store, pytest.raises(StateCorrupt, match="a lesson is not what was written"):
+        store.select(Lesson)
+    with sqlite3.connect(tmp_path / DATABASE) as other:
+        other.execute("UPDATE alembic_version SET version_num = '9999'")
+    other.close()
+    with pytest.raises(StateCorrupt, match="schema version 9999"):
+        Store(tmp_path)
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from self_healing.errors import StorageError
+from self_healing.model import Lesson
+from self_healing.storage.store import Store
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with Store(Path(sys.argv[1])) as store:
+    store.put_fact("before", 1)
+    size = 400_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    try:
+        with store.transaction():
+            store.put_fact("small", 1)
+            store.put_fact("large", b"x" * 2_000_000)
+    except StorageError as error:
+        print("refused")
+    print(store.fact("before"), store.fact("small"))
+"""
+
+
+def test_on_a_full_disk_nothing_of_a_transaction_is_there(tmp_path: Path) -> None:
+    ran = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert ran.stdout.split() == ["refused", "1", "None"], ran.stderr
+
+
+def test_a_locked_database_is_an_error_and_passes(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        other = sqlite3.connect(tmp_path / DATABASE, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="locked"):
+            store.put_fact("x", 1)
+        other.execute("ROLLBACK")
+        other.close()
+        store.put_fact("x", 2)
+        assert store.fact("x") == 2

@@ -1,0 +1,244 @@
+"""History in event time: what the live engine would have seen, and nothing that it would not."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from self_healing.backtest import backtest, replay
+from self_healing.clock import FakeClock
+from self_healing.config import Settings, load_spec
+from self_healing.errors import TelemetryError
+from self_healing.model import Transition
+from self_healing.orchestrator import SelfHealingOrchestrator
+
+START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+Line = dict[str, Any]
+
+
+def at(seconds: float) -> str:
+    return (START + timedelta(seconds=seconds)).isoformat()
+
+
+def finished(seconds: float, agent: str = "Coder", **fields: Any) -> Line:
+    return {"ts": at(seconds), "type": "task_finished", "agent": agent, "attempt": 1, "status": "success", **fields}
+
+
+def write(path: Path, lines: Iterable[Line | str]) -> Path:
+    text = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    path.write_text("\n".join(text) + "\n")
+    return path
+
+
+def test_its_report_has_the_keys_of_the_contract(tmp_path: Path) -> None:
+    lines = [finished(0, duration_s=70.0), finished(10, duration_s=90.0)]
+    lines += [finished(320, duration_s=1.0), finished(400, duration_s=1.0)]
+
+    report = backtest(load_spec(Settings()), [write(tmp_path / "a.jsonl", lines)])
+
+    assert list(report) == ["events", "span_s", "events_per_s", "incidents", "transitions", "telemetry"]
+    assert (report["events"], report["span_s"], report["transitions"]) == (4, 400.0, 3)
+    assert report["incidents"] == [
+        {
+            "trigger": "slow_tasks",
+            "group": {"agent": "Coder"},
+            "opened_at": at(0),
+            "closed_at": at(380),
+            "peak": 90.0,
+        }
+    ]
+    assert report["telemetry"]["received"] == report["telemetry"]["aggregated"] == 4
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_files_are_sorted_together_by_the_time_of_their_events(tmp_path: Path) -> None:
+    lines = [finished(s, duration_s=70.0 if s == 100 else 1.0) for s in range(0, 600, 20)]
+    spec = load_spec(Settings())
+
+    one = backtest(spec, [write(tmp_path / "one.jsonl", lines)])
+    two = backtest(spec, [write(tmp_path / "b.jsonl", lines[::-2]), write(tmp_path / "a.jsonl", lines[::2])])
+
+    assert two["incidents"] == one["incidents"] != []
+
+
+def test_bad_lines_are_accounted_for_and_stop_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", ["not json", finished(0, duration_s=70.0), '{"ts": "never", "type": "log"}'])
+
+    report = backtest(load_spec(Settings()), [path])
+
+    count = report["telemetry"]
+    assert (count["received"], count["aggregated"], sum(count["quarantined"].values())) == (3, 1, 2)
+    assert len(report["incidents"]) == 1
+
+
+def test_an_empty_history_has_no_incidents(tmp_path: Path) -> None:
+    report = backtest(load_spec(Settings()), [write(tmp_path / "a.jsonl", [])])
+
+    assert (report["events"], report["incidents"], report["span_s"]) == (0, [], 0.0)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TelemetryError, match=r"cannot read .*gone\.jsonl: No such file"):
+        backtest(load_spec(Settings()), [tmp_path / "gone.jsonl"])
+
+
+def test_a_day_of_silence_closes_an_incident_to_the_second(tmp_path: Path) -> None:
+    # The window of five minutes holds the sample of 0 s until 309 s.
+    lines = [finished(0, duration_s=70.0), finished(200_000, duration_s=1.0)]
+
+    report = backtest(load_spec(Settings()), [write(tmp_path / "a.jsonl", lines)])
+
+    assert report["incidents"][0]["closed_at"] == at(309 + 24 * 3600)
+
+
+def test_one_timestamp_of_the_far_future_is_stepped_over_quickly(tmp_path: Path) -> None:
+    lines = [finished(0, duration_s=70.0), {**finished(0, duration_s=1.0), "ts": "2999-01-01T00:00:00Z"}]
+
+    done = replay(load_spec(Settings()), [write(tmp_path / "a.jsonl", lines)])
+
+    assert done.framework.evaluations < 100
+    assert len(done.incidents) == 1
+
+
+# --- live and backtest agree ---------------------------------------------------------------------------------------
+
+
+def history(seed: int, until_s: int) -> list[Line]:
+    """The work of three agents, with trouble of every kind now and then."""
+    dice = random.Random(seed)
+    lines: list[Line] = []
+    for agent in ("Ada", "Bob", "Eve"):
+        seconds, number = dice.uniform(0, 20), 0
+        while seconds < until_s:
+            ill = dice.random() < (0.6 if until_s / 2 < seconds < until_s * 3 / 4 else 0.03)
+            task = f"{agent}-{number}"
+            duration_s = round(dice.uniform(20, 90) if ill else dice.uniform(1, 9), 3)
+            begin = (START + timedelta(seconds=seconds)).timestamp()
+            lines.append({"ts": at(seconds), "type": "task_started", "id": task, "agent": agent, "started_at": begin})
+            end = finished(seconds + duration_s, agent, id=task, started_at=begin, duration_s=duration_s)
+            end["attempt"] = dice.choice([3, 4]) if ill else 1
+            end["status"] = dice.choice(["failed", "timeout"]) if ill else "success"
+            end["usage"] = {"total_tokens": 9000 if ill else 1000, "total_usd": 1.5 if ill else 0.1}
+            lines.append(end)
+            if dice.random() < 0.3:
+                lines.append({"ts": at(seconds), "type": "test_run", "agent": agent, "passed": 9, "failed": int(ill)})
+            seconds, number = seconds + duration_s + dice.uniform(5, 50), number + 1
+    return sorted(lines, key=lambda line: datetime.fromisoformat(line["ts"]))
+
+
+def seen(transitions: Iterable[Transition]) -> list[tuple[str, str, str, str, str]]:
+    return sorted(
+        (t.verdict.at.isoformat(), t.verdict.trigger, t.verdict.group[0][1], t.before.name, t.after.name)
+        for t in transitions
+    )
+
+
+def live(directory: Path, lines: list[Line], step_s: int) -> list[Transition]:
+    """What the loop sees in observe mode when each event is written as it happens."""
+    telemetry = directory / "telemetry"
+    telemetry.mkdir()
+    settings = Settings.model_validate(
+        {
+            "telemetry": {"dir": telemetry},
+            "actions": {"mode": "observe"},
+            "storage": {"state_dir": directory / "state", "logs_dir": directory / "logs"},
+        }
+    )
+    times = [(datetime.fromisoformat(line["ts"]) - START).total_seconds() for line in lines]
+    last_s, waiting, transitions = ceil(times[-1]), 0, list[Transition]()
+    clock = FakeClock(START - timedelta(seconds=1))
+    with SelfHealingOrchestrator.open(settings, clock=clock) as loop, (telemetry / "events.jsonl").open("a") as file:
+        loop.cycle(clock.now())
+        for now_s in [*range(0, last_s, step_s), last_s]:
+            while waiting < len(lines) and times[waiting] <= now_s:
+                file.write(json.dumps(lines[waiting]) + "\n")
+                waiting += 1
+            file.flush()
+            clock.set(START + timedelta(seconds=now_s))
+            transitions += loop.cycle(clock.now()).transitions
+    return transitions
+
+
+@pytest.mark.parametrize(("seed", "step_s", "until_s"), [(1, 1, 300), (2, 7, 900), (3, 60, 2400), (4, 60, 2400)])
+def test_live_and_backtest_agree_on_every_transition(tmp_path: Path, seed: int, step_s: int, until_s: int) -> None:
+    lines = history(seed, until_s)
+
+    found = seen(live(tmp_path, lines, step_s))
+
+    expected = seen(replay(load_spec(Settings()), [tmp_path / "telemetry" / "events.jsonl"]).transitions)
+    assert found == expected
+    assert len(expected) >= 3
+
+
+# --- recorded runs of real agents ----------------------------------------------------------------------------------
+
+
+def events_of(path: Path) -> list[Line]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+RUNS = [
+    "chaterm_claude-4-sonnet",
+    "droid_claude-4-1-opus",
+    "droid_claude-4-sonnet",
+    "droid_gpt-5",
+    "openhands_claude-4-sonnet",
+]
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_recorded_run_is_read_whole_and_its_incidents_follow_from_its_events(data_dir: Path, run: str) -> None:
+    path = data_dir / "agent-trials" / f"{run}.jsonl"
+    events = events_of(path)
+
+    report = backtest(load_spec(Settings()), [path])
+
+    telemetry = report["telemetry"]
+    assert telemetry["received"] == telemetry["aggregated"] == report["events"] == len(events)
+    assert sum(telemetry["quarantined"].values()) == sum(telemetry["dropped"].values()) == telemetry["in_flight"] == 0
+    _slow_tasks_opens_a_minute_after_the_first_start(events, report)
+    _no_value_beyond_what_happened(events, report)
+    _one_open_incident_a_series(report)
+
+
+def _slow_tasks_opens_a_minute_after_the_first_start(events: list[Line], report: dict[str, Any]) -> None:
+    first_start = min(event["started_at"] for event in events if event["type"] == "task_started")
+    ends = {event["id"]: event["finished_at"] for event in events if event["type"] == "task_finished"}
+    first = min((e for e in events if e["type"] == "task_started"), key=lambda e: float(e["started_at"]))
+    assert ends[first["id"]] > first_start + 60, "the first task runs for a minute at least"
+    opened = next(i["opened_at"] for i in report["incidents"] if i["trigger"] == "slow_tasks")
+    assert datetime.fromisoformat(opened).timestamp() == ceil(first_start + 60)
+
+
+def _no_value_beyond_what_happened(events: list[Line], report: dict[str, Any]) -> None:
+    longest = max(event["duration_s"] for event in events if event["type"] == "task_finished")
+    errors = Counter(event["status"] in ("failed", "timeout") for event in events if event["type"] == "task_finished")
+    peaks = Counter(i["trigger"] for i in report["incidents"])
+    for incident in report["incidents"]:
+        threshold = {"slow_tasks": 60, "high_error_rate": 0.2, "test_failure_spike": 0.05}.get(incident["trigger"], 0)
+        assert incident["peak"] >= threshold
+        if incident["trigger"] == "slow_tasks":
+            assert incident["peak"] <= longest + 1
+        if incident["trigger"] == "high_error_rate":
+            assert incident["peak"] <= 1
+    assert peaks["high_error_rate"] == 0 or errors[True] > 0
+    assert peaks["high_retry_rate"] == 0, "no task of these runs has a third attempt"
+
+
+def _one_open_incident_a_series(report: dict[str, Any]) -> None:
+    series: dict[str, list[Line]] = {}
+    for incident in report["incidents"]:
+        series.setdefault(incident["trigger"], []).append(incident)
+    for incidents in series.values():
+        for earlier, later in pairwise(incidents):
+            assert earlier["closed_at"] is not None
+            assert earlier["closed_at"] <= later["opened_at"]

@@ -1,0 +1,293 @@
+"""The loop: nothing around the gate, nothing done that is not committed, and a state that fails is left alone."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from self_healing.clock import FakeClock, to_us
+from self_healing.config import Settings
+from self_healing.constitution.stop import resume, stop
+from self_healing.errors import StateError, StorageError
+from self_healing.model import (
+    Decision,
+    Directive,
+    Execution,
+    ExecutionStatus,
+    Handoff,
+    HandoffStatus,
+    Incident,
+    IncidentState,
+    Outcome,
+)
+from self_healing.orchestrator import SelfHealingOrchestrator
+from self_healing.storage import schema
+from self_healing.storage.readonly import DATABASE
+
+AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+
+
+class Fleet:
+    """Telemetry of a fleet in a directory, and the loop on it; each check is a process of its own."""
+
+    def __init__(self, directory: Path, **sections: Any) -> None:
+        self.directory = directory
+        self.telemetry = directory / "telemetry"
+        self.telemetry.mkdir(exist_ok=True)
+        self.settings = Settings.model_validate(
+            {
+                "telemetry": {"dir": self.telemetry},
+                "storage": {"state_dir": directory / "state", "logs_dir": directory / "logs"},
+                **sections,
+            }
+        )
+
+    def write(self, **event: Any) -> None:
+        with (self.telemetry / "events.jsonl").open("a") as file:
+            file.write(json.dumps(event) + "\n")
+
+    def task(self, id: str, ended: float, duration_s: float = 5.0, **fields: Any) -> None:
+        at = AT + timedelta(seconds=ended)
+        event = {"agent": "Coder", "attempt": 1, "status": "success", "duration_s": duration_s}
+        started = at.timestamp() - duration_s
+        self.write(ts=at.isoformat(), type="task_finished", id=id, started_at=started, **{**event, **fields})
+
+    def open(self, at: float, **options: Any) -> SelfHealingOrchestrator:
+        clock = FakeClock(AT + timedelta(seconds=at))
+        return SelfHealingOrchestrator.open(self.settings, clock=clock, **options)
+
+    def check(self, at: float) -> dict[str, Any]:
+        with self.open(at) as loop:
+            return loop.check()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return Fleet(tmp_path)
+
+
+def test_a_check_says_what_the_contract_says(fleet: Fleet) -> None:
+    fleet.task("slow", 0, 90.0)
+    told = fleet.check(10)
+    assert list(told) == [
+        "triggers_evaluated",
+        "triggers_fired",
+        "actions_executed",
+        "constitutional_violations",
+        "incidents",
+        "actions",
+        "handoffs",
+        "telemetry",
+    ]
+    assert (told["triggers_evaluated"], told["triggers_fired"], told["actions_executed"]) == (7, 1, 1)
+    [incident], [action] = told["incidents"], told["actions"]
+    assert list(incident) == ["id", "trigger", "group", "severity", "value", "threshold", "state"]
+    assert (incident["trigger"], incident["group"], incident["state"]) == ("slow_tasks", {"agent": "Coder"}, "acting")
+    assert action == {
+        "action": "analyze_slow_tasks",
+        "incident": incident["id"],
+        "status": "dispatched",
+        "target_agent": "ChiefArchitectAgent",
+    }
+    assert [Path(path).exists() for path in told["handoffs"]] == [True]
+    assert fleet.check(11)["actions_executed"] == 0
+
+
+def test_an_earlier_check_is_refused_and_changes_nothing(fleet: Fleet) -> None:
+    fleet.check(10)
+    with fleet.open(20) as loop:
+        with pytest.raises(StateError, match="lies before"):
+            loop.check(AT)
+        assert loop.check()["triggers_evaluated"] == 7
+
+
+def test_one_check_after_a_completion_and_three_good_tasks_heals(fleet: Fleet) -> None:
+    fleet.task("slow", 0, 90.0)
+    [path] = fleet.check(10)["handoffs"]
+    handoff = json.loads(Path(path).read_text())["id"]
+    fleet.task("repair", 60, agent="ChiefArchitectAgent", handoff_id=handoff)
+    for number in range(3):
+        fleet.task(f"good{number}", 70 + 5 * number)
+    assert fleet.check(120)["incidents"] == []
+    with fleet.open(121, read_only=True) as loop:
+        [incident] = loop.store.select(Incident)
+        assert incident.close_reason == "healed"
+
+
+def test_a_coarse_grid_makes_no_running_task_older_than_it_is(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, triggers={"grid": 60})
+    fleet.write(ts=AT.isoformat(), type="task_started", id="t", agent="Coder", started_at=AT.timestamp())
+    assert fleet.check(59.5)["incidents"] == []
+    assert [each["trigger"] for each in fleet.check(60.5)["incidents"]] == ["slow_tasks"]
+
+
+def test_while_a_person_has_said_stop_nothing_is_proposed_and_nothing_violated(fleet: Fleet) -> None:
+    stop(fleet.settings.storage.state_dir, "looking", "Ada", AT)
+    fleet.task("slow", 0, 90.0)
+    for at in (10, 11, 12):
+        told = fleet.check(at)
+        assert (told["actions"], told["constitutional_violations"]) == ([], 0)
+        assert [each["state"] for each in told["incidents"]] == ["open"]
+    resume(fleet.settings.storage.state_dir)
+    assert fleet.check(13)["actions_executed"] == 1
+
+
+def test_in_observe_mode_nothing_is_done_and_nothing_escalates(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, actions={"mode": "observe"})
+    fleet.task("slow", 0, 90.0)
+    for at in (10, 100, 200):
+        told = fleet.check(at)
+        assert [each["status"] for each in told["actions"]] == ["would"]
+        assert (told["actions_executed"], told["handoffs"]) == (0, [])
+    assert not (tmp_path / "logs" / "handoffs").exists()
+    acting = Fleet(tmp_path)
+    assert acting.check(210)["actions_executed"] == 1
+
+
+def test_every_effect_has_an_allow_on_record_before_it(fleet: Fleet) -> None:
+    known: list[tuple[str, str, int]] = []
+
+    def look(point: str) -> None:
+        if point == "intent.committed":
+            with sqlite3.connect(fleet.settings.storage.state_dir / DATABASE) as other:
+                outcomes = other.execute("SELECT outcome FROM decisions").fetchall()
+                audit = other.execute("SELECT count(*) FROM audit WHERE kind = 'decision'").fetchone()
+            known.append((point, outcomes[-1][0], audit[0]))
+
+    fleet.task("retried", 0, attempt=3)
+    with fleet.open(10, crash=look) as loop:
+        loop.check()
+        assert loop.audit.verify().ok
+    assert known == [("intent.committed", "allow", 1)]
+
+
+COMMANDS: list[Callable[[SelfHealingOrchestrator, str], object]] = [
+    lambda loop, id: loop.acknowledge(id, "Ada", "seen"),
+    lambda loop, id: loop.undo_directives([], "Ada", "no"),
+    lambda loop, id: loop.override_trigger("slow_tasks", {"enabled": True}, "Ada"),
+    lambda loop, id: loop.recover(),
+    lambda loop, id: loop.rest(),
+    lambda loop, id: loop.checked(),
+    lambda loop, id: loop.health(),
+    lambda loop, id: loop.verdicts(),
+    lambda loop, id: loop.check(),
+    lambda loop, id: loop.dismiss(id, "Ada", "no"),
+]
+
+
+def test_no_public_method_brings_about_an_effect_that_the_gate_did_not_allow(fleet: Fleet) -> None:
+    stop(fleet.settings.storage.state_dir, "looking", "Ada", AT)
+    fleet.task("slow", 0, 90.0)
+    with fleet.open(10) as loop:
+        [incident] = loop.check()["incidents"]
+        for command in COMMANDS:
+            command(loop, incident["id"])
+        store = loop.store
+        allowed = {each.id for each in store.select(Decision, outcome=Outcome.ALLOW.value)}
+        assert [each for each in store.select(Execution) if each.key and each.decision not in allowed] == []
+        assert (store.count(Directive), store.count(Handoff)) == (0, 0)
+
+
+def test_a_loop_whose_write_failed_does_nothing_more_and_a_new_one_goes_on(fleet: Fleet) -> None:
+    fleet.task("slow", 0, 90.0)
+    loop = fleet.open(10)
+    other = sqlite3.connect(fleet.settings.storage.state_dir / DATABASE, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageError, match="locked"):
+        loop.check()
+    other.execute("ROLLBACK")
+    other.close()
+    assert loop.health()["status"] == "unhealthy"
+    for again in (loop.check, loop.recover, lambda: loop.cycle(AT)):
+        with pytest.raises(StorageError, match="opened anew"):
+            again()
+    loop.close()
+    assert fleet.check(11)["actions_executed"] == 1
+
+
+def test_a_quiet_turn_writes_nothing(fleet: Fleet) -> None:
+    with fleet.open(0) as loop:
+        loop.cycle(AT)
+        before = loop.store.rows(sa.select(schema.facts))
+        data = loop.store.rows(sa.text("PRAGMA data_version"))  # type: ignore[arg-type] # a statement like any
+        for second in range(1, 30):
+            assert loop.cycle(AT + timedelta(seconds=second)).t_us == to_us(AT) + second * 10**6
+        assert loop.store.rows(sa.select(schema.facts)) == before
+        assert loop.store.rows(sa.text("PRAGMA data_version")) == data  # type: ignore[arg-type]
+
+
+def test_telemetry_that_cannot_be_read_stops_the_loops_time_and_is_said(fleet: Fleet) -> None:
+    fleet.task("slow", 0, 90.0)
+    fleet.check(10)
+    aside = fleet.directory / "aside"
+    fleet.telemetry.rename(aside)
+    with fleet.open(400) as loop:
+        loop.check()
+        assert (loop.health()["status"], loop.health()["telemetry_healthy"]) == ("degraded", False)
+        assert loop.evaluated_us == to_us(AT) + 10 * 10**6
+        aside.rename(fleet.telemetry)
+        loop.check()
+        assert loop.health()["status"] == "healthy"
+
+
+def test_a_file_of_bad_lines_is_named(fleet: Fleet) -> None:
+    fleet.task("fine", 0)
+    with (fleet.telemetry / "bad.jsonl").open("w") as file:
+        file.write("nonsense\n")
+    with fleet.open(10) as loop:
+        loop.check()
+        [issue] = loop.health()["issues"]
+    assert issue.startswith("bad.jsonl: 1 of 1 lines")
+
+
+def test_an_incident_whose_trigger_is_switched_off_closes_and_nothing_breaks(fleet: Fleet) -> None:
+    fleet.task("slow", 0, 90.0)
+    [incident] = fleet.check(10)["incidents"]
+    off = fleet.directory / "off.toml"
+    off.write_text('[[trigger]]\nname = "slow_tasks"\nenabled = false\n')
+    changed = Fleet(fleet.directory, triggers={"files": [str(off)]})
+    assert changed.check(20)["incidents"] == []
+    with changed.open(21, read_only=True) as loop:
+        assert loop.store.get(Incident, incident["id"]).closed_by == "the spec"
+
+
+def test_an_intent_that_waited_too_long_is_decided_anew(fleet: Fleet) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(point: str) -> None:
+        if point == "cycle.committed":
+            raise Killed
+
+    fleet.task("slow", 0, 90.0)
+    with fleet.open(10, crash=kill) as loop, pytest.raises(Killed):
+        loop.check()
+    fleet.task("slow again", 395, 90.0)
+    fleet.check(400)
+    with fleet.open(401, read_only=True) as loop:
+        statuses = [each.status for each in loop.store.select(Execution)]
+        assert statuses == [ExecutionStatus.FAILED, ExecutionStatus.DISPATCHED]
+        created = [each.status for each in loop.store.select(Handoff)]
+        assert created == [HandoffStatus.FAILED, HandoffStatus.DELIVERED]
+
+
+def test_a_second_analysis_of_an_incident_has_a_key_of_its_own(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, constitution={"limits": {"attempts_per_target_per_day": 1, "cool_down": 0}})
+    for agent in ("A", "B", "C"):
+        fleet.task(f"slow {agent}", 0, 90.0, agent=agent)
+    for agent in ("A", "B", "C"):
+        fleet.task(f"retried {agent}", 1, agent=agent, attempt=3)
+    for at in range(10, 400, 60):
+        fleet.check(at)
+    with fleet.open(400, read_only=True) as loop:
+        analyses = [e for e in loop.store.select(Execution) if e.step < 0 and e.key is not None]
+        escalated = loop.store.select(Incident, state=IncidentState.ESCALATED.value)
+    assert escalated
+    assert len({each.key for each in analyses}) == len(analyses) >= 2

@@ -1,0 +1,102 @@
+"""Verification: every judgement in a table."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from self_healing.clock import to_us
+from self_healing.model import Result, Verification, VerificationPhase
+from self_healing.spec import TriggerSpec
+from self_healing.taps import Accumulator, Seen
+from self_healing.triggers.declared import load_triggers
+from self_healing.verification import credit, failed_probe, judge
+
+START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+START_US = to_us(START)
+TRIGGERS = {trigger.name: trigger for trigger in load_triggers([])}
+SLOW, ERRORS, LONGER = TRIGGERS["slow_tasks"], TRIGGERS["high_error_rate"], TRIGGERS["duration_increase"]
+Task = tuple[float, float | None]  # start in seconds after the effect, and its value; None while it runs
+
+
+def gathered(tasks: list[Task]) -> Accumulator:
+    found = Accumulator("m", 0, START_US)
+    for number, (start_s, value) in enumerate(tasks):
+        start_us = START_US + round(start_s * 1e6)
+        samples = [] if value is None else [(start_us, 1, round(value * 1e6))]
+        found.tasks[str(number)] = Seen(start_us, value is not None, samples)
+    return found
+
+
+def verification(needed: int = 3, peak: float | None = 90.0, threshold: float | None = 60.0) -> Verification:
+    return Verification(
+        id="ver-1",
+        incident="inc-1",
+        execution="exe-1",
+        trigger="t",
+        group=(("agent", "Coder"),),
+        action="a",
+        phase=VerificationPhase.EFFECT,
+        effect_at=START,
+        deadline=START + timedelta(minutes=15),
+        needed=needed,
+        peak=peak,
+        threshold=threshold,
+    )
+
+
+CASES: list[tuple[str, TriggerSpec, list[Task], float, Result | None]] = [
+    ("nothing yet", SLOW, [], 60, None),
+    ("nothing at the deadline", SLOW, [], 900, Result.INCONCLUSIVE),
+    ("too few", SLOW, [(1, 5), (2, 5)], 60, None),
+    ("too few at the deadline", SLOW, [(1, 5), (2, 5)], 900, Result.INCONCLUSIVE),
+    ("enough and good", SLOW, [(1, 5), (2, 5), (3, 5)], 60, Result.HEALED),
+    ("just below", SLOW, [(1, 59.999), (2, 5), (3, 5)], 70, Result.HEALED),
+    ("just at the threshold", SLOW, [(1, 60), (2, 5), (3, 5)], 70, Result.NOT_HEALED),
+    ("quick ones don't speak for a slow one", SLOW, [(1, None), (2, 5), (3, 5), (4, 5)], 40, None),
+    ("a running task by its age", SLOW, [(1, None), (2, 5), (3, 5)], 61, Result.NOT_HEALED),
+    ("a running task just younger", SLOW, [(1, None), (2, 5), (3, 5)], 60.999, None),
+    ("one that runs but is not among the first", SLOW, [(1, 5), (2, 5), (3, 5), (4, None)], 500, Result.HEALED),
+    ("worse at exactly a quarter of the threshold", SLOW, [(1, 105), (2, 5), (3, 5)], 200, Result.WORSE),
+    ("bad, and not quite worse", SLOW, [(1, 104.999), (2, 5), (3, 5)], 200, Result.NOT_HEALED),
+    ("ratio between clear and condition waits", ERRORS, [(i, float(i < 1)) for i in range(7)], 60, None),
+    ("ratio between at the deadline", ERRORS, [(i, float(i < 1)) for i in range(7)], 900, Result.INCONCLUSIVE),
+    ("baseline judged by its frozen threshold", LONGER, [(1, 59), (2, 59), (3, 59)], 100, Result.HEALED),
+    ("baseline still met", LONGER, [(1, 61), (2, 61), (3, 61)], 100, Result.NOT_HEALED),
+]
+
+
+@pytest.mark.parametrize(("trigger", "tasks", "after_s", "result"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_judgement(trigger: TriggerSpec, tasks: list[Task], after_s: float, result: Result | None) -> None:
+    needed = max(3, len(tasks)) if trigger is ERRORS else 3
+    at = START + timedelta(seconds=after_s)
+    assert judge(verification(needed), trigger, gathered(tasks), at).result is result
+
+
+def test_without_a_threshold_nobody_can_judge_a_baseline() -> None:
+    unknown, good = verification(threshold=None), gathered([(1, 5.0), (2, 5.0), (3, 5.0)])
+    assert judge(unknown, LONGER, good, START).result is None
+    assert judge(unknown, LONGER, good, unknown.deadline).result is Result.INCONCLUSIVE
+    assert not failed_probe(LONGER, unknown, good, START)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "failed"),
+    [
+        ([(1, 0.0), (2, 0.0), (3, 1.0)], True),
+        ([(1, 0.0), (2, 0.0), (3, 0.0), (4, 1.0)], False),
+        ([(1, None)], False),
+    ],
+)
+def test_one_of_the_first_three_probes_decides(tasks: list[Task], failed: bool) -> None:
+    assert failed_probe(ERRORS, verification(), gathered(tasks), START + timedelta(seconds=30)) is failed
+
+
+def test_a_probe_that_runs_too_long_has_failed() -> None:
+    assert failed_probe(SLOW, verification(), gathered([(0, None)]), START + timedelta(seconds=60))
+    assert not failed_probe(SLOW, verification(), gathered([(0, None)]), START + timedelta(seconds=59))
+
+
+def test_credit_is_what_untreated_series_leave() -> None:
+    assert (credit(1, 0, 0), credit(1, 0, 4), credit(1, 1, 4), credit(1, 4, 4)) == (1.0, 1.0, 0.75, 0.0)

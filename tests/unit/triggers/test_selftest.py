@@ -1,0 +1,107 @@
+"""What is broken is refused before it goes live, each kind with its own words; what works is let through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from self_healing.spec import Spec
+from self_healing.triggers.declared import load_triggers
+from self_healing.triggers.selftest import failures
+from tests.unit.triggers.engine import trigger
+
+
+def problems(**changes: Any) -> list[str]:
+    return failures(Spec(triggers=(trigger(**changes),), actions=()))
+
+
+def baseline(**changes: Any) -> dict[str, Any]:
+    return {"aggregate": "mean", "condition": {"kind": "baseline", "ratio": 2, **changes}}
+
+
+def test_the_defaults_pass() -> None:
+    assert failures(Spec(triggers=load_triggers([]), actions=())) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"signal": "task.errors", "aggregate": "ratio", "condition": (">", 1.0)},
+        {"signal": "task.quality", "aggregate": "mean", "condition": (">", 1.0)},
+        {"condition": ("<", 0)},
+        {"aggregate": "count", "condition": ("<", 0)},
+    ],
+)
+def test_a_condition_that_no_value_can_meet_is_refused(changes: dict[str, Any]) -> None:
+    assert problems(**changes) == ["trigger tried: no value of its signal meets its condition, so it can never fire"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"condition": (">=", 0)},
+        {"clear": -1},
+        {"aggregate": "count", "condition": (">=", 0)},
+        {"signal": "task.quality", "aggregate": "mean", "condition": ("<=", 1)},
+        {"condition": (">=", 1e-7)},
+    ],
+)
+def test_a_condition_that_no_value_can_clear_is_refused(changes: dict[str, Any]) -> None:
+    assert problems(**changes) == ["trigger tried: no value of its signal meets `clear`, so it can never recover"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"condition": (">=", 1e30)},
+        {"aggregate": "rate", "window": 86400, "condition": (">=", 1e8)},
+        baseline(ratio=1e13),
+    ],
+)
+def test_a_threshold_beyond_what_can_be_counted_is_refused(changes: dict[str, Any]) -> None:
+    assert problems(**changes) == ["trigger tried: its threshold is more than can be counted exactly"]
+
+
+def test_a_baseline_over_no_time_is_refused_since_it_never_fires() -> None:
+    found = problems(**baseline(over=0))
+
+    assert "trigger tried: at its threshold it does not fire" in found
+    assert "trigger tried: just above its threshold it does not fire" in found
+
+
+def test_a_disabled_trigger_is_tried_all_the_same() -> None:
+    assert problems(enabled=False, condition=("<", 0)) != []
+    assert problems(enabled=False) == []
+
+
+def test_every_broken_trigger_is_named() -> None:
+    triggers = (trigger(name="one", condition=("<", 0)), trigger(name="two"), trigger(name="three", clear=-5))
+
+    assert [problem.split(":")[0] for problem in failures(Spec(triggers=triggers, actions=()))] == [
+        "trigger one",
+        "trigger three",
+    ]
+
+
+@pytest.mark.parametrize("op", [">=", ">", "<=", "<"])
+@pytest.mark.parametrize("aggregate", ["count", "rate", "sum", "mean", "min", "max"])
+@pytest.mark.parametrize("no_data", ["keep", "clear", "fire"])
+@pytest.mark.parametrize("for_s", [0, 30])
+def test_whatever_works_is_let_through(op: str, aggregate: str, no_data: str, for_s: int) -> None:
+    assert (
+        problems(
+            condition=(op, 0.35 if aggregate == "rate" else 7),
+            aggregate=aggregate,
+            no_data=no_data,
+            min_samples=3,
+            keep_firing_for=for_s,
+            **{"for": for_s},
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize("no_data", ["keep", "clear", "fire"])
+def test_a_baseline_that_works_is_let_through(no_data: str) -> None:
+    assert problems(**baseline(over="1h", min_samples=3), min_samples=2, no_data=no_data) == []
