@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -45,7 +46,7 @@ def _ours_s(directory: Path, state: Path) -> float:
         began = time.perf_counter()
         while True:
             batch = reader.read(NOW_US, CHUNK_BYTES)
-            telemetry.account(batch.received, batch.quarantined)
+            telemetry.account(batch.received, Counter({bad.value: n for bad, n in batch.quarantined.items()}))
             telemetry.queue(batch.events, batch.kind, batch.ts)
             telemetry.fold()
             progress.positions = batch.positions

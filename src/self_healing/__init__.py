@@ -6,8 +6,8 @@
         ^                                                        |
         +------------- the fleet reads directives, works handoffs, and emits telemetry again
 
-The folders are the stages; :mod:`self_healing.orchestrator` lists them in their order. Names are imported when they are first
-used, so that an agent that only reads its directives pays for nothing else.
+The folders are the stages; :mod:`self_healing.orchestrator` lists them in their order. Names are imported when they are
+first used, so that an agent that only reads its directives pays for nothing else.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def load(store: Store, telemetry: Telemetry, framework: TriggerFramework) -> Pro
     table = schema.panes
     rows = store.rows(sa.select(table.c.table_key, table.c.level, table.c.slot, table.c.columns).order_by(table.c.slot))
     facts: dict[str, Any] = {name: store.fact(name) for name in _FACTS}
-    telemetry.restore(((key, level, slot, columns) for key, level, slot, columns in rows), facts)
+    telemetry.restore((tuple(row) for row in rows), facts)
     for name in framework.names:
         packed = store.fact(f"series/{name}", Packed)
         if packed is not None:

@@ -1,6 +1,7 @@
 """The records that cross stages: frozen, keyword-only, with times as aware datetimes.
 
-A change is a new record (``msgspec.structs.replace``). ``None`` is unknown, zero is zero. Each enum value says what it means.
+A change is a new record (``msgspec.structs.replace``). ``None`` is unknown, zero is zero. Each enum value says what it
+means.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def group_label(group: Group) -> str:
 
 
 def affected_agent(group: Group) -> str:
-    """The *target* of limits and keys: the agent that a series is about; the whole label when it is not about one agent."""
+    """The *target* of limits and keys: the agent that a series is about; its whole label when it is not about one."""
     return group_dict(group).get("agent", group_label(group))
 
 

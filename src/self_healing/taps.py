@@ -1,7 +1,7 @@
 """Taps: what single series gather beside the panes, sample by sample, from an instant on.
 
-A :class:`Restart` is a series' own window after its incident closed. An :class:`Accumulator` is what an open verification
-has seen of the tasks begun after the effect. Both are stored with the panes, so a crash loses none of it.
+A :class:`Restart` is a series' own window after its incident closed. An :class:`Accumulator` is what an open
+verification has seen of the tasks begun after the effect. Both are stored with the panes, so a crash loses none of it.
 """
 
 from __future__ import annotations

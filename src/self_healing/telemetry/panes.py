@@ -1,7 +1,7 @@
 """Panes: the mergeable aggregates of one measure, a row a slice of event time and a column a group.
 
-Two rings hold them: 10 s panes, as far back as the windows need them, and 15-minute panes for baselines. Every sample goes
-into both, so a coarse pane is at any moment what merging its fine ones would give, and merging is a sum.
+Two rings hold them: 10 s panes, as far back as the windows need them, and 15-minute panes for baselines. Every sample
+goes into both, so a coarse pane is at any moment what merging its fine ones would give, and merging is a sum.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ which the next event will be read, so that the two can never disagree.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -249,7 +249,7 @@ class Telemetry:
                     accumulator.finished(event, start_us)
 
     def restart(self, trigger: str, group: Group, at_us: int, accumulator: Accumulator | None = None) -> None:
-        """Let a series' window begin anew at `at_us`, with the samples of the verification that healed it, if one did."""
+        """Let a series' window begin anew at `at_us`, with what the verification that healed it gathered, if any."""
         place = self._place(trigger, group)
         if place is None:
             return
@@ -320,7 +320,7 @@ class Telemetry:
             for accumulator in self._watchers(event):
                 accumulator.lost(event)
 
-    def account(self, received: int, quarantined: Counter[str]) -> None:
+    def account(self, received: int, quarantined: Mapping[str, int]) -> None:
         """Count a batch that was read: what was received, and what was quarantined of it."""
         count = self.accounting
         reasons = Counter(count.quarantined)
@@ -357,7 +357,7 @@ class Telemetry:
         return Stored(rows, facts)
 
     def forgotten_slots(self) -> list[tuple[str, int, int]]:
-        """For each ring that let go of a pane since this was last asked: measure's key, level in seconds, oldest slot kept."""
+        """For each ring that let panes go since this was last asked: measure's key, level in s, oldest slot kept."""
         moved = []
         for key, table in self._tables.items():
             for ring in table.rings:
