@@ -18,7 +18,7 @@ import numpy as np
 
 from self_healing.clock import DAY_US, SECOND_US, from_us
 from self_healing.errors import TelemetryError
-from self_healing.model import Group, SeriesState, Transition, group_dict
+from self_healing.model import Group, Reason, SeriesState, Transition, group_dict
 from self_healing.spec import Spec
 from self_healing.telemetry.native import decode
 from self_healing.telemetry.telemetry import Telemetry
@@ -107,7 +107,7 @@ class Replay:
     def _tend(self, t_us: int) -> None:
         for key, found in list(self._open.items()):
             verdict = self.framework.verdict(*key, t_us)
-            if verdict.value is not None and verdict.state is SeriesState.FIRING:
+            if verdict.value is not None and verdict.reason is Reason.CONDITION_MET:
                 better = max if self.spec.trigger(key[0]).rising else min
                 found.peak = verdict.value if found.peak is None else better(found.peak, verdict.value)
             if t_us >= self._silent_us(found):

@@ -24,7 +24,7 @@ from self_healing.clock import Clock, FakeClock, SystemClock, from_us, to_us
 from self_healing.config import load_settings
 from self_healing.errors import ConfigError, StateError, TelemetryError
 from self_healing.loop.owner import Owner
-from self_healing.model import Execution, IncidentState, SeriesState, Transition
+from self_healing.model import Execution, IncidentState, Reason, Transition
 from self_healing.telemetry.reader import Batch
 
 
@@ -133,7 +133,8 @@ class SelfHealingOrchestrator(Owner):
         for incident in list(self.register.open.values()):
             if incident.state in (IncidentState.OPEN, IncidentState.ACTING):
                 verdict = self.framework.verdict(incident.trigger, incident.group, to_us(at))
-                if verdict.state is SeriesState.FIRING:
+                # A value on too few samples is no measure of how bad it was.
+                if verdict.reason is Reason.CONDITION_MET:
                     self.register.peak(incident, verdict.value)
             self._parts.treatment.follow(self.register.open[incident.id], at)
         self.register.tend(at)

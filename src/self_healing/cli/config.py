@@ -15,7 +15,7 @@ app = App(name="config", help_format="plaintext")
 
 @app.command
 def validate(*, shown: Shown | None = None) -> int:
-    """Load the configuration and everything that is declared, and say what was loaded."""
+    """Load the configuration and all that is declared, run the spec's own tests, and say what was loaded."""
     shown = shown or Shown()
     output.show(_loaded(shown), shown.format, _print)
     return 0
@@ -23,10 +23,15 @@ def validate(*, shown: Shown | None = None) -> int:
 
 def _loaded(shown: Shown) -> dict[str, Any]:
     from self_healing.config import CONFIG_FILE
+    from self_healing.errors import ConfigError
     from self_healing.status import loaded_spec
+    from self_healing.triggers.selftest import failures
 
     settings = shown.settings()
     spec = loaded_spec(settings)
+    failed = failures(spec)
+    if failed:
+        raise ConfigError(failed)
     file = shown.config or (CONFIG_FILE if CONFIG_FILE.exists() else None)
     return {
         "file": None if file is None else str(file),
