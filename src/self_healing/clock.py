@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -42,11 +43,37 @@ class Clock(Protocol):
         ...
 
 
+def _elapsed_s() -> float:
+    # CLOCK_BOOTTIME goes on while a machine sleeps, which the monotonic clock of Linux does not; others do without.
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def _wall() -> datetime:
+    return datetime.now(UTC)
+
+
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock, as it stood when this was made, and the time that has passed since.
+
+    Stepping the wall clock neither fires timers nor drops them; :attr:`stepped_s` tells of it.
+
+    Args:
+        wall: the machine's wall clock.
+        elapsed_s: seconds since any fixed moment, from a clock that nobody can set.
+    """
+
+    def __init__(self, wall: Callable[[], datetime] = _wall, elapsed_s: Callable[[], float] = _elapsed_s) -> None:
+        self._wall = wall
+        self._elapsed_s = elapsed_s
+        self._start, self._began_s = wall(), elapsed_s()
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return self._start + timedelta(seconds=self._elapsed_s() - self._began_s)
+
+    @property
+    def stepped_s(self) -> float:
+        """By how many seconds the wall clock was set ahead since; negative when it was set back."""
+        return (self._wall() - self.now()).total_seconds()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from self_healing.clock import SECOND_US
 from self_healing.measures import FINE_US, NONE_MAX, NONE_MIN, UNKNOWN_START, Measure, Totals
 from self_healing.model import Event
 
@@ -36,10 +37,12 @@ class Restart(msgspec.Struct):
     Args:
         since_us: from then on samples count, beside those it was given at the start.
         panes: by the number of the 10 s slot.
+        measure_key: what is measured.
     """
 
     since_us: int
     panes: dict[int, Pane] = {}
+    measure_key: str = ""
 
     def add(self, ts_us: int, count: int, amount: int) -> None:
         """Put in one sample."""
@@ -80,46 +83,74 @@ class Accumulator(msgspec.Struct):
         measure_key: what is measured.
         place: of the series' group.
         effect_us: when the effect was there.
-        tasks: by agent and task id, or by a number for samples without a known task.
+        tasks: by agent, task id and attempt, or by a number for samples without a known task.
+        trigger: whose series it is.
     """
 
     measure_key: str
     place: int
     effect_us: int
     tasks: dict[str, Seen] = {}
+    trigger: str = ""
 
     def started(self, event: Event, start_us: int) -> None:
-        """A task of the series started."""
-        if start_us >= self.effect_us:
-            self.tasks.setdefault(_name(event), Seen(start_us))
+        """A task of the series started; one without an id is known by its samples alone."""
+        if event.task_id is not None and start_us >= self.effect_us:
+            self._task(_name(event), start_us)
 
     def finished(self, event: Event, start_us: int) -> None:
         """A task of the series ended."""
-        if start_us != UNKNOWN_START and start_us >= self.effect_us:
-            self.tasks.setdefault(_name(event), Seen(start_us)).finished = True
+        if event.task_id is not None and start_us != UNKNOWN_START and start_us >= self.effect_us:
+            self._task(self._known_name(event), start_us).finished = True
 
     def sample(self, event: Event, ts_us: int, start_us: int, count: int, amount: int) -> None:
         """A sample of the series came, from a task that started at `start_us` if anybody knows."""
-        name = _name(event)
-        if name in self.tasks:
+        known = start_us != UNKNOWN_START
+        if (start_us if known else ts_us) < self.effect_us:
+            return
+        name = self._known_name(event)
+        if event.task_id is not None and known:
+            self._task(name, start_us).samples.append((ts_us, count, amount))
+        elif event.task_id is not None and name in self.tasks:
             self.tasks[name].samples.append((ts_us, count, amount))
-        elif start_us != UNKNOWN_START and start_us >= self.effect_us:
-            self.tasks[name] = Seen(start_us, samples=[(ts_us, count, amount)])
-        elif start_us == UNKNOWN_START and ts_us >= self.effect_us:
-            self.tasks[f"#{len(self.tasks)}"] = Seen(ts_us, True, [(ts_us, count, amount)])
+        else:
+            self._single(start_us if known else ts_us, (ts_us, count, amount))
 
     def lost(self, event: Event) -> None:
         """A task of the series is given up; `event` is its start."""
         self.tasks.pop(_name(event), None)
 
+    def _task(self, name: str, start_us: int) -> Seen:
+        """The task of that name, a new one where the old one ended and this one began at another time."""
+        seen = self.tasks.get(name)
+        # A start and an end may round the same instant differently; a second apart they are two.
+        if seen is not None and seen.finished and abs(seen.start_us - start_us) > SECOND_US:
+            self.tasks[f"{name}@{seen.start_us}"] = self.tasks.pop(name)
+            seen = None
+        if seen is None:
+            seen = self.tasks[name] = Seen(start_us)
+        return seen
+
+    def _single(self, start_us: int, sample: tuple[int, int, int]) -> None:
+        """A sample that stands for a whole task, since nothing says which one it is of."""
+        number = len(self.tasks)
+        while f"#{number}" in self.tasks:
+            number += 1
+        self.tasks[f"#{number}"] = Seen(start_us, True, [sample])
+
+    def _known_name(self, event: Event) -> str:
+        """The name under which the event's task is known; an event that says no attempt is of the newest one."""
+        name = _name(event)
+        if event.attempt is None:
+            further = [other for other in self.tasks if other.startswith(f"{name}/") and "@" not in other]
+            return further[-1] if further else name
+        return name
+
 
 def _name(event: Event) -> str:
     # Attempts are tasks of their own here: each starts, ends and yields its samples.
-    return (
-        f"{event.agent}/{event.task_id}"
-        if event.attempt in (None, 1)
-        else f"{event.agent}/{event.task_id}/{event.attempt}"
-    )
+    task = msgspec.json.encode([event.agent, event.task_id]).decode()
+    return task if event.attempt in (None, 1) else f"{task}/{event.attempt}"
 
 
 class Taps(msgspec.Struct):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -11,6 +12,9 @@ from self_healing.cli import output
 from self_healing.cli.client import Json, call
 from self_healing.cli.options import Shown
 from self_healing.errors import SelfHealingError
+
+if TYPE_CHECKING:
+    from self_healing.config import Settings
 
 INCIDENTS_OPEN = 3
 """What ``check --exit-code`` exits with."""
@@ -33,9 +37,19 @@ def check(
     shown = shown or Shown()
     at = None if now is None else _aware(now)
     arguments = {} if at is None else {"now": at.isoformat()}
-    report = call(shown.settings(), "check", arguments, timeout_s=_TIMEOUT_S, now=at)
+    settings = shown.settings()
+    report = call(settings, "check", arguments, timeout_s=_TIMEOUT_S, now=at)
     output.show(report, shown.format, _print)
+    _warn(settings)
     return INCIDENTS_OPEN if exit_code and report["incidents"] else 0
+
+
+def _warn(settings: Settings) -> None:
+    """Say beside the report what keeps it from being the whole truth, such as a directory that cannot be read."""
+    from self_healing.status import last_health, loaded_spec
+
+    for issue in last_health(settings, loaded_spec(settings))["issues"]:
+        print(f"warning: {issue}", file=sys.stderr)
 
 
 def _aware(text: str) -> datetime:

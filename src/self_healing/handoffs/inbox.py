@@ -74,6 +74,12 @@ class Inbox:
         self._store = store
         self._audit_append = audit_append
 
+    def arrived(self, id: str, *, at: datetime) -> Handoff:
+        """It is where its recipient looks: somebody said so who has it. Raises NotFound, HandoffRefused."""
+        delivered = advance(self._store.get(Handoff, id), HandoffStatus.DELIVERED, at)
+        self._store.put(delivered)
+        return delivered
+
     def accept(self, id: str, *, by: str, at: datetime) -> Handoff:
         """The recipient works on it. Raises NotFound, HandoffRefused."""
         return self._answered(id, HandoffStatus.ACCEPTED, by, at, None)

@@ -28,6 +28,12 @@ from self_healing.spec import ActionSpec, TriggerSpec
 from self_healing.storage.store import Store
 from self_healing.telemetry.reader import Batch, DirectoryReader
 
+TURNS_AHEAD_S = 60.0
+"""The state may be ahead of the clock by a turn on the coarsest grid; further is an issue."""
+
+STEPPED_S = 5.0
+"""A wall clock that was set by more than this is an issue."""
+
 
 class Owner:
     """Owns the state of one fleet; build it with :meth:`open`.
@@ -63,6 +69,7 @@ class Owner:
         self._checked_at: datetime | None = None  # the instant of the check that is under way
         self._checked: tuple[list[str], int] = ([], 0)  # executions and violations of the last check
         self._broken: str | None = None  # why memory may be ahead of the state
+        self._recovered = False  # whether what an earlier process left was taken up
         self._touched = True  # by a person or a start, since the last commit
         self.logs = Logs(settings.storage.logs_dir / "self_healing", clock)
         self.own = OwnTelemetry(settings.telemetry.dir)
@@ -166,6 +173,18 @@ class Owner:
         if stop is not None:
             others.append(
                 f"healing is stopped by {stop.by}: {stop.reason}; `self-healing resume-healing` lets it go on"
+            )
+        ahead_s = (from_us(self.evaluated_us) - self.clock.now()).total_seconds()
+        if ahead_s > TURNS_AHEAD_S and self._checked_at is None:
+            others.append(
+                f"the state was evaluated up to {from_us(self.evaluated_us):%Y-%m-%d %H:%M:%S} UTC, which the clock has"
+                " not reached: nothing is judged until then; set the clock, or begin with another --state-dir"
+            )
+        stepped_s = self.clock.stepped_s if isinstance(self.clock, SystemClock) else 0.0
+        if abs(stepped_s) > STEPPED_S:
+            others.append(
+                f"the machine's clock was set by {stepped_s:+.0f} s since the start and is not followed; start again "
+                "if it is right now"
             )
         return self._health.report(
             broken=self._broken,

@@ -194,6 +194,9 @@ class Parts:
         # It happened when the event says, but neither before the handoff was there nor later than now.
         said_at = at if handoff is None else min(max(from_us(repair.ts_us), handoff.created_at), at)
         try:
+            if handoff is not None and handoff.status is HandoffStatus.CREATED:
+                # Who works on it has it, whether or not the process that delivered it lived to write that down.
+                self.inbox.arrived(repair.handoff, at=said_at)
             if repair.kind == Kind.TASK_STARTED:
                 if handoff is None or handoff.status is not HandoffStatus.ACCEPTED:
                     self.inbox.accept(repair.handoff, by=by, at=said_at)

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from self_healing.actions.directing import EXPIRED, Directives
+from self_healing.actions.effect import STOPPED
 from self_healing.incidents.lifecycle import moved, noted
 from self_healing.incidents.register import Register
 from self_healing.loop.probation import PROBATION, Probation
@@ -108,6 +109,10 @@ class Treatment:
 
     def _acting(self, incident: Incident, execution: Execution, action: ActionSpec | None, at: datetime) -> None:
         match execution.status:
+            case ExecutionStatus.FAILED if execution.error == STOPPED:
+                # Nothing was tried: the same step is due again once the person who said stop lets it go on.
+                again = moved(incident, IncidentState.OPEN, at, execution=None)
+                self._register.note(again, at, "stopped", f"{execution.action} was {STOPPED} before it began")
             case ExecutionStatus.FAILED:
                 self.next_step(incident, at, "failed", f"{execution.action} failed: {execution.error}")
             case ExecutionStatus.UNKNOWN:
@@ -176,6 +181,8 @@ class Treatment:
         judgement = judge(verification, trigger, accumulator, at)
         if judgement.result is None or self._verification.extended(incident, verification, action, judgement, at):
             return
+        if judgement.result is Result.WORSE and not self._free():
+            return  # the directive would be undone
         self._verification.judged(verification, judgement, at)
         self._conclude(incident, execution, verification, judgement, accumulator, at)
 

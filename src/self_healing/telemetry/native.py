@@ -6,9 +6,6 @@ fails are its lines taken one by one, to find the bad ones and to say why they a
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +14,7 @@ from numpy.typing import NDArray
 
 from self_healing.clock import MINUTE_US, SECOND_US
 from self_healing.model import Event, Kind
+from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.lines import (
     ANY_KIND,
     DEPTH_MAX,
@@ -67,7 +65,7 @@ def decode(lines: Chunk, *, now_us: int, attributes: bool = False) -> Decoded:
     """
     if lines[-1:] != b"\n":
         lines = bytes(lines) + b"\n"
-    with _collector_off():
+    with collector_off():
         rows = _rows(lines)
         if attributes:
             for event, line in zip(rows.events, _lines_at(bytes(lines), rows.starts), strict=True):
@@ -269,15 +267,3 @@ def _kinds(events: list[Event]) -> NDArray[np.uint8]:
 
 def _other_kind(kind: str) -> Kind:
     return Kind.OWN if kind.startswith(OWN_PREFIX) else Kind.LOG
-
-
-@contextmanager
-def _collector_off() -> Iterator[None]:
-    """No garbage collections inside: there is no garbage yet, and looking for it takes longer than decoding."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

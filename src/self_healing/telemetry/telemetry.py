@@ -92,7 +92,6 @@ class Telemetry:
         self.accounting = Accounting()
         self.repairs: list[Repair] = []
         self.examples: list[Event] = []
-        self.newest_us = 0
         self._measures: dict[str, Measure] = {}
         self._groupings: dict[tuple[str, ...], Grouping] = {}
         self._tables: dict[str, PaneTable] = {}
@@ -169,7 +168,6 @@ class Telemetry:
     def _fold(self, events: list[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
         listening = self.taps.measures(self._measures) if self.taps.restarts or self.taps.accumulators else set()
         folded = self.tasks.fold(events, kind.tolist(), ts.tolist(), starts=bool(self.taps.accumulators))
-        self.newest_us = max(self.newest_us, int(ts[-1]))
         self.repairs += folded.repairs
         if listening:
             self._tell_started(folded)
@@ -253,7 +251,7 @@ class Telemetry:
         place = self._place(trigger, group)
         if place is None:
             return
-        restart = Restart(at_us)
+        restart = Restart(at_us, measure_key=self._measures[trigger].key)
         if accumulator is not None:
             for task in accumulator.tasks.values():
                 for ts_us, count, amount in task.samples:
@@ -265,7 +263,7 @@ class Telemetry:
         place = self._place(trigger, group)
         if place is None:
             raise ValueError(f"nothing was ever measured for {trigger} {group}")
-        accumulator = Accumulator(self._measures[trigger].key, place, effect_us)
+        accumulator = Accumulator(self._measures[trigger].key, place, effect_us, trigger=trigger)
         grouping = self._groupings[self._measures[trigger].group_by]
         for event, start_us in self.tasks.starts():
             if grouping.place_of(event) == place:
@@ -350,7 +348,6 @@ class Telemetry:
             "groups": groups,
             "taps": self.taps,
             "accounting": self.accounting,
-            "newest_us": self.newest_us,
             "queue": [queue.events, queue.kind.tolist(), queue.ts.tolist()],
             **self.tasks.pack(),
         }
@@ -379,9 +376,15 @@ class Telemetry:
                     ring.unpack(slot, columns)
         self.tasks.unpack(facts["tasks"], facts["ended"])
         self.taps = msgspec.convert(facts["taps"], Taps)
-        for id in [id for id, a in self.taps.accumulators.items() if a.measure_key not in self._tables]:
-            del self.taps.accumulators[id]
+        # A tap of a trigger that is gone, or measures something else now, says nothing any more.
+        keys = {name: measure.key for name, measure in self._measures.items()}
+        taps = self.taps
+        taps.accumulators = {id: a for id, a in taps.accumulators.items() if a.measure_key == keys.get(a.trigger)}
+        taps.restarts = {
+            name: {place: restart for place, restart in places.items() if restart.measure_key == keys[name]}
+            for name, places in taps.restarts.items()
+            if name in keys
+        }
         self.accounting = msgspec.convert(facts["accounting"], Accounting)
-        self.newest_us = int(facts["newest_us"])
         events, kind, ts = facts["queue"]
         self._queue = Queue(msgspec.convert(events, list[Event]), np.array(kind, np.uint8), np.array(ts, np.int64))
