@@ -222,7 +222,9 @@ def test_a_state_that_cannot_be_read_is_unhealthy(cli: Run, tmp_path: Path) -> N
 def test_the_stop_needs_no_state_and_holds_until_a_person_resumes(cli: Run, tmp_path: Path) -> None:
     tell(tmp_path, NOW, "Coder")
     assert cli("stop-healing", "--reason", "look first", "--by", "ada").returncode == 0
-    report = said(cli("check", "--now", NOW_TEXT, "--format", "json"))
+    checked = cli("check", "--now", NOW_TEXT, "--format", "json")
+    assert (checked.returncode, checked.stderr.startswith("warning: healing is stopped by ada")) == (0, True)
+    report = json.loads(checked.stdout)
     assert report["actions_executed"] == 0
     assert report["handoffs"] == []
     assert said(cli("status", "--format", "json"))["stopped"]["reason"] == "look first"

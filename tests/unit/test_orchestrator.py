@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -291,3 +292,57 @@ def test_a_second_analysis_of_an_incident_has_a_key_of_its_own(tmp_path: Path) -
         escalated = loop.store.select(Incident, state=IncidentState.ESCALATED.value)
     assert escalated
     assert len({each.key for each in analyses}) == len(analyses) >= 2
+
+
+def test_a_stop_between_the_decision_and_the_effect_costs_no_step_of_the_plan(fleet: Fleet) -> None:
+    state_dir = fleet.settings.storage.state_dir
+    fleet.task("slow", 0, 90.0)
+    with fleet.open(10, crash=lambda point: None if point != "intent.committed" else _stop_now(state_dir)) as loop:
+        loop.check()
+    resume(state_dir)
+    told = fleet.check(30)
+    assert [each["state"] for each in told["incidents"]] == ["acting"]
+    assert [each["action"] for each in told["actions"]] == ["analyze_slow_tasks"]
+
+
+def _stop_now(state_dir: Path) -> None:
+    stop(state_dir, "looking", "Ada", AT)
+
+
+def test_an_answer_to_a_handoff_whose_delivery_was_never_written_down_is_heard(fleet: Fleet) -> None:
+    fleet.task("slow", 0, 90.0)
+    with fleet.open(10) as loop:
+        loop.check()
+        [handoff] = loop.store.select(Handoff)
+        loop.store.put(msgspec.structs.replace(handoff, status=HandoffStatus.CREATED, delivered_at=None))
+    repair = {"id": "r", "agent": handoff.target_agent, "handoff_id": handoff.id}
+    fleet.write(ts=(AT + timedelta(seconds=20)).isoformat(), type="task_started", **repair)
+    fleet.write(ts=(AT + timedelta(seconds=40)).isoformat(), type="task_finished", status="success", **repair)
+    fleet.check(60)
+    with fleet.open(60) as loop:
+        assert loop.store.get(Handoff, handoff.id).status is HandoffStatus.COMPLETED
+
+
+def test_what_a_trigger_gathered_is_let_go_when_it_measures_something_else(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    fleet.task("slow", 0, 90.0)
+    [incident] = fleet.check(10)["incidents"]
+    with fleet.open(20) as loop:
+        loop.dismiss(incident["id"], "Ada", "known")
+    fleet.task("later", 25, 6.0)
+    fleet.check(30)
+    own = tmp_path / "own.toml"
+    own.write_text(
+        '[[trigger]]\nname = "slow_tasks"\nsignal = "task.attempts"\ncondition = {kind = "threshold", value = 3}\n'
+    )
+    changed = Fleet(tmp_path, triggers={"files": [own]})
+    assert changed.check(40)["incidents"] == []
+
+
+def test_a_state_that_is_ahead_of_the_clock_says_so(fleet: Fleet) -> None:
+    fleet.task("ok", 0)
+    fleet.check(86400)
+    with fleet.open(60) as loop:
+        health = loop.health()
+    assert health["status"] == "degraded"
+    assert any("lies ahead" in issue or "has not reached" in issue for issue in health["issues"])

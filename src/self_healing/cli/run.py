@@ -47,7 +47,7 @@ def _ready(settings: Settings) -> None:
             ("state", settings.storage.state_dir),
             ("telemetry", settings.telemetry.dir),
             ("logs", settings.storage.logs_dir),
-            ("mode", "observe: says what it would do, and does nothing" if observing else "act"),
+            ("mode", "observe: says what it would do, and does nothing" if observing else "act: pauses and hands over"),
             ("spec", f"{spec.version}: {triggers_enabled(spec)} triggers, {len(spec.actions)} actions"),
         ]
     )

@@ -28,11 +28,13 @@ class Intake(msgspec.Struct):
         at_us: when the minute began.
         received: lines.
         quarantined: of them, by reason.
+        newest: where the newest of those is, in bytes from the file's beginning; None without one.
     """
 
     at_us: int
     received: int = 0
     quarantined: dict[str, int] = {}
+    newest: int | None = None
 
 
 class Health:
@@ -65,8 +67,9 @@ class Health:
                 intakes.append(Intake(minute_us))
             intakes[-1].received += received
         for bad in batch.bad:
-            found = self.intake[bad.file][-1].quarantined
-            found[bad.reason.value] = found.get(bad.reason.value, 0) + 1
+            minute = self.intake[bad.file][-1]
+            minute.quarantined[bad.reason.value] = minute.quarantined.get(bad.reason.value, 0) + 1
+            minute.newest = bad.offset
         since_us = now_us - LOOKED_BACK_US
         for file, intakes in list(self.intake.items()):
             if intakes[0].at_us < since_us:
@@ -116,8 +119,8 @@ def _issues(file: str, intakes: list[Intake]) -> list[str]:
     if quarantined.total() > QUARANTINE_SHARE * received:
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(quarantined.items()))
         found.append(
-            f"{file}: {quarantined.total()} of {received} lines that were read lately are quarantined ({reasons}); see"
-            " what writes it"
+            f"{file}: {quarantined.total()} of {received} lines that were read lately are quarantined ({reasons}); the"
+            f" newest is at byte {max(each.newest or 0 for each in intakes)}: see what writes it"
         )
     future = quarantined[BadLine.FUTURE.value]
     if future:
