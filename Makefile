@@ -36,7 +36,7 @@ docs: $(STAMP) ## build the documentation into site/
 
 lock: $(STAMP) ## recompile requirements/ from pyproject.toml
 	$(COMPILE) -o requirements/run.txt >/dev/null
-	$(COMPILE) --group dev -o requirements/dev.txt >/dev/null
+	$(COMPILE) --group dev --all-extras -o requirements/dev.txt >/dev/null
 
 clean: ## remove .venv and everything built (never logs/ or .self-healing/)
 	rm -rf .venv site dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
