@@ -121,6 +121,20 @@ class Event(msgspec.Struct, gc=False, rename={"kind": "type", "task_id": "id", "
     attributes: dict[str, Any] | None = None
 
 
+class Ingested(Event, gc=False):
+    """An event that did not come in a native file, as our own segments hold it: an event and where it came from.
+
+    A span that is a call of a model or a tool is an `llm_call` or a `tool_call`; any other is a `span`, and whether it
+    is a task is found out when it is folded, once its trace is known.
+    """
+
+    source: str | None = None  # the way in, and what sent it where that is known, such as otlp/pydantic_ai
+    span_id: str | None = None  # hex
+    parent_id: str | None = None  # hex; None for a root span
+    role: str | None = None  # of a span: agent, model, tool or other
+    call_id: str | None = None  # of a tool call; a repeated one after a failure is another attempt
+
+
 class Accounting(Record, frozen=True, kw_only=True):
     """What became of every event, since the state began; the two equations hold at every moment.
 
