@@ -71,6 +71,8 @@ class Kind(IntEnum):
     ORCHESTRATOR_FINISHED = 8  # the fleet's own orchestrator finished
     LOG = 9  # anything else
     OWN = 10  # our own self_healing_* lines; neither counted nor read
+    SPAN = 11  # a part of a trace that is no call of a model or a tool; may turn out to be a task
+    METRIC = 12  # one point of a metric that its sender had aggregated already
 
 
 class Status(IntEnum):

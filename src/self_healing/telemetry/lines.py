@@ -90,6 +90,8 @@ class _KnownLine(_Line, gc=False):
         "orchestrator_started",
         "orchestrator_finished",
         "log",
+        "span",
+        "metric",
     ] = "log"
 
 

@@ -284,7 +284,7 @@ def test_every_line_is_an_event_in_the_order_of_time(tmp_path: Path, start: date
     moments = [seconds(event) for event in read]
     assert moments == sorted(moments)
     assert start.timestamp() < moments[0]
-    assert {event.kind for event in read} <= KINDS - {"log", "own"}
+    assert {event.kind for event in read} <= KINDS - {"log", "own", "span", "metric"}
     assert {event.agent for event in read} == {*NAMES, *SPECIALISTS}
     ends = [event for event in read if event.kind == "task_finished" and event.handoff_id is None]
     assert all(event.usage and event.usage.total_usd and event.model and event.started_at for event in ends)

@@ -98,7 +98,7 @@ def test_every_kind_has_its_code(kind: Kind) -> None:
     assert decoded(line(type=kind.name.lower())).kind.tolist() == [kind]
 
 
-@pytest.mark.parametrize("kind", ["span", "", "Task_started", "own", "self_heal"])
+@pytest.mark.parametrize("kind", ["webhook", "", "Task_started", "own", "self_heal"])
 def test_an_unknown_type_is_kept_as_a_log(kind: str) -> None:
     found = decoded(GOOD, line(type=kind), GOOD)
     assert found.kind.tolist() == [Kind.HEARTBEAT, Kind.LOG, Kind.HEARTBEAT]
