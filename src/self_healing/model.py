@@ -150,7 +150,7 @@ class Accounting(Record, frozen=True, kw_only=True):
     quarantined: dict[str, int] = {}
     dropped: dict[str, int] = {}
     in_flight: int = 0
-    late: int = 0  # aggregated, but older than the newest instant that was evaluated when they came
+    late: int = 0  # of the aggregated: older than the newest instant that was evaluated when they came
 
 
 # --- triggers ------------------------------------------------------------------------------------------------------

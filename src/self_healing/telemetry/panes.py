@@ -179,6 +179,11 @@ class PaneTable:
         """The rings that are kept."""
         return [self.fine] if self.coarse is None else [self.fine, self.coarse]
 
+    @property
+    def oldest_us(self) -> int:
+        """When the oldest pane that is kept begins: no older sample joins anything. Below 0 at first."""
+        return min(ring.oldest * ring.pane_us for ring in self.rings)
+
     def add(self, ts: Ints, places: Ints, count: Ints, amount: Ints, groups: int) -> None:
         """Put samples into their panes."""
         if not len(ts):

@@ -22,6 +22,7 @@ from self_healing.model import Accounting, Event, Group
 from self_healing.spec import Aggregate, Baseline, TriggerSpec
 from self_healing.taps import Accumulator, Restart, Taps
 from self_healing.telemetry.collector import collector_off
+from self_healing.telemetry.lateness import TOO_LATE, Latecomers
 from self_healing.telemetry.panes import PaneTable
 from self_healing.telemetry.samples import (
     BY_AGENT,
@@ -152,39 +153,53 @@ class Telemetry:
             return 0
         ts = queue.ts[start:end]
         with collector_off():
-            self._fold(
+            too_late = self._fold(
                 queue.events if end - start == len(queue.events) else queue.events[start:end], queue.kind[start:end], ts
             )
         queue.at = end
         if not len(queue):
             self._queue = Queue([], queue.kind[:0], queue.ts[:0])
-        late = int(np.searchsorted(ts, evaluated_us, side="left"))
-        count = self.accounting
-        self.accounting = msgspec.structs.replace(
-            count, aggregated=count.aggregated + end - start, late=count.late + late, in_flight=self.queued
-        )
+        self._account_folded(end - start, int(np.searchsorted(ts, evaluated_us, side="left")), too_late)
         return end - start
 
-    def _fold(self, events: list[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
+    def _account_folded(self, folded: int, late: int, too_late: int) -> None:
+        count = self.accounting
+        if too_late:
+            dropped = {**count.dropped, TOO_LATE: count.dropped.get(TOO_LATE, 0) + too_late}
+            count = msgspec.structs.replace(count, dropped=dropped)
+        self.accounting = msgspec.structs.replace(
+            count,
+            aggregated=count.aggregated + folded - too_late,
+            late=count.late + max(late - too_late, 0),  # in a fresh state none is late
+            in_flight=self.queued,
+        )
+
+    def _fold(self, events: list[Event], kind: NDArray[np.uint8], ts: Ints) -> int:
+        """Fold events, sorted by time; returns how many of them were too late."""
         listening = self.taps.measures(self._measures) if self.taps.restarts or self.taps.accumulators else set()
         folded = self.tasks.fold(events, kind.tolist(), ts.tolist(), starts=bool(self.taps.accumulators))
         self.repairs += folded.repairs
         if listening:
             self._tell_started(folded)
+        latecomers = Latecomers(self._tables.values(), int(ts[0]))
         for samples in self._samples(folded):
             for signal, found in samples.items():
-                self._put(signal, found, listening)
+                self._put(signal, found, listening, latecomers)
+        if folded.late.events:  # the calls are late, and the panes those of the tasks, which were counted
+            for signal, found in folded.late.samples().items():
+                self._put(signal, found, listening, None)
         if listening:
             self._tell_finished(folded)
         self.examples = (self.examples + folded.finished.events[-EXAMPLES:])[-EXAMPLES:]
+        return latecomers.too_late
 
     @staticmethod
     def _samples(folded: Folded) -> Iterator[dict[str, Samples]]:
-        for gathered in (folded.finished, folded.tests, folded.scores, folded.late):
+        for gathered in (folded.finished, folded.tests, folded.scores):
             if gathered.events:
                 yield gathered.samples()
 
-    def _put(self, signal: str, samples: Samples, listening: set[str]) -> None:
+    def _put(self, signal: str, samples: Samples, listening: set[str], latecomers: Latecomers | None) -> None:
         rows, index = samples.rows, samples.index
         if not len(index):
             return
@@ -195,6 +210,8 @@ class Telemetry:
             if measure.where:
                 kept = rows.mask(measure.where)[index]
                 places, count, amount, at = places[kept], count[kept], amount[kept], at[kept]
+            if latecomers is not None:
+                latecomers.see(table, rows.events, at, rows.ts[at])
             table.add(rows.ts[at], places, count, amount, len(grouping.groups))
             if measure.key in listening:
                 self._tell_samples(measure, rows, at, places, count, amount)
