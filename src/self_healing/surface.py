@@ -116,7 +116,12 @@ class Surface:
         if spec is None:
             raise NotFound("trigger", name)
         series = [views.verdict(each) for each in self._loop.verdicts() if each.trigger == name]
-        return {"trigger": spec.model_dump(mode="json", by_alias=True), "series": series}
+        return {
+            "trigger": spec.model_dump(mode="json", by_alias=True),
+            "condition": views.condition(spec),
+            "unit": views.unit(spec),
+            "series": series,
+        }
 
     def enable(self, name: str, by: str) -> Json:
         return self._switch(name, True, by)
@@ -146,12 +151,12 @@ class Surface:
     # -- incidents
 
     def incidents(self, states: tuple[IncidentState, ...] = NOT_CLOSED) -> Json:
-        return {"incidents": [views.incident(each) for each in self._store.select(Incident, state=states)]}
+        return {"incidents": [self._incident(each) for each in self._store.select(Incident, state=states)]}
 
     def incident(self, id: str) -> Json:
         incident = self._store.get(Incident, id)
         return {
-            "incident": views.incident(incident),
+            "incident": self._incident(incident),
             "timeline": [views.plain(note) for note in incident.notes],
             "executions": [views.execution(each) for each in self._store.select(Execution, incident=id)],
             "decisions": [views.decision(each) for each in self._store.select(Decision, incident=id)],
@@ -161,10 +166,13 @@ class Surface:
         }
 
     def ack(self, id: str, by: str, reason: str) -> Json:
-        return {"incident": views.incident(self._loop.acknowledge(id, by, reason))}
+        return {"incident": self._incident(self._loop.acknowledge(id, by, reason))}
 
     def close(self, id: str, by: str, reason: str) -> Json:
-        return {"incident": views.incident(self._loop.dismiss(id, by, reason))}
+        return {"incident": self._incident(self._loop.dismiss(id, by, reason))}
+
+    def _incident(self, incident: Incident) -> Json:
+        return views.incident(incident, self._loop.spec.triggers)
 
     def history(self, limit: AtLeastOne = 20) -> Json:
         incidents = self._store.select(Incident, newest=limit)
@@ -239,8 +247,7 @@ class Surface:
             "fleet_stop_percent": 100 * fleet.unwell_with_one_cause // fleet.size if fleet.size else 0,
             "attempts_per_incident": max((each.attempts for each in incidents), default=0),
         }
-        limits = self._loop.spec.limits.model_dump(mode="json")
-        return [{"name": name, "limit": limit, "used": used.get(name)} for name, limit in limits.items()]
+        return views.limits(self._loop.spec.limits, used)
 
     def audit(self) -> Json:
         told: Json = msgspec.to_builtins(Audit(self._store).verify())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 import msgspec
+from pydantic import BeforeValidator
 
 from self_healing.model import (
     Decision,
@@ -20,7 +21,9 @@ from self_healing.model import (
     Verification,
     group_dict,
 )
-from self_healing.spec import ActionSpec, Baseline, TriggerSpec
+from self_healing.spec import ActionSpec, Aggregate, Baseline, Limits, TriggerSpec, parse_duration
+from self_healing.telemetry.signals import SIGNALS
+from self_healing.wording import amount
 
 Json = dict[str, Any]
 
@@ -45,6 +48,7 @@ def trigger(spec: TriggerSpec, verdicts: Iterable[Verdict]) -> Json:
         "name": spec.name,
         "type": spec.type.value,
         "condition": condition(spec),
+        "unit": unit(spec),
         "window_s": spec.window,
         "severity": spec.severity.value,
         "target_agent": spec.target_agent,
@@ -55,12 +59,25 @@ def trigger(spec: TriggerSpec, verdicts: Iterable[Verdict]) -> Json:
     }
 
 
+def unit(spec: TriggerSpec) -> str:
+    """What the trigger's value is in, such as ``s``, ``USD`` or ``tokens``; ``%`` for a part of a whole, else empty."""
+    signal = SIGNALS[spec.signal]
+    match spec.aggregate:
+        case Aggregate.RATIO:
+            return "%"
+        case Aggregate.COUNT:
+            return ""
+        case Aggregate.RATE:
+            return f"{signal.unit}/s"
+    return "" if signal.ratio else signal.unit
+
+
 def condition(spec: TriggerSpec) -> str:
-    """What must be so for the trigger to fire, such as ``max task.duration_s >= 60``."""
+    """What must be so for the trigger to fire, such as ``max task.duration_s >= 1m``."""
     what = f"{spec.aggregate.value} {spec.signal}"
     if isinstance(spec.condition, Baseline):
         return f"{what} >= {spec.condition.ratio:g}x baseline"
-    return f"{what} {spec.condition.op.value} {spec.condition.value:g}"
+    return f"{what} {spec.condition.op.value} {amount(spec.condition.value, unit(spec))}"
 
 
 def action(spec: ActionSpec, answers: Sequence[str], lessons: Sequence[Lesson]) -> Json:
@@ -100,10 +117,21 @@ def _worked(lessons: Sequence[Lesson]) -> Json:
     }
 
 
-def incident(incident: Incident) -> Json:
-    """One incident without its timeline."""
+def incident(incident: Incident, triggers: Iterable[TriggerSpec]) -> Json:
+    """One incident without its timeline, with the unit of its values; None when its trigger is declared no more."""
     told = plain(incident)
     del told["notes"]
+    return told | {"unit": next((unit(spec) for spec in triggers if spec.name == incident.trigger), None)}
+
+
+def limits(limits: Limits, used: Mapping[str, int]) -> list[Json]:
+    """Each limit with its unit (``s``, ``%`` or none), and how much of it is used where that is one number."""
+    told = []
+    for name, limit in limits.model_dump(mode="json").items():
+        metadata = Limits.model_fields[name].metadata
+        lasts = any(isinstance(each, BeforeValidator) and each.func is parse_duration for each in metadata)
+        unit = "s" if lasts else "%" if name.endswith("_percent") else ""
+        told.append({"name": name, "limit": limit, "unit": unit, "used": used.get(name)})
     return told
 
 

@@ -141,7 +141,8 @@ def test_a_trigger_shows_each_series_with_its_reason(surface: Surface) -> None:
     }
     listed = {each["name"]: each for each in surface.call("triggers", {})["triggers"]}
     assert (listed["slow_tasks"]["firing"], listed["slow_tasks"]["series"]) == (1, 3)
-    assert listed["slow_tasks"]["condition"] == "max task.duration_s >= 60"
+    assert listed["slow_tasks"]["condition"] == "max task.duration_s >= 1m"
+    assert (told["condition"], told["unit"]) == ("max task.duration_s >= 1m", "s")
     assert listed["duration_increase"]["condition"] == "mean task.duration_s >= 1.5x baseline"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
 from self_healing.cli.options import Shown
+from self_healing.cli.output import Column
 
 
 def actions(*, shown: Shown | None = None) -> int:
@@ -16,14 +17,13 @@ def actions(*, shown: Shown | None = None) -> int:
 
 def _print(told: Json) -> None:
     output.table(
-        ("action", "answers", "target agent", "tried", "healed", "in"),
+        ("action", Column("answers", rank=1), Column("target agent", rank=2), "healed", Column("within", rank=3)),
         (
             (
                 each["name"],
                 ", ".join(each["answers"]),
                 each["target_agent"],
-                each["tries"],
-                each["healed"],
+                _healed(each),
                 output.span(each["median_heal_s"]),
             )
             for each in told["actions"]
@@ -34,14 +34,13 @@ def _print(told: Json) -> None:
     if lessons:
         output.title("lessons")
         output.table(
-            ("action", "trigger", "agent", "tried", "healed", "credit", "in"),
+            ("action", "trigger", "agent", "healed", Column("credit", rank=2), Column("within", rank=1)),
             (
                 (
                     name,
                     lesson["trigger"],
                     lesson["agent"],
-                    lesson["tries"],
-                    lesson["healed"],
+                    _healed(lesson),
                     output.number(lesson["credit"]),
                     output.span(lesson["median_heal_s"]),
                 )
@@ -49,3 +48,7 @@ def _print(told: Json) -> None:
             ),
             empty="none",
         )
+
+
+def _healed(worked: Json) -> str:
+    return f"{worked['healed']} of {worked['tries']}" if worked["tries"] else "never tried"

@@ -10,11 +10,15 @@ from cyclopts import Parameter
 
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
+from self_healing.cli.incidents import print_incidents
 from self_healing.cli.options import Shown
+from self_healing.cli.output import Column
 from self_healing.errors import SelfHealingError
+from self_healing.handoffs.cleaning import escape
 
 if TYPE_CHECKING:
     from self_healing.config import Settings
+    from self_healing.spec import Spec
 
 INCIDENTS_OPEN = 3
 """What ``check --exit-code`` exits with."""
@@ -34,22 +38,27 @@ def check(
 
     When a service runs on the same state, it is asked to.
     """
+    from self_healing.status import loaded_spec
+    from self_healing.views import unit
+
     shown = shown or Shown()
     at = None if now is None else _aware(now)
     arguments = {} if at is None else {"now": at.isoformat()}
     settings = shown.settings()
     report = call(settings, "check", arguments, timeout_s=_TIMEOUT_S, now=at)
-    output.show(report, shown.format, _print)
-    _warn(settings)
+    spec = loaded_spec(settings)
+    units = {trigger.name: unit(trigger) for trigger in spec.triggers}
+    output.show(report, shown.format, lambda told: _print(told, units))
+    _warn(settings, spec)
     return INCIDENTS_OPEN if exit_code and report["incidents"] else 0
 
 
-def _warn(settings: Settings) -> None:
+def _warn(settings: Settings, spec: Spec) -> None:
     """Say beside the report what keeps it from being the whole truth, such as a directory that cannot be read."""
-    from self_healing.status import last_health, loaded_spec
+    from self_healing.status import last_health
 
-    for issue in last_health(settings, loaded_spec(settings))["issues"]:
-        print(f"warning: {issue}", file=sys.stderr)
+    for issue in last_health(settings, spec)["issues"]:
+        print(f"warning: {escape(issue)}", file=sys.stderr)
 
 
 def _aware(text: str) -> datetime:
@@ -62,32 +71,16 @@ def _aware(text: str) -> datetime:
     return at
 
 
-def _print(report: Json) -> None:
+def _print(report: Json, units: dict[str, str]) -> None:
     names = ("triggers_evaluated", "triggers_fired", "actions_executed", "constitutional_violations")
     output.pairs([(name.replace("_", " "), report[name]) for name in names])
     output.title("incidents")
-    output.table(
-        ("id", "trigger", "group", "severity", "value", "limit", "state"),
-        (
-            (
-                each["id"],
-                each["trigger"],
-                output.group(each["group"]),
-                each["severity"],
-                output.number(each["value"]),
-                output.number(each["threshold"]),
-                each["state"],
-            )
-            for each in report["incidents"]
-        ),
-        whole=("id",),
-        empty="none is open",
-    )
+    incidents = [each | {"unit": units.get(each["trigger"])} for each in report["incidents"]]
+    print_incidents(incidents, empty="none is open")
     output.title("actions")
     output.table(
-        ("action", "incident", "status", "target agent"),
+        ("action", "incident", "status", Column("target agent", rank=1)),
         ((each["action"], each["incident"], each["status"], each["target_agent"]) for each in report["actions"]),
-        whole=("incident",),
         empty="none",
     )
     if report["handoffs"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
 from self_healing.cli.options import Shown
+from self_healing.cli.output import Column
 
 
 def constitution(*, shown: Shown | None = None) -> int:
@@ -18,21 +19,24 @@ def _print(told: Json) -> None:
     from self_healing.cli.incidents import held_against
 
     for article in told["articles"]:
-        print(f"{article['number']}  {article['title']}: {article['text']}")
-        print(f"    {', '.join(policy['id'] for policy in article['policies'])}")
+        output.paragraph(f"{article['number']}  {article['title']}: {article['text']}")
+        output.paragraph(", ".join(policy["id"] for policy in article["policies"]), indent=4)
     output.title("limits")
     output.table(
         ("limit", "value", "used"),
-        ((each["name"], each["limit"], each["used"]) for each in told["limits"]),
+        ((each["name"], _limit(each), each["used"]) for each in told["limits"]),
         empty="none",
     )
     output.title(f"violations: {told['violations']}")
     output.table(
-        ("at (UTC)", "incident", "action", "articles"),
+        (output.when("at"), "incident", "action", Column("articles", text=True)),
         (
             (output.instant(each["at"]), each["incident"], each["action"], held_against(each["articles"]))
             for each in told["denials"]
         ),
-        whole=("at (UTC)", "incident"),
         empty="nothing was denied",
     )
+
+
+def _limit(told: Json) -> str:
+    return output.span(told["limit"]) if told["unit"] == "s" else f"{told['limit']} {told['unit']}".rstrip()

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
 from self_healing.cli.options import NO_REASON, By, Shown, Why, person
+from self_healing.cli.output import Column
 from self_healing.errors import SelfHealingError
 
 app = App(name="directives", help_format="plaintext")
@@ -41,7 +42,7 @@ def undo(
 
 def _print(told: Json) -> None:
     output.table(
-        ("id", "agent", "setting", "value", "incident", "expires (UTC)"),
+        ("id", "agent", "setting", "value", Column("incident", rank=1), output.when("expires")),
         (
             (
                 each["id"],
@@ -53,6 +54,5 @@ def _print(told: Json) -> None:
             )
             for each in told["directives"]
         ),
-        whole=("id",),
         empty="no directive is in force",
     )

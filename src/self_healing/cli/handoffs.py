@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -10,6 +11,7 @@ from self_healing.cli import output
 from self_healing.cli.client import Json, call
 from self_healing.cli.history import Limit
 from self_healing.cli.options import By, Shown, person
+from self_healing.cli.output import Column
 from self_healing.model import HandoffStatus
 
 app = App(name="handoffs", help_format="plaintext")
@@ -36,7 +38,7 @@ def handoffs(
 
 
 @app.command
-def show(id: str, *, shown: Shown | None = None) -> int:
+def show(id: str, /, *, shown: Shown | None = None) -> int:
     """Show one handoff with what it asks.
 
     Args:
@@ -48,7 +50,7 @@ def show(id: str, *, shown: Shown | None = None) -> int:
 
 
 @app.command
-def accept(id: str, *, by: By = None, shown: Shown | None = None) -> int:
+def accept(id: str, /, *, by: By = None, shown: Shown | None = None) -> int:
     """Say that you work on it.
 
     Args:
@@ -58,7 +60,7 @@ def accept(id: str, *, by: By = None, shown: Shown | None = None) -> int:
 
 
 @app.command
-def complete(id: str, *, result: Result = None, by: By = None, shown: Shown | None = None) -> int:
+def complete(id: str, /, *, result: Result = None, by: By = None, shown: Shown | None = None) -> int:
     """Say that it is done; from now on, new work shows whether it helped.
 
     Args:
@@ -68,7 +70,7 @@ def complete(id: str, *, result: Result = None, by: By = None, shown: Shown | No
 
 
 @app.command
-def fail(id: str, *, result: Result = None, by: By = None, shown: Shown | None = None) -> int:
+def fail(id: str, /, *, result: Result = None, by: By = None, shown: Shown | None = None) -> int:
     """Say that it cannot be done.
 
     Args:
@@ -86,7 +88,7 @@ def _move(command: str, arguments: Json, shown: Shown | None) -> int:
 
 def _print(told: Json) -> None:
     output.table(
-        ("id", "status", "target agent", "about", "incident", "deadline (UTC)"),
+        ("id", "status", "target agent", "about", Column("incident", rank=2), output.when("deadline", rank=1)),
         (
             (
                 each["id"],
@@ -98,7 +100,6 @@ def _print(told: Json) -> None:
             )
             for each in told["handoffs"]
         ),
-        whole=("id",),
         empty="no handoff",
     )
 
@@ -120,9 +121,14 @@ def _print_one(told: Json) -> None:
         ]
     )
     output.title("prompt")
-    for line in handoff["message"]["prompt"].strip().splitlines():
-        print(output.text(line))
-    output.title("context")
-    output.pairs(handoff["message"]["context"].items())
-    for note in handoff["notes"]:
-        print(f"{output.instant(note['at'])}  {output.text(note['what'])}  {output.text(note['text'])}")
+    for part in re.split(r"(?<=[.:])\n|\n\n", handoff["message"]["prompt"].strip()):
+        output.paragraph(" ".join(part.split()))
+    for name, value in handoff["message"]["context"].items():
+        output.title(f"context: {name.replace('_', ' ')}")
+        output.tree(value)
+    output.title("notes")
+    output.table(
+        (output.when("at"), "what", Column("text", text=True)),
+        ((output.instant(each["at"]), each["what"], each["text"]) for each in handoff["notes"]),
+        empty="none",
+    )

@@ -9,6 +9,7 @@ from cyclopts import Parameter, validators
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
 from self_healing.cli.options import Shown
+from self_healing.cli.output import Column
 
 Limit = Annotated[int, Parameter(help="So many of the newest.", validator=validators.Number(gte=1))]
 
@@ -22,7 +23,7 @@ def history(*, limit: Limit = 20, shown: Shown | None = None) -> int:
 
 def _print(told: Json) -> None:
     output.table(
-        ("opened (UTC)", "incident", "trigger", "group", "done", "outcome"),
+        (output.when("opened", rank=1), "incident", "trigger", "group", Column("done", text=True), "outcome"),
         (
             (
                 output.instant(each["opened_at"]),
@@ -34,6 +35,5 @@ def _print(told: Json) -> None:
             )
             for each in told["history"]
         ),
-        whole=("incident",),
         empty="nothing has happened yet",
     )

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
 from self_healing.cli.options import NO_REASON, By, Shown, Why, person
+from self_healing.cli.output import Column
 from self_healing.model import IncidentState
 
 app = App(name="incidents", help_format="plaintext")
@@ -29,12 +30,12 @@ def incidents(
     shown = shown or Shown()
     states = tuple(IncidentState) if everything else state
     answer = call(shown.settings(), "incidents", {"states": list(states)} if states else {})
-    output.show(answer, shown.format, _print)
+    output.show(answer, shown.format, lambda told: print_incidents(told["incidents"]))
     return 0
 
 
 @app.command
-def show(id: str, *, shown: Shown | None = None) -> int:
+def show(id: str, /, *, shown: Shown | None = None) -> int:
     """Show the whole story of one incident.
 
     Args:
@@ -46,7 +47,7 @@ def show(id: str, *, shown: Shown | None = None) -> int:
 
 
 @app.command
-def ack(id: str, *, reason: Why = NO_REASON, by: By = None, shown: Shown | None = None) -> int:
+def ack(id: str, /, *, reason: Why = NO_REASON, by: By = None, shown: Shown | None = None) -> int:
     """Say that you have seen an incident.
 
     Args:
@@ -56,7 +57,7 @@ def ack(id: str, *, reason: Why = NO_REASON, by: By = None, shown: Shown | None 
 
 
 @app.command
-def close(id: str, *, reason: Why = NO_REASON, by: By = None, shown: Shown | None = None) -> int:
+def close(id: str, /, *, reason: Why = NO_REASON, by: By = None, shown: Shown | None = None) -> int:
     """Dismiss an incident: it is none, or it is over.
 
     Args:
@@ -68,33 +69,45 @@ def close(id: str, *, reason: Why = NO_REASON, by: By = None, shown: Shown | Non
 def _answer(command: str, id: str, reason: str, by: str | None, shown: Shown | None) -> int:
     shown = shown or Shown()
     answer = call(shown.settings(), command, {"id": id, "by": person(by), "reason": reason})
-    output.show(answer, shown.format, lambda told: _print({"incidents": [told["incident"]]}))
+    output.show(answer, shown.format, lambda told: print_incidents([told["incident"]]))
     return 0
 
 
-def _print(told: Json) -> None:
+def print_incidents(incidents: list[Json], *, empty: str = "no incident") -> None:
+    """A line an incident; `opened_at` and `close_reason` where they are known."""
     output.table(
-        ("id", "trigger", "group", "severity", "state", "value", "limit", "opened (UTC)"),
+        (
+            "id",
+            "trigger",
+            "group",
+            Column("severity", rank=3),
+            "state",
+            "value",
+            Column("limit", rank=1),
+            output.when("opened", rank=2),
+        ),
         (
             (
                 each["id"],
                 each["trigger"],
                 output.group(each["group"]),
                 each["severity"],
-                each["close_reason"] or each["state"],
-                output.number(each["value"]),
-                output.number(each["threshold"]),
-                output.instant(each["opened_at"]),
+                each.get("close_reason") or each["state"],
+                output.amount(each["value"], each["unit"]),
+                output.amount(each["threshold"], each["unit"]),
+                output.instant(each.get("opened_at")),
             )
-            for each in told["incidents"]
+            for each in incidents
         ),
-        whole=("id", "severity", "state"),
-        empty="no incident",
+        empty=empty,
     )
 
 
 def _print_one(told: Json) -> None:
     incident = told["incident"]
+    value, peak, threshold = (
+        output.amount(incident[name], incident["unit"]) for name in ("value", "peak", "threshold")
+    )
     closed = f"{output.instant(incident['closed_at'])}, {incident['close_reason']}" if incident["closed_at"] else None
     output.pairs(
         [
@@ -103,8 +116,8 @@ def _print_one(told: Json) -> None:
             ("group", output.group(incident["group"])),
             ("severity", incident["severity"]),
             ("state", incident["state"]),
-            ("value", f"{output.number(incident['value'])} (peak {output.number(incident['peak'])})"),
-            ("threshold", output.number(incident["threshold"])),
+            ("value", f"{value} (peak {peak})"),
+            ("threshold", threshold),
             ("opened", output.instant(incident["opened_at"])),
             ("closed", closed),
             ("attempts", incident["attempts"]),
@@ -115,15 +128,17 @@ def _print_one(told: Json) -> None:
     )
     _print_timeline(told["timeline"])
     _print_decisions(told["decisions"])
-    _print_done(told)
+    _print_executions(told["executions"])
+    _print_verifications(told["verifications"], incident["unit"])
+    _print_directives(told["directives"])
+    _print_handoffs(told["handoffs"])
 
 
 def _print_timeline(notes: list[Json]) -> None:
     output.title("timeline")
     output.table(
-        ("at (UTC)", "what", "text"),
+        (output.when("at"), "what", Column("text", text=True)),
         ((output.instant(each["at"]), each["what"], each["text"]) for each in notes),
-        whole=("at (UTC)",),
         empty="nothing yet",
     )
 
@@ -131,12 +146,11 @@ def _print_timeline(notes: list[Json]) -> None:
 def _print_decisions(decisions: list[Json]) -> None:
     output.title("decisions")
     output.table(
-        ("at (UTC)", "action", "outcome", "articles"),
+        (output.when("at"), "action", "outcome", Column("articles", text=True)),
         (
             (output.instant(each["at"]), each["action"], each["outcome"], held_against(each["articles"]))
             for each in decisions
         ),
-        whole=("at (UTC)",),
         empty="none",
     )
 
@@ -146,17 +160,26 @@ def held_against(articles: Json) -> str:
     return ", ".join(f"{number} {finding['policy']}" for number, found in articles.items() for finding in found)
 
 
-def _print_done(told: Json) -> None:
+def _print_executions(executions: list[Json]) -> None:
     output.title("executions")
     output.table(
-        ("id", "action", "attempt", "status", "target agent", "reason"),
+        (
+            "id",
+            "action",
+            Column("attempt", rank=2),
+            "status",
+            Column("target agent", rank=1),
+            Column("reason", text=True),
+        ),
         (
             (each["id"], each["action"], each["attempt"], each["status"], each["target_agent"], each["reason"])
-            for each in told["executions"]
+            for each in executions
         ),
-        whole=("id",),
         empty="none",
     )
+
+
+def _print_verifications(verifications: list[Json], unit: str | None) -> None:
     output.title("verifications")
     output.table(
         ("action", "phase", "samples", "value", "result"),
@@ -165,16 +188,19 @@ def _print_done(told: Json) -> None:
                 each["action"],
                 each["phase"],
                 f"{each['samples']} of {each['needed']}",
-                output.number(each["value"]),
+                output.amount(each["value"], unit),
                 each["result"] or "waits",
             )
-            for each in told["verifications"]
+            for each in verifications
         ),
         empty="none",
     )
+
+
+def _print_directives(directives: list[Json]) -> None:
     output.title("directives")
     output.table(
-        ("id", "agent", "setting", "value", "expires (UTC)", "undone"),
+        ("id", "agent", "setting", "value", output.when("expires", rank=1), Column("undone", text=True)),
         (
             (
                 each["id"],
@@ -184,15 +210,16 @@ def _print_done(told: Json) -> None:
                 output.instant(each["expires_at"]),
                 each["undone_reason"],
             )
-            for each in told["directives"]
+            for each in directives
         ),
-        whole=("id",),
         empty="none",
     )
+
+
+def _print_handoffs(handoffs: list[Json]) -> None:
     output.title("handoffs")
     output.table(
-        ("id", "target agent", "status", "result"),
-        ((each["id"], each["target_agent"], each["status"], each["result"]) for each in told["handoffs"]),
-        whole=("id",),
+        ("id", "target agent", "status", Column("result", text=True)),
+        ((each["id"], each["target_agent"], each["status"], each["result"]) for each in handoffs),
         empty="none",
     )

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from self_healing.cli.options import Format
 from self_healing.handoffs.cleaning import escape
+from self_healing.wording import amount, number, span
+
+__all__ = [
+    "Column",
+    "amount",
+    "counted",
+    "group",
+    "instant",
+    "number",
+    "pairs",
+    "paragraph",
+    "show",
+    "span",
+    "table",
+    "text",
+    "title",
+    "tree",
+    "when",
+]
 
 Json = dict[str, Any]
 
-_WIDE = 10_000  # characters
-_STYLES = {
-    "healthy": "green",
-    "healed": "green",
-    "degraded": "yellow",
-    "deferred": "yellow",
-    "high": "yellow",
-    "unhealthy": "red",
-    "critical": "red",
-    "escalated": "red",
-    "failed": "red",
-    "denied": "red",
-    "unknown": "red",
-    "firing": "red",
-}
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 def show(data: Json, format: Format, people: Callable[[Json], None]) -> None:
@@ -38,13 +47,34 @@ def show(data: Json, format: Format, people: Callable[[Json], None]) -> None:
         people(data)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: Sequence[str] = (), empty: str) -> None:
-    """Print a table: within the terminal's width, and one line a row through a pipe.
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table, and what becomes of it where the terminal is too narrow for all.
 
     Args:
-        columns: their headings.
+        heading: its first line.
+        rank: columns are left out by rank, the highest first; those of rank 0 stay.
+        instant: its cells are instants, which a narrow terminal shows without the year.
+        text: several words, which may be broken over lines, or put beneath the row where hardly any room is left.
+    """
+
+    heading: str
+    rank: int = 0
+    instant: bool = False
+    text: bool = False
+
+
+def when(what: str, rank: int = 0) -> Column:
+    """The column of the instant at which `what`; a narrow terminal shows it without the year."""
+    return Column(f"{what} (UTC)", rank=rank, instant=True)
+
+
+def table(columns: Sequence[str | Column], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
+    """Print a table: within the terminal's width, and one line a row through a pipe. Ids and names are never broken.
+
+    Args:
+        columns: their headings, or more than that.
         rows: of cells; None is shown as ``-``.
-        whole: the columns whose cells are never broken, such as ids to copy.
         empty: printed when there are no rows.
     """
     cells = [[text(cell) for cell in row] for row in rows]
@@ -52,19 +82,24 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: Seque
         print(empty)
         return
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    printed = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        printed.add_column(Text(column), overflow="fold", no_wrap=column in whole)
-    for row in cells:
-        printed.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    from self_healing.cli.tables import laid_out
+
+    console = Console(highlight=False)
     # A pipe has no width; there, cells that are broken over lines would only be in the way.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    width = console.width if sys.stdout.isatty() else None
+    declared = [Column(each) if isinstance(each, str) else each for each in columns]
     with console.capture() as captured:
-        console.print(printed)
-    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+        for line in laid_out(declared, cells, width):
+            console.print(line, soft_wrap=True)
+    print(captured.get(), end="")
+
+
+def paragraph(words: str, indent: int = 0) -> None:
+    """Print a text: broken between words within the terminal's width, in one line through a pipe."""
+    margin = " " * indent
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    print(textwrap.fill(text(words), width, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False))
 
 
 def pairs(rows: Iterable[tuple[str, Any]]) -> None:
@@ -73,6 +108,32 @@ def pairs(rows: Iterable[tuple[str, Any]]) -> None:
     width = max((len(name) for name, _ in lines), default=0)
     for name, value in lines:
         print(f"{name:<{width}}  {value}".rstrip())
+
+
+def tree(value: Any) -> None:
+    """Print what is nested: an object a name and a value a line, objects of one kind as a table, all else as text."""
+    match value:
+        case dict() if value:
+            pairs((name.replace("_", " "), _in_a_line(each)) for name, each in value.items())
+        case [dict(), *_] if all(isinstance(each, dict) and each.keys() == value[0].keys() for each in value):
+            columns = [Column(name.replace("_", " "), rank=at) for at, name in enumerate(value[0])]
+            table(columns, ([_in_a_line(each) for each in row.values()] for row in value), empty="none")
+        case list():
+            for each in value or ["none"]:
+                paragraph(_in_a_line(each))
+        case _:
+            paragraph(_in_a_line(value) or "none")
+
+
+def _in_a_line(value: Any) -> str:
+    match value:
+        case dict():
+            return ", ".join(f"{name}={_in_a_line(each)}" for name, each in value.items())
+        case list():
+            return ", ".join(map(_in_a_line, value))
+        case str() if _INSTANT.fullmatch(value):
+            return instant(value)
+    return text(value)
 
 
 def title(heading: str) -> None:
@@ -91,28 +152,9 @@ def text(cell: Any) -> str:
     return escape(str(cell))
 
 
-def number(value: float | None) -> str:
-    """`value` with as many digits as a person wants."""
-    if value is None:
-        return "-"
-    if value == int(value) or abs(value) >= 10_000:
-        return f"{value:.0f}"
-    return f"{value:.4g}"
-
-
 def instant(at: str | None) -> str:
     """An instant out of JSON, to the second."""
     return "-" if at is None else at[:19].replace("T", " ")
-
-
-def span(seconds: float | None) -> str:
-    """A length of time in its largest whole unit, such as ``5m``."""
-    if seconds is None:
-        return "-"
-    for unit, size in (("h", 3600), ("m", 60)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{number(seconds)}s"
 
 
 def group(of: Json) -> str:

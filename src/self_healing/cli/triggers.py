@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
 from self_healing.cli.options import By, Shown, person
+from self_healing.cli.output import Column
 
 app = App(name="triggers", help_format="plaintext")
+
+_DURATIONS = ("window", "for", "keep_firing_for")
 
 
 @app.default
@@ -24,7 +27,7 @@ def triggers(*, shown: Shown | None = None) -> int:
 
 
 @app.command
-def show(name: str, *, shown: Shown | None = None) -> int:
+def show(name: str, /, *, shown: Shown | None = None) -> int:
     """Show one trigger, and what it says of each series and why.
 
     Args:
@@ -36,7 +39,7 @@ def show(name: str, *, shown: Shown | None = None) -> int:
 
 
 @app.command
-def enable(name: str, *, by: By = None, shown: Shown | None = None) -> int:
+def enable(name: str, /, *, by: By = None, shown: Shown | None = None) -> int:
     """Switch a trigger on; that is audited, and part of the spec version.
 
     Args:
@@ -46,7 +49,7 @@ def enable(name: str, *, by: By = None, shown: Shown | None = None) -> int:
 
 
 @app.command
-def disable(name: str, *, by: By = None, shown: Shown | None = None) -> int:
+def disable(name: str, /, *, by: By = None, shown: Shown | None = None) -> int:
     """Switch a trigger off; that is audited, and part of the spec version.
 
     Args:
@@ -71,45 +74,55 @@ def backtest(
     from self_healing.backtest import backtest as replayed
     from self_healing.errors import SelfHealingError
     from self_healing.status import loaded_spec
+    from self_healing.views import unit
 
     if not files:
         raise SelfHealingError("triggers backtest: name at least one file of events")
     shown = shown or Shown()
-    output.show(replayed(loaded_spec(shown.settings()), files), shown.format, _print_backtest)
+    spec = loaded_spec(shown.settings())
+    units = {trigger.name: unit(trigger) for trigger in spec.triggers}
+    output.show(replayed(spec, files), shown.format, lambda told: _print_backtest(told, units))
     return 0
 
 
 def _print(told: Json) -> None:
     output.table(
-        ("trigger", "condition", "window", "severity", "on", "firing"),
+        ("trigger", "condition", Column("window", rank=1), Column("severity", rank=2), "firing"),
         (
             (
                 each["name"],
                 each["condition"],
                 output.span(each["window_s"]),
                 each["severity"],
-                each["enabled"],
-                f"{each['firing']} of {each['series']}",
+                f"{each['firing']} of {each['series']}" if each["enabled"] else "off",
             )
             for each in told["triggers"]
         ),
-        whole=("trigger",),
         empty="no trigger is declared",
     )
 
 
 def _print_one(told: Json) -> None:
-    output.pairs((name, _declared(value)) for name, value in told["trigger"].items())
+    declared = told["trigger"] | {"condition": told["condition"]}
+    output.pairs((name, _declared(name, value, told["unit"])) for name, value in declared.items())
     output.title("series")
     output.table(
-        ("group", "state", "reason", "value", "limit", "samples", "since (UTC)"),
+        (
+            "group",
+            "state",
+            "reason",
+            "value",
+            Column("limit", rank=2),
+            Column("samples", rank=3),
+            output.when("since", rank=1),
+        ),
         (
             (
                 output.group(each["group"]),
                 each["state"],
                 each["reason"],
-                output.number(each["value"]),
-                output.number(each["threshold"]),
+                output.amount(each["value"], told["unit"]),
+                output.amount(each["threshold"], told["unit"]),
                 each["samples"],
                 output.instant(each["since"]),
             )
@@ -119,27 +132,39 @@ def _print_one(told: Json) -> None:
     )
 
 
-def _declared(value: object) -> object:
+def _declared(name: str, value: Any, unit: str) -> object:
     """A field of a trigger as it reads in a line."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} = {each}" for key, each in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
+    match value:
+        case dict():
+            return ", ".join(f"{key} = {each}" for key, each in value.items())
+        case list():
+            return ", ".join(map(str, value))
+        case int() if name in _DURATIONS:
+            return output.span(value)
+        case float() if name == "clear":
+            return output.amount(value, unit)
     return value
 
 
-def _print_backtest(told: Json) -> None:
-    output.pairs((name.replace("_", " "), told[name]) for name in ("events", "span_s", "events_per_s", "transitions"))
+def _print_backtest(told: Json, units: dict[str, str]) -> None:
+    output.pairs(
+        [
+            ("events", told["events"]),
+            ("from first to last", output.span(round(told["span_s"]))),
+            ("events per second", round(told["events_per_s"])),
+            ("transitions", told["transitions"]),
+        ]
+    )
     output.title("incidents")
     output.table(
-        ("trigger", "group", "opened (UTC)", "closed (UTC)", "peak"),
+        ("trigger", "group", output.when("opened"), output.when("closed"), Column("peak", rank=1)),
         (
             (
                 each["trigger"],
                 output.group(each["group"]),
                 output.instant(each["opened_at"]),
                 output.instant(each["closed_at"]),
-                output.number(each["peak"]),
+                output.amount(each["peak"], units[each["trigger"]]),
             )
             for each in told["incidents"]
         ),

@@ -17,7 +17,19 @@ def test_a_number_has_as_many_digits_as_it_needs(value: float | None, shown: str
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(None, "-"), (0, "0s"), (90, "90s"), (300, "5m"), (3600, "1h"), (86400, "24h"), (2.5, "2.5s")],
+    [
+        (None, "-"),
+        (0, "0s"),
+        (90, "90s"),
+        (300, "5m"),
+        (3600, "1h"),
+        (86400, "24h"),
+        (2.5, "2.5s"),
+        (172, "2m 52s"),
+        (885.4, "14m 45s"),
+        (7320, "2h 2m"),
+        (97.27, "97.27s"),
+    ],
 )
 def test_a_length_of_time_is_in_its_largest_whole_unit(seconds: float | None, shown: str) -> None:
     assert output.span(seconds) == shown
@@ -28,6 +40,25 @@ def test_a_length_of_time_is_in_its_largest_whole_unit(seconds: float | None, sh
 )
 def test_a_group_is_one_word(group: dict[str, str], shown: str) -> None:
     assert output.group(group) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (None, "s", "-"),
+        (97.27, "s", "97.27s"),
+        (300.0, "s", "5m"),
+        (0.05179, "%", "5.18 %"),
+        (0.2, "%", "20 %"),
+        (1.0, "%", "100 %"),
+        (0.558, "USD", "0.558 USD"),
+        (6297.4, "tokens", "6297 tokens"),
+        (3.0, "", "3"),
+        (3.0, None, "3"),
+    ],
+)
+def test_an_amount_is_shown_in_its_unit(value: float | None, unit: str | None, shown: str) -> None:
+    assert output.amount(value, unit) == shown
 
 
 def test_an_instant_is_shown_to_the_second() -> None:
