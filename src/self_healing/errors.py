@@ -8,6 +8,7 @@
     │   ├── StateBusy      another process owns it
     │   └── StateCorrupt   what is stored is not what was written
     ├── StorageError       a write did not commit; nothing of it was acknowledged
+    ├── Overloaded         more comes in than can be written; the same may be sent again later
     ├── TelemetryError     the telemetry directory cannot be read
     ├── EffectError        an effect could not be brought about
     ├── ConstitutionBypass an effect was asked for that the gate did not allow
@@ -53,6 +54,18 @@ class StateCorrupt(StateError):
 
 class StorageError(SelfHealingError):
     """A transaction did not commit (disk full, database locked); nothing in it happened."""
+
+
+class Overloaded(SelfHealingError):
+    """More telemetry comes in than can be written; nothing of it was taken, and it may be sent again.
+
+    Args:
+        retry_after_s: when to.
+    """
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"too much waits to be written; send it again in {retry_after_s:g} s")
+        self.retry_after_s = retry_after_s
 
 
 class TelemetryError(SelfHealingError):

@@ -85,7 +85,7 @@ class Status(IntEnum):
     CANCELED = 4  # somebody stopped it; not an error, not a success
 
 
-class Usage(msgspec.Struct, gc=False):
+class Usage(msgspec.Struct, gc=False, omit_defaults=True):
     """What an attempt or a call used; None is unknown."""
 
     prompt_tokens: int | None = None
@@ -123,7 +123,7 @@ class Event(msgspec.Struct, gc=False, rename={"kind": "type", "task_id": "id", "
     attributes: dict[str, Any] | None = None
 
 
-class Ingested(Event, gc=False):
+class Ingested(Event, gc=False, omit_defaults=True):
     """An event that did not come in a native file, as our own segments hold it: an event and where it came from.
 
     A span that is a call of a model or a tool is an `llm_call` or a `tool_call`; any other is a `span`, and whether it

@@ -24,6 +24,7 @@ SHARED = frozenset(
         "measures",
         "model",
         "problems",
+        "redaction",
         "spec",
         "storage",
         "taps",

@@ -8,53 +8,19 @@ Python would write it.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from self_healing.redaction import REDACTED, is_secret, redact
+
 MAX_TEXT = 2_000  # characters; an error's whole text fits, with the nearest part of a stack trace
 MAX_KEY = 100  # characters
 MAX_ITEMS = 50  # of a list or an object
 MAX_DEPTH = 8  # lists and objects within each other
 MAX_BYTES = 64 * 1024  # of the whole as JSON: about 16,000 tokens, which every receiving model takes
-
-REDACTED = "[redacted]"
-
-SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        # a private key, even one that was cut off before its end
-        (r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", REDACTED),
-        # OpenAI, Anthropic and their like; \b lets task-... and risk-... pass
-        (r"\bsk-[A-Za-z0-9_-]{16,}", REDACTED),
-        # AWS access keys
-        (r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", REDACTED),
-        # GitHub, Slack
-        (r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|xox[abprs]-[A-Za-z0-9-]{10,})", REDACTED),
-        # JSON web tokens
-        (r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", REDACTED),
-        # HTTP authorization
-        (r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{12,}", rf"\1 {REDACTED}"),
-        # user:password@ in an address
-        (r"(://)[^/\s:@]*:[^/\s@]+(?=@)", rf"\1{REDACTED}"),
-        # password=..., "api_key": "..."
-        (
-            r"(?i)(passw(?:or)?d|passphrase|secret|api[_-]?key|(?:access|auth|refresh|session)[_-]?token)"
-            r"([\"']?\s*[=:]\s*)(?:\"[^\"]*\"?|'[^']*'?|[^\s\"'&,;]+)",
-            rf"\1\2{REDACTED}",
-        ),
-    )
-)
-"""What looks like a secret, and what stands there instead. Keep it short: each pattern runs over every text."""
-
-SECRET_KEY = re.compile(
-    r"(?i)passw(or)?d|passphrase|secret|credential|authorization|api[_-]?key|private[_-]?key"
-    r"|(access|auth|refresh|session)[_-]?token|\Atoken\Z"
-)
-"""The value behind such a key is a secret, whatever it looks like; not so ``total_tokens`` and ``token_budget``."""
 
 # Letters and marks that show nothing, though str.isprintable() takes them for visible: fillers and variation selectors.
 _UNSEEN = frozenset(
@@ -72,13 +38,6 @@ _UNSEEN = frozenset(
     )
     for code in range(first, last + 1)
 )
-
-
-def redact(text: str) -> str:
-    """`text` without what looks like a secret."""
-    for pattern, replacement in SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
 
 
 def escape(text: str) -> str:
@@ -141,8 +100,7 @@ def _clean_object(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     cleaned: dict[str, Any] = {}
     for key, item in list(value.items())[:MAX_ITEMS]:
         name = clean_text(str(key), MAX_KEY)
-        secret = item is not None and SECRET_KEY.search(str(key)[:MAX_KEY]) is not None
-        cleaned[name] = REDACTED if secret else _clean(item, depth - 1)
+        cleaned[name] = REDACTED if is_secret(str(key), item) else _clean(item, depth - 1)
     if len(value) > MAX_ITEMS:
         cleaned["..."] = f"({len(value) - MAX_ITEMS} more)"
     return cleaned

@@ -1,0 +1,83 @@
+"""What looks like a secret, and what stands there instead: one place for all that is stored, logged or handed over."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+REDACTED: Final = "[redacted]"
+
+SECRETS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        # a private key, even one that was cut off before its end
+        (r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", REDACTED),
+        # OpenAI, Anthropic, Langfuse and their like; \b lets task-... and risk-... pass
+        (r"\bsk-[A-Za-z0-9_-]{16,}", REDACTED),
+        # Google, Hugging Face, Groq, xAI, Perplexity, Stripe
+        (
+            r"\b(?:AIza[A-Za-z0-9_-]{30,}|hf_[A-Za-z0-9]{30,}|gsk_[A-Za-z0-9]{20,}|xai-[A-Za-z0-9]{20,}"
+            r"|pplx-[A-Za-z0-9]{20,}|[rs]k_(?:live|test)_[A-Za-z0-9]{16,})",
+            REDACTED,
+        ),
+        # AWS access keys
+        (r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", REDACTED),
+        # GitHub, GitLab, Slack
+        (
+            r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}"
+            r"|xox[abeprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,})",
+            REDACTED,
+        ),
+        # JSON web tokens
+        (r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", REDACTED),
+        # HTTP authorization
+        (r"(?ai)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{12,}", rf"\1 {REDACTED}"),
+        # user:password@ in an address
+        (r"(://)[^/\s:@]*:[^/\s@]+(?=@)", rf"\1{REDACTED}"),
+        # password=..., "api_key": "..."
+        (
+            r"(?ai)(passw(?:or)?d|passphrase|secret|api[_-]?key|(?:access|auth|refresh|session)[_-]?token)"
+            r"([\"']?\s*[=:]\s*)(?:\"[^\"]*\"?|'[^']*'?|[^\s\"'&,;]+)",
+            rf"\1\2{REDACTED}",
+        ),
+    )
+)
+"""What looks like a secret, and what stands there instead. Keep it short: each pattern runs over every text."""
+
+SECRET_KEY: Final = re.compile(
+    r"(?ai)passw(or)?d|passphrase|secret|credential|authorization|cookie|api[_-]?key|private[_-]?key"
+    r"|(?:\A|[._-])token\Z|(access|auth|refresh|session)[_-]?token"
+)
+"""The value behind such a key is a secret, whatever it looks like; not so ``total_tokens`` and ``token_budget``."""
+
+HINTS: Final[tuple[bytes, ...]] = (
+    *(b"private", b"passw", b"passphrase", b"secret", b"credential", b"authorization", b"cookie", b"api_key"),
+    *(b"api-key", b"apikey", b"bearer", b"basic", b"://", b"eyj"),
+    *(b'token"', b"token'", b"token\\", b"token=", b"token:", b"token ", b"token\t"),
+    *(b"sk-", b"sk_", b"rk_", b"aiza", b"hf_", b"xai-", b"pplx-", b"akia", b"asia"),
+    *(b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_", b"glpat-", b"xox", b"xapp-"),
+)
+"""In a line of JSON in small letters without any of these, there is nothing that looks like a secret."""
+
+KEY_LONGEST: Final = 200
+"""So many characters of a key are looked at."""
+
+
+def redact(text: str) -> str:
+    """`text` without what looks like a secret."""
+    for pattern, replacement in SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def is_secret(key: str, value: Any) -> bool:
+    """Whether `value` is a secret because of the key that it stands behind; a number of tokens is none."""
+    if value is None or SECRET_KEY.search(key[:KEY_LONGEST]) is None:
+        return False
+    return not (isinstance(value, int | float) and "token" in key.lower())
+
+
+def may_hold_secrets(line: bytes) -> bool:
+    """Whether a line of JSON has to be looked through for secrets; a No is certain, and quick."""
+    small = line.lower()
+    return any(hint in small for hint in HINTS)

@@ -1,0 +1,204 @@
+"""The one way in for telemetry that is not a native file.
+
+Each event once, without secrets, synced, and only then acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import datetime
+
+import msgspec
+
+from self_healing.clock import to_us
+from self_healing.errors import StorageError
+from self_healing.telemetry.encoding import INTAKE, IntakeLine, encode_event, encode_intake
+from self_healing.telemetry.identities import KEPT_US, MOST, Identities
+from self_healing.telemetry.normalised import Normalised
+from self_healing.telemetry.recovery import key_identity, remember, span_identity
+from self_healing.telemetry.segments import Segments
+from self_healing.telemetry.timestamps import UNREAD, encode_ts, parse_usual
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a batch, once that is durable.
+
+    Args:
+        accepted: events that were written, and will be folded.
+        rejected: items that are bad for good, by reason; they must not be sent again.
+        dropped: good events that were not written, by reason: `duplicate` came before, `too_late` is older than what
+            duplicates can still be told by.
+    """
+
+    accepted: int = 0
+    rejected: dict[str, int] = {}
+    dropped: dict[str, int] = {}
+
+    @property
+    def duplicates(self) -> int:
+        """How many events had come before."""
+        return self.dropped.get(DUPLICATE, 0)
+
+
+DUPLICATE = "duplicate"
+TOO_LATE = "too_late"
+
+
+class Intake:
+    """Takes batches, drops what came before, and writes the rest to the segments.
+
+    A batch comes again when its sender did not hear of it, so again it is acknowledged only when it is durable. What
+    came before is told by the batch's key, if it has one, for each way in by itself, and by trace and span id. Both are
+    remembered for 24 hours, two million at most, and learnt from the segments at a start.
+
+    Args:
+        segments: where events are written; started and stopped with the intake.
+        now: the present instant.
+
+    Raises:
+        StorageError: a segment cannot be read.
+    """
+
+    def __init__(self, segments: Segments, *, now: Callable[[], datetime]) -> None:
+        self.segments = segments
+        self._now = now
+        self._identities = Identities()
+        self._fresh: set[int] = set()  # identities in what is being written; on the writer's thread
+        remember(segments.directory, self._identities, to_us(now()), KEPT_US, MOST)
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be written now; None when it can."""
+        return self.segments.problem
+
+    def start(self) -> None:
+        """Begin to take batches; safe to call twice."""
+        self.segments.start()
+
+    def stop(self) -> None:
+        """Write what was taken, and end; safe to call twice."""
+        self.segments.stop()
+
+    def submit(self, batch: Normalised, source: str) -> Future[Receipt]:
+        """Take a batch. May be called from several threads; its events are the intake's from now on.
+
+        Args:
+            batch: what came, normalised.
+            source: the way in, such as ``otlp``; also the `source` of the events that name none.
+
+        Returns:
+            Its receipt, when the batch is durable; StorageError when it is not, and is to be sent again.
+
+        Raises:
+            Overloaded: too much waits to be written; nothing of the batch was taken.
+            StorageError: the intake is not open.
+        """
+        for event in batch.events:
+            event.source = event.source or source
+        pending = _Batch(self, batch, source)
+        self.segments.append(pending)
+        return pending.receipt
+
+    # -- on the writer's thread
+
+    def known(self, ids: list[int]) -> list[bool]:
+        """Which of `ids` came before, or are being written."""
+        before = self._identities.known(ids)
+        return [known or id in self._fresh for id, known in zip(ids, before, strict=True)]
+
+    def writing(self, ids: set[int]) -> None:
+        """What `ids` are for is being written."""
+        self._fresh |= ids
+
+    def settled(self, ids: set[int], *, kept: bool) -> None:
+        """What `ids` are for is synced, or was not kept."""
+        self._fresh -= ids
+        if kept and ids:
+            self._identities.add(ids, to_us(self._now()))
+
+    @property
+    def forgotten_us(self) -> int:
+        """Events from before this, microseconds, cannot be told from those that came before."""
+        return self._identities.forgotten_us
+
+    def at(self) -> datetime:
+        """The present instant."""
+        return self._now()
+
+
+class _Batch:
+    """A batch on its way into the segments."""
+
+    def __init__(self, intake: Intake, batch: Normalised, source: str) -> None:
+        # Encoded on the sender's thread: it must not be the writer that everybody waits for.
+        self._lines = [encode_event(event) for event in batch.events]
+        self._ids = [span_identity(event.trace_id, event.span_id, event.role) for event in batch.events]
+        self._ts = parse_usual([event.ts for event in batch.events]).tolist()
+        self._rejected = {reason: count for reason, count in batch.rejected.items() if count}
+        self._key = batch.key
+        self._source = source
+        self._intake = intake
+        self._fresh: set[int] = set()  # the identities that it brings
+        self._result = Receipt()
+        self.receipt: Future[Receipt] = Future()
+        self.receipt.set_running_or_notify_cancel()  # nobody can take back what may be on the disk already
+        self.size_bytes = sum(map(len, self._lines))
+
+    def lines(self) -> bytes:
+        key = None if self._key is None else key_identity(self._source, self._key)
+        if key is not None and self._intake.known([key])[0]:
+            self._result = Receipt(rejected=self._rejected, dropped=_counts(duplicate=len(self._lines)))
+            return b""
+        chosen, dropped = self._chosen()
+        if key is not None:
+            self._fresh.add(key)
+        self._intake.writing(self._fresh)
+        self._result = Receipt(accepted=len(chosen), rejected=self._rejected, dropped=dropped)
+        return self._head() + b"".join(chosen)
+
+    def _chosen(self) -> tuple[list[bytes], dict[str, int]]:
+        """The lines to write, and how many of the others there are for each reason."""
+        forgotten_us = self._intake.forgotten_us
+        known = iter(self._intake.known([id for id in self._ids if id is not None]))
+        chosen: list[bytes] = []
+        duplicate = late = 0
+        for line, id, ts_us in zip(self._lines, self._ids, self._ts, strict=True):
+            if id is None:
+                chosen.append(line)
+            elif next(known) or id in self._fresh:
+                duplicate += 1
+            elif UNREAD < ts_us < forgotten_us:
+                late += 1
+            else:
+                chosen.append(line)
+                self._fresh.add(id)
+        return chosen, _counts(duplicate=duplicate, too_late=late)
+
+    def _head(self) -> bytes:
+        """The line that says what the events alone do not; none when there is nothing to say."""
+        result = self._result
+        if self._key is None and not result.rejected and not result.dropped:
+            return b""
+        return encode_intake(
+            IntakeLine(
+                ts=encode_ts(to_us(self._intake.at())),
+                type=INTAKE,
+                source=self._source,
+                key=self._key,
+                events=result.accepted,
+                rejected=result.rejected,
+                dropped=result.dropped,
+            )
+        )
+
+    def settle(self, error: StorageError | None) -> None:
+        self._intake.settled(self._fresh, kept=error is None)
+        if error is not None:
+            self.receipt.set_exception(error)
+        else:
+            self.receipt.set_result(self._result)
+
+
+def _counts(**counts: int) -> dict[str, int]:
+    return {reason: count for reason, count in counts.items() if count}

@@ -1,0 +1,132 @@
+"""What looks like a secret never passes, and what merely counts tokens does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from self_healing.redaction import REDACTED, SECRET_KEY, SECRETS, is_secret, may_hold_secrets, redact
+
+ALNUM = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+CANARIES = (
+    f"sk-proj-{ALNUM}",
+    f"sk-ant-api03-{ALNUM}",
+    f"AIza{ALNUM}",
+    f"hf_{ALNUM}",
+    f"gsk_{ALNUM}",
+    f"xai-{ALNUM}",
+    f"pplx-{ALNUM}",
+    f"sk_live_{ALNUM}",
+    f"rk_test_{ALNUM}",
+    "AKIAIOSFODNN7EXAMPLE",
+    "ASIAIOSFODNN7EXAMPLE",
+    *(f"gh{kind}_{ALNUM}" for kind in "pousr"),
+    f"github_pat_{ALNUM}",
+    f"glpat-{ALNUM}",
+    f"xoxb-{ALNUM}",
+    f"xapp-{ALNUM}",
+    f"eyJ{ALNUM}.{ALNUM}.{ALNUM}",
+    f"Bearer {ALNUM}",
+    f"basic {ALNUM}=",
+    f"postgres://root:{ALNUM}@db/x",
+    f"-----BEGIN RSA PRIVATE KEY-----\n{ALNUM}",
+    f"password={ALNUM}",
+    f'"passphrase": "{ALNUM}"',
+    f"client_secret={ALNUM}",
+    f"API-KEY: {ALNUM}",
+    *(f"{kind}{dash}token = {ALNUM}" for kind in ("access", "auth", "Refresh", "SESSION") for dash in ("", "_", "-")),
+    f"access_token\n=\n{ALNUM}",
+    f"'access_token': '{ALNUM}'",
+)
+
+
+@pytest.mark.parametrize("canary", CANARIES)
+def test_a_secret_in_a_text_is_found_and_its_line_is_looked_through(canary: str) -> None:
+    text = f"the call failed: {canary} (401)"
+    assert ALNUM not in redact(text)
+    assert "EXAMPLE" not in redact(text)
+    assert REDACTED in redact(text)
+    assert may_hold_secrets(msgspec.json.encode({"message": text}))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("password", "db.passwd", "token", "github_token", "bot-token", "x.token", "accessToken", "API_KEY"),
+        *("x-api-key", "http.request.header.authorization", "Set-Cookie", "client_secret", "aws.credentials"),
+        "privateKey",
+    ],
+)
+def test_what_stands_behind_the_key_of_a_secret_is_one(key: str) -> None:
+    assert is_secret(key, "anything")
+    assert not is_secret(key, None)
+    assert may_hold_secrets(msgspec.json.encode({key: "anything"}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("prompt_tokens", 900),
+        ("gen_ai.usage.input_tokens", "900"),
+        ("llm.token_count.total", 1000),
+        ("gen_ai.token.type", "input"),
+        ("token_budget", 5000),
+        ("max_token", 100),
+        ("tokenizer", "cl100k"),
+        ("key", "value"),
+    ],
+)
+def test_counts_of_tokens_are_no_secrets(key: str, value: Any) -> None:
+    assert not is_secret(key, value)
+
+
+def test_a_usual_line_need_not_be_looked_through() -> None:
+    line = (
+        b'{"ts":"2026-01-05T10:00:00.000Z","type":"llm_call","agent":"Coder","usage":{"prompt_tokens":1},"span_id":"1"}'
+    )
+    assert not may_hold_secrets(line)
+
+
+PIECES = st.sampled_from(
+    [
+        *CANARIES,
+        *ALNUM,
+        "token",
+        "access_",
+        "pass",
+        "word",
+        "=",
+        ":",
+        '"',
+        "\\",
+        " ",
+        "\n",
+        "://",
+        "@",
+        "sk-",
+        "Key",
+        "é",
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=12).map("".join), st.lists(PIECES, max_size=4).map("".join))
+def test_a_line_that_need_not_be_looked_through_holds_no_secret(text: str, key: str) -> None:
+    if not may_hold_secrets(msgspec.json.encode({key: text})):
+        assert redact(text) == text
+        assert redact(key) == key
+        assert not SECRET_KEY.search(key)
+
+
+@given(st.text())
+def test_redacting_twice_changes_nothing_more(text: str) -> None:
+    assert redact(redact(text)) == redact(text)
+
+
+def test_the_patterns_are_few() -> None:
+    assert len(SECRETS) <= 12  # each runs over every text
