@@ -14,6 +14,7 @@
     ├── ConstitutionBypass an effect was asked for that the gate did not allow
     ├── LifecycleError     a step that an incident's state does not allow
     ├── HandoffRefused     a step that a handoff's status does not allow
+    ├── SilenceRefused     a silence that mutes nothing, or is over
     └── NotFound           no record with that id
 
 Expected outcomes (a denial, a quarantined line, a series without data) are values, never exceptions.
@@ -119,6 +120,17 @@ class HandoffRefused(SelfHealingError):
         super().__init__(f"handoff {handoff} cannot become {to}: {why}")
         self.handoff = handoff
         self.to = to
+
+
+class SilenceRefused(SelfHealingError):
+    """A silence cannot be what it was asked to be.
+
+    Args:
+        why: what stands in the way.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"silence refused: {why}")
 
 
 class NotFound(SelfHealingError):

@@ -181,6 +181,7 @@ class Reason(StrEnum):
     TOO_FEW_SAMPLES = "too_few_samples"  # some samples, fewer than `min_samples`
     NO_DATA = "no_data"  # not one sample in the window
     NO_BASELINE = "no_baseline"  # too few samples before the window to compare with
+    SILENCED = "silenced"  # muted by a person, whatever its value; it opens no incident
     DISABLED = "disabled"  # the trigger is switched off
 
 
@@ -240,7 +241,7 @@ class CloseReason(StrEnum):
     HEALED = "healed"  # verified good with nothing left in force
     RECOVERED = "recovered"  # went away before anything was done, or with no credit due
     NO_DATA = "no_data"  # 24 h without enough samples
-    SUPPRESSED = "suppressed"  # muted by a person or another trigger
+    SUPPRESSED = "suppressed"  # its series was muted by a person
     DISMISSED = "dismissed"  # a person said that it is none
 
 
@@ -287,6 +288,22 @@ class Incident(Record, frozen=True, kw_only=True):
     mitigated_at: datetime | None = None
     last_sampled_at: datetime | None = None  # the last instant with enough samples
     notes: tuple[Note, ...] = ()
+
+
+class Silence(Record, frozen=True, kw_only=True):
+    """A person's word that some series are to open no incident for a time."""
+
+    id: str
+    trigger: str | None  # whose series; None: of every trigger
+    keys: dict[str, str]  # what a group must have among its own, such as {"agent": "Coder"}
+    by: str
+    reason: str
+    created_at: datetime
+    starts_at: datetime  # not before it was created
+    ends_at: datetime  # by itself
+    removed_at: datetime | None = None  # by a person, earlier
+    removed_by: str | None = None
+    settled: bool = False  # the loop has seen that it is over
 
 
 # --- constitution --------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from self_healing.config import load_settings
 from self_healing.errors import ConfigError, StateError, TelemetryError
 from self_healing.local_socket import ask
 from self_healing.loop.owner import Owner
-from self_healing.model import Execution, IncidentState, Reason, Transition
+from self_healing.model import Execution, IncidentState, Transition
 from self_healing.telemetry.reader import Batch
 
 
@@ -133,12 +133,12 @@ class SelfHealingOrchestrator(Owner):
         """Carry every incident on as far as its effect and its verification allow; lessons are learnt on the way."""
         for incident in list(self.register.open.values()):
             if incident.state in (IncidentState.OPEN, IncidentState.ACTING):
-                verdict = self.framework.verdict(incident.trigger, incident.group, to_us(at))
                 # A value on too few samples is no measure of how bad it was.
-                if verdict.reason is Reason.CONDITION_MET:
-                    self.register.peak(incident, verdict.value)
+                self.register.peak(incident, self.framework.met(incident.trigger, incident.group, to_us(at)))
             self._parts.treatment.follow(self.register.open[incident.id], at)
         self.register.tend(at)
+        for silence in self._parts.silences.settle(at):
+            self._telling.silence(silence, "over", at)
         self._parts.diagnoser.count(None, at)
 
     def _decide(self, at: datetime) -> list[str]:
@@ -146,6 +146,7 @@ class SelfHealingOrchestrator(Owner):
         parts, stop = self._parts, self._stop()
         if stop is not None:
             parts.proposer.rest(stop.by or "a person", at)
+            parts.diagnoser.rest(at)
             parts.diagnoser.tell(at)
             return []
         decide = parts.judging.at(at, stopped=False)

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -28,6 +28,7 @@ from self_healing.constitution.audit import Audit
 from self_healing.constitution.circumstances import Fleet
 from self_healing.constitution.effects import Effects
 from self_healing.errors import NotFound, SelfHealingError, StateBusy
+from self_healing.incidents.silences import over_at
 from self_healing.model import (
     Decision,
     Directive,
@@ -38,6 +39,7 @@ from self_healing.model import (
     IncidentState,
     Lesson,
     Outcome,
+    Silence,
     Verdict,
     Verification,
 )
@@ -183,6 +185,27 @@ class Surface:
             "history": [views.past(each, executions[each.id], verifications[each.id]) for each in reversed(incidents)]
         }
 
+    def silences(self, everything: bool = False) -> Json:
+        now = self._loop.now()
+        known = self._store.select(Silence) if everything else self._store.select(Silence, open="yes")
+        shown = [each for each in known if everything or over_at(each) > now]
+        return {"silences": [views.silence(each, now) for each in shown]}
+
+    def silence(
+        self,
+        by: str,
+        reason: str,
+        lasts_s: AtLeastOne,
+        trigger: str | None = None,
+        keys: dict[str, str] = {},  # noqa: B006 it is only read, and says what is meant
+        starts_at: Aware | None = None,
+    ) -> Json:
+        made = self._loop.silence(trigger, keys, timedelta(seconds=lasts_s), by, reason, starts_at)
+        return {"silence": views.silence(made, self._loop.now())}
+
+    def unsilence(self, id: str, by: str) -> Json:
+        return {"silence": views.silence(self._loop.remove_silence(id, by), self._loop.now())}
+
     # -- directives and handoffs
 
     def directives(self) -> Json:
@@ -280,6 +303,9 @@ COMMANDS: dict[str, Command] = {
     "incident": Command(Surface.incident),
     "ack": Command(Surface.ack, writes=True),
     "close": Command(Surface.close, writes=True),
+    "silences": Command(Surface.silences),
+    "silence": Command(Surface.silence, writes=True),
+    "unsilence": Command(Surface.unsilence, writes=True),
     "history": Command(Surface.history),
     "directives": Command(Surface.directives),
     "undo": Command(Surface.undo, writes=True),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from statistics import median
 from typing import Any
 
 import msgspec
 from pydantic import BeforeValidator
 
+from self_healing.incidents.silences import over_at
 from self_healing.model import (
     Decision,
     Execution,
@@ -17,6 +19,7 @@ from self_healing.model import (
     Lesson,
     Record,
     SeriesState,
+    Silence,
     Verdict,
     Verification,
     group_dict,
@@ -133,6 +136,12 @@ def limits(limits: Limits, used: Mapping[str, int]) -> list[Json]:
         unit = "s" if lasts else "%" if name.endswith("_percent") else ""
         told.append({"name": name, "limit": limit, "unit": unit, "used": used.get(name)})
     return told
+
+
+def silence(silence: Silence, at: datetime) -> Json:
+    """One silence, and whether it is still to come, mutes, or is over at that instant."""
+    stands = "over" if over_at(silence) <= at else "mutes" if silence.starts_at <= at else "to come"
+    return {**plain(silence), "state": stands}
 
 
 def execution(execution: Execution) -> Json:

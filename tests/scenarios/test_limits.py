@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from self_healing.constitution.stop import resume, stop
 from self_healing.model import Execution, ExecutionStatus
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
@@ -118,6 +119,23 @@ def test_the_analysis_is_armed_again_below_three(fleet: Scenario) -> None:
 
     about = [e for e in fleet.loop.store.select(Execution) if e.action == ANALYSIS]
     assert len({e.incident for e in about}) == 2
+
+
+def test_the_time_for_which_healing_is_stopped_does_not_count_as_waiting_for_an_analysis(
+    scenario: MakeScenario,
+) -> None:
+    fleet = scenario(step_s=60)
+    agents = working(fleet, 20)
+    stop(fleet.settings.storage.state_dir, "looking", "Ada", fleet.clock.now())
+    for agent in agents[:3]:
+        fleet.start(f"slow-{agent}", agent)
+    fleet.at(1800)
+    assert actions(fleet, ANALYSIS) == {}
+
+    resume(fleet.settings.storage.state_dir)
+    fleet.at(1980)
+
+    assert list(actions(fleet, ANALYSIS).values()) == [ExecutionStatus.SUCCEEDED]
 
 
 def test_escalations_close_together_share_one_report_and_one_notification(scenario: MakeScenario) -> None:

@@ -94,6 +94,7 @@ def test_every_command_answers_in_json(command: str, surface: Surface, clock: Fa
         "incident": {"id": slow["id"]},
         "ack": {"id": slow["id"], **person},
         "close": {"id": retries["id"], **person},
+        "silence": {"trigger": "slow_tasks", "keys": {"agent": "Coder"}, "lasts_s": 60, **person},
         "history": {"limit": 5},
         "undo": {"ids": [each["id"] for each in surface.call("directives", {})["directives"]], **person},
         "handoffs": {"statuses": ["delivered"], "limit": 5},
@@ -102,6 +103,9 @@ def test_every_command_answers_in_json(command: str, surface: Surface, clock: Fa
         "complete": {"id": handoff, "by": "Ada", "result": "mended"},
         "fail": {"id": handoff, "by": "Ada"},
     }
+    if command == "unsilence":
+        muted = surface.call("silence", arguments["silence"])["silence"]
+        arguments["unsilence"] = {"id": muted["id"], "by": "Ada"}
     answer = surface.call(command, arguments.get(command, {}))
     assert isinstance(json.loads(json.dumps(answer, allow_nan=False)), dict)
 

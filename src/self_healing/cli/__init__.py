@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "triggers": ("triggers:app", "List the triggers; show, enable, disable, backtest."),
     "actions": ("actions:actions", "List the actions, and how well they work."),
     "incidents": ("incidents:app", "List what is wrong; show, ack, close."),
+    "silences": ("silences:app", "List what is muted; add, remove."),
     "directives": ("directives:app", "List the settings in force; undo."),
     "history": ("history:history", "Show what was done, and what came of it."),
     "handoffs": ("handoffs:app", "List the work handed over; show, accept, complete, fail."),

@@ -76,7 +76,6 @@ def reopenable(incident: Incident, at: datetime) -> bool:
     """Whether a series that fires at `at` reopens this closed incident."""
     return (
         incident.state is IncidentState.CLOSED
-        and incident.close_reason is not CloseReason.SUPPRESSED
         and incident.closed_at is not None
         and at - incident.closed_at <= REOPEN_WITHIN
     )

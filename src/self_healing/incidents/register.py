@@ -21,13 +21,13 @@ from self_healing.incidents.lifecycle import (
     reopened,
     replanned,
 )
+from self_healing.incidents.silences import Silences
 from self_healing.model import (
     CloseReason,
     Group,
     Incident,
     IncidentState,
     Note,
-    Reason,
     SeriesState,
     Transition,
     Verdict,
@@ -38,6 +38,11 @@ from self_healing.taps import Accumulator
 
 REMEMBERED = 5_000
 """So many of the newest closed incidents are looked through at the start for those that may be reopened."""
+
+FEW_CLOSED = 1_000
+"""So many closed ones are held before any is let go of; then twice as many as may still be reopened."""
+
+_UNATTENDED = (IncidentState.OPEN, IncidentState.ESCALATED)
 
 Key = tuple[str, Group]
 
@@ -50,7 +55,7 @@ class SeriesPort(Protocol):
         ...
 
     def readmit(self, trigger: str, group: Group, start_us: int) -> None:
-        """Let it count after all."""
+        """Let what was left out since then count after all."""
         ...
 
     def reset(self, trigger: str, group: Group, t_us: int) -> None:
@@ -63,6 +68,10 @@ class SeriesPort(Protocol):
 
     def verdict(self, trigger: str, group: Group, t_us: int) -> Verdict:
         """What the trigger says of the series at an instant."""
+        ...
+
+    def well(self, trigger: str, group: Group, t_us: int) -> bool:
+        """Whether the series has enough samples at an instant, and its condition is not met."""
         ...
 
     def firing(self) -> list[Key]:
@@ -82,6 +91,7 @@ class Register:
         series: the trigger engine.
         restart: lets a series' window begin anew, with what a verification gathered.
         end: ends what an incident that was escalated or closed has under way, and why.
+        silences: what people have muted.
         spec: the loaded spec.
         told: hears of every incident with its new lines, and whether its state changed.
     """
@@ -93,6 +103,7 @@ class Register:
         *,
         restart: Callable[[str, Group, int, Accumulator | None], None],
         end: Callable[[Incident, datetime, str], None],
+        silences: Silences,
         spec: Spec,
         told: Callable[[Incident, tuple[Note, ...], bool], None],
     ) -> None:
@@ -100,12 +111,15 @@ class Register:
         self._series = series
         self._restart = restart
         self._end = end
+        self._silences = silences
         self._spec = spec
         self._told = told
         states = [state.value for state in IncidentState if state is not IncidentState.CLOSED]
         self.open = {incident.id: incident for incident in store.select(Incident, state=states)}
         self._of = {(i.trigger, i.group): i.id for i in self.open.values()}
-        self._closed: dict[Key, Incident] = {}  # the last one of each series that has none open
+        self._closed: dict[Key, Incident] = {}  # the last one of each series that has none open, while it may reopen
+        self._many_closed = FEW_CLOSED
+        self._muted: set[Key] = set()  # series that fire, and open nothing while they are muted
         for incident in store.select(Incident, state=IncidentState.CLOSED.value, newest=REMEMBERED):
             self._remember(incident)
 
@@ -150,10 +164,15 @@ class Register:
         """Follow one series' change of state: open, reopen, or let go of what nobody acts on."""
         verdict = transition.verdict
         incident = self.of(verdict.trigger, verdict.group)
+        key = (verdict.trigger, verdict.group)
+        self._muted.discard(key)
         if transition.after is SeriesState.FIRING and incident is None:
-            self._open(verdict)
+            if self._silences.mutes(*key, verdict.at) is None:
+                self._open(verdict)
+            else:
+                self._muted.add(key)
         elif transition.after is SeriesState.INACTIVE and incident is not None:
-            self._let_go(incident, verdict, verdict.at)
+            self._let_go(incident, verdict.at)
 
     def _open(self, verdict: Verdict) -> None:
         trigger = self._spec.trigger(verdict.trigger)
@@ -165,22 +184,41 @@ class Register:
         self.put(incident)
         self._series.leave_out(incident.trigger, incident.group, to_us(incident.opened_at), None)
 
-    def _let_go(self, incident: Incident, verdict: Verdict, at: datetime) -> None:
+    def _let_go(self, incident: Incident, at: datetime) -> None:
         """The series is inactive. An escalated incident goes only on enough samples: silence is no recovery."""
         if incident.state is IncidentState.OPEN:
             self.close(incident, at, CloseReason.RECOVERED, "the series went inactive and nothing was under way")
-        elif incident.state is IncidentState.ESCALATED and verdict.reason is Reason.BELOW_THRESHOLD:
+        elif incident.state is IncidentState.ESCALATED and self._well(incident, at):
             self.close(incident, at, CloseReason.RECOVERED, "the series went inactive after the escalation")
 
+    def _well(self, incident: Incident, at: datetime) -> bool:
+        return self._series.well(incident.trigger, incident.group, to_us(at))
+
     def tend(self, at: datetime) -> None:
-        """What no transition says: silence for a day, and incidents whose series is well though nobody acts."""
+        """What no transition says: silences that begin and end, a day without data, series that are well unattended."""
         for incident in list(self.open.values()):
-            if at >= self._silent_at(incident):
+            silence = self._silences.mutes(incident.trigger, incident.group, at)
+            if silence is not None:
+                text = f"muted by {silence.by} until {silence.ends_at:%Y-%m-%d %H:%M:%S}: {silence.reason}"
+                self.close(incident, at, CloseReason.SUPPRESSED, text, by=silence.by)
+            elif at >= self._silent_at(incident):
                 self.close(incident, at, CloseReason.NO_DATA, "24 h without enough samples")
-            elif self._series.state_of(incident.trigger, incident.group) is SeriesState.INACTIVE:
-                verdict = self._series.verdict(incident.trigger, incident.group, to_us(at))
-                if verdict.reason is Reason.BELOW_THRESHOLD:
-                    self._let_go(incident, verdict, at)
+            elif incident.state in _UNATTENDED and self._inactive(incident) and self._well(incident, at):
+                self._let_go(incident, at)
+        for trigger, group in list(self._muted):
+            if self._silences.mutes(trigger, group, at) is None:
+                self._muted.discard((trigger, group))
+                self._open(self._series.verdict(trigger, group, to_us(at)))
+        self._forget(at)
+
+    def _inactive(self, incident: Incident) -> bool:
+        return self._series.state_of(incident.trigger, incident.group) is SeriesState.INACTIVE
+
+    def _forget(self, at: datetime) -> None:
+        """Let go of the closed ones that nothing reopens any more; looked through only when there are many."""
+        if len(self._closed) > self._many_closed:
+            self._closed = {key: each for key, each in self._closed.items() if reopenable(each, at)}
+            self._many_closed = max(2 * len(self._closed), FEW_CLOSED)
 
     def _silent_at(self, incident: Incident) -> datetime:
         """When an incident closes for want of samples, unless there are some until then."""
@@ -205,7 +243,8 @@ class Register:
 
         An incident whose trigger is gone, switched off or groups otherwise is closed: nothing watches its series any
         more. One that waits gets the plan that its trigger has now. A series that fires without an incident (its own
-        was closed while the trigger was gone) starts anew, and fires again where its condition is met.
+        was closed while the trigger was gone) starts anew, and fires again where its condition is met; one that was
+        muted at the last instant opens nothing until it no longer is.
         """
         for incident in list(self.open.values()):
             if not self.watched(incident):
@@ -217,8 +256,12 @@ class Register:
                     again = replanned(incident, trigger, self._spec.version)
                     self.note(again, at, "replanned", f"the spec says now: {', '.join(again.plan) or 'nothing'}")
         for trigger_name, group in self._series.firing():
-            if (trigger_name, group) not in self._of:
+            if (trigger_name, group) in self._of:
+                continue
+            if self._silences.mutes(trigger_name, group, at) is None:
                 self._series.reset(trigger_name, group, to_us(at))
+            else:
+                self._muted.add((trigger_name, group))
 
     def watched(self, incident: Incident) -> bool:
         """Whether the loaded spec still has the series that an incident is about."""
@@ -240,6 +283,8 @@ class Register:
     ) -> Incident:
         """Close an incident: what it has under way ends, its directives are undone, and its series begins anew.
 
+        Only where it is suppressed the series goes on as it is: what fires once it is no longer muted opens one again.
+
         Args:
             accumulator: what the verification that healed it gathered; the series' window begins with it.
             anew_at: when the series begins anew, where that is not `at`: a person's clock may be ahead of the engine's.
@@ -255,8 +300,11 @@ class Register:
         if reason is not CloseReason.SUPPRESSED:
             self._restart(incident.trigger, incident.group, t_us, accumulator)
             self._series.reset(incident.trigger, incident.group, t_us)
+        elif self._series.state_of(incident.trigger, incident.group) is SeriesState.FIRING:
+            self._muted.add((incident.trigger, incident.group))
         if reason is CloseReason.DISMISSED:
-            self._series.readmit(incident.trigger, incident.group, opened_us)
+            # Of a reopened one, all its openings.
+            self._series.readmit(incident.trigger, incident.group, to_us(incident.first_opened_at))
         else:
             self._series.leave_out(incident.trigger, incident.group, opened_us, t_us)
         return over

@@ -37,12 +37,14 @@ class Diagnosis(msgspec.Struct):
         pending: incidents whose analysis is asked for and not begun, and since when.
         escalated_at: when an escalation last got its report.
         told: escalations that were looked at, by incident.
+        stopped_at: since when a person has stopped healing; None while nobody has.
     """
 
     armed: bool = True
     pending: dict[str, datetime] = {}
     escalated_at: datetime | None = None
     told: dict[str, datetime] = {}
+    stopped_at: datetime | None = None
 
 
 class Diagnoser:
@@ -132,12 +134,25 @@ class Diagnoser:
             deadline=at + NOTICE_LASTS,
         )
 
+    def rest(self, at: datetime) -> None:
+        """A person has stopped healing; the time for which that lasts does not count as waiting."""
+        if self.diagnosis.stopped_at is None:
+            self.diagnosis.stopped_at = at
+
+    def _resume(self, at: datetime) -> None:
+        stopped_at = self.diagnosis.stopped_at
+        if stopped_at is not None:
+            waiting = self.diagnosis.pending.items()
+            self.diagnosis.pending = {id: since + (at - max(since, stopped_at)) for id, since in waiting}
+            self.diagnosis.stopped_at = None
+
     def diagnose(self, decide: Decide, at: datetime) -> list[str]:
         """Propose the analyses that are asked for; they pass the gate like everything else.
 
         Returns:
             The executions that may begin.
         """
+        self._resume(at)
         allowed = []
         for id, since in list(self.diagnosis.pending.items()):
             execution = self._propose(id, since, decide, at)

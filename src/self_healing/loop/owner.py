@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from self_healing.clock import Clock, SystemClock, from_us
 from self_healing.config import Mode, Settings
 from self_healing.constitution.audit import Audit
 from self_healing.constitution.stop import StopRecord, stopped
-from self_healing.errors import HandoffRefused, NotFound, StateError, StorageError
+from self_healing.errors import HandoffRefused, NotFound, SilenceRefused, StateError, StorageError
 from self_healing.handoffs.channel import Channel
 from self_healing.handoffs.file import FileChannel
 from self_healing.handoffs.outbox import Notices
@@ -23,7 +23,17 @@ from self_healing.loop.health import Health, Intake
 from self_healing.loop.parts import Parts, load_tested_spec
 from self_healing.loop.reporting import report
 from self_healing.loop.telling import Telling
-from self_healing.model import CloseReason, Directive, Handoff, HandoffStatus, Incident, Note, Transition, Verdict
+from self_healing.model import (
+    CloseReason,
+    Directive,
+    Handoff,
+    HandoffStatus,
+    Incident,
+    Note,
+    Silence,
+    Transition,
+    Verdict,
+)
 from self_healing.spec import ActionSpec, TriggerSpec
 from self_healing.storage.store import Store
 from self_healing.telemetry.reader import Batch, DirectoryReader
@@ -200,12 +210,13 @@ class Owner:
             actions_executed: effects begun in this cycle.
             violations: denials that were new in it.
         """
+        at = from_us(self.evaluated_us)
         return report(
             self.store,
             list(self.register.open.values()),
             self.telemetry.accounting,
             triggers_evaluated=sum(trigger.enabled for trigger in self.spec.triggers),
-            triggers_fired=len(self.framework.firing()),
+            triggers_fired=sum(self._parts.silences.mutes(*each, at) is None for each in self.framework.firing()),
             actions_executed=actions_executed,
             violations=violations,
             handoffs_dir=self.handoffs_dir,
@@ -240,6 +251,37 @@ class Owner:
             closed = self.store.get(Incident, id)
             raise StateError(f"incident {id} is closed already ({closed.close_reason}); there is nothing to change")
         return found
+
+    def silence(
+        self,
+        trigger: str | None,
+        keys: Mapping[str, str],
+        lasts: timedelta,
+        by: str,
+        reason: str,
+        starts_at: datetime | None = None,
+    ) -> Silence:
+        """Let series open no incident for a time; what is open of them closes as suppressed. Raises SilenceRefused.
+
+        Args:
+            trigger: whose series; of every trigger when None.
+            keys: what their groups have among their own, such as ``{"agent": "Coder"}``.
+            lasts: from its start on.
+            starts_at: aware; now when left out.
+        """
+        at, silences = self.now(), self._parts.silences
+        with self._by_person():
+            made = silences.add(trigger, keys, at=at, starts_at=starts_at, lasts=lasts, by=by, reason=reason)
+            self._telling.silence(made, "added", at)
+        return made
+
+    def remove_silence(self, id: str, by: str) -> Silence:
+        """End a silence before its time. Raises NotFound, SilenceRefused when it is over already."""
+        at = self.now()
+        with self._by_person():
+            removed = self._parts.silences.remove(id, at=at, by=by)
+            self._telling.silence(removed, "removed", at)
+        return removed
 
     def undo_directives(self, ids: Sequence[str], by: str, reason: str) -> list[Directive]:
         """End directives at once. Raises NotFound, with nothing undone."""
@@ -300,9 +342,9 @@ class Owner:
     def _by_person(self) -> Iterator[None]:
         """What a person does is committed whole, and looked at with the next turn.
 
-        What there is not, and what a handoff's status does not allow, is refused before anything was changed.
+        What there is not, and what a handoff or a silence cannot be, is refused before anything was changed.
         """
-        with self._committing(harmless=(NotFound, HandoffRefused)):
+        with self._committing(harmless=(NotFound, HandoffRefused, SilenceRefused)):
             with self.store.transaction():
                 yield
                 self._commit(None)

@@ -22,6 +22,7 @@ from self_healing.errors import ConfigError, HandoffRefused, NotFound
 from self_healing.handoffs.inbox import OPEN, Inbox
 from self_healing.handoffs.outbox import Notices, Outbox
 from self_healing.incidents.register import Register
+from self_healing.incidents.silences import Silences
 from self_healing.loop.detecting import Detecting
 from self_healing.loop.diagnosing import Diagnoser
 from self_healing.loop.gathering import Gathering
@@ -63,6 +64,7 @@ class Parts:
     telemetry: Telemetry
     framework: TriggerFramework
     progress: checkpoint.Progress
+    silences: Silences
     register: Register
     detecting: Detecting
     directives: Directives
@@ -98,7 +100,8 @@ class Parts:
         """
         observe = settings.actions.mode is Mode.OBSERVE
         telemetry = Telemetry(spec.triggers)
-        framework = TriggerFramework(spec, telemetry)
+        silences = Silences(store, spec)
+        framework = TriggerFramework(spec, telemetry, silences.mutes)
         progress = checkpoint.load(store, telemetry, framework)
         directives, inbox, underway = Directives(store), Inbox(store, audit.append), Underway(store)
         register = Register(
@@ -106,6 +109,7 @@ class Parts:
             framework,
             restart=telemetry.restart,
             end=lambda *ended: treatment.end(*ended),  # noqa: PLW0108 it is built further down
+            silences=silences,
             spec=spec,
             told=telling.incident,
         )
@@ -167,6 +171,7 @@ class Parts:
             telemetry=telemetry,
             framework=framework,
             progress=progress,
+            silences=silences,
             register=register,
             detecting=Detecting(telemetry, framework, register, diagnoser, progress, spec.grid),
             directives=directives,
@@ -266,5 +271,5 @@ class Parts:
     def _next_due(self) -> datetime | None:
         due = [directive.expires_at for directive in self.store.select(Directive, open="yes")]
         due += [handoff.deadline for handoff in self.store.select(Handoff, status=[each.value for each in OPEN])]
-        silent_at = self.register.next_due()
-        return min([*due, *([] if silent_at is None else [silent_at])], default=None)
+        others = (self.register.next_due(), self.silences.next_due(from_us(self.progress.evaluated_us)))
+        return min([*due, *(each for each in others if each is not None)], default=None)

@@ -11,7 +11,18 @@ import msgspec
 
 from self_healing.constitution.audit import Audit
 from self_healing.logs import Logs, OwnTelemetry
-from self_healing.model import Accounting, Decision, Execution, Incident, Note, SeriesState, Transition, group_dict
+from self_healing.model import (
+    Accounting,
+    Decision,
+    Execution,
+    Incident,
+    Note,
+    Reason,
+    SeriesState,
+    Silence,
+    Transition,
+    group_dict,
+)
 from self_healing.spec import Spec
 
 
@@ -53,6 +64,13 @@ class Telling:
         self._logs.orchestrator.info("incident", **about, **said)
         if self._on_note is not None:
             self._on_note(incident, note)
+
+    def silence(self, silence: Silence, what: str, at: datetime) -> None:
+        """A silence is added, removed or over."""
+        told = msgspec.to_builtins(silence)
+        del told["settled"]
+        self._audit.append(f"silence_{what}", told, at)
+        self._news.append(lambda: self._logs.orchestrator.info(f"silence_{what}", **told))
 
     def denied(self, decision: Decision) -> None:
         """The gate said no."""
@@ -98,10 +116,11 @@ class Telling:
                 "value": verdict.value,
                 "threshold": verdict.threshold,
                 "samples": verdict.samples,
+                "reason": verdict.reason,
                 "spec_version": verdict.spec_version,
                 "evaluated_at": verdict.at,
             }
-            if transition.after is SeriesState.FIRING:
+            if transition.after is SeriesState.FIRING and verdict.reason is not Reason.SILENCED:
                 self._logs.activated("triggers", "trigger_fired", **fields)
                 self._own.emit("self_healing_trigger", at, **fields)
             else:

@@ -42,6 +42,7 @@ from self_healing.verification import Judgement, credit, failed_probe, judge
 
 MOST_RELAPSES = 3
 MOST_STEPS = 3  # at one instant: acting, verifying, mitigated
+MOST_COMPARED = 1_000  # of the newest incidents of a trigger, for the credit
 TO_SEE = "undone to see whether it stays well"
 
 
@@ -307,7 +308,7 @@ class Treatment:
         since = execution.created_at
         others = [
             other
-            for other in self._store.select(Incident, trigger=incident.trigger)
+            for other in self._store.select(Incident, trigger=incident.trigger, newest=MOST_COMPARED)
             if other.id != incident.id
             and not other.attempts
             and other.opened_at <= since

@@ -7,7 +7,8 @@ however many events there were. Only changes of state come out; a verdict is wor
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 
 import numpy as np
 
@@ -15,13 +16,19 @@ from self_healing.clock import HOUR_US, SECOND_US, from_us
 from self_healing.measures import COARSE_US, FINE_US, MICRO, NONE_MIN, Ints, Totals, Windows, whole
 from self_healing.model import Group, Reason, SeriesState, Transition, Verdict
 from self_healing.spec import Operator, Spec, Threshold, TriggerSpec
-from self_healing.triggers.conditions import add_running, find, look
+from self_healing.triggers.conditions import Seen, add_running, find, look
 from self_healing.triggers.series import FORGET_US, Gathered, Packed, Series
 from self_healing.triggers.states import Finding, next_timer_us, step
 
 _CLEARED, _NO_BASELINE = np.uint8(Finding.CLEARED), np.uint8(Finding.NO_BASELINE)
+_WELL = frozenset((int(Finding.CLEARED), int(Finding.BETWEEN)))
 
 __all__ = ["FORGET_US", "Packed", "TriggerFramework"]
+
+
+def nobody_muted(_trigger: str, _group: Group, _at: datetime) -> bool:
+    """No silence at all."""
+    return False
 
 
 class TriggerFramework:
@@ -30,10 +37,15 @@ class TriggerFramework:
     Args:
         spec: the triggers, and the version that verdicts carry.
         windows: where totals come from.
+        muted: whether a person has muted a series at an instant; its states change all the same, and only the reason
+            of its verdicts says so.
     """
 
-    def __init__(self, spec: Spec, windows: Windows) -> None:
+    def __init__(
+        self, spec: Spec, windows: Windows, muted: Callable[[str, Group, datetime], object] = nobody_muted
+    ) -> None:
         self.spec = spec
+        self._muted = muted
         self._windows = windows
         self._series = {trigger.name: Series(trigger) for trigger in spec.triggers}
         self.evaluations = 0
@@ -182,7 +194,7 @@ class TriggerFramework:
                 group=groups[place],
                 at=at,
                 state=SeriesState(state),
-                reason=_reason(series.trigger, state, finding),
+                reason=self._reason(series.trigger, groups[place], at, state, finding),
                 samples=samples,
                 value=_known(value),
                 threshold=_known(threshold),
@@ -191,7 +203,42 @@ class TriggerFramework:
                 spec_version=version,
             )
 
+    def _reason(self, trigger: TriggerSpec, group: Group, at: datetime, state: int, finding: int) -> Reason:
+        """The one reason of a verdict."""
+        if not trigger.enabled:
+            return Reason.DISABLED
+        if self._muted(trigger.name, group, at):
+            return Reason.SILENCED
+        if (state, finding) == _FIRES:
+            return Reason.CONDITION_MET
+        return _QUIET.get(finding) or _OTHERWISE[state]
+
     # -- what the incidents need
+
+    def met(self, trigger: str, group: Group, t_us: int) -> float | None:
+        """The value of a series while its condition is met on enough samples; None while it is not."""
+        looked = self._looked(trigger, group, t_us)
+        if looked is None or looked[0].finding[looked[1]] != Finding.MET:
+            return None
+        return _known(float(looked[0].value[looked[1]]))
+
+    def well(self, trigger: str, group: Group, t_us: int) -> bool:
+        """Whether a series has enough samples, and its condition is not met."""
+        looked = self._looked(trigger, group, t_us)
+        return looked is not None and int(looked[0].finding[looked[1]]) in _WELL
+
+    def _looked(self, trigger: str, group: Group, t_us: int) -> tuple[Seen, int] | None:
+        """What all series of a trigger show at `t_us`, worked out once for however many incidents, and one's place."""
+        found = self._find(trigger, group)
+        if found is None:
+            return None
+        series, place = found
+        gathered = self._gather(series, t_us)
+        if gathered.seen is None:
+            gathered.seen = look(series.trigger, gathered.totals, gathered.before)
+            if series.must_have_spoken:
+                gathered.seen.finding[~series.spoken] = _CLEARED
+        return gathered.seen, place
 
     def firing(self) -> list[tuple[str, Group]]:
         """The series that fire now."""
@@ -225,7 +272,7 @@ class TriggerFramework:
             found[0].leave_out(found[1], start_us, end_us)
 
     def readmit(self, trigger: str, group: Group, start_us: int) -> None:
-        """Let the incident that began at `start_us` count in the series' baselines after all."""
+        """Let the incidents that began at `start_us` or later count in the series' baselines after all."""
         found = self._find(trigger, group)
         if found is not None:
             found[0].readmit(found[1], start_us)
@@ -329,12 +376,3 @@ _OTHERWISE = {
     int(SeriesState.RECOVERING): Reason.RECOVERING,
 }
 _FIRES = (int(SeriesState.FIRING), int(Finding.MET))
-
-
-def _reason(trigger: TriggerSpec, state: int, finding: int) -> Reason:
-    """The one reason of a verdict."""
-    if not trigger.enabled:
-        return Reason.DISABLED
-    if (state, finding) == _FIRES:
-        return Reason.CONDITION_MET
-    return _QUIET.get(finding) or _OTHERWISE[state]

@@ -13,7 +13,7 @@ from self_healing.clock import HOUR_US, SECOND_US
 from self_healing.measures import COARSE_US, Bools, Ints, Measure, Totals
 from self_healing.model import SeriesState
 from self_healing.spec import Aggregate, Baseline, NoData, TriggerSpec
-from self_healing.triggers.conditions import COUNTING
+from self_healing.triggers.conditions import COUNTING, Seen
 from self_healing.triggers.states import States
 
 FORGET_US = 25 * HOUR_US
@@ -59,6 +59,7 @@ class Gathered:
     sources: tuple[Totals | Ints | None, ...]
     totals: Totals
     before: Totals | None
+    seen: Seen | None = None  # what it shows, once somebody asked
 
     def is_from(self, t_us: int, sources: tuple[Totals | Ints | None, ...]) -> bool:
         """Whether it was made for that instant from those very arrays."""
@@ -166,13 +167,13 @@ class Series:
         self._touched()
 
     def leave_out(self, place: int, start_us: int, end_us: int | None) -> None:
-        """Leave a stretch of time out of one group's baselines; one with the same start is replaced."""
+        """Leave a stretch of time out of one group's baselines, in place of those that began then or later."""
         self.readmit(place, start_us)
         self.left_out.setdefault(place, []).append((start_us, end_us))
 
     def readmit(self, place: int, start_us: int) -> None:
-        """Let the stretch that began at `start_us` count after all."""
-        kept = [interval for interval in self.left_out.pop(place, []) if interval[0] != start_us]
+        """Let the stretches that began at `start_us` or later count after all."""
+        kept = [interval for interval in self.left_out.pop(place, []) if interval[0] < start_us]
         if kept:
             self.left_out[place] = kept
         self._touched()

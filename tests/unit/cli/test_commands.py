@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from self_healing.cli import COMMANDS, build, execute
 SUBCOMMANDS = {
     "triggers": ["list", "show", "enable", "disable", "backtest"],
     "incidents": ["list", "show", "ack", "close"],
+    "silences": ["list", "add", "remove"],
     "directives": ["list", "undo"],
     "handoffs": ["list", "show", "accept", "complete", "fail"],
     "audit": ["verify"],
@@ -33,6 +35,9 @@ PRINTING = [
     ["incidents"],
     ["incidents", "list", "--all"],
     ["incidents", "--state", "open", "--state", "acting"],
+    ["silences"],
+    ["silences", "list", "--all"],
+    ["silences", "add", "--trigger", "slow_tasks", "--for", "2h", "--from", "2030-01-05T22:00:00Z"],
     ["directives"],
     ["history"],
     ["handoffs"],
@@ -124,6 +129,22 @@ def test_an_incident_and_a_handoff_are_shown_with_all_that_belongs_to_them(
     assert handoff["path"] in shown
 
 
+def test_a_silence_is_added_listed_and_removed(where: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    def told(*words: str) -> dict[str, Any]:
+        assert execute([*words, *where, "--format", "json"]) == 0
+        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return answer
+
+    added = told("silences", "add", "--key", "agent=Coder", "--for", "2h", "--reason", "a drill", "--by", "Ada")
+    silence = added["silence"]
+    assert (silence["keys"], silence["by"], silence["reason"]) == ({"agent": "Coder"}, "Ada", "a drill")
+    assert told("silences") == {"silences": [silence]}
+    removed = told("silences", "remove", silence["id"], "--by", "Bob")["silence"]
+    assert (removed["state"], removed["removed_by"]) == ("over", "Bob")
+    assert told("silences") == {"silences": []}
+    assert told("silences", "--all") == {"silences": [removed]}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -140,6 +161,13 @@ def test_an_incident_and_a_handoff_are_shown_with_all_that_belongs_to_them(
         (["triggers", "enable", "slow"], "no trigger 'slow'"),
         (["directives", "undo"], "name at least one directive"),
         (["directives", "undo", "dir-1"], "no directive 'dir-1'"),
+        (["silences", "add"], "an empty selection means nothing"),
+        (["silences", "add", "--key", "agent"], "allowed is a key and a value"),
+        (["silences", "add", "--trigger", "slow"], "no trigger 'slow'"),
+        (["silences", "add", "--trigger", "slow_tasks", "--for", "soon"], "such as 90s, 5m, 24h"),
+        (["silences", "add", "--trigger", "slow_tasks", "--for", "0s"], "above 0"),
+        (["silences", "add", "--trigger", "slow_tasks", "--from", "tonight"], "allowed is a time such as"),
+        (["silences", "remove", "sil-1"], "no silence 'sil-1'"),
         (["triggers", "backtest"], "name at least one file"),
         (["triggers", "backtest", "nothing.jsonl"], "nothing.jsonl"),
         (["status", "--config", "nothing.toml"], "nothing.toml"),

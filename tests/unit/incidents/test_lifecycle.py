@@ -99,7 +99,7 @@ class Life(RuleBasedStateMachine):
     def fire(self, seconds: int) -> None:
         again, before = verdict(self._later(seconds)), self.incident
         within = self.at - (before.closed_at or self.at) <= timedelta(hours=1)
-        assert reopenable(before, self.at) == (within and before.close_reason is not CloseReason.SUPPRESSED)
+        assert reopenable(before, self.at) == within
         if reopenable(before, self.at):
             self.incident = reopened(before, TRIGGER, again)
             assert self.incident.attempts == before.attempts

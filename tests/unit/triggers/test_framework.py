@@ -193,6 +193,19 @@ class TestBaselines:
 
         assert engine.verdict(1900).baseline == 20.0
 
+    def test_readmitting_an_incident_readmits_all_that_was_left_out_since_it_first_opened(self) -> None:
+        engine = Engine(baseline(window=60))
+        engine.push(*(finished(s, 10.0) for s in range(0, 900, 10)), *(finished(s, 30.0) for s in range(900, 1800, 10)))
+        engine.at(1900)
+        engine.close("tried", "A", 1800, opened=900)
+        assert engine.verdict(1900).baseline == 10.0
+
+        engine.framework.leave_out("tried", group("A"), at_us(1000), at_us(1100))  # of its second opening
+        assert engine.verdict(1900).baseline == 10.0
+        engine.framework.readmit("tried", group("A"), at_us(900))
+
+        assert engine.verdict(1900).baseline == 20.0
+
     def test_what_is_left_out_is_forgotten_with_the_panes_it_was_in(self) -> None:
         engine = Engine(baseline(window=60))
         engine.push(finished(0, 1.0))

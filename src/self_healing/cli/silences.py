@@ -1,0 +1,126 @@
+"""``silences``: series that open no incident for a time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from self_healing.cli import output
+from self_healing.cli.client import Json, call
+from self_healing.cli.options import NO_REASON, By, Shown, Why, person
+from self_healing.errors import SelfHealingError
+
+app = App(name="silences", help_format="plaintext")
+
+
+@app.default
+@app.command(name="list")
+def silences(
+    *,
+    everything: Annotated[
+        bool, Parameter(name="--all", show_default=False, help="Those that are over as well.")
+    ] = False,
+    shown: Shown | None = None,
+) -> int:
+    """List what is muted, and what will be."""
+    shown = shown or Shown()
+    output.show(call(shown.settings(), "silences", {"everything": everything}), shown.format, _print)
+    return 0
+
+
+@app.command
+def add(
+    *,
+    trigger: Annotated[str | None, Parameter(show_default=False, help="Whose series; of every trigger if not.")] = None,
+    key: Annotated[
+        tuple[str, ...],
+        Parameter(show_default=False, help="What their groups have, such as agent=Coder; may be given several times."),
+    ] = (),
+    lasts: Annotated[str, Parameter(name="--for", help="How long, such as 30m, 2h, 1d.")] = "1h",
+    starts: Annotated[
+        str | None, Parameter(name="--from", show_default=False, help="When it begins, such as 2026-01-05T22:00:00Z.")
+    ] = None,
+    reason: Why = NO_REASON,
+    by: By = None,
+    shown: Shown | None = None,
+) -> int:
+    """Mute series: they open no incident until it is over, and what is open of them closes as suppressed."""
+    shown = shown or Shown()
+    given = {
+        "trigger": trigger,
+        "keys": dict(_pair(each) for each in key),
+        "lasts_s": _seconds(lasts),
+        "starts_at": None if starts is None else _instant(starts),
+        "by": person(by),
+        "reason": reason,
+    }
+    _answer(call(shown.settings(), "silence", given), shown)
+    return 0
+
+
+@app.command
+def remove(id: str, *, by: By = None, shown: Shown | None = None) -> int:
+    """End a silence before its time.
+
+    Args:
+        id: of the silence.
+    """
+    shown = shown or Shown()
+    _answer(call(shown.settings(), "unsilence", {"id": id, "by": person(by)}), shown)
+    return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key or not value:
+        raise SelfHealingError(f"silences add: --key {text!r}: allowed is a key and a value, such as agent=Coder")
+    return key, value
+
+
+def _seconds(text: str) -> int:
+    from self_healing.spec import parse_duration
+
+    try:
+        seconds = int(parse_duration(text))
+    except ValueError as error:
+        raise SelfHealingError(f"silences add: --for {text!r}: {error}") from error
+    if seconds < 1:
+        raise SelfHealingError(f"silences add: --for {text!r}: allowed is a length above 0")
+    return seconds
+
+
+def _instant(text: str) -> str:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise SelfHealingError(f"silences add: --from {text!r}: allowed is a time such as 2026-01-05T22:00:00Z")
+    return instant.isoformat()
+
+
+def _answer(told: Json, shown: Shown) -> None:
+    output.show(told, shown.format, lambda answer: _print({"silences": [answer["silence"]]}))
+
+
+def _print(told: Json) -> None:
+    output.table(
+        ("id", "state", "trigger", "group", "from (UTC)", "until (UTC)", "by", "reason"),
+        (
+            (
+                each["id"],
+                each["state"],
+                each["trigger"] or "all",
+                ",".join(f"{key}={value}" for key, value in each["keys"].items()) or "all",
+                output.instant(each["starts_at"]),
+                output.instant(each["removed_at"] or each["ends_at"]),
+                each["by"],
+                each["reason"],
+            )
+            for each in told["silences"]
+        ),
+        whole=("id", "state"),
+        empty="nothing is muted",
+    )

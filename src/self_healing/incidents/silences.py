@@ -1,0 +1,114 @@
+"""Silences: series that are to open no incident for a time, because a person said so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import msgspec
+
+from self_healing.errors import SilenceRefused
+from self_healing.model import Group, Silence, new_id
+from self_healing.spec import Spec
+from self_healing.storage.store import Store
+
+
+def over_at(silence: Silence) -> datetime:
+    """When it ends, or ended."""
+    return silence.ends_at if silence.removed_at is None else min(silence.removed_at, silence.ends_at)
+
+
+def covers(silence: Silence, trigger: str, group: Group, at: datetime) -> bool:
+    """Whether `silence` mutes a series at an instant; its start belongs to it, its end does not."""
+    return (
+        silence.starts_at <= at < over_at(silence)
+        and silence.trigger in (None, trigger)
+        and silence.keys.items() <= dict(group).items()
+    )
+
+
+class Silences:
+    """The silences that are not over, and those whose end the loop has not seen yet.
+
+    Args:
+        store: the state; every change is put there at once, in the transaction that is open.
+        spec: the loaded spec.
+    """
+
+    def __init__(self, store: Store, spec: Spec) -> None:
+        self._store = store
+        self._spec = spec
+        self._open = {silence.id: silence for silence in store.select(Silence, open="yes")}
+
+    def mutes(self, trigger: str, group: Group, at: datetime) -> Silence | None:
+        """The silence that mutes a series at an instant, if one does."""
+        return next((each for each in self._open.values() if covers(each, trigger, group, at)), None)
+
+    def add(
+        self,
+        trigger: str | None,
+        keys: Mapping[str, str],
+        *,
+        at: datetime,
+        starts_at: datetime | None,
+        lasts: timedelta,
+        by: str,
+        reason: str,
+    ) -> Silence:
+        """Mute series from `starts_at` on, or from now when it is left out or past.
+
+        Raises:
+            SilenceRefused: it names neither a trigger nor a key, or none that there is.
+        """
+        self._check(trigger, keys, lasts)
+        begins_at = at if starts_at is None else max(starts_at, at)
+        silence = Silence(
+            id=new_id("sil"),
+            trigger=trigger,
+            keys=dict(keys),
+            by=by,
+            reason=reason,
+            created_at=at,
+            starts_at=begins_at,
+            ends_at=begins_at + lasts,
+        )
+        return self._put(silence)
+
+    def _check(self, trigger: str | None, keys: Mapping[str, str], lasts: timedelta) -> None:
+        triggers = [each for each in self._spec.triggers if trigger in (None, each.name)]
+        if trigger is None and not keys:
+            raise SilenceRefused("it names neither a trigger nor a key; an empty selection means nothing")
+        if not triggers:
+            known = ", ".join(each.name for each in self._spec.triggers)
+            raise SilenceRefused(f"there is no trigger {trigger!r}; allowed is one of {known}")
+        if not any(set(keys) <= set(each.group_by) for each in triggers):
+            known = "; ".join(sorted({", ".join(each.group_by) or "nothing" for each in triggers}))
+            raise SilenceRefused(f"no trigger that it is for groups by {', '.join(keys)}; they group by {known}")
+        if lasts <= timedelta(0):
+            raise SilenceRefused("it would be over as it begins; give it a length above 0")
+
+    def remove(self, id: str, *, at: datetime, by: str) -> Silence:
+        """End a silence before its time. Raises NotFound, SilenceRefused when it is over already."""
+        silence = self._store.get(Silence, id)
+        if silence.removed_at is not None or silence.ends_at <= at:
+            raise SilenceRefused(f"{id} is over already; there is nothing to remove")
+        return self._put(msgspec.structs.replace(silence, removed_at=at, removed_by=by))
+
+    def settle(self, at: datetime) -> list[Silence]:
+        """Let go of those that are over at that instant; returns them."""
+        over = [each for each in self._open.values() if over_at(each) <= at]
+        return [self._put(msgspec.structs.replace(silence, settled=True)) for silence in over]
+
+    def next_due(self, at: datetime) -> datetime | None:
+        """When the next one begins after `at`, or the next one ends."""
+        due = [over_at(each) for each in self._open.values()]
+        due += [each.starts_at for each in self._open.values() if each.starts_at > at]
+        return min(due, default=None)
+
+    def _put(self, silence: Silence) -> Silence:
+        self._store.put(silence)
+        if silence.settled:
+            self._open.pop(silence.id, None)
+        else:
+            self._open[silence.id] = silence
+        return silence
