@@ -107,7 +107,7 @@ def _answer(told: Json, shown: Shown) -> None:
 
 def _print(told: Json) -> None:
     output.table(
-        ("id", "state", "trigger", "group", "from (UTC)", "until (UTC)", "by", "reason"),
+        ("id", "state", "trigger", "group", output.when("from"), output.when("until"), "by", "reason"),
         (
             (
                 each["id"],
@@ -121,6 +121,5 @@ def _print(told: Json) -> None:
             )
             for each in told["silences"]
         ),
-        whole=("id", "state"),
         empty="nothing is muted",
     )
