@@ -305,6 +305,11 @@ class Silence(Record, frozen=True, kw_only=True):
     removed_by: str | None = None
     settled: bool = False  # the loop has seen that it is over
 
+    @property
+    def over_at(self) -> datetime:
+        """When it ends, or ended."""
+        return self.ends_at if self.removed_at is None else min(self.removed_at, self.ends_at)
+
 
 # --- constitution --------------------------------------------------------------------------------------------------
 

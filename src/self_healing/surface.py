@@ -28,7 +28,6 @@ from self_healing.constitution.audit import Audit
 from self_healing.constitution.circumstances import Fleet
 from self_healing.constitution.effects import Effects
 from self_healing.errors import NotFound, SelfHealingError, StateBusy
-from self_healing.incidents.silences import over_at
 from self_healing.model import (
     Decision,
     Directive,
@@ -188,7 +187,7 @@ class Surface:
     def silences(self, everything: bool = False) -> Json:
         now = self._loop.now()
         known = self._store.select(Silence) if everything else self._store.select(Silence, open="yes")
-        shown = [each for each in known if everything or over_at(each) > now]
+        shown = [each for each in known if everything or each.over_at > now]
         return {"silences": [views.silence(each, now) for each in shown]}
 
     def silence(

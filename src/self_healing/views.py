@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 from pydantic import BeforeValidator
 
-from self_healing.incidents.silences import over_at
 from self_healing.model import (
     Decision,
     Execution,
@@ -140,7 +139,7 @@ def limits(limits: Limits, used: Mapping[str, int]) -> list[Json]:
 
 def silence(silence: Silence, at: datetime) -> Json:
     """One silence, and whether it is still to come, mutes, or is over at that instant."""
-    stands = "over" if over_at(silence) <= at else "mutes" if silence.starts_at <= at else "to come"
+    stands = "over" if silence.over_at <= at else "mutes" if silence.starts_at <= at else "to come"
     return {**plain(silence), "state": stands}
 
 

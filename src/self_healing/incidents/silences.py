@@ -13,15 +13,10 @@ from self_healing.spec import Spec
 from self_healing.storage.store import Store
 
 
-def over_at(silence: Silence) -> datetime:
-    """When it ends, or ended."""
-    return silence.ends_at if silence.removed_at is None else min(silence.removed_at, silence.ends_at)
-
-
 def covers(silence: Silence, trigger: str, group: Group, at: datetime) -> bool:
     """Whether `silence` mutes a series at an instant; its start belongs to it, its end does not."""
     return (
-        silence.starts_at <= at < over_at(silence)
+        silence.starts_at <= at < silence.over_at
         and silence.trigger in (None, trigger)
         and silence.keys.items() <= dict(group).items()
     )
@@ -96,12 +91,12 @@ class Silences:
 
     def settle(self, at: datetime) -> list[Silence]:
         """Let go of those that are over at that instant; returns them."""
-        over = [each for each in self._open.values() if over_at(each) <= at]
+        over = [each for each in self._open.values() if each.over_at <= at]
         return [self._put(msgspec.structs.replace(silence, settled=True)) for silence in over]
 
     def next_due(self, at: datetime) -> datetime | None:
         """When the next one begins after `at`, or the next one ends."""
-        due = [over_at(each) for each in self._open.values()]
+        due = [each.over_at for each in self._open.values()]
         due += [each.starts_at for each in self._open.values() if each.starts_at > at]
         return min(due, default=None)
 
