@@ -10,6 +10,7 @@
     ├── StorageError       a write did not commit; nothing of it was acknowledged
     ├── Overloaded         more comes in than can be written; the same may be sent again later
     ├── TelemetryError     the telemetry directory cannot be read
+    ├── Undecodable        a request that is not what it says it is
     ├── EffectError        an effect could not be brought about
     ├── ConstitutionBypass an effect was asked for that the gate did not allow
     ├── LifecycleError     a step that an incident's state does not allow
@@ -71,6 +72,10 @@ class Overloaded(SelfHealingError):
 
 class TelemetryError(SelfHealingError):
     """The telemetry directory cannot be read now; the framework keeps watching for it."""
+
+
+class Undecodable(SelfHealingError):
+    """The body of a request cannot be decoded; nothing of it was taken, and sent again it would be as bad."""
 
 
 class EffectError(SelfHealingError):

@@ -130,7 +130,7 @@ def read_line(line: bytes) -> Event | BadLine | None:
         line.decode()
     except UnicodeDecodeError:
         return BadLine.INVALID_UTF8
-    if _depth(line) > DEPTH_MAX:
+    if depth_of(line) > DEPTH_MAX:
         return BadLine.TOO_DEEP
     try:
         return ANY_KIND.decode(line)
@@ -145,13 +145,20 @@ _NOT_FINITE = re.compile(rb"\b(NaN|Infinity)\b")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?')
 
 
-def _depth(line: bytes) -> int:
-    """How deep objects and arrays nest in `line`."""
-    if line.count(b"{") + line.count(b"[") <= DEPTH_MAX:
+def depth_of(text: bytes) -> int:
+    """How deep objects and arrays nest in JSON; 0 when there are too few of them to nest deeper than DEPTH_MAX."""
+    if text.count(b"{") + text.count(b"[") <= DEPTH_MAX:
         return 0
-    folded = np.frombuffer(_STRING.sub(b"", line), np.uint8) | 0x20  # makes [ a { and ] a }
-    steps = (folded == ord("{")).astype(np.int64) - (folded == ord("}"))
-    return int(np.cumsum(steps).max(initial=0))
+    folded = np.frombuffer(_STRING.sub(b"", text), np.uint8) | 0x20  # makes [ a { and ] a }
+    deepest = level = 0
+    for start in range(0, len(folded), _STRIDE):
+        part = folded[start : start + _STRIDE]
+        levels = level + np.cumsum((part == ord("{")).astype(np.int64) - (part == ord("}")))
+        deepest, level = max(deepest, int(levels.max())), int(levels[-1])
+    return deepest
+
+
+_STRIDE = 1 << 16  # bytes looked at in one go, so that a large body takes no multiple of its size
 
 
 class _NotFinite(Exception):

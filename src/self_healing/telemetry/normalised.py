@@ -21,6 +21,10 @@ class Normalised:
     rejected: dict[str, int] = field(default_factory=dict)
     key: str | None = None
 
+    def reject(self, reason: str) -> None:
+        """Count one item as bad for good."""
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+
     @property
     def received(self) -> int:
         """How many items it held."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, cast
 
 import numpy as np
@@ -25,6 +26,17 @@ def encode_ts(us: int) -> str:
     """The `ts` of an event at `us` microseconds since 1970, exact, such as ``2026-01-05T10:00:00.000Z``."""
     precision = "microseconds" if us % 1000 else "milliseconds"
     return from_us(us).isoformat(timespec=precision).removesuffix("+00:00") + "Z"
+
+
+def encode_micros(us: int) -> str:
+    """The `ts` of an event at `us` microseconds since 1970, with six digits: texts all alike are read quicker."""
+    second, fraction = divmod(us, SECOND_US)
+    return f"{_second(second)}.{fraction:06d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    return from_us(seconds * SECOND_US).isoformat().removesuffix("+00:00")
 
 
 def parse_one(text: str) -> int:

@@ -1,0 +1,113 @@
+"""What an item's attributes say, made into what an event has: its cells, its usage, its status, and what it keeps."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+
+from self_healing.model import Usage
+from self_healing.telemetry.otlp import values
+from self_healing.telemetry.otlp.names import CACHE_APART, CANCELLATIONS, LABELS, TIMEOUT_CODES, TIMEOUTS
+from self_healing.telemetry.otlp.plan import CUT, READERS, Origin, Plan
+from self_healing.telemetry.otlp.prices import price
+from self_healing.telemetry.otlp.values import TEXT_MAX
+
+NO_CELLS: list[Any] = [None] * len(READERS)
+
+
+def cells_of(plan: Plan, pairs: list[KeyValue]) -> list[Any]:
+    """What each column of ``READERS`` says, None where the item does not; the first usable name of a column wins.
+
+    Raises:
+        BadItem: a number that no column can take.
+    """
+    row = NO_CELLS.copy()
+    for cell, place in plan.texts:
+        if row[cell] is None:
+            value = pairs[place].value
+            found = value.string_value
+            row[cell] = found if found and len(found) <= TEXT_MAX else values.text(value)
+    for cell, place, read in plan.others:
+        if row[cell] is None:
+            row[cell] = read(pairs[place].value)
+    return row
+
+
+def kept_of(plan: Plan, pairs: list[KeyValue], origin: Origin) -> dict[str, Any]:
+    """The attributes that the event keeps, with those of its resource."""
+    kept: dict[str, Any] = origin.kept.copy()
+    for place, name in plan.rest:
+        value = pairs[place].value
+        found = value.string_value or values.kept(value)
+        if found is not None:
+            kept[name] = found if type(found) is not str else found[:TEXT_MAX]
+    if plan.cut:
+        kept[CUT] = plan.cut
+    return kept
+
+
+def usage_of(
+    source: str,
+    input_tokens: int | None,
+    output_tokens: int | None,
+    total_tokens: int | None,
+    cache_read: int | None,
+    cache_write: int | None,
+    cost_usd: float | None,
+) -> Usage | None:
+    """What was used. Cached input is part of the input: it is added where a source counts it apart, and where it is
+    more than the input it should be a part of. The total is input and output, or the source's own if that is more."""
+    if cache_read or cache_write:
+        cached = (cache_read or 0) + (cache_write or 0)
+        if source in CACHE_APART or cached > (input_tokens or 0):
+            input_tokens = (input_tokens or 0) + cached
+    if input_tokens is not None or output_tokens is not None:
+        total_tokens = max(total_tokens or 0, (input_tokens or 0) + (output_tokens or 0))
+    elif total_tokens is None and cost_usd is None:
+        return None
+    return Usage(
+        prompt_tokens=input_tokens, completion_tokens=output_tokens, total_tokens=total_tokens, total_usd=cost_usd
+    )
+
+
+def priced(
+    usage: Usage, model: str, provider: str | None, at_s: float, cache_read: int | None, cache_write: int | None
+) -> None:
+    """Fill in what a call cost where its source did not say so, if the model is known."""
+    if usage.total_usd is None and usage.prompt_tokens is not None:
+        usage.total_usd = price(
+            model,
+            provider,
+            at_s,
+            input_tokens=usage.prompt_tokens,
+            output_tokens=usage.completion_tokens or 0,
+            cache_read=cache_read or 0,
+            cache_write=cache_write or 0,
+        )
+
+
+@lru_cache(maxsize=1024)
+def failure(error_type: str | None) -> str:
+    """The status of what ended with an error of that type."""
+    if error_type is None:
+        return "failed"
+    last = error_type.rpartition(".")[2].lower()
+    if error_type in TIMEOUT_CODES or any(word in last for word in TIMEOUTS):
+        return "timeout"
+    return "canceled" if any(word in last for word in CANCELLATIONS) else "failed"
+
+
+def attempt_of(attempt: int | None, resends: int | None) -> int | None:
+    """Which attempt it was, the first being 1; None where nothing says so."""
+    if attempt:
+        return attempt
+    return None if resends is None else resends + 1
+
+
+def score(quality: float | None, label: str | None) -> float | None:
+    """A score from 0 to 1; None for one on another scale, and for a label that stands for none."""
+    if quality is None:
+        return LABELS.get(label.lower()) if label else None
+    return quality if 0 <= quality <= 1 else None

@@ -1,0 +1,264 @@
+"""OTLP in JSON, decoded into records that read like the protobuf messages of the same names.
+
+So what maps messages maps these, without a line of its own. Ids are in hex there, 64-bit integers are texts, enums are
+names or numbers, fields that are not known are to be ignored, and null is a missing value. An id or a time that cannot
+be read makes its item bad, not the request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+
+from self_healing.errors import Undecodable
+from self_healing.telemetry.lines import DEPTH_MAX, depth_of
+
+T = TypeVar("T")
+
+Integer = int | str | None
+Number = float | str | None
+
+_NO_ID = b"?"
+"""Stands for an id that is not hex: as any id of a wrong length, it makes its item bad."""
+
+
+def decode_json(body: bytes, kind: type[T]) -> T:
+    """The request of that kind that `body` holds.
+
+    Raises:
+        Undecodable: it holds none, or nests deeper than DEPTH_MAX.
+    """
+    if depth_of(body) > DEPTH_MAX:
+        raise Undecodable(f"the body nests deeper than {DEPTH_MAX} levels")
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (ValueError, RecursionError) as error:
+        raise Undecodable(f"the body is no OTLP/JSON: {error}") from error
+
+
+def _id(text: Any) -> bytes:
+    try:
+        return bytes.fromhex(text or "")
+    except ValueError:
+        return _NO_ID
+
+
+def _time(value: Any) -> int:
+    """Nanoseconds since 1970; 0, as for a missing time, where it is none."""
+    try:
+        time = int(value or 0)
+    except ValueError:
+        return 0
+    return time if 0 <= time < 2**64 else 0
+
+
+def _integer(value: Any) -> int:
+    number = int(value or 0)
+    if not -(2**63) <= number < 2**64:
+        raise ValueError(f"{number} does not fit in 64 bits")
+    return number
+
+
+def _optional_number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _list(value: Any) -> Any:
+    return value if value is not None else []
+
+
+def _integers(value: Any) -> list[int]:
+    return [_integer(each) for each in value or ()]
+
+
+def _numbers(value: Any) -> list[float]:
+    return [float(each) for each in value or ()]
+
+
+def _text(value: Any) -> str:
+    return value or ""
+
+
+def _enum(names: Sequence[str]) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        return names.index(value) if isinstance(value, str) else value or 0
+
+    return read
+
+
+class _Message(msgspec.Struct, rename="camel"):
+    """Base of the messages: ``READ`` says how each field that needs it becomes what protobuf has there."""
+
+    READ: ClassVar[dict[str, Callable[[Any], Any]]] = {}
+
+    def __post_init__(self) -> None:
+        for name, read in self.READ.items():
+            setattr(self, name, read(getattr(self, name)))
+
+
+# --- attributes ----------------------------------------------------------------------------------------------------
+
+
+class _AnyValue(msgspec.Struct, rename="camel"):
+    string_value: str | None = None
+    bool_value: bool | None = None
+    int_value: Integer = None
+    double_value: Number = None
+    array_value: _Values | None = None
+    kvlist_value: _Pairs | None = None
+    bytes_value: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.int_value is not None:
+            self.int_value = _integer(self.int_value)
+        if self.double_value is not None:
+            self.double_value = float(self.double_value)
+
+    def WhichOneof(self, _: str) -> str | None:
+        """As protobuf calls it: the field that is set."""
+        for name in self.__struct_fields__:
+            if getattr(self, name) is not None:
+                return name
+        return None
+
+
+class _KeyValue(msgspec.Struct):
+    key: str | None = ""
+    value: _AnyValue | None = None
+
+    def __post_init__(self) -> None:
+        if self.key is None:
+            self.key = ""
+        if self.value is None:
+            self.value = _AnyValue()
+
+
+class _Values(_Message):
+    READ = {"values": _list}
+    values: list[_AnyValue] | None = None
+
+
+class _Pairs(_Message):
+    READ = {"values": _list}
+    values: list[_KeyValue] | None = None
+
+
+class _Resource(_Message):
+    READ = {"attributes": _list}
+    attributes: list[_KeyValue] | None = None
+
+
+class _Scope(_Message):
+    READ = {"name": _text}
+    name: str | None = None
+
+
+def _resource(value: Any) -> _Resource:
+    return value or _Resource()
+
+
+def _scope(value: Any) -> _Scope:
+    return value or _Scope()
+
+
+# --- traces --------------------------------------------------------------------------------------------------------
+
+
+class _Status(_Message):
+    READ = {"code": _enum(("STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR")), "message": _text}
+    code: int | str | None = None
+    message: str | None = None
+
+
+class _SpanEvent(_Message):
+    READ = {"time_unix_nano": _time, "name": _text, "attributes": _list}
+    time_unix_nano: Integer = None
+    name: str | None = None
+    attributes: list[_KeyValue] | None = None
+
+
+class _Span(_Message):
+    READ = {
+        "trace_id": _id,
+        "span_id": _id,
+        "parent_span_id": _id,
+        "name": _text,
+        "start_time_unix_nano": _time,
+        "end_time_unix_nano": _time,
+        "attributes": _list,
+        "events": _list,
+        "status": lambda value: value or _Status(),
+    }
+    trace_id: str | None = None
+    span_id: str | None = None
+    parent_span_id: str | None = None
+    name: str | None = None
+    start_time_unix_nano: Integer = None
+    end_time_unix_nano: Integer = None
+    attributes: list[_KeyValue] | None = None
+    events: list[_SpanEvent] | None = None
+    status: _Status | None = None
+
+
+class _ScopeSpans(_Message):
+    READ = {"scope": _scope, "spans": _list}
+    scope: _Scope | None = None
+    spans: list[_Span] | None = None
+
+
+class _ResourceSpans(_Message):
+    READ = {"resource": _resource, "scope_spans": _list}
+    resource: _Resource | None = None
+    scope_spans: list[_ScopeSpans] | None = None
+
+
+class TraceRequest(_Message):
+    """An ``ExportTraceServiceRequest``."""
+
+    READ = {"resource_spans": _list}
+    resource_spans: list[_ResourceSpans] | None = None
+
+
+# --- logs ----------------------------------------------------------------------------------------------------------
+
+
+class _LogRecord(_Message):
+    READ = {
+        "time_unix_nano": _time,
+        "observed_time_unix_nano": _time,
+        "severity_text": _text,
+        "body": lambda value: value or _AnyValue(),
+        "attributes": _list,
+        "trace_id": _id,
+        "span_id": _id,
+        "event_name": _text,
+    }
+    time_unix_nano: Integer = None
+    observed_time_unix_nano: Integer = None
+    severity_text: str | None = None
+    body: _AnyValue | None = None
+    attributes: list[_KeyValue] | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    event_name: str | None = None
+
+
+class _ScopeLogs(_Message):
+    READ = {"scope": _scope, "log_records": _list}
+    scope: _Scope | None = None
+    log_records: list[_LogRecord] | None = None
+
+
+class _ResourceLogs(_Message):
+    READ = {"resource": _resource, "scope_logs": _list}
+    resource: _Resource | None = None
+    scope_logs: list[_ScopeLogs] | None = None
+
+
+class LogsRequest(_Message):
+    """An ``ExportLogsServiceRequest``."""
+
+    READ = {"resource_logs": _list}
+    resource_logs: list[_ResourceLogs] | None = None
