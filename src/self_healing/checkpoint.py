@@ -49,18 +49,26 @@ def save(
     framework: TriggerFramework,
     progress: Progress,
     bad: list[Quarantined],
+    *,
+    whole: bool = False,
 ) -> None:
-    """Write all of it; call inside the transaction that it belongs to."""
+    """Write all of it; call inside the transaction that it belongs to.
+
+    Args:
+        whole: also what may lag behind by a minute: when series last had samples, and the examples for evidence.
+    """
     stored = telemetry.pack()
     store.upsert(schema.panes, stored.panes)
     if stored.panes:
         _drop_old_panes(store, telemetry)
-    everything = progress.evaluated_us - progress.series_us >= SERIES_EVERY_US
+    everything = whole or progress.evaluated_us - progress.series_us >= SERIES_EVERY_US
     if everything:
         progress.series_us = progress.evaluated_us
     facts = dict(stored.facts, evaluated_us=progress.evaluated_us, positions=progress.positions)
     for name, packed in framework.pack(everything=everything).items():
         facts[f"series/{name}"] = packed
+    if everything and telemetry.examples.changed:
+        facts["examples"] = telemetry.examples.pack()
     # One statement for all of them: each one more takes longer than its row.
     store.upsert(schema.facts, [{"name": name, "value": _encode(value)} for name, value in facts.items()])
     if bad:
@@ -77,6 +85,9 @@ def load(store: Store, telemetry: Telemetry, framework: TriggerFramework) -> Pro
     rows = store.rows(sa.select(table.c.table_key, table.c.level, table.c.slot, table.c.columns).order_by(table.c.slot))
     facts: dict[str, Any] = {name: store.fact(name) for name in _FACTS}
     telemetry.restore((tuple(row) for row in rows), facts)
+    examples = store.fact("examples", bytes)
+    if examples is not None:
+        telemetry.examples.unpack(examples)
     for name in framework.names:
         packed = store.fact(f"series/{name}", Packed)
         if packed is not None:

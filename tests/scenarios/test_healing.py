@@ -322,3 +322,14 @@ def test_everything_survives_a_restart_at_every_step(fleet: Scenario) -> None:
 
     fleet.expect_incident(SLOW, "Coder", "closed", "healed", attempts=1)
     assert len(fleet.loop.store.select(Execution, incident=fleet.incident(SLOW).id)) == 1
+
+
+def test_the_evidence_of_before_a_restart_is_handed_over(fleet: Scenario) -> None:
+    fleet.at(0).finish("t0", duration_s=9.0, model="m-1")
+    fleet.at(1).loop.rest()
+    fleet.at(2).restart()
+
+    fleet.start("t1", started_at=fleet.clock.now().timestamp() - 70)
+
+    handoff = fleet.at(3).expect_handoff(SLOW)
+    assert [each["task"] for each in handoff.message["context"]["examples"]] == ["t0"]

@@ -77,7 +77,7 @@ class Gathering:
 
     def _examples(self, agent: str) -> list[dict[str, Any]]:
         """The affected agent's newest attempts, the failed and the slow ones first."""
-        mine = [event for event in self._telemetry.examples if event.agent == agent]
+        mine = self._telemetry.examples.of(agent)
         mine.sort(key=lambda e: (e.status in ("failed", "timeout"), duration_of(e) or 0.0), reverse=True)
         return [_example(event) for event in mine[:MOST_EXAMPLES]]
 

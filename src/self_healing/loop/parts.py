@@ -239,7 +239,9 @@ class Parts:
         """
         if batch is not None:
             self.progress.positions = batch.positions
-        checkpoint.save(self.store, self.telemetry, self.framework, self.progress, batch.bad if batch else [])
+        checkpoint.save(
+            self.store, self.telemetry, self.framework, self.progress, batch.bad if batch else [], whole=batch is None
+        )
         self._save_transitions(transitions)
         facts = {"diagnosis": self.diagnoser.diagnosis, "violations": sorted(self.judging.violations), **facts}
         for name, value in facts.items():

@@ -22,6 +22,7 @@ from self_healing.model import Accounting, Event, Group
 from self_healing.spec import Aggregate, Baseline, TriggerSpec
 from self_healing.taps import Accumulator, Restart, Taps
 from self_healing.telemetry.collector import collector_off
+from self_healing.telemetry.examples import Examples
 from self_healing.telemetry.lateness import TOO_LATE, Latecomers
 from self_healing.telemetry.panes import PaneTable
 from self_healing.telemetry.samples import (
@@ -31,9 +32,6 @@ from self_healing.telemetry.samples import (
     Samples,
 )
 from self_healing.telemetry.tasks import Folded, Repair, TaskTable
-
-EXAMPLES = 200
-"""How many of the newest ended attempts are kept for evidence, over all agents."""
 
 
 @dataclass(slots=True)
@@ -92,7 +90,7 @@ class Telemetry:
         self.taps = Taps()
         self.accounting = Accounting()
         self.repairs: list[Repair] = []
-        self.examples: list[Event] = []
+        self.examples = Examples()
         self._measures: dict[str, Measure] = {}
         self._groupings: dict[tuple[str, ...], Grouping] = {}
         self._tables: dict[str, PaneTable] = {}
@@ -190,7 +188,7 @@ class Telemetry:
                 self._put(signal, found, listening, None)
         if listening:
             self._tell_finished(folded)
-        self.examples = (self.examples + folded.finished.events[-EXAMPLES:])[-EXAMPLES:]
+        self.examples.add(folded.finished.events)
         return latecomers.too_late
 
     @staticmethod

@@ -1,0 +1,90 @@
+"""Examples: the newest work of each agent, for the evidence about an incident and what its series have in common."""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from self_healing.model import Event
+
+PER_AGENT = 8
+"""So many of the newest ended attempts are kept of each agent."""
+
+MOST_AGENTS = 2_000
+"""Of more agents, those that ended one last."""
+
+MOST_OF_A_FOLD = 5_000
+"""So many of the newest of a stretch of events are looked at; a live stretch is a second long."""
+
+MOST_ATTRIBUTES = 32
+LONGEST_VALUE = 200  # characters
+COLUMNS = ("model", "provider", "tool", "error_type", "run_id")
+"""The columns that say how an attempt was made, beside its attributes."""
+
+Attribute = tuple[str, str]
+"""A name and its value as text."""
+
+
+class Examples:
+    """The newest ended attempts of each agent."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, deque[Event]] = {}  # the agent that ended one last comes last
+        self.changed = False  # since it was last packed
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Take in attempts that ended, in the order of their time."""
+        for event in events[-MOST_OF_A_FOLD:]:
+            if event.agent is not None:
+                kept = self._of.pop(event.agent, None)
+                if kept is None:
+                    kept = deque(maxlen=PER_AGENT)
+                kept.append(event)
+                self._of[event.agent] = kept
+        self.changed = self.changed or bool(events)
+        while len(self._of) > MOST_AGENTS:
+            del self._of[next(iter(self._of))]
+
+    def of(self, agent: str) -> list[Event]:
+        """What is kept of one agent, oldest first."""
+        return list(self._of.get(agent, ()))
+
+    def attributes(self, agent: str) -> frozenset[Attribute]:
+        """Whatever some attempt of the agent had: columns, and attributes that are text, numbers or yes and no."""
+        return frozenset(pair for event in self._of.get(agent, ()) for pair in _pairs(event))
+
+    def pack(self) -> bytes:
+        """All of it, for the state."""
+        self.changed = False
+        kept = [_slim(event) for events in self._of.values() for event in events]
+        return zlib.compress(msgspec.msgpack.encode(kept), 1)
+
+    def unpack(self, packed: bytes) -> None:
+        """Put back what :meth:`pack` gave."""
+        for event in msgspec.msgpack.decode(zlib.decompress(packed), type=list[Event]):
+            self._of.setdefault(event.agent or "", deque(maxlen=PER_AGENT)).append(event)
+
+
+def _pairs(event: Event) -> Iterator[Attribute]:
+    for column in COLUMNS:
+        value = getattr(event, column)
+        if value is not None:
+            yield column, value
+    yield from ((name, str(value)) for name, value in _plain(event.attributes or {}).items())
+
+
+def _plain(attributes: dict[str, object]) -> dict[str, object]:
+    """Those that say something plain, as many as are kept."""
+    plain = {
+        name: value
+        for name, value in attributes.items()
+        if isinstance(value, str | bool | int | float) and len(str(value)) <= LONGEST_VALUE
+    }
+    return dict(list(plain.items())[:MOST_ATTRIBUTES])
+
+
+def _slim(event: Event) -> Event:
+    return msgspec.structs.replace(event, attributes=_plain(event.attributes)) if event.attributes else event
