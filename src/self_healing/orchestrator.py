@@ -13,7 +13,6 @@ transaction; only then are effects begun. So a process that is killed at any mom
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -92,8 +91,9 @@ class SelfHealingOrchestrator(Owner):
             self._health.unreadable(str(error))
             return None
         self._health.read(batch, to_us(now))
-        if batch.received:
-            self.telemetry.account(batch.received, Counter({bad.value: n for bad, n in batch.quarantined.items()}))
+        if batch.received or batch.rejected or batch.dropped:
+            quarantined = {bad.value: n for bad, n in batch.quarantined.items()}
+            self.telemetry.account(batch.received, quarantined, rejected=batch.rejected, dropped=batch.dropped)
         if batch.events:
             self.telemetry.queue(batch.events, batch.kind, batch.ts)
         return batch

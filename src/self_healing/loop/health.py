@@ -58,7 +58,7 @@ class Health:
         """The telemetry directory was read."""
         self._unreadable = None
         self._files = batch.problems
-        ahead = [each.name for each in batch.positions if (each.ts_us or 0) > now_us + CLOCK_OFF_US]
+        ahead = [each.label for each in batch.positions if (each.ts_us or 0) > now_us + CLOCK_OFF_US]
         self._ahead = [f"{name}: the clock of what writes it is more than 5 s ahead; set it" for name in ahead]
         minute_us = now_us // MINUTE_US * MINUTE_US
         for file, received in batch.lines.items():

@@ -37,6 +37,7 @@ from self_healing.model import (
 from self_healing.spec import ActionSpec, TriggerSpec
 from self_healing.storage.store import Store
 from self_healing.telemetry.reader import Batch, DirectoryReader
+from self_healing.telemetry.recovery import recover
 
 TURNS_AHEAD_S = 60.0
 """The state may be ahead of the clock by a turn on the coarsest grid; further is an issue."""
@@ -54,6 +55,8 @@ class Owner:
         clock: the time.
         executor: makes the executor from the core of effects; everything is done at once when left out.
         channel: delivers handoffs; files in ``logs/handoffs`` when left out.
+        readable_bytes: how much of a segment of telemetry may be read, by its name, None for all of it; when it is left
+            out nobody writes segments, and what a crash left of them is mended first.
         crash: called at named points; for crash tests.
         on_note: hears every new line of an incident's timeline, once it is committed.
 
@@ -69,6 +72,7 @@ class Owner:
         clock: Clock,
         executor: Callable[[Effect, Callable[[], Any]], Executor] | None = None,
         channel: Channel | None = None,
+        readable_bytes: Callable[[str], int | None] | None = None,
         crash: Callable[[str], None] = lambda _point: None,
         on_note: Callable[[Incident, Note], None] | None = None,
     ) -> None:
@@ -89,7 +93,15 @@ class Owner:
         self.channel = channel or FileChannel(self.handoffs_dir)
         self._notices = Notices(store, self.channel, aside=executor is not None)
         self._assemble(store.fact("overrides") or {})
-        self.reader = DirectoryReader(settings.telemetry.dir, self._parts.progress.positions)
+        segments = settings.storage.state_dir / "segments"
+        if readable_bytes is None and not store.read_only and segments.exists():
+            recover(segments)
+        self.reader = DirectoryReader(
+            settings.telemetry.dir,
+            self._parts.progress.positions,
+            segments=segments,
+            readable_bytes=readable_bytes or (lambda _name: None),
+        )
         effect = Effect(
             store,
             self.channel,

@@ -41,6 +41,8 @@ class Batch:
         problems: files that cannot be read, and why, for people.
         positions: where reading stands after it; to be committed together with what is made of it.
         lines: how many of what was received came from each file.
+        rejected: items that never became lines because they were bad for good, by reason.
+        dropped: items that never became lines though they were good, by reason.
     """
 
     events: list[Event]
@@ -55,6 +57,8 @@ class Batch:
     problems: list[str]
     positions: tuple[Position, ...]
     lines: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -67,6 +71,8 @@ class Gathered:
     received: int = 0
     bad: list[Quarantined] = field(default_factory=list)
     lines: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
 
     def add(self, file: Tail, offset: int, decoded: Decoded) -> None:
         """Take what the lines of `file` from `offset` on held."""
@@ -74,13 +80,15 @@ class Gathered:
         self.ts.append(decoded.ts)
         self.kind.append(decoded.kind)
         self.received += decoded.received
-        self.lines[file.path] += decoded.received
-        self.bad += [Quarantined(file=file.path, offset=offset + at, reason=reason) for at, reason in decoded.bad]
+        self.lines[file.label] += decoded.received
+        self.rejected.update(decoded.rejected)
+        self.dropped.update(decoded.dropped)
+        self.bad += [Quarantined(file=file.label, offset=offset + at, reason=reason) for at, reason in decoded.bad]
 
     def add_bad(self, file: Tail, offset: int, reason: BadLine) -> None:
         self.received += 1
-        self.lines[file.path] += 1
-        self.bad.append(Quarantined(file=file.path, offset=offset, reason=reason))
+        self.lines[file.label] += 1
+        self.bad.append(Quarantined(file=file.label, offset=offset, reason=reason))
 
     def batch(self, files: Sequence[Tail], unfinished: Sequence[Tail], problems: list[str]) -> Batch:
         ts = np.concatenate([np.empty(0, np.int64), *self.ts])
@@ -103,4 +111,6 @@ class Gathered:
             problems=problems,
             positions=tuple(file.position() for file in files),
             lines=self.lines,
+            rejected=self.rejected,
+            dropped=self.dropped,
         )

@@ -24,9 +24,6 @@ NESTING_MAX: Final = 8
 EVENT_MAX_BYTES: Final = 256 * 1024
 """One event's line; a quarter of the longest that is read."""
 
-INTAKE: Final = "self_healing_intake"
-"""The type of the line that stands before a batch's events where there is more to say of it than they do."""
-
 
 class IntakeLine(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """What became of a batch, for the accounting; its events follow it.

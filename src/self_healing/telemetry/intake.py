@@ -13,8 +13,9 @@ import msgspec
 
 from self_healing.clock import to_us
 from self_healing.errors import StorageError
-from self_healing.telemetry.encoding import INTAKE, IntakeLine, encode_event, encode_intake
+from self_healing.telemetry.encoding import IntakeLine, encode_event, encode_intake
 from self_healing.telemetry.identities import KEPT_US, MOST, Identities
+from self_healing.telemetry.lines import INTAKE
 from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.recovery import key_identity, remember, span_identity
 from self_healing.telemetry.segments import Segments

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from self_healing import model
 from self_healing.clock import SECOND_US
-from self_healing.model import Event
+from self_healing.model import Event, Ingested
 
 LINE_MAX_BYTES = 1 << 20
 """The longest line that is read, without its newline."""
@@ -45,6 +45,9 @@ _YEAR_10000_S: Final = 253_402_300_800
 _Count = Annotated[int, Meta(ge=0, le=_LARGEST)]
 _Amount = Annotated[float, Meta(ge=0, le=_LARGEST)]
 _Instant = Annotated[float, Meta(ge=0, lt=_YEAR_10000_S)]
+_Attempt = Annotated[int, Meta(ge=1, le=_LARGEST)]
+_Share = Annotated[float, Meta(ge=0, le=1)]
+_Ending = Literal["success", "failed", "timeout", "canceled"]
 
 
 class _Usage(model.Usage, gc=False):  # noqa: PLW1641 as unhashable as what it derives from
@@ -62,15 +65,15 @@ class _Usage(model.Usage, gc=False):  # noqa: PLW1641 as unhashable as what it d
 class _Line(Event, gc=False):  # noqa: PLW1641 as unhashable as what it derives from
     """An event whose ranges the decoder checks; equal to any event with the same fields."""
 
-    attempt: Annotated[int, Meta(ge=1, le=_LARGEST)] | None = None
-    status: Literal["success", "failed", "timeout", "canceled"] | None = None
+    attempt: _Attempt | None = None
+    status: _Ending | None = None
     started_at: _Instant | None = None
     finished_at: _Instant | None = None
     duration_s: _Amount | None = None
     usage: _Usage | None = None
     passed: _Count | None = None
     failed: _Count | None = None
-    quality: Annotated[float, Meta(ge=0, le=1)] | None = None
+    quality: _Share | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Event) and msgspec.to_builtins(self) == msgspec.to_builtins(other)
@@ -95,11 +98,46 @@ class _KnownLine(_Line, gc=False):
     ] = "log"
 
 
+class SegmentLine(Ingested, gc=False):  # noqa: PLW1641 as unhashable as what it derives from
+    """A line of our own segments: what came otherwise than in a native file, its ranges checked just as well.
+
+    Also a line that says what became of a batch; see :data:`INTAKE`.
+    """
+
+    attempt: _Attempt | None = None
+    status: _Ending | None = None
+    started_at: _Instant | None = None
+    finished_at: _Instant | None = None
+    duration_s: _Amount | None = None
+    usage: _Usage | None = None
+    passed: _Count | None = None
+    failed: _Count | None = None
+    quality: _Share | None = None
+    rejected: dict[str, _Count] | None = None
+    dropped: dict[str, _Count] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ingested) and msgspec.to_builtins(self) == msgspec.to_builtins(other)
+
+
+Lines = tuple[msgspec.json.Decoder[Event], ...]
+"""The decoders for one form of lines: the last takes every good line, those before it are quicker."""
+
 KNOWN_KINDS: Final = cast("msgspec.json.Decoder[Event]", msgspec.json.Decoder(_KnownLine))
 """Decodes lines of the kinds that :class:`~self_healing.model.Kind` lists."""
 
 ANY_KIND: Final = cast("msgspec.json.Decoder[Event]", msgspec.json.Decoder(_Line))
 """Decodes lines of any kind."""
+
+NATIVE: Final[Lines] = (KNOWN_KINDS, ANY_KIND)
+"""Lines of a native file."""
+
+SEGMENTS: Final[Lines] = (cast("msgspec.json.Decoder[Event]", msgspec.json.Decoder(SegmentLine)),)
+"""Lines of our own segments."""
+
+INTAKE: Final = "self_healing_intake"
+"""The type of the line, in our own segments, that stands before a batch's events where there is more to say of it than
+they do."""
 
 _FIELDS: Final = frozenset(_Line.__struct_encode_fields__)
 
@@ -120,7 +158,7 @@ def attributes_of(line: bytes) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in _FIELDS} | known
 
 
-def read_line(line: bytes) -> Event | BadLine | None:
+def read_line(line: bytes, form: Lines = NATIVE) -> Event | BadLine | None:
     """One line without its newline: its event, or why it is bad; None when it is empty or our own."""
     if len(line) > LINE_MAX_BYTES:
         return BadLine.TOO_LONG
@@ -133,7 +171,7 @@ def read_line(line: bytes) -> Event | BadLine | None:
     if depth_of(line) > DEPTH_MAX:
         return BadLine.TOO_DEEP
     try:
-        return ANY_KIND.decode(line)
+        return form[-1].decode(line)
     except msgspec.ValidationError:
         return _other_event(line)
     except ValueError:

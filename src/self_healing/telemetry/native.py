@@ -6,7 +6,8 @@ fails are its lines taken one by one, to find the bad ones and to say why they a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -16,12 +17,14 @@ from self_healing.clock import MINUTE_US, SECOND_US
 from self_healing.model import Event, Kind
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.lines import (
-    ANY_KIND,
     DEPTH_MAX,
-    KNOWN_KINDS,
+    INTAKE,
     LINE_MAX_BYTES,
+    NATIVE,
     OWN_PREFIX,
     BadLine,
+    Lines,
+    SegmentLine,
     attributes_of,
     read_line,
 )
@@ -43,6 +46,8 @@ class Decoded:
         kind: the :class:`~self_healing.model.Kind` of each, uint8.
         received: how many lines there were, without empty ones and our own; always ``len(events) + len(bad)``.
         bad: of each other line its offset in bytes within the chunk, and why.
+        rejected: items that never became lines because they were bad for good, by reason; only our own segments tell.
+        dropped: items that never became lines though they were good, by reason; only our own segments tell.
     """
 
     events: list[Event]
@@ -50,23 +55,26 @@ class Decoded:
     kind: NDArray[np.uint8]
     received: int
     bad: list[tuple[int, BadLine]]
+    rejected: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
 
 
 Chunk = bytes | memoryview
 
 
-def decode(lines: Chunk, *, now_us: int, attributes: bool = False) -> Decoded:
+def decode(lines: Chunk, *, now_us: int, attributes: bool = False, form: Lines = NATIVE) -> Decoded:
     """Decode a chunk of whole lines; never raises for what is in them.
 
     Args:
         lines: whole lines; the last one may lack its newline.
         now_us: the present, microseconds since 1970.
         attributes: fill each event's ``attributes`` with the fields that :class:`Event` does not know (much slower).
+        form: of the lines: of native files, or of our own segments.
     """
     if lines[-1:] != b"\n":
         lines = bytes(lines) + b"\n"
     with collector_off():
-        rows = _rows(lines)
+        rows = _rows(lines, form)
         if attributes:
             for event, line in zip(rows.events, _lines_at(bytes(lines), rows.starts), strict=True):
                 event.attributes = attributes_of(line) or None
@@ -94,17 +102,17 @@ class _Rows:
 _NEWLINE, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
 
 
-def _rows(lines: Chunk) -> _Rows:
+def _rows(lines: Chunk, form: Lines) -> _Rows:
     """All of `lines` at once when every one is an event, as nearly always; else piece by piece."""
     data = np.frombuffer(lines, np.uint8)
     starts, ends, doubtful = _split(data)
     if not _is_text(lines, data):
         doubtful[np.searchsorted(ends, np.flatnonzero(data >= 0x80))] = True
     if not doubtful.any():
-        events = _events(lines, len(starts))
+        events = _events(lines, len(starts), form)
         if events is not None:
             return _Rows(events, starts, [])
-    return _piece_by_piece(bytes(lines), starts, ends, doubtful)
+    return _piece_by_piece(bytes(lines), starts, ends, doubtful, form)
 
 
 def _split(data: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
@@ -162,9 +170,9 @@ def _is_text(lines: Chunk, data: NDArray[np.uint8]) -> bool:
     return True
 
 
-def _events(lines: Chunk, count: int) -> list[Event] | None:
+def _events(lines: Chunk, count: int, form: Lines) -> list[Event] | None:
     """The events in `lines`; None when there are not as many as lines, or one of them is not as it should be."""
-    for decoder in (KNOWN_KINDS, ANY_KIND):
+    for decoder in form:
         try:
             events = decoder.decode_lines(lines)
         except ValueError:  # what is wrong, and where, is found line by line
@@ -174,7 +182,7 @@ def _events(lines: Chunk, count: int) -> list[Event] | None:
 
 
 def _piece_by_piece(
-    lines: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64], doubtful: NDArray[np.bool_]
+    lines: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64], doubtful: NDArray[np.bool_], form: Lines
 ) -> _Rows:
     """Each doubtful line by itself; the stretches between them at once, or halved until the bad lines are found."""
     rows = _Rows([], starts, [])
@@ -183,7 +191,7 @@ def _piece_by_piece(
 
     def take(first: int, last: int) -> None:
         """The lines from `first` up to, not including, `last`, of which none is doubtful."""
-        events = _events(lines[begin[first] : end[last - 1]], last - first) if last - first > 1 else None
+        events = _events(lines[begin[first] : end[last - 1]], last - first, form) if last - first > 1 else None
         if events is not None:
             rows.events += events
             good[first:last] = True
@@ -195,7 +203,7 @@ def _piece_by_piece(
             take(middle, last)
 
     def take_one(index: int) -> None:
-        match read_line(lines[begin[index] : end[index]]):
+        match read_line(lines[begin[index] : end[index]], form):
             case BadLine() as reason:
                 rows.bad.append((begin[index], reason))
             case Event() as event:
@@ -227,11 +235,23 @@ def _columns(rows: _Rows, now_us: int) -> Decoded:
         for index in np.flatnonzero(wrong).tolist():
             bad.append((int(rows.starts[index]), BadLine.UNDATED if ts[index] == UNREAD else BadLine.FUTURE))
         bad.sort()
+    decoded = Decoded(events, ts, kind, received, bad)
+    if own.any():
+        _hear_intake(decoded, [events[index] for index in np.flatnonzero(own).tolist()])
     good = ~(wrong | own)
     if not good.all():
         chosen = np.flatnonzero(good)
-        events, ts, kind = [events[index] for index in chosen.tolist()], ts[chosen], kind[chosen]
-    return Decoded(events, ts, kind, received, bad)
+        decoded.events = [events[index] for index in chosen.tolist()]
+        decoded.ts, decoded.kind = ts[chosen], kind[chosen]
+    return decoded
+
+
+def _hear_intake(decoded: Decoded, own: list[Event]) -> None:
+    """What our own segments say of items that never became lines. No other file can say so: nobody speaks for us."""
+    for event in own:
+        if isinstance(event, SegmentLine) and event.kind == INTAKE:
+            decoded.rejected.update(event.rejected or {})
+            decoded.dropped.update(event.dropped or {})
 
 
 def _times(events: list[Event]) -> NDArray[np.int64]:

@@ -1,4 +1,7 @@
-"""A directory of native telemetry, read as it grows: through rotation, truncation, torn lines and restarts.
+"""Directories of telemetry, read as they grow: through rotation, truncation, torn lines and restarts.
+
+There are two: the fleet's native files, and our own segments, which hold whatever arrives otherwise. One reader reads
+both, so that what is furthest behind in event time comes first wherever it is.
 
 What was read is known by :class:`Position`; whoever folds the events commits the positions together with them, and a
 reader that is given committed positions goes on from there, so each line is read exactly once.
@@ -8,14 +11,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from self_healing.errors import TelemetryError
 from self_healing.telemetry.batch import Batch, Gathered, Quarantined
+from self_healing.telemetry.lines import NATIVE, SEGMENTS, Lines
 from self_healing.telemetry.native import LINE_MAX_BYTES, BadLine, decode
 from self_healing.telemetry.tail import Position, Tail
 
@@ -35,20 +39,35 @@ _FIRST_BYTES = 1 << 14  # enough for a first line or two
 _BOM = b"\xef\xbb\xbf"
 
 
+Found = dict[tuple[int, int], tuple[str, bool, os.stat_result]]
+"""Name, whether it is a segment, and status of each file, by device and inode."""
+
+
 class DirectoryReader:
-    """Reads what is new in a directory of ``*.jsonl`` files.
+    """Reads what is new in a directory of ``*.jsonl`` files, and in our own segments.
 
     A file that was renamed within the directory is read to its end; one that was emptied, or replaced, from its start.
     A last line without a newline waits for it, unless it is a whole object already. The last line of a file that was
     renamed and has a successor waits no longer than until the next look.
 
     Args:
-        directory: need not exist yet.
+        directory: of native files; need not exist yet.
         positions: where an earlier reader stood.
+        segments: the directory of our own segments, which need not exist; none is read when left out.
+        readable_bytes: how much of a segment is there to stay, by its name; None for all of it.
     """
 
-    def __init__(self, directory: Path, positions: Iterable[Position] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        positions: Iterable[Position] = (),
+        *,
+        segments: Path | None = None,
+        readable_bytes: Callable[[str], int | None] = lambda _name: None,
+    ) -> None:
         self.directory = directory
+        self.segments = segments
+        self._readable_bytes = readable_bytes
         self._buffer: bytearray | None = bytearray(SLICE_BYTES)
         self._files: list[Tail] = []
         self.seek(positions)
@@ -93,11 +112,11 @@ class DirectoryReader:
         known = {file.key: file for file in self._files}
         missing = [file for file in self._files if file.key not in found]
         self._files = []
-        names = {name for name, _ in found.values()}
-        for key, (name, info) in found.items():
-            file = known.get(key) or self._recovered(name, missing)
+        names = {name for name, segment, _ in found.values() if not segment}
+        for key, (name, segment, info) in found.items():
+            file = known.get(key) or self._recovered(name, segment, missing)
             if file is None:
-                file = Tail(name, name, key)
+                file = Tail(name, name, key, segment=segment)
                 self._first_sight(file, now_us)
             file.path, file.key = name, key
             self._files.append(file)
@@ -107,40 +126,63 @@ class DirectoryReader:
                 self._give_up_rest(file, gathered, info.st_size)
         return problems
 
-    def _scan(self) -> tuple[dict[tuple[int, int], tuple[str, os.stat_result]], list[str]]:
-        """Name and status of each file to read, by device and inode, and what is wrong with others."""
-        known = {file.key: file for file in self._files}
-        inodes = {inode for _, inode in known}
-        found: dict[tuple[int, int], tuple[str, os.stat_result]] = {}
+    def _scan(self) -> tuple[Found, list[str]]:
+        """The files to read, and what is wrong with others."""
+        found: Found = {}
         problems: list[str] = []
+        if self.segments is not None:
+            self._scan_segments(self.segments, found)
         try:
-            with os.scandir(self.directory) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    wanted = entry.name.endswith(SUFFIX)
-                    if entry.name.startswith(OWN_PREFIX) or not (wanted or entry.inode() in inodes):
-                        continue
-                    try:
-                        info = entry.stat()
-                    except FileNotFoundError:  # it went away just now; the next look tells where to
-                        continue
-                    key = (info.st_dev, info.st_ino)
-                    if stat.S_ISREG(info.st_mode) and (wanted or (key in known and known[key].head_bytes)):
-                        found.setdefault(key, (entry.name, info))
-                    elif wanted:
-                        problems.append(f"{entry.name} is not a regular file and is not read; move it away")
+            self._scan_native(found, problems)
         except OSError as error:
-            raise TelemetryError(
-                f"cannot read the telemetry directory {self.directory}: {error.strerror}; make it readable or name"
-                " another one with --telemetry-dir; until then it is looked for again and again"
-            ) from error
+            # Where nothing was ever read, and something comes in otherwise, there may never be a native file.
+            native = [file for file in self._files if not file.segment]
+            if not (isinstance(error, FileNotFoundError) and found and not native):
+                raise TelemetryError(
+                    f"cannot read the telemetry directory {self.directory}: {error.strerror}; make it readable or name"
+                    " another one with --telemetry-dir; until then it is looked for again and again"
+                ) from error
         return found, problems
 
-    def _recovered(self, name: str, missing: list[Tail]) -> Tail | None:
+    def _scan_segments(self, directory: Path, found: Found) -> None:
+        try:
+            with os.scandir(directory) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    if entry.name.endswith(SUFFIX):
+                        with suppress(FileNotFoundError):  # it was compacted just now
+                            info = entry.stat()
+                            found[info.st_dev, info.st_ino] = (entry.name, True, info)
+        except FileNotFoundError:  # nothing came in yet
+            pass
+        except OSError as error:
+            raise TelemetryError(
+                f"cannot read our own segments of telemetry in {directory}: {error.strerror}; make them readable"
+            ) from error
+
+    def _scan_native(self, found: Found, problems: list[str]) -> None:
+        known = {file.key: file for file in self._files}
+        inodes = {inode for _, inode in known}
+        with os.scandir(self.directory) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                wanted = entry.name.endswith(SUFFIX)
+                if entry.name.startswith(OWN_PREFIX) or not (wanted or entry.inode() in inodes):
+                    continue
+                try:
+                    info = entry.stat()
+                except FileNotFoundError:  # it went away just now; the next look tells where to
+                    continue
+                key = (info.st_dev, info.st_ino)
+                if stat.S_ISREG(info.st_mode) and (wanted or (key in known and known[key].head_bytes)):
+                    found.setdefault(key, (entry.name, False, info))
+                elif wanted:
+                    problems.append(f"{entry.name} is not a regular file and is not read; move it away")
+
+    def _recovered(self, name: str, segment: bool, missing: list[Tail]) -> Tail | None:
         """The known file that is now another inode, as after a restored backup or a copy put in its place."""
         for file in missing:
-            if file.name == name and file.head_bytes:
+            if (file.name, file.segment) == (name, segment) and file.head_bytes:
                 try:
-                    with self._opened(name) as fd:
+                    with self._opened(name, segment) as fd:
                         same = file.is_in(fd)
                 except OSError:  # it is tried again, and named, when it is read
                     return None
@@ -153,29 +195,36 @@ class DirectoryReader:
     def _first_sight(self, file: Tail, now_us: int) -> None:
         """Learn by what a new file is known again, and where in time it begins."""
         try:
-            with self._opened(file.path) as fd:
-                file.remember_head(fd)
-                start = os.pread(fd, _FIRST_BYTES, 0).removeprefix(_BOM)
+            with self._opened(file.path, file.segment) as fd:
+                size = self._size(file, os.fstat(fd))
+                file.remember_head(fd, size)
+                start = os.pread(fd, min(_FIRST_BYTES, size), 0).removeprefix(_BOM)
         except OSError:  # it is tried again, and named, when it is read
             return
-        ts = decode(start[: start.rfind(b"\n") + 1], now_us=now_us).ts
+        ts = decode(start[: start.rfind(b"\n") + 1], now_us=now_us, form=_form(file)).ts
         file.ts_us = int(ts[0]) if len(ts) else None
 
     @contextmanager
-    def _opened(self, name: str) -> Iterator[int]:
+    def _opened(self, name: str, segment: bool) -> Iterator[int]:
         # Not blocking: a FIFO that takes over a name must not make everything wait for its writer.
-        fd = os.open(self.directory / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        directory = self.segments if segment and self.segments is not None else self.directory
+        fd = os.open(directory / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             yield fd
         finally:
             os.close(fd)
+
+    def _size(self, file: Tail, info: os.stat_result) -> int:
+        """How many bytes of a file may be read."""
+        readable = self._readable_bytes(file.path) if file.segment else None
+        return info.st_size if readable is None else min(readable, info.st_size)
 
     # -- what is in one file
 
     def _advance(self, file: Tail, gathered: Gathered, now_us: int, buffer: bytearray, max_bytes: int) -> int:
         """Read the next slice of `file`; returns how many bytes that were. At its end, it is marked as done."""
         try:
-            with self._opened(file.path) as fd:
+            with self._opened(file.path, file.segment) as fd:
                 info = os.fstat(fd)
                 if (info.st_dev, info.st_ino) != file.key:
                     file.done, file.seen = True, None  # it was renamed just now; the next look finds it
@@ -184,7 +233,7 @@ class DirectoryReader:
         except FileNotFoundError:
             file.done, file.seen = True, None
         except OSError as error:
-            file.done, file.problem = True, f"{file.path} cannot be read: {error.strerror}; make it readable"
+            file.done, file.problem = True, f"{file.label} cannot be read: {error.strerror}; make it readable"
         return 0
 
     def _advance_in(
@@ -204,21 +253,24 @@ class DirectoryReader:
                 return 0
             file.begin_anew()
         view = memoryview(buffer)
-        size = os.preadv(fd, [view[: min(len(buffer), max_bytes)]], file.offset)
-        at_end = size == 0 or file.offset + size >= info.st_size
-        if not at_end and size < len(buffer) and buffer.rfind(b"\n", 0, size) < 0:  # one line that is longer
-            size = os.preadv(fd, [view], file.offset)
-            at_end = file.offset + size >= info.st_size
+        whole = self._size(file, info)
+        most = min(len(buffer), max(whole - file.offset, 0))
+        size = os.preadv(fd, [view[: min(most, max_bytes)]], file.offset)
+        at_end = size == 0 or file.offset + size >= whole
+        if not at_end and size < most and buffer.rfind(b"\n", 0, size) < 0:  # one line that is longer
+            size = os.preadv(fd, [view[:most]], file.offset)
+            at_end = file.offset + size >= whole
         file.offset += _consume(file, gathered, now_us, buffer, size, at_end)
-        file.remember_head(fd)
+        file.remember_head(fd, whole)
         if at_end:
-            file.done, file.seen = True, (info.st_size, info.st_mtime_ns)
+            # What is written but not synced becomes readable without a change that could be seen.
+            file.done, file.seen = True, (info.st_size, info.st_mtime_ns) if whole == info.st_size else None
         return size
 
     def _give_up_rest(self, file: Tail, gathered: Gathered, size: int) -> None:
         """The last line of a file that was rotated away, and has not grown since the last look, is never finished."""
         try:
-            with self._opened(file.path) as fd:
+            with self._opened(file.path, file.segment) as fd:
                 rest = os.pread(fd, size - file.offset, file.offset)
         except OSError:  # it went away or cannot be read now; the next look tries again
             return
@@ -251,11 +303,15 @@ def _consume(file: Tail, gathered: Gathered, now_us: int, buffer: bytearray, siz
     if at_end and _is_whole(bytes(buffer[end:size])):
         end = size
     if end > start:
-        decoded = decode(memoryview(buffer)[start:end], now_us=now_us)
+        decoded = decode(memoryview(buffer)[start:end], now_us=now_us, form=_form(file))
         gathered.add(file, file.offset + start, decoded)
         if len(decoded.ts):
             file.ts_us = int(decoded.ts.max())
     return end
+
+
+def _form(file: Tail) -> Lines:
+    return SEGMENTS if file.segment else NATIVE
 
 
 def _is_whole(tail: bytes) -> bool:

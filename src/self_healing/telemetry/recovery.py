@@ -10,8 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from self_healing.errors import StorageError
-from self_healing.telemetry.encoding import INTAKE
 from self_healing.telemetry.identities import Identities, identity
+from self_healing.telemetry.lines import INTAKE
 
 LINES: Final = ".jsonl"
 """A segment as it is written,"""

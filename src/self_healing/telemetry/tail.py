@@ -26,6 +26,16 @@ class Position(model.Record, frozen=True, kw_only=True):
     head_bytes: int  # how many
     ts_us: int | None  # the event time at which the reading stands; None when that is not known
     skipping: bool = False  # inside a line that is too long, and already counted
+    segment: bool = False  # one of our own segments, not a native file
+
+    @property
+    def label(self) -> str:
+        """What people know the file by."""
+        return _label(self.name, segment=self.segment)
+
+
+def _label(name: str, *, segment: bool) -> str:
+    return f"segments/{name}" if segment else name
 
 
 @dataclass(slots=True)
@@ -43,6 +53,12 @@ class Tail:
     seen: tuple[int, int] | None = None  # size, and mtime in nanoseconds, when its end was reached
     done: bool = False  # its end is reached
     problem: str | None = None
+    segment: bool = False  # one of our own segments, not a native file
+
+    @property
+    def label(self) -> str:
+        """What people know the file by."""
+        return _label(self.path, segment=self.segment)
 
     @classmethod
     def at(cls, position: Position) -> Tail:
@@ -55,6 +71,7 @@ class Tail:
             head_bytes=position.head_bytes,
             ts_us=position.ts_us,
             skipping=position.skipping,
+            segment=position.segment,
         )
 
     def position(self) -> Position:
@@ -67,6 +84,7 @@ class Tail:
             head_bytes=self.head_bytes,
             ts_us=self.ts_us,
             skipping=self.skipping,
+            segment=self.segment,
         )
 
     def is_in(self, fd: int) -> bool:
@@ -75,9 +93,14 @@ class Tail:
             return False
         return not self.head_bytes or _fingerprint(os.pread(fd, self.head_bytes, 0)) == self.head
 
-    def remember_head(self, fd: int) -> None:
+    def remember_head(self, fd: int, size: int) -> None:
+        """Learn by what the open file is known again.
+
+        Args:
+            size: how many of its bytes are there to stay.
+        """
         if self.head_bytes < _HEAD_BYTES:
-            head = os.pread(fd, _HEAD_BYTES, 0)
+            head = os.pread(fd, min(_HEAD_BYTES, size), 0)
             self.head, self.head_bytes = _fingerprint(head), len(head)
 
     def begin_anew(self) -> None:

@@ -7,7 +7,6 @@ which the next event will be read, so that the two can never disagree.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from self_healing.clock import SECOND_US
 from self_healing.measures import FINE_US, MICRO, UNKNOWN_START, Ints, Measure, Totals
-from self_healing.model import Accounting, Event, Group
+from self_healing.model import Accounting, Event, Group, Ingested
 from self_healing.spec import Aggregate, Baseline, TriggerSpec
 from self_healing.taps import Accumulator, Restart, Taps
 from self_healing.telemetry.collector import collector_off
@@ -163,8 +162,7 @@ class Telemetry:
     def _account_folded(self, folded: int, late: int, too_late: int) -> None:
         count = self.accounting
         if too_late:
-            dropped = {**count.dropped, TOO_LATE: count.dropped.get(TOO_LATE, 0) + too_late}
-            count = msgspec.structs.replace(count, dropped=dropped)
+            count = msgspec.structs.replace(count, dropped=_both(count.dropped, {TOO_LATE: too_late}))
         self.accounting = msgspec.structs.replace(
             count,
             aggregated=count.aggregated + folded - too_late,
@@ -333,16 +331,31 @@ class Telemetry:
             for accumulator in self._watchers(event):
                 accumulator.lost(event)
 
-    def account(self, received: int, quarantined: Mapping[str, int]) -> None:
-        """Count a batch that was read: what was received, and what was quarantined of it."""
-        count = self.accounting
-        reasons = Counter(count.quarantined)
-        reasons.update(quarantined)
+    def account(
+        self,
+        lines: int,
+        quarantined: Mapping[str, int],
+        *,
+        rejected: Mapping[str, int] | None = None,
+        dropped: Mapping[str, int] | None = None,
+    ) -> None:
+        """Count a batch that was read.
+
+        Args:
+            lines: that were received.
+            quarantined: how many of them, by reason.
+            rejected: what was received and refused before it became a line, by reason.
+            dropped: what was received and accepted, and never became a line, by reason.
+        """
+        rejected, dropped, count = rejected or {}, dropped or {}, self.accounting
+        accepted = lines + sum(dropped.values())
         self.accounting = msgspec.structs.replace(
             count,
-            received=count.received + received,
-            accepted=count.accepted + received,
-            quarantined=dict(reasons),
+            received=count.received + accepted + sum(rejected.values()),
+            accepted=count.accepted + accepted,
+            rejected=_both(count.rejected, rejected),
+            quarantined=_both(count.quarantined, quarantined),
+            dropped=_both(count.dropped, dropped),
         )
 
     # -- state
@@ -402,4 +415,14 @@ class Telemetry:
         }
         self.accounting = msgspec.convert(facts["accounting"], Accounting)
         events, kind, ts = facts["queue"]
-        self._queue = Queue(msgspec.convert(events, list[Event]), np.array(kind, np.uint8), np.array(ts, np.int64))
+        self._queue = Queue([_event(each) for each in events], np.array(kind, np.uint8), np.array(ts, np.int64))
+
+
+def _both(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    """Both counts by reason, added."""
+    return {reason: counts.get(reason, 0) + more.get(reason, 0) for reason in {**counts, **more}}
+
+
+def _event(stored: dict[str, Any]) -> Event:
+    # Only what did not come in a native file says where it came from.
+    return msgspec.convert(stored, Ingested if stored.get("source") is not None else Event)
