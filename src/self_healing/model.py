@@ -330,6 +330,8 @@ class Proposal(Record, frozen=True, kw_only=True):
     settings: dict[str, Any]  # the directives it would set
     spec_version: str
     plan_version: str
+    probation: dict[str, Any] = {}  # what it lets a paused agent back with later
+    renews: str | None = None  # id of the decision that allowed what is to be set once more
     exempt_from_attempts: bool = False  # the diagnostic, which changes nothing in the fleet
 
 
@@ -359,6 +361,7 @@ class Decision(Record, frozen=True, kw_only=True):
     outcome: Outcome
     findings: tuple[Finding, ...]  # empty when allowed
     facts: dict[str, Any]
+    entry: int | None = None  # its place in the audit log, once it is on record
 
 
 # --- actions and handoffs ------------------------------------------------------------------------------------------
@@ -411,6 +414,7 @@ class Directive(Record, frozen=True, kw_only=True):
     value: Any
     owner: str  # incident
     execution: str
+    kind: str  # the type of its action; blast radius counts by it
     reason: str
     created_at: datetime
     expires_at: datetime

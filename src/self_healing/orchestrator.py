@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +126,8 @@ class SelfHealingOrchestrator(Owner):
         for execution in parts.underway.hear(at):
             ended = parts.diagnoser.ended(execution)
             parts.underway.effects.add(ended)
-            parts.treatment.undo_late(ended, at)
             self._telling.ended(ended)
+        parts.treatment.let_go(at)
 
     def _verify(self, at: datetime) -> None:
         """Carry every incident on as far as its effect and its verification allow; lessons are learnt on the way."""
@@ -149,7 +149,7 @@ class SelfHealingOrchestrator(Owner):
             parts.diagnoser.rest(at)
             parts.diagnoser.tell(at)
             return []
-        decide = parts.judging.at(at, stopped=False)
+        decide = parts.judging.at(at)
         allowed = parts.proposer.propose(decide, at)
         parts.diagnoser.tell(at)
         return allowed + parts.diagnoser.diagnose(decide, at)
@@ -163,18 +163,12 @@ class SelfHealingOrchestrator(Owner):
     def recover(self) -> list[str]:
         """Take up what an earlier process intended and did not finish; call once after opening for writing.
 
-        What it had not begun, and decided too long ago, is not done but decided anew.
+        What was decided too long ago is not done, nor gone on with, but decided anew.
 
         Returns:
-            The executions that are gone on with.
+            The executions that are taken up.
         """
-        at = self.now()
-        oldest = at - timedelta(seconds=self.spec.limits.plan_freshness)
         with self._committing():
-            stale = [e for e in self._parts.underway.intended if not e.tries and e.created_at < oldest]
-            with self.store.transaction():
-                for execution in stale:
-                    self._parts.treatment.decide_anew(execution, at)
             self._recovered = True
             return [execution.id for execution in self.executor.recover()]
 

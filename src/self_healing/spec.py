@@ -270,6 +270,11 @@ class ActionSpec(Declared):
     tags: tuple[str, ...] = ()
     description: str = ""
 
+    @property
+    def probation(self) -> dict[str, int]:
+        """What an agent that the action pauses is let back with, half-open; empty where nothing is paused."""
+        return {"max_concurrency": 1} if self.type is ActionType.EMERGENCY_SHUTDOWN else {}
+
     @model_validator(mode="after")
     def _settings(self) -> Self:
         allowed = ALLOWED_DIRECTIVES[self.type]

@@ -13,16 +13,15 @@ from typing import Literal
 import msgspec
 import pytest
 
-from self_healing.actions.directing import Directives
-from self_healing.actions.effect import CRASH_POINTS, STOPPED, Effect
+from self_healing.actions.effect import CRASH_POINTS, STALE, STOPPED
 from self_healing.actions.runner import Executor, InlineExecutor, LocalExecutor
 from self_healing.errors import ConstitutionBypass, NotFound
 from self_healing.handoffs.channel import Channel
-from self_healing.model import Directive, Execution, ExecutionStatus, Handoff, HandoffStatus, Outcome
+from self_healing.model import Decision, Directive, Execution, ExecutionStatus, Handoff, HandoffStatus, Outcome
 from self_healing.spec import Limits
 from self_healing.storage.store import Store
 from self_healing.testing import FakeClock, RecordingChannel
-from tests.unit.actions.intents import ACTIONS, START, decision, execution, handoff, intend
+from tests.unit.actions.intents import START, decision, directives_in, effect_on, execution, handoff, intend, record
 
 S = ExecutionStatus
 
@@ -40,6 +39,7 @@ class Bench:
     channel: Channel = field(default_factory=RecordingChannel)
     clock: FakeClock = field(default_factory=lambda: FakeClock(START))
     stopped: Callable[[], bool] = lambda: False
+    fresh: Callable[[Decision], bool] = lambda _decision: True
     crash: Callable[[str], None] = lambda _point: None
 
     def during(self, steps: Callable[[Executor], Awaitable[None]]) -> None:
@@ -70,16 +70,11 @@ class Bench:
         return self.store.get(Execution, id)
 
     def in_force(self) -> list[str]:
-        return [each.name for each in Directives(self.store).in_force(at=self.clock.now())]
+        return [each.name for each in directives_in(self.store).in_force(at=self.clock.now())]
 
     def _executor(self) -> Executor:
-        effect = Effect(
-            self.store,
-            self.channel,
-            action=ACTIONS.__getitem__,
-            now=self.clock.now,
-            stopped=self.stopped,
-            crash=self.crash,
+        effect = effect_on(
+            self.store, self.channel, now=self.clock.now, stopped=self.stopped, fresh=self.fresh, crash=self.crash
         )
         return InlineExecutor(effect) if self.kind == "inline" else LocalExecutor(effect, Limits)
 
@@ -169,11 +164,39 @@ def test_what_the_gate_did_not_allow_is_refused(bench: Bench, outcome: Outcome) 
 
 def test_what_the_gate_allowed_for_something_else_is_refused(bench: Bench) -> None:
     intended = execution(1)
-    bench.store.put(decision(intended), handoff(1), msgspec.structs.replace(intended, settings={"paused": True}))
+    record(bench.store, decision(intended))
+    bench.store.put(handoff(1), msgspec.structs.replace(intended, settings={"paused": True}))
     with pytest.raises(ConstitutionBypass, match="decision dec-1 is about another settings"):
         bench.submit("exe-1")
     with pytest.raises(ConstitutionBypass):
         bench.recover()
+
+
+def test_a_decision_that_is_not_on_the_audit_log_allows_nothing(bench: Bench) -> None:
+    intended = execution(1)
+    bench.store.put(decision(intended), handoff(1), intended)
+    with pytest.raises(ConstitutionBypass, match="decision dec-1 is not what the audit log has"):
+        bench.submit("exe-1")
+
+
+def test_a_denial_that_was_made_an_allow_in_the_state_allows_nothing(bench: Bench) -> None:
+    intended = execution(1)
+    record(bench.store, decision(intended, Outcome.DENY))
+    denied = bench.store.get(Decision, "dec-1")
+    bench.store.put(msgspec.structs.replace(denied, outcome=Outcome.ALLOW), handoff(1), intended)
+    with pytest.raises(ConstitutionBypass, match="decision dec-1 is not what the audit log has"):
+        bench.submit("exe-1")
+
+
+def test_a_key_that_is_not_that_of_the_decision_is_refused(bench: Bench) -> None:
+    with pytest.raises(ConstitutionBypass, match="idempotency key is not that"):
+        bench.submit(intend(bench.store, key="0" * 64))
+
+
+def test_the_handoff_of_another_execution_is_refused(bench: Bench) -> None:
+    intend(bench.store, 2)
+    with pytest.raises(ConstitutionBypass, match="handoff hnd-2 is not its own"):
+        bench.submit(intend(bench.store, 3, handoff="hnd-2"))
 
 
 def test_an_intent_without_a_key_is_refused(bench: Bench) -> None:
@@ -270,6 +293,40 @@ def test_the_effect_is_at_the_moment_its_directives_were_written_even_after_a_cr
     bench.clock.advance(60)
     bench.recover()
     assert bench.execution().effect_at == START
+
+
+def too_old(bench: Bench) -> None:
+    bench.fresh = lambda _decision: False
+    bench.recover()
+
+
+@pytest.mark.parametrize("point", ["intent.committed", "effect.directives"])
+def test_what_was_not_delivered_by_a_decision_that_is_too_old_is_undone(bench: Bench, point: str) -> None:
+    crash_at(bench, point)
+    too_old(bench)
+    assert (bench.execution().status, bench.execution().error) == (S.FAILED, STALE)
+    assert (bench.in_force(), recording(bench).calls) == ([], 0)
+    assert bench.store.get(Handoff, "hnd-1").status is HandoffStatus.FAILED
+
+
+def test_what_was_delivered_in_time_gets_its_outcome_however_late(bench: Bench) -> None:
+    crash_at(bench, "effect.delivered")
+    too_old(bench)
+    assert (bench.execution().status, recording(bench).calls) == (S.DISPATCHED, 1)
+
+
+def test_what_nobody_can_tell_of_is_unknown_however_late(bench: Bench) -> None:
+    bench.channel = RecordingChannel(probes=False)
+    crash_at(bench, "effect.directives")
+    too_old(bench)
+    assert bench.execution().status is S.UNKNOWN
+
+
+def test_no_further_try_is_made_by_a_decision_that_has_become_too_old(bench: Bench) -> None:
+    bench.channel = RecordingChannel(fails=1)
+    bench.fresh = lambda _decision: recording(bench).calls == 0
+    bench.submit(intend(bench.store))
+    assert (bench.execution().error, recording(bench).calls, bench.in_force()) == (STALE, 1, [])
 
 
 @pytest.mark.parametrize("point", ["effect.directives", "effect.delivered"])

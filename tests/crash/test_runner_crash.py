@@ -11,14 +11,14 @@ from typing import Literal
 import pytest
 
 from self_healing.actions.directives import read_directives
-from self_healing.actions.effect import CRASH_POINTS, Effect
+from self_healing.actions.effect import CRASH_POINTS
 from self_healing.actions.runner import InlineExecutor, LocalExecutor
 from self_healing.handoffs.file import FileChannel
 from self_healing.handoffs.message import ContextMessageHandoff
 from self_healing.model import Directive, Execution, ExecutionStatus, Handoff, HandoffStatus
 from self_healing.spec import Limits
 from self_healing.storage.store import Store
-from tests.unit.actions.intents import ACTIONS, START, intend
+from tests.unit.actions.intents import START, effect_on, intend
 
 ROOT = Path(__file__).parents[2]
 KILLED = 9
@@ -40,14 +40,7 @@ with Store(directory / "state") as store:
 def run(directory: Path, store: Store, kind: str, crash: object = None) -> None:
     """Take up all that is intended, with an executor of that kind."""
     hook = crash if callable(crash) else lambda _point: None
-    effect = Effect(
-        store,
-        FileChannel(directory / "handoffs"),
-        action=ACTIONS.__getitem__,
-        now=lambda: START,
-        stopped=lambda: False,
-        crash=hook,
-    )
+    effect = effect_on(store, FileChannel(directory / "handoffs"), crash=hook)
 
     async def steps() -> None:
         executor = InlineExecutor(effect) if kind == "inline" else LocalExecutor(effect, Limits)

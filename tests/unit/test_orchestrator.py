@@ -259,12 +259,13 @@ def test_an_incident_whose_trigger_is_switched_off_closes_and_nothing_breaks(fle
         assert loop.store.get(Incident, incident["id"]).closed_by == "the spec"
 
 
-def test_an_intent_that_waited_too_long_is_decided_anew(fleet: Fleet) -> None:
+@pytest.mark.parametrize("killed_at", ["cycle.committed", "effect.directives"])
+def test_what_was_decided_too_long_ago_is_decided_anew_begun_or_not(fleet: Fleet, killed_at: str) -> None:
     class Killed(BaseException):
         pass
 
     def kill(point: str) -> None:
-        if point == "cycle.committed":
+        if point == killed_at:
             raise Killed
 
     fleet.task("slow", 0, 90.0)

@@ -6,7 +6,8 @@ Intent, then effect, then outcome, each committed before the next::
 
 A crash between any two leaves an execution ``intended``. Without a try on record nothing was begun, and it simply
 runs. With one, the channel is asked whether the handoff arrived: yes, and only the outcome is missing; no, and it is
-delivered; nobody can tell, and the execution is ``unknown`` and never repeated.
+delivered; nobody can tell, and the execution is ``unknown`` and never repeated. Nothing is begun or gone on with by a
+decision that is too old: what was set is undone then, and it is decided anew.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from self_healing.actions.directing import Directives
+from self_healing.actions.directing import Allowing, AuditAppend, Directives
 from self_healing.errors import ConstitutionBypass, EffectError
 from self_healing.handoffs.channel import Channel
-from self_healing.model import Decision, Execution, ExecutionStatus, Handoff, HandoffStatus, Outcome
+from self_healing.model import Decision, Execution, ExecutionStatus, Handoff, HandoffStatus
 from self_healing.spec import ActionSpec, Priority
 from self_healing.storage.store import Store
 
@@ -31,6 +32,9 @@ CRASH_POINTS = ("intent.committed", "effect.directives", "effect.delivered", "ou
 
 STOPPED = "stopped by a person"
 """The error of an execution that the stop kept from its effect."""
+
+STALE = "its decision is too old to act on"
+"""The error of an execution that was not done because its decision was too old by then; it is decided anew."""
 
 FAILURES = (EffectError, TimeoutError)
 """What a try may end with so that another one makes sense."""
@@ -65,6 +69,10 @@ class Effect:
     Args:
         store: the state; used only where `run` is awaited, never inside `call`.
         channel: delivers the handoffs.
+        directives: sets what an execution puts in force.
+        allowing: finds the decision on record.
+        fresh: whether a decision is still new enough to act on, and of the loaded spec; asked right before each try.
+        audit: puts one entry on the audit log.
         action: the declared action of that name. Raises KeyError when it is no longer declared.
         now: the present instant.
         stopped: whether a person stopped all effects; asked right before each.
@@ -75,7 +83,11 @@ class Effect:
         self,
         store: Store,
         channel: Channel,
+        directives: Directives,
         *,
+        allowing: Allowing,
+        fresh: Callable[[Decision], bool],
+        audit: AuditAppend,
         action: Callable[[str], ActionSpec],
         now: Callable[[], datetime],
         stopped: Callable[[], bool],
@@ -83,30 +95,28 @@ class Effect:
     ) -> None:
         self._store = store
         self._channel = channel
+        self._directives = directives
+        self._allowing = allowing
+        self._fresh = fresh
+        self._audit = audit
         self._action = action
         self._now = now
         self._stopped = stopped
         self._crash = crash
-        self._directives = Directives(store)
 
     def allowed(self, id: str) -> Execution:
         """The execution of that id, with the gate's leave checked against what it would do.
 
         Raises:
-            NotFound: there is none, or no decision behind it.
-            ConstitutionBypass: it is intended, but its decision is no allow, or about something else.
+            NotFound: there is none.
+            ConstitutionBypass: it is intended, but no decision on record allows it, or its handoff is another's.
         """
         execution = self._store.get(Execution, id)
         if execution.status is ExecutionStatus.INTENDED:
-            decision = self._store.get(Decision, execution.decision)
-            if decision.outcome is not Outcome.ALLOW:
-                raise ConstitutionBypass(id, f"decision {decision.id} says {decision.outcome.value}")
-            proposal = decision.proposal
-            for name in ("incident", "trigger", "action", "step", "attempt", "target", "target_agent", "settings"):
-                if getattr(proposal, name) != getattr(execution, name):
-                    raise ConstitutionBypass(id, f"decision {decision.id} is about another {name}")
-            if execution.key is None:
-                raise ConstitutionBypass(id, "it has no idempotency key")
+            self._allowing(execution)
+            handoff = self._handoff(execution)
+            if handoff is not None and (handoff.execution, handoff.target_agent) != (id, execution.target_agent):
+                raise ConstitutionBypass(id, f"handoff {handoff.id} is not its own")
         return execution
 
     def intended(self) -> list[Execution]:
@@ -172,6 +182,8 @@ class Effect:
             raise _Refused(f"handoff {handoff.id} is {handoff.status.value} before it was delivered")
         if self._stopped():
             raise _Refused(STOPPED)
+        if not self._fresh(self._allowing(execution)):
+            raise _Refused(STALE)
         self._begin(execution, spec)
         self._crash("effect.directives")
         if handoff is not None:
@@ -250,4 +262,7 @@ class Effect:
         self._crash("outcome.committed")
 
     def _end(self, execution: Execution, status: ExecutionStatus, at: datetime, error: str | None) -> None:
-        self._store.put(msgspec.structs.replace(execution, status=status, updated_at=at, error=error))
+        with self._store.transaction():
+            self._store.put(msgspec.structs.replace(execution, status=status, updated_at=at, error=error))
+            told = {"execution": execution.id, "handoff": execution.handoff, "status": status.value, "error": error}
+            self._audit("outcome", told, at)

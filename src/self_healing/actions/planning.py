@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from self_healing.actions.directing import AuditAppend
 from self_healing.actions.registry import ActionRegistry
 from self_healing.model import (
     Decision,
@@ -71,6 +72,7 @@ class Planner:
         store: the state; written in the transaction that is open.
         registry: the declared actions.
         spec: the loaded spec.
+        record: puts a decision on record.
         audit: puts one entry on the audit log.
         context: the evidence for a handoff about an incident.
         handoff: makes a handoff.
@@ -84,7 +86,8 @@ class Planner:
         registry: ActionRegistry,
         spec: Spec,
         *,
-        audit: Callable[[str, dict[str, Any], datetime], object],
+        record: Callable[[Decision], None],
+        audit: AuditAppend,
         context: Callable[[Incident, ActionSpec, dict[str, Any]], dict[str, Any]],
         handoff: MakeHandoff,
         fallback: str,
@@ -93,13 +96,14 @@ class Planner:
         self._store = store
         self._registry = registry
         self._spec = spec
+        self._record = record
         self._audit = audit
         self._context = context
         self._handoff = handoff
         self._fallback = fallback
         self._observe = observe
 
-    def proposal(self, incident: Incident, action: ActionSpec, step: int, at: datetime) -> Proposal:
+    def proposal(self, incident: Incident, action: ActionSpec, step: int) -> Proposal:
         """The proposal to run `action` for `incident`."""
         target = affected_agent(incident.group)
         diagnostic = action.type is ActionType.DIAGNOSTIC
@@ -118,7 +122,17 @@ class Planner:
             settings=self.settings(action, incident),
             spec_version=self._spec.version,
             plan_version=incident.plan_version,
+            probation=action.probation,
             exempt_from_attempts=diagnostic,
+        )
+
+    def renewal(
+        self, incident: Incident, execution: Execution, action: ActionSpec, settings: dict[str, Any]
+    ) -> Proposal:
+        """The proposal to set once more, for an `execution` that was allowed, `settings` that it declared."""
+        again = self.proposal(incident, action, execution.step)
+        return msgspec.structs.replace(
+            again, attempt=execution.attempt, settings=settings, probation={}, renews=execution.decision
         )
 
     def _analyses(self, incident: Incident, step: int) -> int:
@@ -140,7 +154,7 @@ class Planner:
         Args:
             before: the execution of the same step and attempt that waits, if there is one; it is carried on.
         """
-        proposal = self.proposal(incident, action, step, at)
+        proposal = self.proposal(incident, action, step)
         context = self._context(incident, action, proposal.settings)
         decision = decide(proposal, incident, context)
         reason = ", ".join(finding.policy for finding in decision.findings) or None
@@ -171,24 +185,6 @@ class Planner:
         self._store.put(execution)
         return execution
 
-    def _record(self, decision: Decision) -> None:
-        self._store.put(decision)
-        self._audit(
-            "decision",
-            {
-                "decision": decision.id,
-                "incident": decision.proposal.incident,
-                "action": decision.proposal.action,
-                "step": decision.proposal.step,
-                "attempt": decision.proposal.attempt,
-                "target": decision.proposal.target,
-                "outcome": decision.outcome.value,
-                "findings": [f"{finding.article}/{finding.policy}" for finding in decision.findings],
-                "spec_version": decision.proposal.spec_version,
-            },
-            decision.at,
-        )
-
     def _intend(
         self, execution: Execution, incident: Incident, action: ActionSpec, context: dict[str, Any], at: datetime
     ) -> Execution:
@@ -204,5 +200,7 @@ class Planner:
             at=at,
             deadline=at + timedelta(seconds=action.handoff_deadline),
         )
-        self._audit("intent", {"execution": execution.id, "key": key, "handoff": handoff.id}, at)
+        self._audit(
+            "intent", {"execution": execution.id, "decision": execution.decision, "key": key, "handoff": handoff.id}, at
+        )
         return msgspec.structs.replace(execution, key=key, handoff=handoff.id)

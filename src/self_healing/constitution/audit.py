@@ -125,21 +125,18 @@ class Audit:
             return _bad(newest.seq, "is beyond the kept head of the log: one of the two was tampered with")
         return AuditReport(ok=True, entries=at.seq)
 
+    def entry(self, seq: int) -> AuditEntry | None:
+        """The entry with that number; None when there is none whose hash is its own. Raises StorageError."""
+        rows = self._store.rows(sa.select(schema.audit).where(schema.audit.c.seq == seq))
+        if not rows or rows[0].hash != _hash(rows[0].previous, seq, rows[0].at, rows[0].kind, rows[0].payload):
+            return None
+        return _decoded(rows[0])
+
     def tail(self, n: int) -> list[AuditEntry]:
         """The newest `n` entries, oldest first. Raises StorageError, and StateCorrupt when one cannot be read."""
         rows = self._store.rows(sa.select(schema.audit).order_by(schema.audit.c.seq.desc()).limit(n))
         try:
-            return [
-                AuditEntry(
-                    seq=row.seq,
-                    at=datetime.fromisoformat(row.at),
-                    kind=row.kind,
-                    payload=msgspec.json.decode(row.payload, type=dict[str, Any]),
-                    previous=row.previous,
-                    hash=row.hash,
-                )
-                for row in reversed(rows)
-            ]
+            return [_decoded(row) for row in reversed(rows)]
         except ValueError as error:
             raise StateCorrupt(f"the audit log has an entry that is none: {error}; see `audit verify`") from error
 
@@ -156,6 +153,18 @@ class Audit:
     def _rows(self, *, after: int, up_to: int) -> list[sa.Row[Any]]:
         seq = schema.audit.c.seq
         return self._store.rows(sa.select(schema.audit).where(seq > after, seq <= up_to).order_by(seq).limit(_CHUNK))
+
+
+def _decoded(row: sa.Row[Any]) -> AuditEntry:
+    """The entry in a row. Raises ValueError."""
+    return AuditEntry(
+        seq=row.seq,
+        at=datetime.fromisoformat(row.at),
+        kind=row.kind,
+        payload=msgspec.json.decode(row.payload, type=dict[str, Any]),
+        previous=row.previous,
+        hash=row.hash,
+    )
 
 
 def _hash(previous: str, seq: int, at: str, kind: str, payload: str) -> str:

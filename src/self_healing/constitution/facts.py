@@ -22,7 +22,7 @@ from self_healing.model import (
     affected_agent,
     group_dict,
 )
-from self_healing.spec import ALLOWED_DIRECTIVES, ActionSpec, ActionType, Limits, NoData, TriggerSpec
+from self_healing.spec import ActionSpec, ActionType, Limits, NoData, TriggerSpec
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +98,7 @@ def gather(
     verdict: Verdict | None,
     evidence: Collection[Any],
     lessons: Iterable[Lesson],
+    renewed: Proposal | None = None,
     approved: bool = False,
 ) -> Facts:
     """The facts about `proposal`; pure.
@@ -109,6 +110,7 @@ def gather(
         verdict: what the trigger says now of the incident's series.
         evidence: what would be handed over.
         lessons: of the proposal's trigger and action; others are left out.
+        renewed: what was allowed earlier and `proposal` sets once more, where it does.
         approved: whether a person said yes to this very proposal.
     """
     now = circumstances
@@ -166,7 +168,7 @@ def gather(
         trigger_in_spec=trigger is not None,
         action_in_spec=action is not None,
         action_in_plan=diagnostic or _in_plan(proposal, incident, trigger),
-        parameters_from_spec=_from_spec(proposal, incident, action, now),
+        parameters_from_spec=_from_spec(proposal, renewed, incident, action, now),
         spec_version_current=proposal.spec_version == spec.version,
         plan_version_current=incident is not None and proposal.plan_version == incident.plan_version,
         condition_still_met=_still_met(incident, verdict, diagnostic),
@@ -196,14 +198,13 @@ def _rate_limit(fleet: Fleet, limits: Limits) -> int:
 
 
 def _blast_radius(proposal: Proposal, action: ActionSpec | None, now: Circumstances) -> int:
-    """How many other agents have directives in force of the kind that this action may set."""
+    """How many other agents have directives in force that actions of this kind set, on probation or not."""
     if action is None:
         return 0
-    kind = ALLOWED_DIRECTIVES[action.type]
     agents = {
         directive.agent
         for directive in now.directives
-        if directive.name in kind and directive.undone_at is None and directive.expires_at > now.at
+        if directive.kind == action.type.value and directive.undone_at is None and directive.expires_at > now.at
     }
     return len(agents - {proposal.target})
 
@@ -219,16 +220,40 @@ def _in_plan(proposal: Proposal, incident: Incident | None, trigger: TriggerSpec
     return incident.plan[proposal.step] == proposal.action and proposal.action in trigger.actions
 
 
-def _from_spec(proposal: Proposal, incident: Incident | None, action: ActionSpec | None, now: Circumstances) -> bool:
-    """Whether what it would do, and to whom, is what the loaded spec says for this incident."""
+def _from_spec(
+    proposal: Proposal,
+    renewed: Proposal | None,
+    incident: Incident | None,
+    action: ActionSpec | None,
+    now: Circumstances,
+) -> bool:
+    """Whether what it would do, and to whom, is what the loaded spec says for this incident.
+
+    What it sets once more must also have been declared by what was allowed in the first place.
+    """
     if incident is None or action is None:
         return False
     about = (proposal.trigger, proposal.group, proposal.target)
+    if about != (incident.trigger, incident.group, affected_agent(incident.group)):
+        return False
+    if proposal.action_type != action.type.value:
+        return False
+    settings = now.settings_from_spec(action, incident)
+    if proposal.renews is None:
+        declared = _canonical(proposal.settings), _canonical(proposal.probation)
+        return declared == (_canonical(settings), _canonical(action.probation))
     return (
-        about == (incident.trigger, incident.group, affected_agent(incident.group))
-        and proposal.action_type == action.type.value
-        and _canonical(proposal.settings) == _canonical(now.settings_from_spec(action, incident))
+        renewed is not None
+        and (renewed.incident, renewed.action, renewed.target) == (incident.id, action.name, proposal.target)
+        and _among(proposal.settings, (renewed.settings, renewed.probation))
+        and _among(proposal.settings, (settings, action.probation))
     )
+
+
+def _among(settings: Mapping[str, Any], declared: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether each of `settings` is one of those declared, and there is one at all."""
+    known = {_canonical({name: value}) for each in declared for name, value in each.items()}
+    return bool(settings) and {_canonical({name: value}) for name, value in settings.items()} <= known
 
 
 def _canonical(settings: Mapping[str, Any]) -> bytes:

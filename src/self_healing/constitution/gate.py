@@ -20,11 +20,8 @@ GATE_UNAVAILABLE = Finding(article="III", policy="gate_unavailable", outcome=Out
 _STRICTEST_FIRST = (Outcome.DENY, Outcome.ASK, Outcome.DEFER)
 
 # Nothing of the proposal itself goes in: names from telemetry cannot reach a policy, nor break a request.
-_REQUEST = {
-    "principal": 'Framework::"self_healing"',
-    "action": 'Action::"execute"',
-    "resource": 'Fleet::"fleet"',
-}
+_REQUEST = {"principal": 'Framework::"self_healing"', "resource": 'Fleet::"fleet"'}
+_EXECUTE, _RENEW = 'Action::"execute"', 'Action::"renew"'
 
 Findings = tuple[Finding, ...]
 
@@ -56,7 +53,7 @@ class Gate:
         when the articles cannot be judged the decision is a denial by ``gate_unavailable``, with the cause beside the
         facts under ``gate_errors``. It never raises.
         """
-        findings, errors = self._judge(facts)
+        findings, errors = self._judge(_EXECUTE if proposal.renews is None else _RENEW, facts)
         record: dict[str, Any] = msgspec.structs.asdict(facts)
         if errors:
             record["gate_errors"] = errors
@@ -70,20 +67,20 @@ class Gate:
             facts=record,
         )
 
-    def _judge(self, facts: Facts) -> tuple[Findings, list[str]]:
+    def _judge(self, action: str, facts: Facts) -> tuple[Findings, list[str]]:
         """All that holds against these facts, by article, and what kept the articles from being judged."""
         try:
-            findings, errors = self._answer(msgspec.json.encode(facts).decode())
+            findings, errors = self._answer(action, msgspec.json.encode(facts).decode())
         except Exception as error:  # whatever it is, the answer is no, and the decision says what it was
             findings, errors = (), (repr(error),)
         if errors:
             findings = tuple(sorted((*findings, GATE_UNAVAILABLE), key=_by_article))
         return findings, list(errors)
 
-    def _ask(self, context: str) -> tuple[Findings, tuple[str, ...]]:
+    def _ask(self, action: str, context: str) -> tuple[Findings, tuple[str, ...]]:
         """What Cedar finds against these facts, and what kept it from judging; both are empty only when it allows."""
         loaded = self._loaded
-        request = {**_REQUEST, "context": context}
+        request = {**_REQUEST, "action": action, "context": context}
         answer = cedarpy.is_authorized(request, loaded.policies, loaded.entities, loaded.schema)
         errors = tuple(answer.diagnostics.errors)
         if answer.allowed:

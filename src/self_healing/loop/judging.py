@@ -42,6 +42,7 @@ class Judging:
         register: the incidents.
         directives: what is in force.
         underway: what is intended and was done lately.
+        stopped: whether a person has stopped healing; asked for each decision.
         denied: hears of each denial.
     """
 
@@ -58,6 +59,7 @@ class Judging:
         directives: Directives,
         underway: Underway,
         *,
+        stopped: Callable[[], bool],
         denied: Callable[[Decision], None],
     ) -> None:
         self._store = store
@@ -70,27 +72,25 @@ class Judging:
         self._register = register
         self._directives = directives
         self._underway = underway
+        self._stopped = stopped
         self._denied = denied
         self.violations: set[Violation] = set(store.fact("violations", list[Violation]) or ())
 
-    def at(self, at: datetime, *, stopped: bool) -> Decide:
-        """The gate with the facts of that instant.
-
-        Args:
-            stopped: whether a person has stopped healing.
-        """
-        circumstances = self._circumstances(at, stopped)
+    def at(self, at: datetime) -> Decide:
+        """The gate with the facts of that instant."""
+        circumstances = self._circumstances(at)
 
         def decide(proposal: Proposal, incident: Incident, context: dict[str, Any]) -> Decision:
             # What was intended a moment ago is not in force yet, and counts all the same.
-            known = (*circumstances.directives, *self._underway.about_to_be(at))
+            known = (*circumstances.directives, *self._underway.about_to_be())
             facts = gather(
                 proposal,
-                circumstances=msgspec.structs.replace(circumstances, directives=known),
+                circumstances=msgspec.structs.replace(circumstances, directives=known, stopped=self._stopped()),
                 incident=self._store.find(Incident, incident.id),
                 verdict=self._framework.verdict(incident.trigger, incident.group, to_us(at)),
                 evidence=context,
                 lessons=self._store.select(Lesson, trigger=proposal.trigger, action=proposal.action),
+                renewed=self._renewed(proposal),
             )
             decision = self._gate.decide(proposal, facts, at)
             if decision.outcome is Outcome.DENY:
@@ -100,7 +100,12 @@ class Judging:
 
         return decide
 
-    def _circumstances(self, at: datetime, stopped: bool) -> Circumstances:
+    def _renewed(self, proposal: Proposal) -> Proposal | None:
+        """What was allowed and is to be set once more."""
+        earlier = None if proposal.renews is None else self._store.find(Decision, proposal.renews)
+        return earlier.proposal if earlier is not None and earlier.outcome is Outcome.ALLOW else None
+
+    def _circumstances(self, at: datetime) -> Circumstances:
         queued_us = self._telemetry.next_queued_us()
         in_flight_s = 0.0 if queued_us is None else max(to_us(at) - queued_us, 0) / SECOND_US
         return Circumstances(
@@ -114,7 +119,7 @@ class Judging:
             oldest_in_flight_s=in_flight_s,
             decision_recorded=not self._store.read_only,
             outcome_will_be_recorded=not self._store.read_only,
-            stopped=stopped,
+            stopped=self._stopped(),
             settings_from_spec=self._planner.settings,
             reversible=self._registry.reversible,
         )

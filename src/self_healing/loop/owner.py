@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
+from self_healing.actions.directing import Directives
 from self_healing.actions.effect import Effect
 from self_healing.actions.runner import Executor, InlineExecutor
 from self_healing.clock import Clock, SystemClock, from_us
 from self_healing.config import Mode, Settings
 from self_healing.constitution.audit import Audit
+from self_healing.constitution.decisions import Decisions
 from self_healing.constitution.stop import StopRecord, stopped
 from self_healing.errors import HandoffRefused, NotFound, SilenceRefused, StateError, StorageError
 from self_healing.handoffs.channel import Channel
@@ -25,6 +27,7 @@ from self_healing.loop.reporting import report
 from self_healing.loop.telling import Telling
 from self_healing.model import (
     CloseReason,
+    Decision,
     Directive,
     Handoff,
     HandoffStatus,
@@ -88,6 +91,8 @@ class Owner:
         self.logs = Logs(settings.storage.logs_dir / "self_healing", clock)
         self.own = OwnTelemetry(settings.telemetry.dir)
         self.audit = Audit(store)
+        self._decisions = Decisions(store, self.audit)
+        self._directives = Directives(store, allowing=self._decisions.allowing, audit=self.audit.append)
         self._telling = Telling(self.logs, self.own, self.audit, on_note)
         self._health = Health(store.fact("intake", dict[str, list[Intake]]))
         self.channel = channel or FileChannel(self.handoffs_dir)
@@ -105,6 +110,10 @@ class Owner:
         effect = Effect(
             store,
             self.channel,
+            self._directives,
+            allowing=self._decisions.allowing,
+            fresh=self._fresh,
+            audit=self.audit.append,
             action=self._declared,
             now=self.now,
             stopped=lambda: not self._free(),
@@ -137,6 +146,14 @@ class Owner:
         # Not the method of a spec: the spec may be another one when it is asked.
         return self.spec.action(action)
 
+    def _fresh(self, decision: Decision) -> bool:
+        """Whether a decision may still be acted on: of the loaded spec, and not too old."""
+        age = self.now() - decision.at
+        return (
+            decision.proposal.spec_version == self.spec.version
+            and age.total_seconds() <= self.spec.limits.plan_freshness
+        )
+
     def _assemble(self, overrides: Mapping[str, Mapping[str, Any]]) -> None:
         """Load the spec and build every part that depends on it, on the state as it is committed."""
         self.spec = load_tested_spec(self.settings, overrides)
@@ -145,10 +162,13 @@ class Owner:
             self.spec,
             self.settings,
             audit=self.audit,
+            decisions=self._decisions,
+            directives=self._directives,
             notices=self._notices,
             telling=self._telling,
             now=self.now,
             free=self._free,
+            stopped=lambda: self._stop() is not None,
         )
         self.telemetry, self.framework = self._parts.telemetry, self._parts.framework
         self.register, self.inbox = self._parts.register, self._parts.inbox
@@ -299,10 +319,7 @@ class Owner:
         """End directives at once. Raises NotFound, with nothing undone."""
         at = self.now()
         with self._by_person():
-            undone = self._parts.directives.undo(ids, at=at, reason=f"{by}: {reason}")
-            for directive in undone:
-                self.audit.append("directive_undone", {"directive": directive.id, "by": by, "reason": reason}, at)
-        return undone
+            return self._directives.undo(ids, at=at, reason=reason, by=by)
 
     def move_handoff(self, id: str, to: HandoffStatus, by: str, result: str | None) -> Handoff:
         """What its recipient says of a handoff. Raises NotFound, HandoffRefused."""

@@ -17,6 +17,7 @@ from self_healing.actions.registry import ActionRegistry
 from self_healing.clock import from_us
 from self_healing.config import Mode, Settings, load_spec
 from self_healing.constitution.audit import Audit
+from self_healing.constitution.decisions import Decisions
 from self_healing.constitution.gate import Gate
 from self_healing.errors import ConfigError, HandoffRefused, NotFound
 from self_healing.handoffs.inbox import OPEN, Inbox
@@ -29,6 +30,7 @@ from self_healing.loop.gathering import Gathering
 from self_healing.loop.judging import Judging
 from self_healing.loop.probation import Probation
 from self_healing.loop.proposing import Proposer
+from self_healing.loop.renewing import Renewing
 from self_healing.loop.telling import Telling
 from self_healing.loop.treatment import Treatment
 from self_healing.loop.underway import Underway
@@ -87,23 +89,27 @@ class Parts:
         settings: Settings,
         *,
         audit: Audit,
+        decisions: Decisions,
+        directives: Directives,
         notices: Notices,
         telling: Telling,
         now: Callable[[], datetime],
         free: Callable[[], bool],
+        stopped: Callable[[], bool],
     ) -> Parts:
         """Build them, each on those that it needs.
 
         Args:
             now: the present instant.
             free: whether anything may be set or undone in the fleet now.
+            stopped: whether a person has stopped healing.
         """
         observe = settings.actions.mode is Mode.OBSERVE
         telemetry = Telemetry(spec.triggers)
         silences = Silences(store, spec)
         framework = TriggerFramework(spec, telemetry, silences.mutes)
         progress = checkpoint.load(store, telemetry, framework)
-        directives, inbox, underway = Directives(store), Inbox(store, audit.append), Underway(store)
+        inbox, underway = Inbox(store, audit.append), Underway(store)
         register = Register(
             store,
             framework,
@@ -116,8 +122,6 @@ class Parts:
         verifying = Verifying(
             store, register, spec, watch=telemetry.watch, accumulators=lambda: telemetry.taps.accumulators
         )
-        probation = Probation(store, register, verifying, directives, inbox, free=free)
-        treatment = Treatment(store, register, verifying, probation, directives, spec, free=free)
         registry = ActionRegistry(spec.actions)
         outbox = Outbox(store, settings.storage.logs_dir / "handoffs")
         gathering = Gathering(store, register, directives, telemetry, spec, now=now)
@@ -125,12 +129,22 @@ class Parts:
             store,
             registry,
             spec,
+            record=decisions.record,
             audit=audit.append,
             context=gathering.for_action,
             handoff=outbox.make,
             fallback=settings.actions.fallback,
             observe=observe,
         )
+        renewing = Renewing(
+            register,
+            planner,
+            record=decisions.record,
+            decide=lambda at: judging.at(at),  # noqa: PLW0108 it is built further down
+            free=free,
+        )
+        probation = Probation(store, register, verifying, directives, inbox, renewing)
+        treatment = Treatment(store, register, verifying, probation, renewing, directives, spec, free=free)
         judging = Judging(
             store,
             Gate(),
@@ -142,6 +156,7 @@ class Parts:
             register,
             directives,
             underway,
+            stopped=stopped,
             denied=telling.denied,
         )
         proposer = Proposer(
@@ -271,7 +286,9 @@ class Parts:
                 connection.execute(sa.delete(table).where(table.c.seq <= newest - MOST_TRANSITIONS))
 
     def _next_due(self) -> datetime | None:
-        due = [directive.expires_at for directive in self.store.select(Directive, open="yes")]
+        in_force = self.store.select(Directive, open="yes")
+        # What a closed incident left in force is undone with the next turn at which that may be.
+        due = [each.expires_at if each.owner in self.register.open else each.created_at for each in in_force]
         due += [handoff.deadline for handoff in self.store.select(Handoff, status=[each.value for each in OPEN])]
         others = (self.register.next_due(), self.silences.next_due(from_us(self.progress.evaluated_us)))
         return min([*due, *(each for each in others if each is not None)], default=None)

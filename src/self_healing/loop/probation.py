@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from self_healing.actions.directing import EXPIRED, Directives
 from self_healing.handoffs.inbox import Inbox
 from self_healing.incidents.lifecycle import moved, noted
 from self_healing.incidents.register import Register
+from self_healing.loop.renewing import Renewing, reasons
 from self_healing.loop.verifying import Verifying
 from self_healing.model import (
+    Decision,
     Directive,
     Execution,
     Handoff,
     HandoffStatus,
     Incident,
     IncidentState,
+    Outcome,
     Result,
+    Verification,
     VerificationPhase,
 )
 from self_healing.spec import ActionSpec
 from self_healing.storage.store import Store
+from self_healing.verification import Judgement
 
 MOST_PAUSES = 3
-PROBATION = {"max_concurrency": 1}
 LET_BACK = "let back half-open"
 
 
@@ -37,7 +40,7 @@ class Probation:
         verifying: judges the probes.
         directives: what is in force.
         inbox: the handoffs.
-        free: whether anything may be set or undone in the fleet now.
+        renewing: asks the gate again before anything is set or restored.
     """
 
     def __init__(
@@ -47,15 +50,14 @@ class Probation:
         verifying: Verifying,
         directives: Directives,
         inbox: Inbox,
-        *,
-        free: Callable[[], bool],
+        renewing: Renewing,
     ) -> None:
         self._store = store
         self._register = register
         self._verifying = verifying
         self._directives = directives
         self._inbox = inbox
-        self._free = free
+        self._renewing = renewing
 
     def paused(self, incident: Incident, execution: Execution, action: ActionSpec, at: datetime) -> None:
         """Let the agent back when its pause is over."""
@@ -66,7 +68,7 @@ class Probation:
             self._verifying.begin(incident, execution, action, VerificationPhase.EFFECT, since, at)
             return
         why = self._pause_over(pause, incident, execution, action, at)
-        if why is not None and self._free():
+        if why is not None:
             self._let_back(incident, execution, action, at, why)
 
     def _pause_over(
@@ -88,32 +90,57 @@ class Probation:
 
     def _let_back(self, incident: Incident, execution: Execution, action: ActionSpec, at: datetime, why: str) -> None:
         """Let a paused agent work again, one task at a time, to see."""
-        pause = self._pause(execution)
-        if pause is not None:
-            self._directives.undo([pause.id], at=at, reason=LET_BACK)
-        probation = self._probation(execution)
-        expires_at = at + timedelta(seconds=action.expires)
-        if probation:
-            self._directives.restore([each.id for each in probation], at=at, expires_at=expires_at)
-        else:
-            self._directives.set(execution, PROBATION, at=at, expires_at=expires_at, reason=f"probation: {why}")
-        incident = noted(incident, at, "probation", f"{execution.target} is let back, one task at a time: {why}")
-        self._verifying.begin(incident, execution, action, VerificationPhase.PROBATION, at, at)
-
-    def _probation(self, execution: Execution) -> list[Directive]:
-        return [each for each in self._directives.of(execution) if each.name in PROBATION]
-
-    def pause_again(self, incident: Incident, execution: Execution, action: ActionSpec, at: datetime) -> None:
-        """A probe failed: pause for twice as long, three times at most; then a person has it, on one task at a time."""
-        if incident.pauses >= MOST_PAUSES:
-            self._verifying.learn(incident, execution, Result.NOT_HEALED, at)
-            self._register.escalate(incident, at, f"its probes failed after {MOST_PAUSES} longer pauses")
+        decision = self._renewing.ask(incident, execution, action, dict(action.probation), at)
+        if decision is None:
+            return
+        if decision.outcome is not Outcome.ALLOW:
+            self._register.escalate(incident, at, f"its probation is denied: {reasons(decision)}")
             return
         pause = self._pause(execution)
         if pause is not None:
-            probation = [each.id for each in self._probation(execution)]
+            self._directives.undo([pause.id], at=at, reason=LET_BACK)
+        until = at + timedelta(seconds=action.expires)
+        reason = f"probation: {why}"
+        if probation := self._probation(execution, action):
+            ids = [each.id for each in probation]
+            self._directives.restore(execution, ids, at=at, expires_at=until, renewal=decision.id)
+        else:
+            settings = decision.proposal.settings
+            self._directives.set(execution, settings, at=at, expires_at=until, reason=reason, renewal=decision.id)
+        incident = noted(incident, at, "probation", f"{execution.target} is let back, one task at a time: {why}")
+        self._verifying.begin(incident, execution, action, VerificationPhase.PROBATION, at, at)
+
+    def _probation(self, execution: Execution, action: ActionSpec) -> list[Directive]:
+        return [each for each in self._directives.of(execution) if each.name in action.probation]
+
+    def probe_failed(
+        self, incident: Incident, execution: Execution, action: ActionSpec, verification: Verification, at: datetime
+    ) -> None:
+        """Pause for twice as long, three times at most; then a person has it, on one task at a time."""
+        why = f"its probes failed after {MOST_PAUSES} longer pauses"
+        decision = None
+        if incident.pauses < MOST_PAUSES:
+            decision = self._renewing.ask(incident, execution, action, {"paused": True}, at)
+            if decision is None:
+                return
+            why = f"a probe failed, and pausing again is denied: {reasons(decision)}"
+        samples = len(self._verifying.gathered(verification).tasks)
+        self._verifying.judged(verification, Judgement(Result.NOT_HEALED, None, samples), at)
+        if decision is not None and decision.outcome is Outcome.ALLOW:
+            self._pause_again(incident, execution, action, decision, at)
+        else:
+            self._verifying.learn(incident, execution, Result.NOT_HEALED, at)
+            self._register.escalate(incident, at, why)
+
+    def _pause_again(
+        self, incident: Incident, execution: Execution, action: ActionSpec, decision: Decision, at: datetime
+    ) -> None:
+        pause = self._pause(execution)
+        if pause is not None:
+            probation = [each.id for each in self._probation(execution, action)]
             self._directives.undo(probation, at=at, reason="a probe failed")
-            self._directives.restore([pause.id], at=at, expires_at=at + timedelta(seconds=action.expires))
+            until = at + timedelta(seconds=action.expires)
+            self._directives.restore(execution, [pause.id], at=at, expires_at=until, renewal=decision.id)
         if execution.handoff is not None:
             text = "a probe failed: the agent is paused again and needs another look"
             self._inbox.note(execution.handoff, at=at, text=text)

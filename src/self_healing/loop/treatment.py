@@ -17,10 +17,11 @@ from datetime import datetime, timedelta
 import msgspec
 
 from self_healing.actions.directing import EXPIRED, Directives
-from self_healing.actions.effect import STOPPED
+from self_healing.actions.effect import STALE, STOPPED
 from self_healing.incidents.lifecycle import moved, noted
 from self_healing.incidents.register import Register
-from self_healing.loop.probation import PROBATION, Probation
+from self_healing.loop.probation import Probation
+from self_healing.loop.renewing import Renewing, reasons
 from self_healing.loop.verifying import Verifying
 from self_healing.model import (
     CloseReason,
@@ -31,6 +32,7 @@ from self_healing.model import (
     HandoffStatus,
     Incident,
     IncidentState,
+    Outcome,
     Result,
     Verification,
     VerificationPhase,
@@ -54,6 +56,7 @@ class Treatment:
         register: the incidents.
         verifying: judges what was done.
         probation: lets paused agents back.
+        renewing: asks the gate again before anything is restored.
         directives: what is in force.
         spec: the loaded spec.
         free: whether anything may be set or undone in the fleet now; not while a person has stopped healing, nor in
@@ -66,6 +69,7 @@ class Treatment:
         register: Register,
         verifying: Verifying,
         probation: Probation,
+        renewing: Renewing,
         directives: Directives,
         spec: Spec,
         *,
@@ -75,6 +79,7 @@ class Treatment:
         self._register = register
         self._verification = verifying
         self._probation = probation
+        self._renewing = renewing
         self._directives = directives
         self._spec = spec
         self._free = free
@@ -114,6 +119,8 @@ class Treatment:
                 # Nothing was tried: the same step is due again once the person who said stop lets it go on.
                 again = moved(incident, IncidentState.OPEN, at, execution=None)
                 self._register.note(again, at, "stopped", f"{execution.action} was {STOPPED} before it began")
+            case ExecutionStatus.FAILED if execution.error == STALE:
+                self._register.note(moved(incident, IncidentState.OPEN, at), at, "anew", STALE)
             case ExecutionStatus.FAILED:
                 self.next_step(incident, at, "failed", f"{execution.action} failed: {execution.error}")
             case ExecutionStatus.UNKNOWN:
@@ -151,15 +158,6 @@ class Treatment:
     def _handoff(self, execution: Execution) -> Handoff | None:
         return None if execution.handoff is None else self._store.get(Handoff, execution.handoff)
 
-    def decide_anew(self, execution: Execution, at: datetime) -> None:
-        """An intent that nothing was begun of, and that waited too long: its incident is looked at anew."""
-        self._cancel(execution, at, "its decision is too old to act on; it is decided anew")
-        incident = self._register.open.get(execution.incident)
-        if incident is not None and incident.execution == execution.id and incident.state is IncidentState.ACTING:
-            self._register.note(
-                moved(incident, IncidentState.OPEN, at), at, "anew", "its decision is too old to act on"
-            )
-
     def _cancel(self, execution: Execution, at: datetime, why: str) -> None:
         ended = msgspec.structs.replace(execution, status=ExecutionStatus.FAILED, error=why, updated_at=at)
         self._store.put(ended)
@@ -175,9 +173,7 @@ class Treatment:
         accumulator = self._verification.gathered(verification)
         probing = verification.phase is VerificationPhase.PROBATION
         if probing and failed_probe(trigger, verification, accumulator, at):
-            if self._free():
-                self._verification.judged(verification, Judgement(Result.NOT_HEALED, None, len(accumulator.tasks)), at)
-                self._probation.pause_again(incident, execution, action, at)
+            self._probation.probe_failed(incident, execution, action, verification, at)
             return
         judgement = judge(verification, trigger, accumulator, at)
         if judgement.result is None or self._verification.extended(incident, verification, action, judgement, at):
@@ -247,30 +243,54 @@ class Treatment:
         judgement = judge(verification, self._spec.trigger(incident.trigger), accumulator, at)
         if judgement.result is None or self._verification.extended(incident, verification, action, judgement, at):
             return
-        if judgement.result in (Result.NOT_HEALED, Result.WORSE) and not self._free():
-            return  # the directive would be restored
+        if judgement.result in (Result.NOT_HEALED, Result.WORSE):
+            self._relapsed(incident, execution, action, verification, judgement, at)
+            return
         self._verification.judged(verification, judgement, at)
         if judgement.result is Result.HEALED:
             self._healed(incident, execution, verification, _said(judgement), accumulator, at)
-        elif judgement.result is Result.INCONCLUSIVE:
+        else:
             self._verification.learn(incident, execution, Result.INCONCLUSIVE, at)
             self._register.escalate(incident, at, f"inconclusive: {_said(judgement)} since the directive was undone")
-        else:
+
+    def _relapsed(
+        self,
+        incident: Incident,
+        execution: Execution,
+        action: ActionSpec,
+        verification: Verification,
+        judgement: Judgement,
+        at: datetime,
+    ) -> None:
+        """It came back without the directive: put it in force again, where the gate allows that."""
+        ours = [each for each in self._directives.of(execution) if each.undone_reason in (TO_SEE, EXPIRED)]
+        if action.probation:
+            ours = [each for each in ours if each.name in action.probation]
+        if not ours:
+            # A person undid it, and knows why; whether it is to be set again is for a person to say.
+            self._verification.judged(verification, judgement, at)
+            self._verification.learn(incident, execution, Result.INCONCLUSIVE, at)
+            self._register.escalate(incident, at, f"{_said(judgement)} since a person undid the directive")
+            return
+        settings = {each.name: each.value for each in ours}
+        decision = self._renewing.ask(incident, execution, action, settings, at)
+        if decision is None:
+            return
+        self._verification.judged(verification, judgement, at)
+        if decision.outcome is Outcome.ALLOW:
+            until = at + timedelta(seconds=action.expires)
+            ids = [each.id for each in ours]
+            self._directives.restore(execution, ids, at=at, expires_at=until, renewal=decision.id)
             self._relapse(incident, execution, action, judgement, at)
+        else:
+            self._verification.learn(incident, execution, Result.NOT_HEALED, at)
+            text = f"{_said(judgement)}, and restoring the directive is denied: {reasons(decision)}"
+            self._register.escalate(incident, at, text)
 
     def _relapse(
         self, incident: Incident, execution: Execution, action: ActionSpec, judgement: Judgement, at: datetime
     ) -> None:
-        """It came back without the directive: put it in force again, for longer before the next look."""
-        ours = [each for each in self._directives.of(execution) if each.undone_reason in (TO_SEE, EXPIRED)]
-        if action.type is ActionType.EMERGENCY_SHUTDOWN:
-            ours = [each for each in ours if each.name in PROBATION]
-        if not ours:
-            # A person undid it, and knows why; whether it is to be set again is for a person to say.
-            self._verification.learn(incident, execution, Result.INCONCLUSIVE, at)
-            self._register.escalate(incident, at, f"{_said(judgement)} since a person undid the directive")
-            return
-        self._directives.restore([each.id for each in ours], at=at, expires_at=at + timedelta(seconds=action.expires))
+        """The directive is in force again, for longer before the next look."""
         again = msgspec.structs.replace(
             incident,
             relapses=incident.relapses + 1,
@@ -320,19 +340,22 @@ class Treatment:
     def end(self, incident: Incident, at: datetime, why: str) -> None:
         """An incident is escalated or closed: nothing is judged any more, and when closed nothing stays in force.
 
-        What is intended and not begun is not done; what is under way ends, and is undone by :meth:`undo_late`.
+        What is intended and not begun is not done. What is under way ends, and is undone by :meth:`let_go`; so is what
+        stays while a person has said stop, unless it was a person who closed the incident.
         """
         self._verification.drop(incident, at)
         if incident.state is IncidentState.CLOSED:
-            self._directives.undo_owned(incident.id, at=at, reason=why)
+            if incident.closed_by is not None or self._free():
+                self._directives.undo_owned(incident.id, at=at, reason=why)
             for execution in self._store.select(Execution, incident=incident.id):
                 if execution.status is ExecutionStatus.INTENDED and not execution.tries:
                     self._cancel(execution, at, why)
 
-    def undo_late(self, execution: Execution, at: datetime) -> None:
-        """An effect has its outcome; undo it if its incident was closed meanwhile."""
-        if execution.incident not in self._register.open:
-            self._directives.undo_owned(execution.incident, at=at, reason=f"incident {execution.incident} is closed")
+    def let_go(self, at: datetime) -> None:
+        """Undo what is in force for incidents that are closed: it came late, or a person had said stop."""
+        if self._free():
+            for owner in {each.owner for each in self._directives.in_force(at=at)} - self._register.open.keys():
+                self._directives.undo_owned(owner, at=at, reason=f"incident {owner} is closed")
 
 
 def _said(judgement: Judgement) -> str:

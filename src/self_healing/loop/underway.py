@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from self_healing.constitution.effects import Effects
-from self_healing.model import Directive, Execution, ExecutionStatus
+from self_healing.model import Decision, Directive, Execution, ExecutionStatus
 from self_healing.storage.store import Store
 
 REMEMBERED = 20_000
@@ -22,20 +22,19 @@ class Underway:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.effects = Effects(store.select(Execution, newest=REMEMBERED))
-        self._intended = {e.id: e for e in store.select(Execution, status=ExecutionStatus.INTENDED.value)}
+        self._intended: dict[str, Execution] = {}
+        self._about_to_be: dict[str, tuple[Directive, ...]] = {}  # by execution
+        for execution in store.select(Execution, status=ExecutionStatus.INTENDED.value):
+            self.add(execution)
 
     def __len__(self) -> int:
         return len(self._intended)
-
-    @property
-    def intended(self) -> list[Execution]:
-        """Those without an outcome, as they were when it was last asked for."""
-        return list(self._intended.values())
 
     def add(self, execution: Execution) -> None:
         """One more is intended."""
         self.effects.add(execution)
         self._intended[execution.id] = execution
+        self._about_to_be[execution.id] = self._directives(execution)
 
     def hear(self, at: datetime) -> list[Execution]:
         """Those that came to an outcome since this was last asked."""
@@ -46,14 +45,18 @@ class Underway:
             if execution.status is ExecutionStatus.INTENDED:
                 self._intended[id] = execution
             else:
-                del self._intended[id]
+                del self._intended[id], self._about_to_be[id]
                 ended.append(execution)
         self.effects.forget(at)
         return ended
 
-    def about_to_be(self, at: datetime) -> list[Directive]:
+    def about_to_be(self) -> list[Directive]:
         """The directives that intended executions will set: what is decided next has to reckon with them."""
-        return [
+        return [directive for directives in self._about_to_be.values() for directive in directives]
+
+    def _directives(self, execution: Execution) -> tuple[Directive, ...]:
+        decision = self._store.get(Decision, execution.decision)
+        return tuple(
             Directive(
                 id=f"{execution.id}/{name}",
                 agent=execution.target,
@@ -61,10 +64,10 @@ class Underway:
                 value=value,
                 owner=execution.incident,
                 execution=execution.id,
+                kind=decision.proposal.action_type,
                 reason="intended",
-                created_at=at,
-                expires_at=datetime.max.replace(tzinfo=at.tzinfo),
+                created_at=execution.created_at,
+                expires_at=datetime.max.replace(tzinfo=execution.created_at.tzinfo),
             )
-            for execution in self._intended.values()
             for name, value in execution.settings.items()
-        ]
+        )

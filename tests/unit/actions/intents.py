@@ -8,6 +8,11 @@ from typing import Any
 import msgspec
 
 from self_healing import model
+from self_healing.actions.directing import Directives
+from self_healing.actions.effect import Effect
+from self_healing.constitution.audit import Audit
+from self_healing.constitution.decisions import Decisions
+from self_healing.handoffs.channel import Channel
 from self_healing.handoffs.message import ContextMessageHandoff, file_name, new_handoff
 from self_healing.spec import ActionSpec, ActionType, Priority
 from self_healing.storage.store import Store
@@ -113,11 +118,36 @@ def handoff(number: int = 1, **changes: Any) -> model.Handoff:
     return msgspec.structs.replace(created, **changes)
 
 
+def record(store: Store, decided: model.Decision) -> None:
+    """Put a decision on record, as the loop does."""
+    Decisions(store, Audit(store)).record(decided)
+
+
+def directives_in(store: Store) -> Directives:
+    """The directives of a state, as the owner of it builds them."""
+    audit = Audit(store)
+    return Directives(store, allowing=Decisions(store, audit).allowing, audit=audit.append)
+
+
+def effect_on(store: Store, channel: Channel, **options: Any) -> Effect:
+    """The core of effects on a state, as the owner of it builds it."""
+    audit = Audit(store)
+    given: dict[str, Any] = {
+        "allowing": Decisions(store, audit).allowing,
+        "fresh": lambda _decision: True,
+        "audit": audit.append,
+        "action": ACTIONS.__getitem__,
+        "now": lambda: START,
+        "stopped": lambda: False,
+    }
+    return Effect(store, channel, directives_in(store), **(given | options))
+
+
 def intend(store: Store, number: int = 1, action: str = "strict", **changes: Any) -> str:
     """Commit an intent as the gate and the orchestrator do, with all that belongs to it. Returns its id."""
     intended = execution(number, action, **changes)
     with store.transaction():
-        store.put(decision(intended))
+        record(store, decision(intended))
         if intended.handoff is not None:
             store.put(handoff(number))
         store.put(intended)

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from self_healing.actions.directing import Directives, directive_id
 from self_healing.actions.directives import effective, read_all, read_directives
-from self_healing.errors import NotFound, StateCorrupt
-from self_healing.model import Directive
+from self_healing.constitution.audit import Audit
+from self_healing.errors import ConstitutionBypass, NotFound, StateCorrupt
+from self_healing.model import Decision, Directive, Execution
 from self_healing.storage.readonly import DATABASE
 from self_healing.storage.store import Store
-from tests.unit.actions.intents import START, execution
+from tests.unit.actions.intents import START, decision, execution
 
 HOUR = timedelta(hours=1)
 END = START + HOUR
@@ -32,9 +33,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
+def whatever(execution: Execution, renewal: str | None = None) -> Decision:
+    """Allows what an execution is about; whether a decision is on record is for others to test."""
+    return decision(execution)
+
+
 @pytest.fixture
 def directives(store: Store) -> Directives:
-    return Directives(store)
+    return Directives(store, allowing=whatever, audit=Audit(store).append)
 
 
 def directive(name: str, value: Any, age_s: float = 0, **changes: Any) -> Directive:
@@ -45,6 +51,7 @@ def directive(name: str, value: Any, age_s: float = 0, **changes: Any) -> Direct
         "value": value,
         "owner": "inc-1",
         "execution": "exe-1",
+        "kind": "configuration",
         "reason": "why",
         "created_at": START - timedelta(seconds=age_s),
         "expires_at": END,
@@ -55,7 +62,8 @@ def directive(name: str, value: Any, age_s: float = 0, **changes: Any) -> Direct
 def put_in_force(
     directives: Directives, number: int, settings: dict[str, Any], at: datetime = START
 ) -> list[Directive]:
-    return directives.set(execution(number), settings, at=at, expires_at=at + HOUR, reason="why")
+    ours = execution(number, settings=settings)
+    return directives.set(ours, settings, at=at, expires_at=at + HOUR, reason="why")
 
 
 @pytest.mark.parametrize(
@@ -105,9 +113,46 @@ def test_setting_again_does_not_bring_back_what_was_undone(directives: Directive
     assert directives.in_force(at=START) == []
 
 
-def test_only_an_intended_execution_can_set_directives(directives: Directives) -> None:
-    with pytest.raises(ValueError, match="has no key"):
-        directives.set(execution(1, key=None), {"paused": True}, at=START, expires_at=END, reason="why")
+@pytest.mark.parametrize("value", [False, 1, "yes"])
+def test_only_what_the_decision_names_can_be_set(directives: Directives, store: Store, value: Any) -> None:
+    ours = execution(1, settings={"paused": True})
+    with pytest.raises(ConstitutionBypass, match="does not allow paused"):
+        directives.set(ours, {"paused": value}, at=START, expires_at=END, reason="why")
+    with pytest.raises(ConstitutionBypass, match="does not allow model"):
+        directives.set(ours, {"paused": True, "model": "m"}, at=START, expires_at=END, reason="why")
+    assert (store.count(Directive), Audit(store).tail(1)) == (0, [])
+
+
+def test_only_what_the_renewal_names_and_the_execution_set_can_be_restored(directives: Directives) -> None:
+    [paused] = put_in_force(directives, 1, {"paused": True})
+    directives.undo([paused.id], at=START, reason="good")
+    with pytest.raises(ConstitutionBypass, match="does not allow paused"):
+        directives.restore(execution(1), [paused.id], at=END, expires_at=END + HOUR, renewal="dec-1")
+    other = execution(2, settings={"paused": True})
+    with pytest.raises(ConstitutionBypass, match="is not its own"):
+        directives.restore(other, [paused.id], at=END, expires_at=END + HOUR, renewal="dec-1")
+    assert directives.in_force(at=END) == []
+
+
+def test_whatever_becomes_of_a_directive_has_its_entry_on_the_audit_log(directives: Directives, store: Store) -> None:
+    ours = execution(1, settings={"paused": True})
+    [paused] = put_in_force(directives, 1, {"paused": True})
+    directives.undo([paused.id], at=START, reason="a drill", by="Ada")
+    directives.restore(ours, [paused.id], at=START, expires_at=END, renewal="dec-1")
+    directives.undo_owned("inc-1", at=START, reason="healed")
+    directives.restore(ours, [paused.id], at=START, expires_at=END, renewal="dec-1")
+    directives.expire(END)
+
+    told = [(entry.kind, entry.payload["by"], entry.payload.get("reason")) for entry in Audit(store).tail(9)]
+    assert told == [
+        ("directive_set", "self-healing", "why"),
+        ("directive_undone", "Ada", "a drill"),
+        ("directive_restored", "self-healing", None),
+        ("directive_undone", "self-healing", "healed"),
+        ("directive_restored", "self-healing", None),
+        ("directive_expired", "self-healing", None),
+    ]
+    assert {entry.payload["directive"] for entry in Audit(store).tail(9)} == {paused.id}
 
 
 def test_the_directives_in_force_are_those_of_the_agent_at_the_instant(directives: Directives, store: Store) -> None:
@@ -144,7 +189,8 @@ def test_all_that_an_incident_owns_is_undone_together(directives: Directives) ->
 def test_a_restored_directive_is_in_force_anew(directives: Directives) -> None:
     [paused] = put_in_force(directives, 1, {"paused": True})
     directives.undo([paused.id], at=START, reason="good")
-    [restored] = directives.restore([paused.id], at=END, expires_at=END + HOUR)
+    ours = execution(1, settings={"paused": True})
+    [restored] = directives.restore(ours, [paused.id], at=END, expires_at=END + HOUR, renewal="dec-1")
     assert directives.in_force(at=END) == [restored]
     assert (restored.id, restored.created_at, restored.undone_reason) == (paused.id, END, None)
 
@@ -182,7 +228,7 @@ def test_an_agent_reads_what_is_in_force_while_the_owner_has_the_state_open(
 
 def test_an_agent_reads_the_same_after_the_owner_is_gone(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
-        put_in_force(Directives(store), 1, {"paused": True})
+        put_in_force(Directives(store, allowing=whatever, audit=Audit(store).append), 1, {"paused": True})
     assert read_directives("Coder", state_dir=str(tmp_path), now=START) == {"paused": True}
 
 

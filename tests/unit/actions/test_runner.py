@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from self_healing.actions.effect import Effect
 from self_healing.actions.runner import LocalExecutor
 from self_healing.errors import EffectError, StorageError
 from self_healing.handoffs.channel import Channel
 from self_healing.model import Execution, ExecutionStatus, Handoff
 from self_healing.spec import Limits
 from self_healing.storage.store import Store
-from self_healing.testing import FakeClock, RecordingChannel
-from tests.unit.actions.intents import ACTIONS, START, intend
+from self_healing.testing import RecordingChannel
+from tests.unit.actions.intents import effect_on, intend
 
 S = ExecutionStatus
 
@@ -29,7 +28,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def executor_on(store: Store, channel: Channel, *, concurrent: int = 5, drain_s: float = 5.0) -> LocalExecutor:
-    effect = Effect(store, channel, action=ACTIONS.__getitem__, now=FakeClock(START).now, stopped=lambda: False)
+    effect = effect_on(store, channel)
     return LocalExecutor(effect, lambda: Limits(concurrent_actions=concurrent), drain_s=drain_s)
 
 

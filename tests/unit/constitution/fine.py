@@ -179,6 +179,7 @@ def proposal(action: str = "pause", **changes: Any) -> Proposal:
         settings=dict(spec.directives),
         spec_version=SPEC.version,
         plan_version="plan-1",
+        probation=dict(spec.probation),
         exempt_from_attempts=action == "look",
     )
     return msgspec.structs.replace(fine, **changes)
@@ -217,6 +218,13 @@ def execution(number: int, at: datetime, **changes: Any) -> Execution:
     return msgspec.structs.replace(fine, **changes)
 
 
+KINDS = {
+    "paused": "emergency_shutdown",
+    "token_budget": "cost_optimization",
+    "max_output_tokens": "cost_optimization",
+}
+
+
 def directive(agent: str, name: str = "paused", **changes: Any) -> Directive:
     fine = Directive(
         id=f"dir-{agent}-{name}",
@@ -225,6 +233,7 @@ def directive(agent: str, name: str = "paused", **changes: Any) -> Directive:
         value=True,
         owner="inc-9",
         execution="exe-9",
+        kind=KINDS.get(name, "another"),
         reason="a test",
         created_at=NOW,
         expires_at=NOW + timedelta(hours=1),
@@ -263,7 +272,7 @@ def limits(**changes: Any) -> Limits:
 def gathered(proposed: Proposal | None = None, **changes: Any) -> Facts:
     """The facts when all is fine but for `changes`, to the arguments of `gather` or to the circumstances."""
     given: dict[str, Any] = {"incident": incident(), "verdict": verdict(), "evidence": ["e"], "lessons": []}
-    own = {name: changes.pop(name) for name in (*given, "approved") if name in changes}
+    own = {name: changes.pop(name) for name in (*given, "approved", "renewed") if name in changes}
     return gather(proposed or proposal(), circumstances=circumstances(**changes), **(given | own))
 
 

@@ -108,6 +108,8 @@ def test_exactly_at_what_is_needed_nothing_is_held_against_it(changes: dict[str,
     ("changes", "policies"),
     [
         ({"settings": {"paused": False}}, ["parameters_not_from_spec"]),
+        ({"probation": {}}, ["parameters_not_from_spec"]),
+        ({"probation": {"max_concurrency": 9}}, ["parameters_not_from_spec"]),
         ({"settings": {"paused": 1}}, ["parameters_not_from_spec"]),
         ({"settings": {"paused": True, "model": "m"}}, ["parameters_not_from_spec"]),
         ({"action_type": "agent_handoff"}, ["parameters_not_from_spec"]),
@@ -124,6 +126,41 @@ def test_a_proposal_of_other_parameters_than_the_spec_yields_is_held_up(
     changes: dict[str, Any], policies: list[str]
 ) -> None:
     assert held(gathered(proposal(**changes))) == policies
+
+
+PROBATION = {"max_concurrency": 1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "policies"),
+    [
+        (PROBATION, []),
+        ({"paused": True}, []),
+        ({"paused": True, **PROBATION}, []),
+        ({}, ["parameters_not_from_spec"]),
+        ({"max_concurrency": 2}, ["parameters_not_from_spec"]),
+        ({"max_concurrency": True}, ["parameters_not_from_spec"]),
+        ({"model": "m"}, ["parameters_not_from_spec"]),
+    ],
+)
+def test_only_what_the_first_decision_declared_is_set_once_more(settings: dict[str, Any], policies: list[str]) -> None:
+    again = proposal(settings=settings, probation={}, renews="dec-1")
+    assert held(gathered(again, renewed=proposal())) == policies
+    assert held(gathered(again, renewed=None)) == ["parameters_not_from_spec"]
+    assert held(gathered(again, renewed=proposal(incident="inc-2"))) == ["parameters_not_from_spec"]
+
+
+def test_what_the_loaded_spec_no_longer_says_is_not_set_once_more() -> None:
+    again = proposal("budget", settings={"token_budget": 90}, renews="dec-1")
+    assert held(gathered(again, renewed=proposal("budget", settings={"token_budget": 90}))) == [
+        "parameters_not_from_spec"
+    ]
+
+
+def test_an_agent_on_probation_keeps_its_place_in_the_blast_radius() -> None:
+    probing = [directive(agent, "max_concurrency", kind="emergency_shutdown") for agent in ("a1", "a2")]
+    assert held(gathered(directives=tuple(probing))) == ["blast_radius"]
+    assert held(gathered(proposal("budget"), directives=tuple(probing))) == []
 
 
 def test_an_action_that_is_not_declared_is_held_up_by_all_that_needs_a_declaration() -> None:

@@ -38,7 +38,7 @@ CASES = (
     Case("no_verification_plan", "II", DENY, {"has_verification_plan": False}, {}),
     Case("spec_tests_not_passed", "II", DENY, {"spec_tests_passed": False}, {}),
     Case("decision_not_recorded", "III", DENY, {"decision_recorded": False}, {}),
-    Case("stopped", "III", DENY, {"stopped": True}, {}),
+    Case("stopped", "III", DEFER, {"stopped": True}, {}),
     Case("cannot_be_undone", "III", ASK, {"reversible": False}, {"reversible": False, "approved": True}),
     Case("rate_limit", "III", DEFER, {"actions_last_minute": 6}, {"actions_last_minute": 5}),
     Case("concurrency_limit", "III", DEFER, {"running_actions": 5}, {"running_actions": 4}),
@@ -215,8 +215,7 @@ def test_a_schema_that_does_not_parse_is_refused_at_load() -> None:
 def stands_against(facts: Facts) -> set[Outcome]:
     """What an independent reading of the limits makes of `facts`."""
     deny = (
-        facts.stopped
-        or facts.handoff_to_itself
+        facts.handoff_to_itself
         or facts.settings_empty_target
         or facts.demoted
         or (
@@ -258,12 +257,36 @@ def stands_against(facts: Facts) -> set[Outcome]:
         room < 1
         or facts.cool_down_left_s > 0
         or facts.breaker_open
+        or facts.stopped
         or not facts.evidence_present
         or facts.samples_needed > facts.samples
         or max(facts.ingest_lag_s, facts.oldest_in_flight_s) > facts.freshness_limit_s
     )
     ask = not (facts.reversible or facts.approved)
     return {outcome for outcome, holds in ((DENY, deny), (ASK, ask), (DEFER, defer)) if holds}
+
+
+FIRST_TIME_ONLY = {
+    "evidence_missing",
+    "too_few_samples",
+    "cannot_be_undone",
+    "rate_limit",
+    "concurrency_limit",
+    "target_busy",
+    "cool_down",
+    "breaker_open",
+    "attempts_of_incident",
+    "attempts_on_target",
+    "handoff_to_itself",
+    "keeps_failing",
+    "condition_no_longer_met",
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.policy)
+def test_what_is_set_once_more_is_held_to_all_but_what_is_of_the_first_time_alone(case: Case) -> None:
+    renewed = GATE.decide(proposal(settings={"max_concurrency": 1}, renews="dec-1"), changed(**case.over), NOW)
+    assert renewed.outcome is (ALLOW if case.policy in FIRST_TIME_ONLY else case.outcome)
 
 
 NUMBERS = st.integers(0, 100)

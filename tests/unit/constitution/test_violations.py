@@ -21,10 +21,10 @@ def facts(**changes: Any) -> Facts:
 
 
 def test_a_denial_counts_once_for_each_incident_step_and_article_however_often_it_is_looked_at() -> None:
-    denied = facts(stopped=True, handoff_to_itself=True, demoted=True, ingest_lag_s=99)
+    denied = facts(settings_empty_target=True, handoff_to_itself=True, demoted=True, ingest_lag_s=99)
     looked_at = [decision("inc-1", 0, denied)] * 3 + [
-        decision("inc-1", 0, facts(stopped=True)),
-        decision("inc-1", 1, facts(stopped=True)),
+        decision("inc-1", 0, facts(settings_empty_target=True)),
+        decision("inc-1", 1, facts(settings_empty_target=True)),
         decision("inc-2", 0, facts(trigger_in_spec=False)),
     ]
     assert violations(looked_at) == {

@@ -33,6 +33,7 @@ DIRECTIVE = Directive(
     value="strict",
     owner="inc-1",
     execution="exe-1",
+    kind="quality_enforcement",
     reason="strict for slow_tasks",
     created_at=START,
     expires_at=START + timedelta(hours=1),

@@ -59,6 +59,7 @@ def pause(agent: str, at: datetime) -> Directive:
         value=True,
         owner="inc-1",
         execution="exe-1",
+        kind="emergency_shutdown",
         reason="errors",
         created_at=at,
         expires_at=at + minutes(60),
