@@ -1,0 +1,75 @@
+"""What Alertmanager sends to a webhook (version 4 of its payload): one `log` for each alert.
+
+A log feeds no trigger: somebody else's judgement does not become a measure of ours. It is kept beside the fleet's own
+events, with the agent whose label the alert bears.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+import msgspec
+
+from self_healing.model import Ingested
+from self_healing.telemetry.lines import BadLine
+from self_healing.telemetry.normalised import Normalised
+
+SOURCE: Final = "alertmanager"
+
+
+class _Alert(msgspec.Struct, rename="camel"):
+    """One alert; what is not named here is ignored, as its makers ask."""
+
+    status: str = "firing"
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    starts_at: str | None = None
+    ends_at: str | None = None
+    fingerprint: str | None = None
+
+
+class _Payload(msgspec.Struct, rename="camel"):
+    alerts: list[msgspec.Raw]
+    receiver: str | None = None
+    group_key: str | None = None
+
+
+def alerts(body: bytes) -> Normalised:
+    """The alerts in one notification. The same notification again is the same batch, as when Alertmanager retries it.
+
+    Args:
+        body: what was sent, decompressed.
+    """
+    key = hashlib.sha256(body).hexdigest()
+    try:
+        payload = msgspec.json.decode(body, type=_Payload)
+    except (msgspec.ValidationError, RecursionError):
+        return Normalised(rejected={BadLine.INVALID_VALUE.value: 1}, key=key)
+    except ValueError:
+        return Normalised(rejected={BadLine.INVALID_JSON.value: 1}, key=key)
+    batch = Normalised(key=key)
+    bad = 0
+    for raw in payload.alerts:
+        try:
+            batch.events.append(_event(msgspec.json.decode(raw, type=_Alert), payload))
+        except (ValueError, RecursionError):
+            bad += 1
+    if bad:
+        batch.rejected[BadLine.INVALID_VALUE.value] = bad
+    return batch
+
+
+def _event(alert: _Alert, payload: _Payload) -> Ingested:
+    at = alert.ends_at if alert.status == "resolved" else alert.starts_at
+    attributes: dict[str, Any] = {
+        "alertname": alert.labels.get("alertname"),
+        "status": alert.status,
+        "labels": alert.labels,
+        "annotations": alert.annotations,
+        "fingerprint": alert.fingerprint,
+        "receiver": payload.receiver,
+        "group_key": payload.group_key,
+    }
+    known = {name: value for name, value in attributes.items() if value not in (None, {})}
+    return Ingested(ts=at, kind="log", agent=alert.labels.get("agent"), attributes=known)

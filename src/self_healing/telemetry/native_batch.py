@@ -1,0 +1,71 @@
+"""Native events that come in one piece, as by HTTP: one object, an array of them, or JSON lines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+import msgspec
+
+from self_healing.model import Event, Ingested
+from self_healing.telemetry.lines import BadLine
+from self_healing.telemetry.native import decode
+from self_healing.telemetry.normalised import Normalised
+from self_healing.telemetry.timestamps import END_US
+
+JSON_TYPE: Final = "application/json"
+"""The content type of one object, or of an array of them."""
+
+LINES_TYPES: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
+"""The content types of JSON lines."""
+
+_FIELDS: Final = tuple(field.name for field in msgspec.structs.fields(Event))
+
+
+def native_batch(body: bytes, content_type: str, key: str | None = None) -> Normalised:
+    """The events in `body`, by the rules for files; a bad one is rejected with its reason, and rejects no other.
+
+    An event in the future is no bad one: it is quarantined when it is folded, as one in a file is.
+
+    Args:
+        body: what was sent, decompressed.
+        content_type: JSON_TYPE, one of LINES_TYPES, or none, which is taken for JSON_TYPE; parameters may follow.
+        key: the batch's idempotency key.
+
+    Raises:
+        ValueError: another content type.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind in LINES_TYPES:
+        lines = body
+    elif kind in (JSON_TYPE, ""):
+        split = _lines_of(body)
+        if isinstance(split, BadLine):
+            return Normalised(rejected={split.value: 1}, key=key)
+        lines = split
+    else:
+        raise ValueError(f"content type {kind!r}: allowed is one of {', '.join((JSON_TYPE, *LINES_TYPES))}")
+    decoded = decode(lines, now_us=END_US, attributes=True)
+    rejected = Counter(reason.value for _, reason in decoded.bad)
+    return Normalised(events=[_ingested(event) for event in decoded.events], rejected=dict(rejected), key=key)
+
+
+def _lines_of(body: bytes) -> bytes | BadLine:
+    """The objects of a JSON document as lines, or why it is none."""
+    try:
+        document = msgspec.json.decode(body, type=msgspec.Raw)
+        text = bytes(document).strip()
+        items = msgspec.json.decode(text, type=list[msgspec.Raw]) if text.startswith(b"[") else [text]
+    except UnicodeDecodeError:
+        return BadLine.INVALID_UTF8
+    except RecursionError:
+        return BadLine.TOO_DEEP
+    except ValueError:
+        # Many a sender of lines calls them JSON; and what is no JSON, its lines tell best.
+        return body
+    # In JSON, a newline is never part of a value: so each object fits on a line of its own.
+    return b"\n".join(bytes(item).replace(b"\n", b" ").replace(b"\r", b" ") for item in items)
+
+
+def _ingested(event: Event) -> Ingested:
+    return Ingested(**{name: getattr(event, name) for name in _FIELDS})
