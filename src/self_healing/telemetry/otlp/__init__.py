@@ -6,7 +6,8 @@
 """
 
 from self_healing.telemetry.otlp.logs import logs
+from self_healing.telemetry.otlp.metrics import metrics
 from self_healing.telemetry.otlp.rejection import Rejection, sentence
 from self_healing.telemetry.otlp.traces import traces
 
-__all__ = ["Rejection", "logs", "sentence", "traces"]
+__all__ = ["Rejection", "logs", "metrics", "sentence", "traces"]

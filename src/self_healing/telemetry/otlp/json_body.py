@@ -61,8 +61,16 @@ def _integer(value: Any) -> int:
     return number
 
 
+def _number(value: Any) -> float:
+    return float(value or 0)
+
+
 def _optional_number(value: Any) -> float | None:
     return None if value is None else float(value)
+
+
+def _optional_integer(value: Any) -> int | None:
+    return None if value is None else _integer(value)
 
 
 def _list(value: Any) -> Any:
@@ -96,6 +104,10 @@ class _Message(msgspec.Struct, rename="camel"):
     def __post_init__(self) -> None:
         for name, read in self.READ.items():
             setattr(self, name, read(getattr(self, name)))
+
+    def HasField(self, name: str) -> bool:
+        """As protobuf calls it: whether an optional field is there."""
+        return getattr(self, name) is not None
 
 
 # --- attributes ----------------------------------------------------------------------------------------------------
@@ -262,3 +274,156 @@ class LogsRequest(_Message):
 
     READ = {"resource_logs": _list}
     resource_logs: list[_ResourceLogs] | None = None
+
+
+# --- metrics -------------------------------------------------------------------------------------------------------
+
+_temporality = _enum(
+    (
+        "AGGREGATION_TEMPORALITY_UNSPECIFIED",
+        "AGGREGATION_TEMPORALITY_DELTA",
+        "AGGREGATION_TEMPORALITY_CUMULATIVE",
+    )
+)
+
+_POINT: dict[str, Callable[[Any], Any]] = {
+    "attributes": _list,
+    "start_time_unix_nano": _time,
+    "time_unix_nano": _time,
+    "flags": _integer,
+}
+
+
+class _Point(_Message):
+    """What all points have."""
+
+    READ = _POINT
+    attributes: list[_KeyValue] | None = None
+    start_time_unix_nano: Integer = None
+    time_unix_nano: Integer = None
+    flags: Integer = None
+
+
+class _NumberPoint(_Point):
+    READ = _POINT | {"as_double": _optional_number, "as_int": _optional_integer}
+    as_double: Number = None
+    as_int: Integer = None
+
+    def WhichOneof(self, _: str) -> str | None:
+        """As protobuf calls it: the field that is set."""
+        return next((name for name in ("as_int", "as_double") if self.HasField(name)), None)
+
+
+_EXTENT: dict[str, Callable[[Any], Any]] = {
+    "count": _integer,
+    "sum": _optional_number,
+    "min": _optional_number,
+    "max": _optional_number,
+}
+
+
+class _HistogramPoint(_Point):
+    READ = _POINT | _EXTENT | {"bucket_counts": _integers, "explicit_bounds": _numbers}
+    count: Integer = None
+    sum: Number = None
+    min: Number = None
+    max: Number = None
+    bucket_counts: list[int | str] | None = None
+    explicit_bounds: list[float | str] | None = None
+
+
+class _Buckets(_Message):
+    READ = {"offset": _integer, "bucket_counts": _integers}
+    offset: Integer = None
+    bucket_counts: list[int | str] | None = None
+
+
+class _ExponentialPoint(_Point):
+    READ = (
+        _POINT
+        | _EXTENT
+        | {
+            "scale": _integer,
+            "zero_count": _integer,
+            "positive": lambda value: value or _Buckets(),
+            "negative": lambda value: value or _Buckets(),
+        }
+    )
+    count: Integer = None
+    sum: Number = None
+    min: Number = None
+    max: Number = None
+    scale: Integer = None
+    zero_count: Integer = None
+    positive: _Buckets | None = None
+    negative: _Buckets | None = None
+
+
+class _SummaryPoint(_Point):
+    READ = _POINT | {"count": _integer, "sum": _number}
+    count: Integer = None
+    sum: Number = None
+
+
+class _Gauge(_Message):
+    READ = {"data_points": _list}
+    data_points: list[_NumberPoint] | None = None
+
+
+class _Sum(_Message):
+    READ = {"data_points": _list, "aggregation_temporality": _temporality}
+    data_points: list[_NumberPoint] | None = None
+    aggregation_temporality: int | str | None = None
+    is_monotonic: bool | None = None
+
+
+class _Histogram(_Message):
+    READ = {"data_points": _list, "aggregation_temporality": _temporality}
+    data_points: list[_HistogramPoint] | None = None
+    aggregation_temporality: int | str | None = None
+
+
+class _ExponentialHistogram(_Message):
+    READ = {"data_points": _list, "aggregation_temporality": _temporality}
+    data_points: list[_ExponentialPoint] | None = None
+    aggregation_temporality: int | str | None = None
+
+
+class _Summary(_Message):
+    READ = {"data_points": _list}
+    data_points: list[_SummaryPoint] | None = None
+
+
+class _Metric(_Message):
+    READ = {"name": _text, "unit": _text}
+    name: str | None = None
+    unit: str | None = None
+    gauge: _Gauge | None = None
+    sum: _Sum | None = None
+    histogram: _Histogram | None = None
+    exponential_histogram: _ExponentialHistogram | None = None
+    summary: _Summary | None = None
+
+    def WhichOneof(self, _: str) -> str | None:
+        """As protobuf calls it: the field that is set."""
+        data = ("gauge", "sum", "histogram", "exponential_histogram", "summary")
+        return next((name for name in data if self.HasField(name)), None)
+
+
+class _ScopeMetrics(_Message):
+    READ = {"scope": _scope, "metrics": _list}
+    scope: _Scope | None = None
+    metrics: list[_Metric] | None = None
+
+
+class _ResourceMetrics(_Message):
+    READ = {"resource": _resource, "scope_metrics": _list}
+    resource: _Resource | None = None
+    scope_metrics: list[_ScopeMetrics] | None = None
+
+
+class MetricsRequest(_Message):
+    """An ``ExportMetricsServiceRequest``."""
+
+    READ = {"resource_metrics": _list}
+    resource_metrics: list[_ResourceMetrics] | None = None

@@ -16,7 +16,8 @@ class Rejection(StrEnum):
     INVALID_VALUE = "invalid_value"  # an amount below zero, or too large to be summed
     TOO_MANY_ATTRIBUTES = "too_many_attributes"  # more than ATTRIBUTES_MAX
     TOO_MANY_BUCKETS = "too_many_buckets"  # a histogram of more than BUCKETS_MAX
-    INVALID_HISTOGRAM = "invalid_histogram"  # its buckets do not fit its bounds, or its scale is out of range
+    INVALID_HISTOGRAM = "invalid_histogram"  # its buckets do not fit its bounds or its count, or its scale is none
+    NO_TEMPORALITY = "no_temporality"  # neither delta nor cumulative
 
 
 _SAYS = {
@@ -28,6 +29,7 @@ _SAYS = {
     Rejection.TOO_MANY_ATTRIBUTES: "with too many attributes",
     Rejection.TOO_MANY_BUCKETS: "with too many buckets",
     Rejection.INVALID_HISTOGRAM: "whose buckets do not fit",
+    Rejection.NO_TEMPORALITY: "without a temporality",
 }
 
 

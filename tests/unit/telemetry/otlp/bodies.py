@@ -11,17 +11,19 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from self_healing.model import Ingested
 from self_healing.telemetry.normalised import Normalised
-from self_healing.telemetry.otlp import logs, traces
+from self_healing.telemetry.otlp import logs, metrics, traces
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "otlp"
 
 KINDS: dict[str, tuple[type[Message], Callable[..., Normalised]]] = {
     "resourceSpans": (ExportTraceServiceRequest, traces),
     "resourceLogs": (ExportLogsServiceRequest, logs),
+    "resourceMetrics": (ExportMetricsServiceRequest, metrics),
 }
 """Of each request, by its only field in JSON, the message and what normalises it."""
 
@@ -38,8 +40,13 @@ def normalised(request: Mapping[str, Any]) -> Normalised:
 def in_protobuf(request: Mapping[str, Any]) -> Normalised:
     """What becomes of the same request in protobuf."""
     (field,) = request
-    kind, normalise = KINDS[field]
-    return normalise(ParseDict(_with_bytes(request), kind()).SerializeToString())
+    return KINDS[field][1](protobuf_of(request))
+
+
+def protobuf_of(request: Mapping[str, Any]) -> bytes:
+    """The same request in protobuf."""
+    (field,) = request
+    return ParseDict(_with_bytes(request), KINDS[field][0]()).SerializeToString()
 
 
 def _with_bytes(value: Any) -> Any:
@@ -108,6 +115,24 @@ def record(said: Mapping[str, Any] | None = None, *, scope: str = "", **fields: 
     """A request with one log record that says so in its attributes."""
     one = {"timeUnixNano": str(START_NS), "attributes": attributes(said or {})} | fields
     return {"resourceLogs": [{"scopeLogs": [{"scope": {"name": scope}, "logRecords": [one]}]}]}
+
+
+def metric(
+    kind: str, said: Mapping[str, Any] | None = None, data: Mapping[str, Any] | None = None, **fields: Any
+) -> dict[str, Any]:
+    """A request with one point of a metric that says so in its attributes.
+
+    Args:
+        kind: ``gauge``, ``sum``, ``histogram``, ``exponentialHistogram`` or ``summary``.
+        said: its attributes.
+        data: fields of what holds the point.
+        fields: fields of the point.
+    """
+    point = {"startTimeUnixNano": str(START_NS), "timeUnixNano": str(START_NS + 60_000_000_000)}
+    point |= {"attributes": attributes(said or {})} | fields
+    summed = {} if kind in {"gauge", "summary"} else {"aggregationTemporality": 1}
+    one = {"name": "m", "unit": "s", kind: {**summed, **(data or {}), "dataPoints": [point]}}
+    return {"resourceMetrics": [{"scopeMetrics": [{"scope": {"name": ""}, "metrics": [one]}]}]}
 
 
 def event(request: Mapping[str, Any]) -> Ingested:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from self_healing.errors import Undecodable
-from self_healing.telemetry.otlp import Rejection, logs, sentence, traces
+from self_healing.telemetry.otlp import Rejection, logs, metrics, sentence, traces
 from self_healing.telemetry.otlp.plan import ATTRIBUTES_MAX, CUT, KEPT_MAX
 from self_healing.telemetry.otlp.values import LIST_MAX, TEXT_MAX
 from tests.unit.telemetry.otlp.bodies import (
@@ -314,10 +314,15 @@ def test_every_reason_has_words(reason: Rejection) -> None:
     assert "1 w" in sentence({reason: 1}) or "1 that" in sentence({reason: 1})
 
 
-@pytest.mark.parametrize(("file", "normalise"), [("trace", traces), ("logs", logs), ("events", logs)])
-def test_the_example_requests_of_opentelemetry_are_accepted(file: str, normalise: Any, data_dir: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "normalise", "events"),
+    [("trace", traces, 1), ("logs", logs, 1), ("events", logs, 1), ("metrics", metrics, 4)],
+)
+def test_the_example_requests_of_opentelemetry_are_accepted(
+    file: str, normalise: Any, events: int, data_dir: Path
+) -> None:
     found = normalise((data_dir / "otlp" / f"{file}.json").read_bytes(), json=True)
-    assert (len(found.events), found.rejected) == (1, {})
+    assert (len(found.events), found.rejected) == (events, {})
 
 
 def test_a_request_in_protobuf_may_hold_fields_that_are_not_known_yet() -> None:

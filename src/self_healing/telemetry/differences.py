@@ -1,0 +1,126 @@
+"""Cumulative metrics into what came new with each point, so that points can be summed like all else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from self_healing.clock import SECOND_US
+from self_healing.telemetry.metric import MetricPoint
+
+SERIES_MAX: Final = 20_000
+"""How many cumulative series are remembered, the least recently seen are forgotten first."""
+
+
+class _Last(msgspec.Struct, frozen=True, array_like=True):
+    ts_us: int
+    point: MetricPoint
+
+
+class Differences:
+    """What each point of a cumulative series adds to the one before it.
+
+    The first point of a series counts whole if its series began after this did, as that of a program that was started
+    since, which sends one point and ends. Else it only says from where to count, since what it sums up may have been
+    counted in another life. A series that begins anew, or falls, was restarted, and its point counts whole.
+
+    Args:
+        since_us: when this began, microseconds since 1970.
+        most: how many series are remembered.
+    """
+
+    def __init__(self, since_us: int, most: int = SERIES_MAX) -> None:
+        self.since_us = since_us
+        self._most = most
+        self._last: dict[str, _Last] = {}
+
+    def added(self, point: MetricPoint, ts_us: int) -> MetricPoint | None:
+        """What came new with `point`, as a delta; an instant, and what is a delta already, as it is.
+
+        Args:
+            point: one point.
+            ts_us: the time of its event, microseconds since 1970.
+
+        Returns:
+            None when it adds nothing: it repeats a point, comes after a newer one, or only says from where to count.
+        """
+        if point.temporality != "cumulative":
+            return point
+        last = self._last.pop(point.series, None)
+        if last is not None and ts_us <= last.ts_us:
+            self._last[point.series] = last
+            return None
+        self._last[point.series] = _Last(ts_us, point)
+        self._forget()
+        if last is None:
+            began_us = None if point.started_at is None else point.started_at * SECOND_US
+            return _whole(point) if began_us is not None and began_us >= self.since_us else None
+        if _restarted(last.point, point):
+            return _whole(point)
+        return _difference(last, point)
+
+    def _forget(self) -> None:
+        while len(self._last) > self._most:
+            oldest = self._last.pop(next(iter(self._last)))
+            # Should it come again, it must not count whole.
+            self.since_us = max(self.since_us, oldest.ts_us)
+
+    def pack(self) -> bytes:
+        """All of it, for the state."""
+        return msgspec.msgpack.encode((self.since_us, self._last))
+
+    def unpack(self, packed: bytes) -> None:
+        """Put back what :meth:`pack` gave."""
+        self.since_us, self._last = msgspec.msgpack.decode(packed, type=tuple[int, dict[str, _Last]])
+
+
+def _whole(point: MetricPoint) -> MetricPoint:
+    return replace(point, temporality="delta")
+
+
+def _restarted(last: MetricPoint, point: MetricPoint) -> bool:
+    fell = (point.count or 0) < (last.count or 0) or (point.sum or 0.0) < (last.sum or 0.0)
+    return fell or (point.started_at or 0.0) > (last.started_at or 0.0)
+
+
+def _difference(last: _Last, point: MetricPoint) -> MetricPoint:
+    before = last.point
+    added = replace(
+        point,
+        temporality="delta",
+        started_at=last.ts_us / SECOND_US,
+        count=None if point.count is None else point.count - (before.count or 0),
+        sum=None if point.sum is None else point.sum - (before.sum or 0.0),
+        min=None,  # of all since the start, and not of what came new
+        max=None,
+        zero_count=0,
+        offset=0,
+        buckets=(),
+    )
+    buckets = _new_buckets(before, point)
+    if buckets is None:
+        return added  # the buckets are others now; how many measurements, and how much, is still known
+    zeros = max(point.zero_count - before.zero_count, 0)
+    return replace(added, zero_count=zeros, offset=point.offset, buckets=buckets)
+
+
+def _new_buckets(before: MetricPoint, point: MetricPoint) -> tuple[int, ...] | None:
+    """By how many each bucket of `point` grew; None when they are not those of before, nor coarser ones."""
+    if point.scale is None:
+        if before.scale is not None or point.bounds != before.bounds or len(point.buckets) != len(before.buckets):
+            return None
+        grown = [now - then for now, then in zip(point.buckets, before.buckets, strict=True)]
+    else:
+        if before.scale is None or before.scale < point.scale:
+            return None
+        shift = before.scale - point.scale
+        grown = list(point.buckets)
+        for place, count in enumerate(before.buckets, before.offset):
+            at = (place >> shift) - point.offset
+            if count and not 0 <= at < len(grown):
+                return None
+            if count:
+                grown[at] -= count
+    return tuple(grown) if min(grown, default=0) >= 0 else None
