@@ -17,6 +17,9 @@ import msgspec
 Group = tuple[tuple[str, str], ...]
 """Which group a series is for: pairs of key and value, in the order of the trigger's ``group_by``."""
 
+CAUSE = "cause"
+"""The key of the group of a parent incident; its value is what the series beneath it share, such as ``model=m-2``."""
+
 UNKNOWN_VALUE = "unknown"
 """What a group shows for a key that an event does not have."""
 
@@ -287,7 +290,14 @@ class Incident(Record, frozen=True, kw_only=True):
     acknowledged_by: str | None = None
     mitigated_at: datetime | None = None
     last_sampled_at: datetime | None = None  # the last instant with enough samples
+    parent: str | None = None  # the incident that hands over for it and for others that share a cause
+    worst_ending: CloseReason | None = None  # of a parent: the least good with which one beneath it was closed
     notes: tuple[Note, ...] = ()
+
+    @property
+    def is_parent(self) -> bool:
+        """Whether it stands for several series that share a cause, and is about no series of its own."""
+        return bool(self.group) and self.group[0][0] == CAUSE
 
 
 class Silence(Record, frozen=True, kw_only=True):

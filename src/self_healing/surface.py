@@ -158,6 +158,7 @@ class Surface:
         incident = self._store.get(Incident, id)
         return {
             "incident": self._incident(incident),
+            "beneath": [self._incident(each) for each in self._loop.register.children(incident)],
             "timeline": [views.plain(note) for note in incident.notes],
             "executions": [views.execution(each) for each in self._store.select(Execution, incident=id)],
             "decisions": [views.decision(each) for each in self._store.select(Decision, incident=id)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -76,6 +76,7 @@ class Planner:
         audit: puts one entry on the audit log.
         context: the evidence for a handoff about an incident.
         handoff: makes a handoff.
+        agents: whom an incident is about.
         fallback: the person who gets what no agent may have.
         observe: whether effects are only recorded as ``would``.
     """
@@ -90,6 +91,7 @@ class Planner:
         audit: AuditAppend,
         context: Callable[[Incident, ActionSpec, dict[str, Any]], dict[str, Any]],
         handoff: MakeHandoff,
+        agents: Callable[[Incident], Collection[str]],
         fallback: str,
         observe: bool,
     ) -> None:
@@ -100,6 +102,7 @@ class Planner:
         self._audit = audit
         self._context = context
         self._handoff = handoff
+        self._agents = agents
         self._fallback = fallback
         self._observe = observe
 
@@ -107,7 +110,7 @@ class Planner:
         """The proposal to run `action` for `incident`."""
         target = affected_agent(incident.group)
         diagnostic = action.type is ActionType.DIAGNOSTIC
-        recipient = self._fallback if action.target_agent == target else action.target_agent
+        recipient = self._fallback if action.target_agent in self._agents(incident) else action.target_agent
         return Proposal(
             id=new_id("pro"),
             incident=incident.id,
@@ -141,7 +144,9 @@ class Planner:
         return sum(each.step == step and each.key is not None for each in executions)
 
     def settings(self, action: ActionSpec, incident: Incident) -> dict[str, Any]:
-        """The directives that `action` would set for `incident`, as the spec says."""
+        """The directives that `action` would set for `incident`, as the spec says; a parent sets none itself."""
+        if incident.is_parent:
+            return {}
         return self._registry.settings(action, threshold=incident.threshold, baseline=incident.baseline)
 
     def propose(
@@ -188,8 +193,14 @@ class Planner:
     def _intend(
         self, execution: Execution, incident: Incident, action: ActionSpec, context: dict[str, Any], at: datetime
     ) -> Execution:
-        """The execution with its key and its handoff, whose file name is fixed here and now."""
+        """The execution with its key and its handoff, whose file name is fixed here and now.
+
+        What is beneath a parent gets no handoff of its own: the parent's is about all of it.
+        """
         key = idempotency_key(incident.id, incident.plan_version, execution.step, execution.attempt, execution.target)
+        if incident.parent is not None and action.type is not ActionType.DIAGNOSTIC:
+            self._audit("intent", {"execution": execution.id, "key": key, "handoff": None}, at)
+            return msgspec.structs.replace(execution, key=key)
         handoff = self._handoff(
             incident,
             execution=execution.id,

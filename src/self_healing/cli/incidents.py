@@ -121,6 +121,8 @@ def _print_one(told: Json) -> None:
             ("opened", output.instant(incident["opened_at"])),
             ("closed", closed),
             ("attempts", incident["attempts"]),
+            *([("parent", incident["parent"])] if incident["parent"] else []),
+            *(("beneath it", f"{each['id']} {output.group(each['group'])}") for each in told["beneath"]),
             ("escalated", incident["escalation"]),
             ("acknowledged by", incident["acknowledged_by"]),
             ("spec version", incident["spec_version"]),

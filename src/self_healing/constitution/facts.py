@@ -124,7 +124,9 @@ def gather(
         and action is not None
         and action.type is ActionType.DIAGNOSTIC
     )
-    changes_agent = bool(proposal.settings) or (action is not None and action.type is ActionType.EMERGENCY_SHUTDOWN)
+    shuts_down = action is not None and action.type is ActionType.EMERGENCY_SHUTDOWN
+    # A parent hands over and changes nobody; what is set for the agents beneath it is proposed for each of them.
+    changes_agent = bool(proposal.settings) or (shuts_down and (incident is None or not incident.is_parent))
     diagnostics = frozenset(each.name for each in spec.actions if each.type is ActionType.DIAGNOSTIC)
     about = [each for each in lessons if (each.trigger, each.action) == (proposal.trigger, proposal.action)]
     times = now.effects.times_on(proposal.target, now.at, leaving_out=diagnostics)

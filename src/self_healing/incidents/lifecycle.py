@@ -100,6 +100,8 @@ def reopened(incident: Incident, trigger: TriggerSpec, verdict: Verdict) -> Inci
         mitigated_at=None,
         execution=None,
         verification=None,
+        parent=None,
+        worst_ending=None,
         spec_version=verdict.spec_version,
         plan=trigger.actions,
         plan_version=plan_version(verdict.spec_version, trigger.actions),

@@ -28,9 +28,12 @@ from self_healing.model import (
     Incident,
     IncidentState,
     Note,
+    Reason,
     SeriesState,
     Transition,
     Verdict,
+    affected_agent,
+    group_label,
 )
 from self_healing.spec import Spec
 from self_healing.storage.store import Store
@@ -174,7 +177,7 @@ class Register:
         elif transition.after is SeriesState.INACTIVE and incident is not None:
             self._let_go(incident, verdict.at)
 
-    def _open(self, verdict: Verdict) -> None:
+    def _open(self, verdict: Verdict) -> Incident:
         trigger = self._spec.trigger(verdict.trigger)
         last = self._closed.get((verdict.trigger, verdict.group))
         if last is not None and reopenable(last, verdict.at):
@@ -182,7 +185,9 @@ class Register:
         else:
             incident = opened(trigger, verdict)
         self.put(incident)
-        self._series.leave_out(incident.trigger, incident.group, to_us(incident.opened_at), None)
+        if not incident.is_parent:
+            self._series.leave_out(incident.trigger, incident.group, to_us(incident.opened_at), None)
+        return incident
 
     def _let_go(self, incident: Incident, at: datetime) -> None:
         """The series is inactive. An escalated incident goes only on enough samples: silence is no recovery."""
@@ -196,7 +201,7 @@ class Register:
 
     def tend(self, at: datetime) -> None:
         """What no transition says: silences that begin and end, a day without data, series that are well unattended."""
-        for incident in list(self.open.values()):
+        for incident in [each for each in self.open.values() if not each.is_parent]:
             silence = self._silences.mutes(incident.trigger, incident.group, at)
             if silence is not None:
                 text = f"muted by {silence.by} until {silence.ends_at:%Y-%m-%d %H:%M:%S}: {silence.reason}"
@@ -205,6 +210,8 @@ class Register:
                 self.close(incident, at, CloseReason.NO_DATA, "24 h without enough samples")
             elif incident.state in _UNATTENDED and self._inactive(incident) and self._well(incident, at):
                 self._let_go(incident, at)
+        for parent in [each for each in self.open.values() if each.is_parent and not self.children(each)]:
+            self.close(parent, at, parent.worst_ending or CloseReason.RECOVERED, "nothing is open beneath it any more")
         for trigger, group in list(self._muted):
             if self._silences.mutes(trigger, group, at) is None:
                 self._muted.discard((trigger, group))
@@ -227,7 +234,7 @@ class Register:
 
     def next_due(self) -> datetime | None:
         """When time alone changes an incident next."""
-        return min(map(self._silent_at, self.open.values()), default=None)
+        return min((self._silent_at(each) for each in self.open.values() if not each.is_parent), default=None)
 
     def peak(self, incident: Incident, value: float | None) -> Incident:
         """Remember the worst value before the effect; returns the incident."""
@@ -235,6 +242,58 @@ class Register:
         if higher is not incident:
             self.put(higher)
         return higher
+
+    # -- incidents that share a cause
+
+    def children(self, parent: Incident) -> list[Incident]:
+        """What is open beneath a parent."""
+        return [incident for incident in self.open.values() if incident.parent == parent.id]
+
+    def agents(self, incident: Incident) -> tuple[str, ...]:
+        """The agents that an incident is about: one, or those of all that is open beneath it."""
+        about = self.children(incident) if incident.is_parent else [incident]
+        return tuple(dict.fromkeys(affected_agent(each.group) for each in about))
+
+    def verdict(self, incident: Incident, at: datetime) -> Verdict:
+        """What the trigger says of an incident's series; of a parent's, the one that says least for acting."""
+        about = self.children(incident) if incident.is_parent else [incident]
+        said = [self._series.verdict(each.trigger, each.group, to_us(at)) for each in about]
+        firing = [each for each in said if each.state is SeriesState.FIRING]
+        weakest = min(firing or said, key=lambda each: each.samples)
+        return msgspec.structs.replace(weakest, group=incident.group)
+
+    def join(self, trigger: str, group: Group, children: list[Incident], at: datetime) -> Incident:
+        """Put incidents beneath the parent of that group, which is opened where there is none; returns it.
+
+        One that a person has already takes the new ones along: the cause is that person's.
+        """
+        parent = self.of(trigger, group) or self._open_parent(trigger, group, children, at)
+        for child in children:
+            beneath = msgspec.structs.replace(child, parent=parent.id)
+            beneath = self.note(beneath, at, "grouped", f"beneath {parent.id}: it shares {group[0][1]} with others")
+            if parent.state is IncidentState.ESCALATED:
+                self.escalate(beneath, at, f"{parent.id}, which it belongs to, is with a person")
+        attempts = max(parent.attempts, *(child.attempts for child in children))
+        parent = msgspec.structs.replace(parent, attempts=attempts)
+        named = ", ".join(affected_agent(child.group) for child in children)
+        return self.note(parent, at, "grouped", f"{named} share {group[0][1]}, and few of the well agents do")
+
+    def _open_parent(self, trigger: str, group: Group, children: list[Incident], at: datetime) -> Incident:
+        rising = self._spec.trigger(trigger).rising
+        values = sorted(child.value for child in children if child.value is not None)
+        verdict = Verdict(
+            trigger=trigger,
+            group=group,
+            at=at,
+            state=SeriesState.FIRING,
+            reason=Reason.CONDITION_MET,
+            samples=len(children),
+            value=None if not values else values[-1 if rising else 0],
+            threshold=children[0].threshold,
+            baseline=children[0].baseline,
+            spec_version=self._spec.version,
+        )
+        return self._open(verdict)
 
     # -- a spec that changed since these incidents were opened
 
@@ -247,6 +306,8 @@ class Register:
         muted at the last instant opens nothing until it no longer is.
         """
         for incident in list(self.open.values()):
+            if incident.id not in self.open:
+                continue  # its parent was closed
             if not self.watched(incident):
                 text = f"trigger {incident.trigger} is no longer declared, is switched off, or groups otherwise"
                 self.close(incident, at, CloseReason.DISMISSED, text, by="the spec")
@@ -266,7 +327,9 @@ class Register:
     def watched(self, incident: Incident) -> bool:
         """Whether the loaded spec still has the series that an incident is about."""
         trigger = next((each for each in self._spec.triggers if each.name == incident.trigger), None)
-        return trigger is not None and trigger.enabled and tuple(key for key, _ in incident.group) == trigger.group_by
+        if trigger is None or not trigger.enabled:
+            return False
+        return incident.is_parent or tuple(key for key, _ in incident.group) == trigger.group_by
 
     # -- ways out
 
@@ -294,7 +357,11 @@ class Register:
         """
         over = self.put(closed(incident, at, reason, text, by))
         self._end(over, at, f"incident {incident.id} is closed: {reason}")
-        if not self.watched(incident):
+        self._tell_parent(over, reason, at)
+        if incident.is_parent:
+            for child in self.children(incident):  # a person's word about all of it
+                self.close(child, at, reason, f"with {incident.id}: {text}", by=by, anew_at=anew_at)
+        if incident.is_parent or not self.watched(incident):
             return over
         t_us, opened_us = to_us(anew_at or at), to_us(incident.opened_at)
         if reason is not CloseReason.SUPPRESSED:
@@ -309,10 +376,23 @@ class Register:
             self._series.leave_out(incident.trigger, incident.group, opened_us, t_us)
         return over
 
+    def _tell_parent(self, child: Incident, reason: CloseReason, at: datetime) -> None:
+        parent = None if child.parent is None else self.open.get(child.parent)
+        if parent is not None:
+            worst = max((reason, parent.worst_ending or reason), key=list(CloseReason).index)
+            parent = msgspec.structs.replace(parent, worst_ending=worst)
+            self.note(parent, at, "beneath", f"{child.id} of {group_label(child.group)} is closed: {reason}")
+
     def escalate(self, incident: Incident, at: datetime, why: str) -> Incident:
-        """Give an incident to a person; returns it. Raises LifecycleError when it is escalated or closed already."""
+        """Give an incident to a person, and what is beneath it as well; returns it.
+
+        Raises LifecycleError when it is escalated or closed already.
+        """
         up = self.put(escalated(incident, at, why))
         self._end(up, at, f"incident {incident.id} is escalated: {why}")
+        for child in self.children(up) if up.is_parent else ():
+            if child.state is not IncidentState.ESCALATED:
+                self.escalate(child, at, f"with {up.id}: {why}")
         return up
 
     def acknowledge(self, incident: Incident, at: datetime, by: str, reason: str) -> Incident:

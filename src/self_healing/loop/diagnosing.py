@@ -100,7 +100,7 @@ class Diagnoser:
         Args:
             opened: the one that was just opened; None when none was.
         """
-        if len(self._register.open) < CROWD:
+        if sum(not incident.is_parent for incident in self._register.open.values()) < CROWD:
             self.diagnosis.armed = True
         elif opened is not None and self.diagnosis.armed:
             self.diagnosis.armed = False
@@ -109,7 +109,9 @@ class Diagnoser:
     def tell(self, at: datetime) -> None:
         """Ask for a report on what was escalated since the last time, and tell a person; close ones share both."""
         told = self.diagnosis.told
-        escalated = {i.id: i for i in self._register.open.values() if i.state is IncidentState.ESCALATED}
+        # A parent before those beneath it, so that what they share is told as what it is.
+        first = sorted(self._register.open.values(), key=lambda incident: not incident.is_parent)
+        escalated = {i.id: i for i in first if i.state is IncidentState.ESCALATED}
         self.diagnosis.told = {id: since for id, since in told.items() if id in escalated}
         for id, incident in escalated.items():
             since = incident.escalated_at or at

@@ -87,7 +87,7 @@ class Judging:
                 proposal,
                 circumstances=msgspec.structs.replace(circumstances, directives=known, stopped=self._stopped()),
                 incident=self._store.find(Incident, incident.id),
-                verdict=self._framework.verdict(incident.trigger, incident.group, to_us(at)),
+                verdict=self._register.verdict(incident, at),
                 evidence=context,
                 lessons=self._store.select(Lesson, trigger=proposal.trigger, action=proposal.action),
                 renewed=self._renewed(proposal),

@@ -352,7 +352,8 @@ class Owner:
         with self._by_person():
             if changes.get("enabled") is False:
                 for incident in [each for each in self.register.open.values() if each.trigger == name]:
-                    self._dismiss(incident, by, f"{by} disabled the trigger")
+                    if incident.id in self.register.open:  # else it was closed with its parent
+                        self._dismiss(incident, by, f"{by} disabled the trigger")
             self.store.put_fact("overrides", overrides)
             told = {"trigger": name, "changes": dict(changes), "by": by, "spec": spec.version}
             self.audit.append("override", told, self.now())

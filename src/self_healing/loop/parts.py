@@ -27,6 +27,7 @@ from self_healing.incidents.silences import Silences
 from self_healing.loop.detecting import Detecting
 from self_healing.loop.diagnosing import Diagnoser
 from self_healing.loop.gathering import Gathering
+from self_healing.loop.grouping import Grouping
 from self_healing.loop.judging import Judging
 from self_healing.loop.probation import Probation
 from self_healing.loop.proposing import Proposer
@@ -67,6 +68,7 @@ class Parts:
     framework: TriggerFramework
     progress: checkpoint.Progress
     silences: Silences
+    grouping: Grouping
     register: Register
     detecting: Detecting
     directives: Directives
@@ -124,7 +126,8 @@ class Parts:
         )
         registry = ActionRegistry(spec.actions)
         outbox = Outbox(store, settings.storage.logs_dir / "handoffs")
-        gathering = Gathering(store, register, directives, telemetry, spec, now=now)
+        grouping = Grouping(register, telemetry)
+        gathering = Gathering(store, register, directives, telemetry, spec, shared=grouping.shared, now=now)
         planner = Planner(
             store,
             registry,
@@ -133,6 +136,7 @@ class Parts:
             audit=audit.append,
             context=gathering.for_action,
             handoff=outbox.make,
+            agents=register.agents,
             fallback=settings.actions.fallback,
             observe=observe,
         )
@@ -187,6 +191,7 @@ class Parts:
             framework=framework,
             progress=progress,
             silences=silences,
+            grouping=grouping,
             register=register,
             detecting=Detecting(telemetry, framework, register, diagnoser, progress, spec.grid),
             directives=directives,

@@ -14,11 +14,22 @@ from self_healing.incidents.register import Register
 from self_healing.learning import begun, lesson_id
 from self_healing.loop.underway import Underway
 from self_healing.loop.verifying import Verifying
-from self_healing.model import Execution, ExecutionStatus, Incident, IncidentState, Lesson, SeriesState
+from self_healing.model import (
+    CAUSE,
+    Execution,
+    ExecutionStatus,
+    Incident,
+    IncidentState,
+    Lesson,
+    SeriesState,
+    group_dict,
+)
 from self_healing.spec import ActionSpec, Priority, Spec
 from self_healing.storage.store import Store
 
-FINAL = frozenset(("fleet_stop", "attempts_of_incident", "attempts_on_target"))
+FLEET_STOP = "fleet_stop"
+
+FINAL = frozenset((FLEET_STOP, "attempts_of_incident", "attempts_on_target"))
 """Denials after which no other step of the plan would fare better."""
 
 FULL = frozenset(("rate_limit", "concurrency_limit"))
@@ -73,7 +84,10 @@ class Proposer:
         allowed: list[str] = []
         full = False
         waiting = [i for i in self._register.open.values() if i.state is IncidentState.OPEN]
-        for incident in sorted(waiting, key=self._urgency):
+        for found in sorted(waiting, key=self._urgency):
+            incident = self._register.open[found.id]
+            if incident.state is not IncidentState.OPEN:
+                continue  # its parent was escalated
             before = self._store.find(Execution, incident.execution) if incident.execution else None
             carried = before if before is not None and _carried(before, incident) else None
             if not self._due(incident, before):
@@ -105,6 +119,15 @@ class Proposer:
         """Whether its next step is to be proposed now: only while its series fires, and in observe mode once."""
         if self._observe and before is not None and before.status is ExecutionStatus.WOULD:
             return False
+        if incident.is_parent:
+            children = self._register.children(incident)
+            return any(child.state is not IncidentState.ESCALATED and self._fires(child) for child in children)
+        action = self._action_of(incident)
+        if incident.parent is not None and (action is None or not action.directives):
+            return False  # its parent hands over for it
+        return self._fires(incident)
+
+    def _fires(self, incident: Incident) -> bool:
         return self._state_of(incident.trigger, incident.group) is SeriesState.FIRING
 
     def _step(self, incident: Incident, carried: Execution | None, decide: Decide, at: datetime) -> Execution | None:
@@ -134,7 +157,8 @@ class Proposer:
                 self.intend(execution, at)
                 self._verifying.prepare(execution, incident, at)
                 acting = moved(incident, IncidentState.ACTING, at, attempts=incident.attempts + 1)
-                what = f"{execution.action} for {execution.target}, handed to {execution.target_agent}"
+                handed = "" if execution.handoff is None else f", handed to {execution.target_agent}"
+                what = f"{execution.action} for {execution.target}{handed}"
                 self._register.note(acting, at, "acting", what + _settings(execution))
             case ExecutionStatus.WOULD:
                 text = f"{execution.action}{_settings(execution)}; mode is observe"
@@ -143,9 +167,14 @@ class Proposer:
                 denied = f"{execution.action} is denied: {execution.reason}"
                 further = self._skip(incident, at, "denied", denied)
                 if FINAL & _reasons(execution):
-                    self._escalate(further, at, denied)
+                    self._escalate(self._concerned(further, execution), at, denied)
             case _:
                 self._wait(incident, execution, carried, at)
+
+    def _concerned(self, incident: Incident, execution: Execution) -> Incident:
+        """Whom a final denial concerns: where much of the fleet is unwell, all that share the cause, else just one."""
+        parent = None if incident.parent is None else self._register.open.get(incident.parent)
+        return parent if parent is not None and FLEET_STOP in _reasons(execution) else incident
 
     def intend(self, execution: Execution, at: datetime) -> None:
         """An execution is intended: it counts against the limits, and as a try of its action."""
@@ -154,7 +183,8 @@ class Proposer:
         self._store.put(begun(lesson, execution, at))
 
     def _wait(self, incident: Incident, execution: Execution, carried: Execution | None, at: datetime) -> None:
-        if at - execution.created_at >= timedelta(seconds=self._spec.limits.defer_at_most):
+        patience = timedelta(seconds=self._spec.limits.defer_at_most)
+        if incident.parent is None and at - execution.created_at >= patience:
             self._escalate(incident, at, f"{execution.action} waited too long: {execution.reason}")
         elif carried is None or carried.reason != execution.reason:
             self._register.note(incident, at, str(execution.status), f"{execution.action}: {execution.reason}")
@@ -165,6 +195,8 @@ class Proposer:
         return self._register.note(further, at, what, text)
 
     def _escalate(self, incident: Incident, at: datetime, why: str) -> None:
+        if incident.is_parent:
+            why = f"{why}; its agents share {group_dict(incident.group)[CAUSE]}"
         if not self._observe:
             self._register.escalate(incident, at, why)
         elif incident.notes[-1].what != "would":

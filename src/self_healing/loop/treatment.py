@@ -36,6 +36,7 @@ from self_healing.model import (
     Result,
     Verification,
     VerificationPhase,
+    affected_agent,
 )
 from self_healing.spec import ActionSpec, ActionType, Spec
 from self_healing.storage.store import Store
@@ -102,6 +103,8 @@ class Treatment:
             self._acting(incident, execution, action, at)
         elif action is None:
             self._undeclared(incident, execution, at)
+        elif incident.is_parent:
+            self._beneath(incident, execution, action, at)
         elif incident.state is IncidentState.VERIFYING:
             self._verifying(incident, execution, action, at)
         else:
@@ -132,7 +135,7 @@ class Treatment:
                     self._effect_there(incident, execution, action, at)
 
     def _effect_there(self, incident: Incident, execution: Execution, action: ActionSpec, at: datetime) -> None:
-        if action.type is ActionType.EMERGENCY_SHUTDOWN:
+        if action.type is ActionType.EMERGENCY_SHUTDOWN and not incident.is_parent:
             self._probation.paused(incident, execution, action, at)
         elif execution.effect_at is not None:
             self._verification.begin(incident, execution, action, VerificationPhase.EFFECT, execution.effect_at, at)
@@ -221,6 +224,24 @@ class Treatment:
         self._verification.drop(incident, at)
         further = moved(incident, IncidentState.OPEN, at, step=incident.step + 1, verification=None)
         self._register.note(further, at, what, text)
+
+    def _beneath(self, parent: Incident, execution: Execution, action: ActionSpec, at: datetime) -> None:
+        """What a parent handed over is judged by what is beneath it: healed with the last of them, or not at all.
+
+        What came beneath it meanwhile is judged from now on.
+        """
+        self._verification.begin_waiting(parent, execution, action, at, at)
+        children = self._register.children(parent)
+        if not children:
+            if parent.worst_ending is CloseReason.HEALED:
+                self._store.put(msgspec.structs.replace(execution, status=ExecutionStatus.SUCCEEDED, updated_at=at))
+                self._verification.learn(parent, execution, Result.HEALED, at, 1.0)
+        elif all(child.state is IncidentState.ESCALATED for child in children):
+            self._register.escalate(parent, at, "all that is beneath it is with a person")
+        elif all(child.state in (IncidentState.OPEN, IncidentState.ESCALATED) for child in children):
+            self._verification.learn(parent, execution, Result.NOT_HEALED, at)
+            left = ", ".join(affected_agent(child.group) for child in children)
+            self.next_step(parent, at, "not_healed", f"still ill: {left}")
 
     # -- mitigated
 

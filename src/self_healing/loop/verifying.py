@@ -56,7 +56,9 @@ class Verifying:
 
     def prepare(self, execution: Execution, incident: Incident, at: datetime) -> None:
         """An effect is intended: gather from now on what its verification will judge, however late anybody looks."""
-        self._watch(execution.id, incident.trigger, incident.group, to_us(at))
+        about = self._register.children(incident) if incident.is_parent else [incident]
+        for each in about:
+            self._watch(_since_intent(execution.id, each.id), each.trigger, each.group, to_us(at))
 
     def begin(
         self,
@@ -67,7 +69,13 @@ class Verifying:
         effect_at: datetime,
         at: datetime,
     ) -> None:
-        """Begin to judge; a mitigated incident stays mitigated while it is."""
+        """Begin to judge; a mitigated incident stays mitigated while it is.
+
+        A parent is judged by what is beneath it: each that has nothing under way itself, on its own series.
+        """
+        if incident.is_parent:
+            self._begin_beneath(incident, execution, action, effect_at, at)
+            return
         trigger = self._spec.trigger(incident.trigger)
         verification = Verification(
             id=new_id("ver"),
@@ -93,11 +101,32 @@ class Verifying:
             incident = moved(incident, IncidentState.VERIFYING, at, verification=verification.id)
         self._register.note(incident, at, "verifying", text)
 
+    def _begin_beneath(
+        self, parent: Incident, execution: Execution, action: ActionSpec, effect_at: datetime, at: datetime
+    ) -> None:
+        waiting = self.begin_waiting(parent, execution, action, effect_at, at)
+        text = f"{waiting} beneath it are judged from {effect_at:%H:%M:%S} on, each on its own samples"
+        self._register.note(moved(parent, IncidentState.VERIFYING, at), at, "verifying", text)
+
+    def begin_waiting(
+        self, parent: Incident, execution: Execution, action: ActionSpec, effect_at: datetime, at: datetime
+    ) -> int:
+        """Begin to judge what waits beneath a parent and was not judged for its `execution` yet; returns how many."""
+        waiting = [
+            child
+            for child in self._register.children(parent)
+            if child.state is IncidentState.OPEN and child.execution != execution.id
+        ]
+        for child in waiting:
+            acting = moved(child, IncidentState.ACTING, at, execution=execution.id, attempts=child.attempts + 1)
+            self.begin(acting, execution, action, VerificationPhase.EFFECT, effect_at, at)
+        return len(waiting)
+
     def _gather(self, verification: Verification) -> None:
         """Go on with what was gathered since the intent, but for the tasks that began before the effect."""
         effect_us = to_us(verification.effect_at)
         accumulators = self._accumulators()
-        since_intent = accumulators.pop(verification.execution, None)
+        since_intent = accumulators.pop(_since_intent(verification.execution, verification.incident), None)
         if since_intent is None:
             self._watch(verification.id, verification.trigger, verification.group, effect_us)
             return
@@ -146,7 +175,9 @@ class Verifying:
         self._accumulators().pop(verification.id, None)
 
     def learn(self, incident: Incident, execution: Execution, result: Result, at: datetime, due: float = 0.0) -> None:
-        """What an execution came to, for good, is a lesson."""
+        """What an execution came to, for good, is a lesson; what came of a parent's, the parent says."""
+        if execution.incident != incident.id:
+            return
         lesson = self._store.get(Lesson, lesson_id(execution.trigger, execution.action, execution.target))
         heal_s = (at - incident.opened_at).total_seconds() if result is Result.HEALED else None
         self._store.put(learnt(lesson, result, at, heal_s=heal_s, credit=due))
@@ -155,5 +186,15 @@ class Verifying:
         """Nothing of an incident is judged any more."""
         for verification in self._store.select(Verification, incident=incident.id, open="yes"):
             self.judged(verification, Judgement(Result.INCONCLUSIVE, None, 0), at)
-        if incident.execution is not None:
-            self._accumulators().pop(incident.execution, None)
+        if incident.state in (IncidentState.ESCALATED, IncidentState.CLOSED):
+            self._drop_since_intent(incident)
+
+    def _drop_since_intent(self, incident: Incident) -> None:
+        accumulators = self._accumulators()
+        for id in [id for id in accumulators if id.endswith(_since_intent("", incident.id))]:
+            del accumulators[id]
+
+
+def _since_intent(execution: str, incident: str) -> str:
+    """Under which id is gathered from the intent on what will be judged of an incident."""
+    return f"{execution}/{incident}"
