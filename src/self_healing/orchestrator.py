@@ -25,7 +25,9 @@ from self_healing.errors import ConfigError, StateError, TelemetryError
 from self_healing.local_socket import ask
 from self_healing.loop.owner import Owner
 from self_healing.model import Execution, IncidentState, Transition
+from self_healing.status import evaluated_at
 from self_healing.telemetry.reader import Batch
+from self_healing.watching import refuse_far_ahead
 
 
 @dataclass(slots=True)
@@ -90,7 +92,7 @@ class SelfHealingOrchestrator(Owner):
         except TelemetryError as error:
             self._health.unreadable(str(error))
             return None
-        self._health.read(batch, to_us(now))
+        self._telling.quarantined(self._health.read(batch, to_us(now)))
         if batch.received or batch.rejected or batch.dropped:
             quarantined = {bad.value: n for bad, n in batch.quarantined.items()}
             self.telemetry.account(batch.received, quarantined, rejected=batch.rejected, dropped=batch.dropped)
@@ -238,7 +240,8 @@ def run_self_healing_check(
     Raises:
         ConfigError: the configuration or the spec is refused.
         StateBusy: another process owns the state.
-        StateError: `now` lies before the last evaluated instant.
+        StateError: `now` lies before the last evaluated instant, or more than a day ahead of the clock on a state that
+            has lived by it.
     """
     flags = {
         "telemetry.dir": None if telemetry_dir is None else str(telemetry_dir),
@@ -252,6 +255,8 @@ def run_self_healing_check(
         answer = ask(settings.storage.state_dir, "check", timeout_s=SERVICE_ANSWERS_S)
         if answer is not None:
             return answer
+    if now is not None:
+        refuse_far_ahead(evaluated_at(settings), now, datetime.now(UTC))
     clock: Clock = SystemClock() if now is None else FakeClock(now.astimezone(UTC))
     with SelfHealingOrchestrator.open(settings, clock=clock) as orchestrator:
         return orchestrator.check(now)

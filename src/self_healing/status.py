@@ -7,7 +7,6 @@ read what the last cycle committed.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,8 +19,12 @@ from self_healing.errors import StorageError
 from self_healing.model import Accounting, IncidentState
 from self_healing.spec import Spec
 from self_healing.storage.readonly import read
+from self_healing.watching import ahead, unreadable, unwatched
 
 Row = tuple[Any, ...]
+
+SHOWN_LINES = 3
+"""So many of the lines in quarantine are shown."""
 
 _STOPPED = "healing is stopped"
 """How the loop's own issue about a stop begins."""
@@ -56,23 +59,30 @@ def status(
     evaluated_us = evaluated_us or _fact(settings, "evaluated_us")
     stop = stopped(settings.storage.state_dir)
     return {
-        "health": health if health is not None else last_health(settings, spec),
+        "health": health if health is not None else last_health(settings, spec, at=at),
         "service_running": serving,
         "mode": settings.actions.mode.value,
         "spec_version": spec.version,
         "stopped": None if stop is None else msgspec.to_builtins(stop),
         "triggers_enabled": triggers_enabled(spec),
-        "evaluated_at": _instant(evaluated_us) if evaluated_us else None,
+        "evaluated_at": msgspec.to_builtins(_at(evaluated_us)) if evaluated_us else None,
         "incidents": _open_incidents(settings),
         "executions": dict(_rows(settings, "SELECT status, count(*) FROM executions GROUP BY status ORDER BY status")),
         "directives_in_force": _directives_in_force(settings, at),
         "constitutional_violations": violations(settings),
         "telemetry": accounting(settings),
+        "quarantine": quarantine(settings),
     }
 
 
-def last_health(settings: Settings, spec: Spec) -> dict[str, Any]:
-    """The health as of the last cycle, with what can be seen without one; the five keys of ``status --health``."""
+def last_health(settings: Settings, spec: Spec, *, at: datetime) -> dict[str, Any]:
+    """The health as of the last cycle, with what can be seen without one; the five keys of ``status --health``.
+
+    Args:
+        settings: where state and telemetry are; no service runs on them.
+        spec: the loaded one.
+        at: now, aware.
+    """
     last = _fact(settings, "health") or {}
     # Whether it is stopped now needs no cycle to say.
     issues: list[str] = [issue for issue in last.get("issues", ()) if not issue.startswith(_STOPPED)]
@@ -80,10 +90,19 @@ def last_health(settings: Settings, spec: Spec) -> dict[str, Any]:
     if stop is not None:
         issues.append(f"{_STOPPED} by {stop.by}: {stop.reason}; `self-healing resume-healing` lets it go on")
     telemetry_healthy = bool(last.get("telemetry_healthy", True))
-    problem = _unreadable(settings)
-    if problem is not None and telemetry_healthy:
+    evaluated = evaluated_at(settings)
+    too_far = ahead(evaluated, at) if evaluated is not None else None
+    if too_far is not None and too_far not in issues:
+        issues.append(too_far)
+    telemetry_dir, state_dir = settings.telemetry.dir, settings.storage.state_dir
+    unread = unreadable(telemetry_dir)
+    if unread is None:
+        unread = unwatched(telemetry_dir, state_dir, _fact(settings, "positions") or (), at)
+    elif not telemetry_healthy:
+        unread = None  # said by the last cycle already
+    if unread is not None:
         telemetry_healthy = False
-        issues.append(problem)
+        issues.append(unread)
     return {
         "status": "degraded" if issues else "healthy",
         "telemetry_healthy": telemetry_healthy,
@@ -99,6 +118,26 @@ def accounting(settings: Settings) -> dict[str, Any]:
     return told
 
 
+def quarantine(settings: Settings) -> list[dict[str, Any]]:
+    """The newest lines that could not be used, each with `file`, `offset`, `reason`, and `what` is wrong with it."""
+    rows = _rows(settings, "SELECT file, offset, reason FROM quarantine ORDER BY seq DESC LIMIT ?", (SHOWN_LINES,))
+    if not rows:
+        return []
+    # Only here: it needs the decoder, whose import takes longer than the rest of `status`.
+    from self_healing.telemetry.describing import describe
+    from self_healing.telemetry.lines import BadLine
+
+    return [
+        {
+            "file": file,
+            "offset": offset,
+            "reason": reason,
+            "what": describe(settings.telemetry.dir, file, offset, BadLine(reason)),
+        }
+        for file, offset, reason in rows
+    ]
+
+
 def violations(settings: Settings) -> int:
     """How many constitutional violations there were; one for each incident, step and article."""
     return len(_fact(settings, "violations") or ())
@@ -109,9 +148,15 @@ def triggers_enabled(spec: Spec) -> int:
     return sum(trigger.enabled for trigger in spec.triggers)
 
 
-def _instant(us: int) -> Any:
+def evaluated_at(settings: Settings) -> datetime | None:
+    """The newest instant that was evaluated; None when none was. Raises StorageError, StateCorrupt."""
+    evaluated_us = _fact(settings, "evaluated_us")
+    return _at(evaluated_us) if evaluated_us else None
+
+
+def _at(us: int) -> datetime:
     # Not by self_healing.clock, which imports asyncio: that alone takes a tenth of the time that status may take.
-    return msgspec.to_builtins(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=us))
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=us)
 
 
 def _open_incidents(settings: Settings) -> dict[str, int]:
@@ -122,15 +167,6 @@ def _open_incidents(settings: Settings) -> dict[str, int]:
 def _directives_in_force(settings: Settings, at: datetime) -> int:
     records = (json.loads(row[0]) for row in _rows(settings, "SELECT record FROM directives WHERE open = 'yes'"))
     return sum(datetime.fromisoformat(record["expires_at"]) > at for record in records)
-
-
-def _unreadable(settings: Settings) -> str | None:
-    """Why the telemetry directory cannot be read now."""
-    try:
-        with os.scandir(settings.telemetry.dir):
-            return None
-    except OSError as error:
-        return f"telemetry directory {settings.telemetry.dir}: {error.strerror}"
 
 
 def _fact(settings: Settings, name: str) -> Any:

@@ -209,7 +209,62 @@ def test_a_missing_telemetry_directory_is_degraded(cli: Run, tmp_path: Path) -> 
         assert (health["status"], health["telemetry_healthy"]) == ("degraded", False)
         assert "logs/telemetry" in health["issues"][0]
         assert len(health["issues"]) == 1
-        assert cli("check").returncode == 0
+        checked = cli("check", "--format", "json")
+        assert checked.returncode == 1
+        assert "telemetry directory logs/telemetry" in checked.stderr
+        assert "--telemetry-dir" in checked.stderr
+        assert json.loads(checked.stdout)["triggers_evaluated"] == 7
+
+
+def test_health_says_that_no_service_runs_and_when_telemetry_waits_for_one(cli: Run, tmp_path: Path) -> None:
+    tell(tmp_path, NOW, "Coder")
+    assert cli("check", "--now", NOW_TEXT).returncode == 0
+    printed = cli("status", "--health")
+    assert (printed.returncode, printed.stdout) == (
+        0,
+        f"healthy\nservice: not running; last evaluated {NOW:%F %T} UTC\n",
+    )
+    tell(tmp_path, NOW, "Tester")
+    long_ago = time.time() - 3600
+    for file in (tmp_path / ".self-healing").glob("state.db*"):
+        os.utime(file, (long_ago, long_ago))
+    health = said(cli("status", "--health", "--format", "json"), 1)
+    assert (health["status"], health["telemetry_healthy"]) == ("degraded", False)
+    assert "no service runs" in health["issues"][0]
+    assert "events-20260105.jsonl" in health["issues"][0]
+    assert cli("check", "--now", NOW_TEXT).returncode == 0
+    assert said(cli("status", "--health", "--format", "json"))["status"] == "healthy"
+
+
+def test_a_check_far_in_the_future_is_refused_on_a_state_that_lives_by_the_clock(cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "logs/telemetry").mkdir(parents=True)
+    future = (datetime.now(UTC) + timedelta(days=400)).isoformat()
+    assert cli("check").returncode == 0
+    message = refused(cli("check", "--now", future))
+    assert "more than a day ahead of the clock" in message
+    assert "--state-dir" in message
+    assert said(cli("status", "--health", "--format", "json"))["status"] == "healthy"
+    ahead = cli("check", "--now", future, "--state-dir", "another")
+    assert ahead.returncode == 0
+    assert ahead.stderr.startswith("warning: the state was evaluated up to ")
+    health = said(cli("status", "--health", "--state-dir", "another", "--format", "json"), 1)
+    assert "begin with another --state-dir" in health["issues"][0]
+
+
+def test_a_line_in_quarantine_is_shown_with_its_place_and_what_is_wrong(cli: Run, tmp_path: Path) -> None:
+    tell(tmp_path, NOW, "Coder", 3.0)
+    file = tmp_path / "logs/telemetry/events-20260105.jsonl"
+    offset = file.stat().st_size
+    with file.open("a") as events:
+        events.write('{"ts": "2026-01-05T09:59:59Z", "type": "task_finished", "agent": "Coder", "duration_s": -3}\n')
+    checked = cli("check", "--now", NOW_TEXT)
+    assert f"the newest is at byte {offset}, duration_s: -3: allowed is float >= 0" in checked.stderr
+    shown = cli("status").stdout
+    assert f"events-20260105.jsonl at byte {offset}: invalid_value: duration_s: -3: allowed is float >= 0" in shown
+    (line,) = said(cli("status", "--format", "json"))["quarantine"]
+    assert (line["file"], line["offset"], line["reason"]) == (file.name, offset, "invalid_value")
+    logged = "".join(path.read_text() for path in (tmp_path / "logs/self_healing").glob("orchestrator-*.log"))
+    assert "duration_s: -3" in logged
 
 
 def test_a_state_that_cannot_be_read_is_unhealthy(cli: Run, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ JOINTS = {
     "checkpoint": "stores what telemetry and triggers know in one piece",
     "config": "loads the declared triggers and actions into one spec",
     "service": "gives the loop its executor and its channel",
+    "status": "reads the stop, and says what is wrong with a line in quarantine",
     "surface": "answers what people ask, about actions as about the constitution",
 }
 """The modules beside the loop that know more than one stage, and why."""

@@ -318,7 +318,7 @@ def test_the_status_of_no_state_is_all_zero_and_healthy(settings: Settings) -> N
 
 def test_a_missing_telemetry_directory_degrades_the_health_without_a_cycle(settings: Settings) -> None:
     settings.telemetry.dir.rmdir()
-    told = status.last_health(settings, status.loaded_spec(settings))
+    told = status.last_health(settings, status.loaded_spec(settings), at=NOW)
     assert (told["status"], told["telemetry_healthy"]) == ("degraded", False)
     assert str(settings.telemetry.dir) in told["issues"][0]
 
@@ -333,7 +333,7 @@ def test_the_stop_shows_at_once_and_is_gone_with_it(settings: Settings, clock: F
     assert told["health"]["status"] == "degraded"
     assert len(told["health"]["issues"]) == 1
     resume(settings.storage.state_dir)
-    assert status.last_health(settings, spec)["status"] == "healthy"
+    assert status.last_health(settings, spec, at=NOW)["status"] == "healthy"
 
 
 def test_a_database_that_is_being_made_is_an_empty_state(settings: Settings) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 INCIDENTS_OPEN = 3
 """What ``check --exit-code`` exits with."""
 
+COULD_NOT_READ = 1
+"""What ``check`` exits with when there is no telemetry directory, or none that it can read: it says what stands."""
+
 _TIMEOUT_S = 600.0  # a service may have much to catch up with
 
 
@@ -40,6 +43,7 @@ def check(
     """
     from self_healing.status import loaded_spec
     from self_healing.views import unit
+    from self_healing.watching import unreadable
 
     shown = shown or Shown()
     at = None if now is None else _aware(now)
@@ -50,6 +54,8 @@ def check(
     units = {trigger.name: unit(trigger) for trigger in spec.triggers}
     output.show(report, shown.format, lambda told: _print(told, units))
     _warn(settings, spec)
+    if unreadable(settings.telemetry.dir) is not None:
+        return COULD_NOT_READ
     return INCIDENTS_OPEN if exit_code and report["incidents"] else 0
 
 
@@ -57,7 +63,7 @@ def _warn(settings: Settings, spec: Spec) -> None:
     """Say beside the report what keeps it from being the whole truth, such as a directory that cannot be read."""
     from self_healing.status import last_health
 
-    for issue in last_health(settings, spec)["issues"]:
+    for issue in last_health(settings, spec, at=datetime.now(UTC))["issues"]:
         print(f"warning: {escape(issue)}", file=sys.stderr)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from self_healing.config import Settings
@@ -35,8 +35,12 @@ def call(
     if answer is not None:
         return answer
     from self_healing.clock import FakeClock, SystemClock
+    from self_healing.status import evaluated_at
     from self_healing.surface import COMMANDS, open_surface
+    from self_healing.watching import refuse_far_ahead
 
+    if now is not None:
+        refuse_far_ahead(evaluated_at(settings), now, datetime.now(UTC))
     clock = SystemClock() if now is None else FakeClock(now)
     try:
         with open_surface(settings, write=COMMANDS[command].writes, clock=clock) as surface:

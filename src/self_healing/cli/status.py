@@ -32,8 +32,9 @@ def status(
     if not health:
         output.show(_status(settings), shown.format, _print)
         return 0
-    verdict = _health(settings)
-    output.show(verdict, shown.format, _print_health)
+    told = _judged(settings)
+    verdict: Json = told["health"]
+    output.show(verdict, shown.format, lambda _: _print_health(told))
     return EXIT_CODES[verdict["status"]]
 
 
@@ -46,10 +47,10 @@ def _status(settings: Settings) -> Json:
     return status.status(settings, status.loaded_spec(settings), at=datetime.now(UTC))
 
 
-def _health(settings: Settings) -> Json:
-    """The health; a service that is there and does not answer, or a state that cannot be read, is not well."""
+def _judged(settings: Settings) -> Json:
+    """How it is, with a verdict even where a service does not answer or a state cannot be read: that is not well."""
     try:
-        verdict: Json = _status(settings)["health"]
+        return _status(settings)
     except (StateError, StorageError) as error:
         from self_healing.config import load_spec
 
@@ -61,13 +62,23 @@ def _health(settings: Settings) -> Json:
             "actions_available": len(spec.actions),
             "issues": [str(error)],
         }
-    return verdict
+    return {"health": verdict, "service_running": None, "evaluated_at": None}
 
 
-def _print_health(health: Json) -> None:
-    print(health["status"])
-    for issue in health["issues"]:
-        print(f"  {output.text(issue)}")
+def _print_health(told: Json) -> None:
+    print(told["health"]["status"])
+    for issue in told["health"]["issues"]:
+        output.paragraph(issue, indent=2)
+    if told["service_running"] is not None:
+        print(f"service: {_service(told)}")
+
+
+def _service(told: Json) -> str:
+    if told["service_running"]:
+        return "running"
+    if told["evaluated_at"] is None:
+        return "not running; nothing has been evaluated yet"
+    return f"not running; last evaluated {output.instant(told['evaluated_at'])} UTC"
 
 
 def _print(status: Json) -> None:
@@ -78,8 +89,8 @@ def _print(status: Json) -> None:
             *(("", issue) for issue in status["health"]["issues"]),
             ("stopped", "no" if stopped is None else f"by {stopped['by'] or 'somebody'}: {stopped['reason']}"),
             ("mode", status["mode"]),
-            ("service", "runs" if status["service_running"] else "does not run"),
-            ("evaluated", output.instant(status["evaluated_at"])),
+            ("service", "running" if status["service_running"] else "not running"),
+            ("evaluated (UTC)", output.instant(status["evaluated_at"])),
             ("spec version", status["spec_version"]),
             ("triggers enabled", status["triggers_enabled"]),
             ("incidents", output.counted(status["incidents"])),
@@ -88,11 +99,12 @@ def _print(status: Json) -> None:
             ("violations", status["constitutional_violations"]),
         ]
     )
-    _print_accounting(status["telemetry"])
+    _print_accounting(status)
 
 
-def _print_accounting(events: Json) -> None:
-    """The two equations, term by term."""
+def _print_accounting(status: Json) -> None:
+    """The two equations, term by term, and what could not be used."""
+    events = status["telemetry"]
     output.title("events")
     rejected, quarantined, dropped = (events[name] for name in ("rejected", "quarantined", "dropped"))
     print(f"received {events['received']} = accepted {events['accepted']} + rejected {sum(rejected.values())}")
@@ -104,4 +116,9 @@ def _print_accounting(events: Json) -> None:
         for reason, count in events[name].items():
             print(f"  {name}: {output.text(reason)} {count}")
     if events["late"]:
-        print(f"  late: {events['late']}")
+        print(f"  late: {events['late']} came after their instant was evaluated, and count in its window all the same")
+    if status["quarantine"]:
+        output.title("newest lines in quarantine")
+        for each in status["quarantine"]:
+            what = f": {each['what']}" if each["what"] else ""
+            output.paragraph(f"{each['file']} at byte {each['offset']}: {each['reason']}{what}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from self_healing.clock import MINUTE_US, SECOND_US
 from self_healing.telemetry.native import BadLine
-from self_healing.telemetry.reader import Batch
+from self_healing.telemetry.reader import Batch, Quarantined
 
 QUARANTINE_SHARE = 0.05
 """More of a file's lines than this in quarantine is an issue."""
@@ -29,12 +29,24 @@ class Intake(msgspec.Struct):
         received: lines.
         quarantined: of them, by reason.
         newest: where the newest of those is, in bytes from the file's beginning; None without one.
+        what: what is wrong with that one, in words; empty when its reason says it all.
     """
 
     at_us: int
     received: int = 0
     quarantined: dict[str, int] = {}
     newest: int | None = None
+    what: str = ""
+
+
+class BadLines(msgspec.Struct, frozen=True, kw_only=True):
+    """What could not be used of one file in one reading."""
+
+    file: str
+    lines: int
+    offset: int  # of the newest, in bytes
+    reason: str  # of the newest
+    what: str  # is wrong with the newest; empty when its reason says it all
 
 
 class Health:
@@ -42,9 +54,13 @@ class Health:
 
     Args:
         intake: what :attr:`intake` was when it was last stored.
+        describe: says what is wrong with a line, by its file, where it begins, and its reason.
     """
 
-    def __init__(self, intake: dict[str, list[Intake]] | None) -> None:
+    def __init__(
+        self, intake: dict[str, list[Intake]] | None, *, describe: Callable[[str, int, BadLine], str | None]
+    ) -> None:
+        self._describe = describe
         self.intake: dict[str, list[Intake]] = intake or {}
         self._unreadable: str | None = None  # why the telemetry directory cannot be read
         self._files: list[str] = []  # why single files cannot
@@ -54,8 +70,8 @@ class Health:
         """The telemetry directory could not be read."""
         self._unreadable = why
 
-    def read(self, batch: Batch, now_us: int) -> None:
-        """The telemetry directory was read."""
+    def read(self, batch: Batch, now_us: int) -> list[BadLines]:
+        """The telemetry directory was read; returns what of it could not be used."""
         self._unreadable = None
         self._files = batch.problems
         ahead = [each.label for each in batch.positions if (each.ts_us or 0) > now_us + CLOCK_OFF_US]
@@ -66,16 +82,31 @@ class Health:
             if not intakes or intakes[-1].at_us != minute_us:
                 intakes.append(Intake(minute_us))
             intakes[-1].received += received
-        for bad in batch.bad:
-            minute = self.intake[bad.file][-1]
-            minute.quarantined[bad.reason.value] = minute.quarantined.get(bad.reason.value, 0) + 1
-            minute.newest = bad.offset
+        bad_lines = self._quarantined(batch.bad)
         since_us = now_us - LOOKED_BACK_US
         for file, intakes in list(self.intake.items()):
             if intakes[0].at_us < since_us:
                 self.intake[file] = [each for each in intakes if each.at_us >= since_us]
             if not self.intake[file]:
                 del self.intake[file]
+        return bad_lines
+
+    def _quarantined(self, bad: Iterable[Quarantined]) -> list[BadLines]:
+        """Count them by file and reason, and say of the newest of each file what is wrong with it."""
+        newest: dict[str, Quarantined] = {}
+        count: Counter[str] = Counter()
+        for each in bad:
+            minute = self.intake[each.file][-1]
+            minute.quarantined[each.reason.value] = minute.quarantined.get(each.reason.value, 0) + 1
+            newest[each.file] = each
+            count[each.file] += 1
+        found = []
+        for file, each in newest.items():
+            what = self._describe(file, each.offset, each.reason) or ""
+            self.intake[file][-1].newest, self.intake[file][-1].what = each.offset, what
+            lines = BadLines(file=file, lines=count[file], offset=each.offset, reason=each.reason.value, what=what)
+            found.append(lines)
+        return found
 
     @property
     def readable(self) -> bool:
@@ -117,10 +148,11 @@ def _issues(file: str, intakes: list[Intake]) -> list[str]:
         quarantined.update(each.quarantined)
     found = []
     if quarantined.total() > QUARANTINE_SHARE * received:
+        newest = max(intakes, key=lambda each: each.newest or 0)
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(quarantined.items()))
         found.append(
             f"{file}: {quarantined.total()} of {received} lines that were read lately are quarantined ({reasons}); the"
-            f" newest is at byte {max(each.newest or 0 for each in intakes)}: see what writes it"
+            f" newest is at byte {newest.newest}{f', {newest.what}' if newest.what else ''}: see what writes it"
         )
     future = quarantined[BadLine.FUTURE.value]
     if future:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,11 +40,10 @@ from self_healing.model import (
 )
 from self_healing.spec import ActionSpec, TriggerSpec
 from self_healing.storage.store import Store
+from self_healing.telemetry.describing import describe
 from self_healing.telemetry.reader import Batch, DirectoryReader
 from self_healing.telemetry.recovery import recover
-
-TURNS_AHEAD_S = 60.0
-"""The state may be ahead of the clock by a turn on the coarsest grid; further is an issue."""
+from self_healing.watching import ahead
 
 STEPPED_S = 5.0
 """A wall clock that was set by more than this is an issue."""
@@ -94,7 +94,8 @@ class Owner:
         self._decisions = Decisions(store, self.audit)
         self._directives = Directives(store, allowing=self._decisions.allowing, audit=self.audit.append)
         self._telling = Telling(self.logs, self.own, self.audit, on_note)
-        self._health = Health(store.fact("intake", dict[str, list[Intake]]))
+        intake = store.fact("intake", dict[str, list[Intake]])
+        self._health = Health(intake, describe=partial(describe, settings.telemetry.dir))
         self.channel = channel or FileChannel(self.handoffs_dir)
         self._notices = Notices(store, self.channel, aside=executor is not None)
         self._assemble(store.fact("overrides") or {})
@@ -216,12 +217,9 @@ class Owner:
             others.append(
                 f"healing is stopped by {stop.by}: {stop.reason}; `self-healing resume-healing` lets it go on"
             )
-        ahead_s = (from_us(self.evaluated_us) - self.clock.now()).total_seconds()
-        if ahead_s > TURNS_AHEAD_S and self._checked_at is None:
-            others.append(
-                f"the state was evaluated up to {from_us(self.evaluated_us):%Y-%m-%d %H:%M:%S} UTC, which the clock has"
-                " not reached: nothing is judged until then; set the clock, or begin with another --state-dir"
-            )
+        too_far = ahead(from_us(self.evaluated_us), self.clock.now())
+        if too_far is not None and self._checked_at is None:
+            others.append(too_far)
         stepped_s = self.clock.stepped_s if isinstance(self.clock, SystemClock) else 0.0
         if abs(stepped_s) > STEPPED_S:
             others.append(

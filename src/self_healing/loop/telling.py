@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ import msgspec
 
 from self_healing.constitution.audit import Audit
 from self_healing.logs import Logs, OwnTelemetry
+from self_healing.loop.health import BadLines
 from self_healing.model import (
     Accounting,
     Decision,
@@ -95,6 +96,12 @@ class Telling:
         """The fleet said something of a handoff that is over, or not ours."""
         about = {"handoff": handoff, "by": by, "why": why}
         self._news.append(lambda: self._logs.orchestrator.info("handoff_refused", **about))
+
+    def quarantined(self, lines: Iterable[BadLines]) -> None:
+        """Lines could not be used: the newest of each file, and how many there were."""
+        for each in lines:
+            about = msgspec.structs.asdict(each)
+            self._news.append(partial(self._logs.orchestrator.warning, "lines_quarantined", **about))
 
     # -- after the commit
 
