@@ -41,7 +41,7 @@ def kept_of(plan: Plan, pairs: list[KeyValue], origin: Origin) -> dict[str, Any]
     for place, name in plan.rest:
         value = pairs[place].value
         found = value.string_value or values.kept(value)
-        if found is not None:
+        if found is not None and found != "":
             kept[name] = found if type(found) is not str else found[:TEXT_MAX]
     if plan.cut:
         kept[CUT] = plan.cut

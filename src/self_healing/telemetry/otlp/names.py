@@ -259,6 +259,9 @@ ROLES: Final[dict[str, str]] = {
 OWN_WORK: Final = ("crewai.task.", "crewai.agent.role", "crewai.crew.")
 """How an attribute begins that makes a span without such a word an agent's."""
 
+WRAPS_AGENTS: Final = frozenset(("openinference",))
+"""Sources in which an agent's span without an agent's name is only what was put around agents, and does no work."""
+
 LOGS_ONLY: Final = frozenset(("claude_code", "codex"))
 """Sources whose spans repeat what their logs say, call by call: the logs are taken, and their spans are plain logs."""
 
@@ -308,6 +311,7 @@ CONTENT: Final = (
     "gen_ai.output.messages",
     "gen_ai.system_instructions",
     "gen_ai.tool.definitions",
+    "gen_ai.tool.description",
     "gen_ai.tool.call.arguments",
     "gen_ai.tool.call.result",
     "gen_ai.prompt",
@@ -315,19 +319,19 @@ CONTENT: Final = (
     "gen_ai.content.",
     "gen_ai.event.content",
     "gen_ai.retrieval.documents",
-    "input.value",
-    "output.value",
-    "llm.input_messages",
-    "llm.output_messages",
-    "llm.prompts",
-    "llm.choices",
-    "llm.tools",
-    "llm.prompt_template",
-    "llm.invocation_parameters",
+    "input.",
+    "output.",
+    "llm.",  # OpenInference's messages and parameters, and LiteLLM's copies of request and response
+    "tool.parameters",
+    "tool.description",
+    "tool.json_schema",
     "retrieval.documents",
     "reranker.input_documents",
     "reranker.output_documents",
     "embedding.embeddings",
+    "metadata.",  # LiteLLM's keys, budgets, addresses and users
+    "metadata",
+    "hidden_params",
     "traceloop.entity.input",
     "traceloop.entity.output",
     "tool_arguments",
@@ -344,11 +348,12 @@ CONTENT: Final = (
     "arguments",
     "output",
     "exception.stacktrace",
+    "error.stack_trace",
     "user.email",
     "user.full_name",
 )
-"""How attributes begin that hold what models and tools were told and said, and who said it: they are never kept. A
-name without a dot is meant whole."""
+"""How attributes begin that hold what models and tools were told and said, who said it, and where in whose code: they
+are never kept. A name without a dot is meant whole."""
 
 RESOURCE_KEPT: Final = (
     "service.name",

@@ -96,6 +96,7 @@ class Plan:
         rest: place and name of the attributes that are kept as they are.
         cut: how many are neither read nor kept.
         own_work: it is an agent's work, as its attributes say.
+        named: it says itself which agent it is about.
     """
 
     source: str
@@ -104,6 +105,7 @@ class Plan:
     rest: tuple[tuple[int, str], ...]
     cut: int
     own_work: bool
+    named: bool
 
 
 @dataclass(slots=True, frozen=True)
@@ -184,6 +186,7 @@ def _plan(source: str, shared: Names, names: Names) -> Plan:
         rest=tuple(rest),
         cut=len(left) - len(rest),
         own_work=any(name.startswith(OWN_WORK) for name in names),
+        named=any(cell == CELLS["agent"] and place < len(names) for cell, _, place in found),
     )
 
 

@@ -21,7 +21,7 @@ from self_healing.telemetry.otlp.cells import (
     usage_of,
 )
 from self_healing.telemetry.otlp.json_body import TraceRequest, decode_json
-from self_healing.telemetry.otlp.names import LOGS_ONLY, ROLES, SOURCE_OF
+from self_healing.telemetry.otlp.names import LOGS_ONLY, ROLES, SOURCE_OF, WRAPS_AGENTS
 from self_healing.telemetry.otlp.plan import READERS, Origin, Plan, origin_of, plan_for
 from self_healing.telemetry.otlp.protobuf_body import decode_protobuf
 from self_healing.telemetry.otlp.rejection import BadItem, Rejection
@@ -172,6 +172,8 @@ _NO_SPAN = bytes(8)
 def _role(plan: Plan, operation: str | None, tool: str | None, model: str | None, tokens: int | None) -> str:
     """What a span is: as its source's word says, else as its attributes do."""
     role = ROLES.get(operation.lower()) if operation is not None else None
+    if role == "agent" and not plan.named and plan.source in WRAPS_AGENTS:
+        return "other"
     if role is not None:
         return role
     if tool is not None:

@@ -123,6 +123,8 @@ def test_a_call_of_a_model_is_known_by_any_word_for_it(kind: str) -> None:
         ({"gen_ai.request.model": "m"}, "other"),
         ({"gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 1}, "model"),
         ({"crewai.agent.role": "Writer"}, "agent"),
+        ({"openinference.span.kind": "AGENT", "agent.name": "Triage"}, "agent"),
+        ({"openinference.span.kind": "AGENT"}, "other"),  # put around agents
     ],
 )
 def test_a_span_without_a_known_word_is_what_its_attributes_make_of_it(said: dict[str, Any], role: str) -> None:
@@ -216,6 +218,11 @@ def test_a_score_is_no_second_sight_of_its_span() -> None:
 def test_what_no_column_takes_is_kept_beside_them() -> None:
     said = {"a": "text", "b": 1, "c": 0.5, "d": False, "e": ["x", 1, "y"]}
     assert event(span(said)).attributes == {**said, "span.name": "a span"}
+
+
+def test_empty_texts_are_as_good_as_missing() -> None:
+    assert event(span({"a": "", "gen_ai.agent.name": "", "agent.name": "b"})).attributes == {"span.name": "a span"}
+    assert event(span({"a": "", "gen_ai.agent.name": "", "agent.name": "b"})).agent == "b"
 
 
 def test_long_texts_are_cut_and_what_is_no_plain_value_is_left_out() -> None:
