@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from self_healing import model
-from self_healing.model import Event
+from self_healing.model import Event, Kind
+from self_healing.telemetry.examples import MOST_OF_A_FOLD, PER_AGENT, plain
+from self_healing.telemetry.lines import attributes_of
 from self_healing.telemetry.native import BadLine, Decoded
 from self_healing.telemetry.tail import Position, Tail
 
@@ -28,7 +31,8 @@ class Batch:
     """What was new in the directory.
 
     Args:
-        events: sorted by time; those of the same time in the order in which they were read.
+        events: sorted by time; those of the same time in the order in which they were read. Fields of a native line
+            that :class:`Event` does not know are in the ``attributes`` of the newest ended attempts of each agent only.
         ts: when each happened, int64 microseconds since 1970.
         kind: the :class:`~self_healing.model.Kind` of each, uint8.
         received: lines, without empty ones and our own; always ``len(events)`` plus all that is quarantined.
@@ -62,6 +66,21 @@ class Batch:
 
 
 @dataclass(slots=True)
+class _Source:
+    """Where events come from: the place of the first, their lines, and where in those each one's line begins."""
+
+    place: int
+    lines: bytes
+    starts: NDArray[np.int64]
+
+    def line(self, place: int) -> bytes:
+        """The line of the event in that place."""
+        start = int(self.starts[place - self.place])
+        end = self.lines.find(b"\n", start)
+        return self.lines[start : end if end >= 0 else len(self.lines)]
+
+
+@dataclass(slots=True)
 class Gathered:
     """What a batch is made of, while it is read."""
 
@@ -73,9 +92,13 @@ class Gathered:
     lines: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
+    sources: list[_Source] = field(default_factory=list)
 
-    def add(self, file: Tail, offset: int, decoded: Decoded) -> None:
-        """Take what the lines of `file` from `offset` on held."""
+    def add(self, file: Tail, offset: int, decoded: Decoded, lines: bytes) -> None:
+        """Take what the `lines` of `file` from `offset` on held."""
+        # In our own segments all that is known beside the columns is in the attributes already.
+        if not file.segment:
+            self.sources.append(_Source(len(self.events), lines, decoded.starts))
         self.events += decoded.events
         self.ts.append(decoded.ts)
         self.kind.append(decoded.kind)
@@ -93,10 +116,11 @@ class Gathered:
     def batch(self, files: Sequence[Tail], unfinished: Sequence[Tail], problems: list[str]) -> Batch:
         ts = np.concatenate([np.empty(0, np.int64), *self.ts])
         kind = np.concatenate([np.empty(0, np.uint8), *self.kind])
-        events = self.events
+        events, order = self.events, np.arange(len(ts))
         if (ts[1:] < ts[:-1]).any():
             order = np.argsort(ts, kind="stable")
             ts, kind, events = ts[order], kind[order], [events[index] for index in order.tolist()]
+        self._describe(order[np.flatnonzero(kind == Kind.TASK_FINISHED)[-MOST_OF_A_FOLD:]])
         stand_at = [file.ts_us for file in unfinished if file.ts_us is not None]
         return Batch(
             events=events,
@@ -114,3 +138,23 @@ class Gathered:
             rejected=self.rejected,
             dropped=self.dropped,
         )
+
+    def _describe(self, ended: NDArray[np.int64]) -> None:
+        """Give the newest of each agent's ended attempts the attributes of their lines.
+
+        Only these become examples, and for every event it would take longer than all else that is done with it.
+
+        Args:
+            ended: the places of ended attempts, in the order of their time.
+        """
+        described: Counter[str] = Counter()
+        begins = [source.place for source in self.sources]
+        for place in reversed(ended.tolist()):
+            event = self.events[place]
+            number = bisect_right(begins, place) - 1
+            if event.agent is None or number < 0 or described[event.agent] == PER_AGENT:
+                continue
+            described[event.agent] += 1
+            source = self.sources[number]
+            if place - source.place < len(source.starts):  # else it is of one of our own segments
+                event.attributes = plain(attributes_of(source.line(place))) | (event.attributes or {}) or None

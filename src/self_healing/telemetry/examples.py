@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -73,18 +74,24 @@ def _pairs(event: Event) -> Iterator[Attribute]:
         value = getattr(event, column)
         if value is not None:
             yield column, value
-    yield from ((name, str(value)) for name, value in _plain(event.attributes or {}).items())
+    yield from ((name, str(value)) for name, value in plain(event.attributes or {}).items())
 
 
-def _plain(attributes: dict[str, object]) -> dict[str, object]:
+def plain(attributes: dict[str, object]) -> dict[str, object]:
     """Those that say something plain, as many as are kept."""
-    plain = {
-        name: value
-        for name, value in attributes.items()
-        if isinstance(value, str | bool | int | float) and len(str(value)) <= LONGEST_VALUE
-    }
-    return dict(list(plain.items())[:MOST_ATTRIBUTES])
+    found = ((name, value) for name, value in attributes.items() if _is_plain(value))
+    return dict(islice(found, MOST_ATTRIBUTES))
+
+
+def _is_plain(value: object) -> bool:
+    match value:
+        case str():
+            return len(value) <= LONGEST_VALUE
+        case int():
+            return -(1 << 63) <= value < 1 << 63  # the state holds no larger ones
+        case _:
+            return isinstance(value, float)
 
 
 def _slim(event: Event) -> Event:
-    return msgspec.structs.replace(event, attributes=_plain(event.attributes)) if event.attributes else event
+    return msgspec.structs.replace(event, attributes=plain(event.attributes)) if event.attributes else event

@@ -44,6 +44,7 @@ class Decoded:
         events: the good ones, in the order of their lines.
         ts: when each happened, int64 microseconds since 1970.
         kind: the :class:`~self_healing.model.Kind` of each, uint8.
+        starts: where the line of each begins, in bytes within the chunk.
         received: how many lines there were, without empty ones and our own; always ``len(events) + len(bad)``.
         bad: of each other line its offset in bytes within the chunk, and why.
         rejected: items that never became lines because they were bad for good, by reason; only our own segments tell.
@@ -53,6 +54,7 @@ class Decoded:
     events: list[Event]
     ts: NDArray[np.int64]
     kind: NDArray[np.uint8]
+    starts: NDArray[np.int64]
     received: int
     bad: list[tuple[int, BadLine]]
     rejected: Counter[str] = field(default_factory=Counter)
@@ -235,14 +237,14 @@ def _columns(rows: _Rows, now_us: int) -> Decoded:
         for index in np.flatnonzero(wrong).tolist():
             bad.append((int(rows.starts[index]), BadLine.UNDATED if ts[index] == UNREAD else BadLine.FUTURE))
         bad.sort()
-    decoded = Decoded(events, ts, kind, received, bad)
+    decoded = Decoded(events, ts, kind, rows.starts, received, bad)
     if own.any():
         _hear_intake(decoded, [events[index] for index in np.flatnonzero(own).tolist()])
     good = ~(wrong | own)
     if not good.all():
         chosen = np.flatnonzero(good)
         decoded.events = [events[index] for index in chosen.tolist()]
-        decoded.ts, decoded.kind = ts[chosen], kind[chosen]
+        decoded.ts, decoded.kind, decoded.starts = ts[chosen], kind[chosen], rows.starts[chosen]
     return decoded
 
 

@@ -303,8 +303,9 @@ def _consume(file: Tail, gathered: Gathered, now_us: int, buffer: bytearray, siz
     if at_end and _is_whole(bytes(buffer[end:size])):
         end = size
     if end > start:
-        decoded = decode(memoryview(buffer)[start:end], now_us=now_us, form=_form(file))
-        gathered.add(file, file.offset + start, decoded)
+        lines = bytes(memoryview(buffer)[start:end])
+        decoded = decode(lines, now_us=now_us, form=_form(file))
+        gathered.add(file, file.offset + start, decoded, lines)
         if len(decoded.ts):
             file.ts_us = int(decoded.ts.max())
     return end

@@ -54,7 +54,7 @@ LOST_AFTER_US = DAY_US
 Key = tuple[str | None, str]
 
 
-class Running(msgspec.Struct, gc=False):
+class Running(msgspec.Struct, gc=False, array_like=True):
     """An attempt that has started and not ended."""
 
     started_at: float  # seconds since 1970
@@ -413,15 +413,11 @@ class TaskTable:
     def pack(self) -> dict[str, bytes]:
         """All of it for the state, by name; what did not change since the last time is left out."""
         agents = [
-            (name, agent.beat_us, agent.seen_us, agent.repairs, agent.ended) for name, agent in self.agents.items()
-        ]
-        running = [
-            (name, id, task.started_at, task.seen_us, task.attempt, task.values, task.tokens, task.cost_usd)
+            (name, agent.beat_us, agent.seen_us, agent.repairs, agent.ended, agent.running)
             for name, agent in self.agents.items()
-            for id, task in agent.running.items()
         ]
         rest = [list(self.repairs.items()), self.lost, self._turned_us]
-        packed = {"tasks": msgspec.msgpack.encode([self._columns, agents, running, *rest])}
+        packed = {"tasks": msgspec.msgpack.encode([self._columns, agents, *rest])}
         if self._before_changed:
             before = [(name, agent.before) for name, agent in self.agents.items() if agent.before]
             packed["ended"] = msgspec.msgpack.encode(before)
@@ -430,16 +426,16 @@ class TaskTable:
 
     def unpack(self, tasks: bytes, ended: bytes) -> None:
         """Put back what :meth:`pack` gave, the newest of each name."""
-        columns, agents, running, repairs, self.lost, self._turned_us = msgspec.msgpack.decode(tasks, type=_Tasks)
+        columns, agents, repairs, self.lost, self._turned_us = msgspec.msgpack.decode(tasks, type=_Tasks)
         before = dict(msgspec.msgpack.decode(ended, type=list[tuple[str | None, dict[str | None, Ended]]]))
         self.agents = {
-            name: Agent(self._by_agent.add((name,)), {}, ended, before.get(name, {}), beat_us, seen_us, repairing)
-            for name, beat_us, seen_us, repairing, ended in agents
+            name: Agent(self._by_agent.add((name,)), running, ended, before.get(name, {}), beat_us, seen_us, repairing)
+            for name, beat_us, seen_us, repairing, ended, running in agents
         }
-        for name, id, started_at, seen_us, attempt, values, *used in running:
-            known = dict(zip(columns, values, strict=True))  # other triggers may ask for other columns now
-            task = Running(started_at, seen_us, attempt, tuple(known.get(column) for column in self._columns), *used)
-            self.agents[name].running[id] = task
+        if columns != self._columns:  # other triggers may ask for other columns now
+            for task in (task for agent in self.agents.values() for task in agent.running.values()):
+                known = dict(zip(columns, task.values, strict=True))
+                task.values = tuple(known.get(column) for column in self._columns)
         self.repairs = dict(repairs)
         self.version += 1
 
@@ -481,8 +477,7 @@ def _start_of(agent: Agent, event: Event) -> float | None:
 
 _Tasks = tuple[
     tuple[str, ...],
-    list[tuple[str | None, int, int, bool, dict[str | None, Ended]]],
-    list[tuple[str | None, str, float, int, int | None, tuple[str | None, ...], int | None, float | None]],
+    list[tuple[str | None, int, int, bool, dict[str | None, Ended], dict[str | None, Running]]],
     list[tuple[Key, str]],
     int,
     int,
