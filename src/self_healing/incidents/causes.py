@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterable
 Attribute = tuple[str, str]
 """A name and its value."""
 
-SHARED_BY = 0.8
-"""At least this part of the ill series has it."""
+SHARED_BY = 80
+"""At least so many percent of the ill series have it."""
 
-RARE_AMONG = 0.2
-"""Fewer than this part of the well agents have it."""
+RARE_AMONG = 20
+"""Fewer than so many percent of the well agents have it."""
 
 
 def shared(ill: Collection[frozenset[Attribute]], well: Collection[frozenset[Attribute]]) -> list[Attribute]:
@@ -30,7 +30,7 @@ def shared(ill: Collection[frozenset[Attribute]], well: Collection[frozenset[Att
     telling = [
         attribute
         for attribute, count in among_ill.items()
-        if count >= SHARED_BY * len(ill) and among_well[attribute] < RARE_AMONG * len(well)
+        if 100 * count >= SHARED_BY * len(ill) and 100 * among_well[attribute] < RARE_AMONG * len(well)
     ]
     return sorted(telling, key=lambda attribute: (-among_ill[attribute], among_well[attribute], attribute))
 

@@ -119,6 +119,7 @@ class Verifying:
         ]
         for child in waiting:
             acting = moved(child, IncidentState.ACTING, at, execution=execution.id, attempts=child.attempts + 1)
+            acting = self._register.note(acting, at, "acting", f"{execution.action}, handed over by {parent.id}")
             self.begin(acting, execution, action, VerificationPhase.EFFECT, effect_at, at)
         return len(waiting)
 
