@@ -40,9 +40,13 @@ def kept_of(plan: Plan, pairs: list[KeyValue], origin: Origin) -> dict[str, Any]
     kept: dict[str, Any] = origin.kept.copy()
     for place, name in plan.rest:
         value = pairs[place].value
-        found = value.string_value or values.kept(value)
-        if found is not None and found != "":
-            kept[name] = found if type(found) is not str else found[:TEXT_MAX]
+        found = value.string_value  # the other kinds are asked for one by one only where it is none
+        if found:
+            kept[name] = found if len(found) <= TEXT_MAX else found[:TEXT_MAX]
+        else:
+            other = value.int_value or values.kept(value)
+            if other is not None and other != "":
+                kept[name] = other
     if plan.cut:
         kept[CUT] = plan.cut
     return kept

@@ -20,7 +20,7 @@ class Rejection(StrEnum):
     NO_TEMPORALITY = "no_temporality"  # neither delta nor cumulative
 
 
-_SAYS = {
+SAYS = {
     Rejection.UNDATED: "without a usable time",
     Rejection.INVALID_ID: "with an invalid trace or span id",
     Rejection.NEGATIVE_DURATION: "that end before they start",
@@ -31,13 +31,14 @@ _SAYS = {
     Rejection.INVALID_HISTOGRAM: "whose buckets do not fit",
     Rejection.NO_TEMPORALITY: "without a temporality",
 }
+"""How people are told of each."""
 
 
 def sentence(rejected: Mapping[str, int]) -> str:
     """One sentence for people on what was rejected, as `partial_success` carries it; empty when nothing was."""
     if not rejected:
         return ""
-    parts = ", ".join(f"{count} {_SAYS[Rejection(reason)]}" for reason, count in sorted(rejected.items()))
+    parts = ", ".join(f"{count} {SAYS[Rejection(reason)]}" for reason, count in sorted(rejected.items()))
     return f"Rejected for good, do not send again: {parts}."
 
 
