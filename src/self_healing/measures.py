@@ -152,6 +152,17 @@ def compare(left: Ints, op: Operator, right: Ints | np.int64) -> Bools:
             return np.less(left, right)
 
 
+def pane_us_of(window_us: int) -> int:
+    """Length of the pane with which a window of that length begins: fine ones are kept for the last hour."""
+    return FINE_US if window_us <= HOUR_US else COARSE_US
+
+
+def begins_us(window_us: int, t_us: int) -> int:
+    """When a window of that length at `t_us` begins: where the pane does that holds ``t_us - window_us``."""
+    pane_us = pane_us_of(window_us)
+    return (t_us - window_us) // pane_us * pane_us
+
+
 class Windows(Protocol):
     """The port through which triggers see telemetry. Arrays have one element a group, in the order of :meth:`groups`.
 
@@ -166,12 +177,19 @@ class Windows(Protocol):
         """Where `group` stands among them; None when it was never seen."""
         ...
 
-    def window(self, measure: Measure, from_us: int, to_us: int) -> Totals:
-        """The panes from the one that holds `from_us` up to the one that holds `to_us`."""
+    def window(self, measure: Measure, window_us: int, t_us: int) -> Totals:
+        """The panes of a window of that length at `t_us`: from where it begins (:func:`begins_us`) up to `t_us`."""
         ...
 
-    def baseline(self, measure: Measure, from_us: int, until_us: int) -> Totals:
-        """The panes from the one that holds `from_us` up to, and without, the one that holds `until_us`."""
+    def baseline(self, measure: Measure, window_us: int, over_us: int, t_us: int) -> Totals:
+        """The panes of the `over_us` before such a window; its extremes say nothing."""
+        ...
+
+    def single(self, measure: Measure, places: Ints, from_us: Ints, until_us: Ints) -> tuple[Ints, Ints]:
+        """Count and amount of single groups, each over a stretch of its own.
+
+        Each begins with a 15-minute pane, and ends before the pane that holds its end.
+        """
         ...
 
     def oldest_running(self, measure: Measure) -> Ints:
@@ -185,7 +203,7 @@ class Windows(Protocol):
     def restarted(self, trigger: str, from_us: int, to_us: int) -> dict[int, tuple[int, Totals]]:
         """For each place whose window was restarted and still reaches back before that: when, and its own totals.
 
-        Those totals have one element.
+        Those totals have one element. `from_us` is where the window begins.
         """
         ...
 

@@ -65,7 +65,7 @@ def test_a_restart_finds_every_window_baseline_and_running_task_as_it_was(tmp_pa
     for trigger in SPEC.triggers:
         measure = Measure.of(trigger)
         for name in ("count", "amount", "maximum", "minimum"):
-            before, after = (each.window(measure, t_us - 900 * MICRO, t_us) for each in (telemetry, again))
+            before, after = (each.window(measure, trigger.window * MICRO, t_us) for each in (telemetry, again))
             np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
         np.testing.assert_array_equal(again.oldest_running(measure), telemetry.oldest_running(measure))
     assert same.verdicts(t_us) == framework.verdicts(t_us)

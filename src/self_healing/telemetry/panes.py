@@ -1,157 +1,199 @@
-"""Panes: the mergeable aggregates of one measure, a row a slice of event time and a column a group.
+"""Panes: the mergeable aggregates of one measure.
 
-Two rings hold them: 10 s panes, as far back as the windows need them, and 15-minute panes for baselines. Every sample
-goes into both, so a coarse pane is at any moment what merging its fine ones would give, and merging is a sum.
+Two rings hold them: 10 s panes for the last hour, and 15-minute panes for what reaches further back. Every sample goes
+into both, so a coarse pane is at any moment what merging its fine ones would give, and merging is a sum.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
 
-from self_healing.clock import MINUTE_US
-from self_healing.measures import COARSE_US, FINE_US, NONE_MAX, NONE_MIN, Ints, Measure, Totals
+from self_healing.clock import HOUR_US, MINUTE_US
+from self_healing.measures import COARSE_US, FINE_US, NONE_MAX, NONE_MIN, Ints, Measure, Totals, begins_us
+from self_healing.telemetry.cells import EXTREMES, SUMS, Cells, Field, Places
+from self_healing.telemetry.ring import Ring
+from self_healing.telemetry.rolling import PER_COARSE, Sums, stretch, suffixes
 
 AHEAD_US = 5 * MINUTE_US
 """How far beyond now an event may lie; further is quarantined, so no pane is ever needed beyond that."""
 
 
-def empty_totals(groups: int) -> Totals:
-    """The totals of no pane at all."""
-    return Totals(
-        np.zeros(groups, np.int64),
-        np.zeros(groups, np.int64),
-        np.full(groups, NONE_MAX, np.int64),
-        np.full(groups, NONE_MIN, np.int64),
-    )
+@dataclass(slots=True)
+class Answer:
+    """What was last said of a window or a baseline, and what it was made from: the same again is the same object."""
+
+    sums: Sums
+    made_from: tuple[int, ...] = ()
+    columns: list[Ints] = field(default_factory=list)
 
 
-class Ring:
-    """The newest panes of one length.
+class Panes:
+    """Panes of some fields, and what is asked of them over and over.
 
     Args:
-        pane_us: length of a pane, microseconds.
-        rows: how many panes are kept.
-        extremes: whether the largest and the smallest sample are kept; nothing is kept that no trigger asks for.
+        fields: of a cell: sums, and maximum and minimum behind them where extremes are kept.
+        window_us: how far back the longest window reaches.
+        baseline_us: how far back baselines reach behind their windows; 0 when nothing asks for one.
+        extremes: the lengths of the windows whose extremes are asked for, microseconds.
     """
 
-    def __init__(self, pane_us: int, rows: int, *, extremes: bool) -> None:
-        self.pane_us = pane_us
-        self.rows = rows
-        self.newest = -1
-        self.dirty: set[int] = set()
-        self.width = 8
-        self.filled = np.zeros(rows, np.bool_)  # which panes have a sample of any group
-        self.count = np.zeros((rows, self.width), np.int64)
-        self.amount = np.zeros((rows, self.width), np.int64)
-        self.maximum = np.full((rows, self.width), NONE_MAX, np.int64) if extremes else None
-        self.minimum = np.full((rows, self.width), NONE_MIN, np.int64) if extremes else None
-
-    def _arrays(self) -> list[tuple[str, Ints, int]]:
-        arrays = [("count", self.count, 0), ("amount", self.amount, 0)]
-        if self.maximum is not None and self.minimum is not None:
-            arrays += [("maximum", self.maximum, NONE_MAX), ("minimum", self.minimum, NONE_MIN)]
-        return arrays
+    def __init__(
+        self, fields: Sequence[Field], window_us: int, baseline_us: int, extremes: Collection[int] = ()
+    ) -> None:
+        self.fields = tuple(fields)
+        self.version = 0
+        long = window_us > HOUR_US
+        # What begins with coarse panes ends inside one, so fine ones must reach a coarse pane further back.
+        back_us = min(window_us, HOUR_US) + (COARSE_US if long or baseline_us else 0) + AHEAD_US
+        self.fine = Ring(FINE_US, back_us // FINE_US + 2, fields)
+        self._sums = sum(each not in EXTREMES for each in fields)
+        self.coarse: Ring | None = None
+        if long or baseline_us:
+            rows = (window_us + baseline_us + AHEAD_US) // COARSE_US + 3
+            self.coarse = Ring(COARSE_US, rows, fields if long else fields[: self._sums])
+        self._windows: dict[int, Answer] = {}
+        self._baselines: dict[tuple[int, int], Answer] = {}
+        self._extreme_windows = frozenset(extremes)
+        self._extremes: dict[int, list[Ints]] = {}  # of the closed panes up to the slot below, by first slot
+        self._extremes_to = -1
 
     @property
-    def oldest(self) -> int:
-        """The oldest pane that is kept; below 0 at first."""
-        return self.newest - self.rows + 1
+    def rings(self) -> list[Ring]:
+        """The rings that are kept."""
+        return [self.fine] if self.coarse is None else [self.fine, self.coarse]
 
-    def widen(self, groups: int) -> None:
-        """Make room for that many groups."""
-        if groups <= self.width:
+    # -- samples in
+
+    def add(self, ts: Ints, places: Places, columns: Sequence[Ints]) -> None:
+        """Put samples into their panes; a column a field, an element a sample."""
+        if not len(ts):
             return
-        wide = max(groups, self.width * 3 // 2)
-        for name, array, nothing in self._arrays():
-            wider = np.full((self.rows, wide), nothing, np.int64)
-            wider[:, : self.width] = array
-            setattr(self, name, wider)
-        self.width = wide
+        self.version += 1
+        slots = ts // FINE_US
+        late = self.fine.add(slots, places, columns)
+        if self.coarse is not None:
+            if self.fine.open is not None:  # what is made of closed fine panes finds closed coarse ones beside them
+                self.coarse.reopen()
+            self.coarse.add(slots // PER_COARSE, places, columns[: len(self.coarse.fields)])
+        for slot, cells in late:
+            self._late(slot, cells)
+        if self.coarse is not None and int(slots.min()) < self.fine.oldest:
+            for answer in self._windows.values():
+                answer.sums.forget()
+            for answer in self._baselines.values():
+                answer.sums.forget()
+            self._extremes.clear()
 
-    def advance(self, slot: int) -> None:
-        """Let panes up to `slot` begin, and the oldest go."""
-        if slot <= self.newest:
-            return
-        first = max(self.newest + 1, slot - self.rows + 1)
-        stale = np.arange(first, slot + 1) % self.rows
-        for _, array, nothing in self._arrays():
-            array[stale] = nothing
-        self.filled[stale] = False
-        self.newest = slot
+    def _late(self, slot: int, cells: Cells) -> None:
+        for answers in (self._windows.values(), self._baselines.values()):
+            for answer in answers:
+                answer.sums.late(slot, cells)
+        for first, extremes in self._extremes.items():
+            if first <= slot <= self._extremes_to:
+                if int(cells.places[-1]) >= len(extremes[0]):
+                    self._extremes.clear()
+                    return
+                for each, extreme, column in zip(EXTREMES, extremes, cells.columns[self._sums :], strict=True):
+                    each.merge.at(extreme, cells.places, column)
 
-    def add(self, ts: Ints, places: Ints, count: Ints, amount: Ints) -> None:
-        """Put samples into their panes; those older than the ring are none of its business."""
-        slots = ts // self.pane_us
-        self.advance(int(slots.max()))
-        if int(slots.min()) < self.oldest:
-            keep = slots >= self.oldest
-            slots, places, count, amount = slots[keep], places[keep], count[keep], amount[keep]
-        self._mark(slots)
-        cells = slots % self.rows * self.width + places
-        # Along one axis: numpy adds there eight times as fast as at pairs of indices.
-        np.add.at(self.count.reshape(-1), cells, count)
-        np.add.at(self.amount.reshape(-1), cells, amount)
-        if self.maximum is not None and self.minimum is not None:
-            counted = count > 0
-            cells, amount = cells[counted], amount[counted]
-            np.maximum.at(self.maximum.reshape(-1), cells, amount)
-            np.minimum.at(self.minimum.reshape(-1), cells, amount)
+    # -- questions
 
-    def _mark(self, slots: Ints) -> None:
-        touched = np.flatnonzero(np.bincount(slots - self.oldest)) + self.oldest
-        self.filled[touched % self.rows] = True
-        self.dirty.update(touched.tolist())
+    def window(self, window_us: int, t_us: int, groups: int) -> list[Ints]:
+        """The merged panes of a window at `t_us`, a column a field, an element a group; extremes where asked."""
+        first, last = begins_us(window_us, t_us) // FINE_US, t_us // FINE_US
+        answer = self._windows.get(window_us)
+        if answer is None:
+            answer = self._windows[window_us] = Answer(Sums(self, self._sums, coarse=window_us > HOUR_US))
+        made_from = (first, last, groups, self.version)
+        if made_from == answer.made_from:
+            return answer.columns
+        closed = min(last, self.fine.newest_closed)
+        answer.sums.move(first, closed, groups)
+        columns = [total[:groups].copy() for total in answer.sums.sums]
+        if window_us in self._extreme_windows:
+            columns += self._extremes_of(first, closed, t_us, groups)
+        if self.fine.open is not None and first <= self.fine.open <= last:
+            for each, column, opened in zip(self.fields, columns, self.fine.opened, strict=False):
+                known = opened[:groups]
+                each.merge(column[: len(known)], known, out=column[: len(known)])
+        answer.made_from, answer.columns = made_from, columns
+        return columns
 
-    def totals(self, first: int, last: int, groups: int) -> Totals:
-        """The merged panes of the slots `first` to `last`, as far as they are kept."""
-        self.widen(groups)
-        first = max(first, self.oldest, 0)
-        last = min(last, self.newest)
-        merged = empty_totals(groups)
-        if first > last:
-            return merged
-        start, end = first % self.rows, last % self.rows + 1
-        spans = [slice(start, end)] if start < end else [slice(start, self.rows), slice(0, end)]
-        for span in spans:
-            merged.count += self.count[span, :groups].sum(axis=0)
-            merged.amount += self.amount[span, :groups].sum(axis=0)
-            if self.maximum is not None and self.minimum is not None:
-                np.maximum(merged.maximum, self.maximum[span, :groups].max(axis=0), out=merged.maximum)
-                np.minimum(merged.minimum, self.minimum[span, :groups].min(axis=0), out=merged.minimum)
-        return merged
+    def _extremes_of(self, first: int, closed: int, t_us: int, groups: int) -> list[Ints]:
+        if closed != self._extremes_to or first not in self._extremes:
+            self._extremes, self._extremes_to = self._all_extremes(closed, t_us, groups), closed
+        found = self._extremes[first]
+        return [
+            np.concatenate([extreme[:groups], np.full(max(groups - len(extreme), 0), each.nothing, np.int64)])
+            for each, extreme in zip(EXTREMES, found, strict=True)
+        ]
 
-    def first_filled(self, slot: int) -> int | None:
-        """The oldest pane with a sample, from `slot` on; None when there is none."""
-        slots = np.arange(max(slot, self.oldest, 0), self.newest + 1)
-        filled = self.filled[slots % self.rows]
-        return int(slots[filled.argmax()]) if filled.any() else None
+    def _all_extremes(self, closed: int, t_us: int, groups: int) -> dict[int, list[Ints]]:
+        """Those of all windows, for each is asked for at every instant."""
+        firsts = {each: begins_us(each, t_us) // FINE_US for each in self._extreme_windows}
+        short = sorted({first for each, first in firsts.items() if each <= HOUR_US}, reverse=True)
+        until = [closed + 1, *(min(first, closed + 1) for first in short)]
+        found = suffixes(
+            [(first, self.fine.between(first, end - 1)) for first, end in zip(short, until, strict=False)], groups
+        )
+        for first in {first for each, first in firsts.items() if each > HOUR_US}:
+            found |= suffixes([(first, stretch(self, first, closed, coarse=True))], groups)
+        return found
 
-    def pack(self) -> list[tuple[int, bytes]]:
-        """The panes that changed since this was last called, oldest first, each as bytes for the state."""
-        slots = sorted(slot for slot in self.dirty if slot >= self.oldest)
-        self.dirty.clear()
-        rows = np.array(slots, np.int64) % self.rows
-        arrays = self._arrays()
-        columns = np.stack([array[rows] for _, array, _ in arrays], axis=1)
-        make = bytes([len(arrays)])
-        return [(slot, make + pane.tobytes()) for slot, pane in zip(slots, columns, strict=True)]
+    def baseline(self, window_us: int, over_us: int, t_us: int, groups: int) -> list[Ints]:
+        """The merged sums of the `over_us` before a window at `t_us`, from the coarse pane in which they begin."""
+        first = (t_us - window_us - over_us) // COARSE_US * PER_COARSE
+        last = begins_us(window_us, t_us) // FINE_US - 1
+        answer = self._baselines.get((window_us, over_us))
+        if answer is None:
+            answer = self._baselines[window_us, over_us] = Answer(Sums(self, self._sums, coarse=True))
+        if self.fine.newest <= last:  # the newest sample is older than the window
+            for ring in self.rings:
+                ring.close()
+        answer.sums.move(first, min(last, self.fine.newest_closed), groups)
+        made_from = (groups, answer.sums.version)
+        if made_from != answer.made_from:
+            answer.made_from, answer.columns = made_from, [total[:groups].copy() for total in answer.sums.sums]
+        return answer.columns
 
-    def unpack(self, slot: int, packed: bytes) -> None:
-        """Put back a pane as :meth:`pack` gave it.
+    def single(self, places: Places, first: Ints, last: Ints) -> list[Ints]:
+        """The sums of single groups over stretches of their own; each begins with a coarse pane.
 
-        One that is too old is left out, and one from before the extremes were asked for, or while they were.
+        Args:
+            places: of the groups, one a stretch.
+            first, last: fine slots.
         """
-        arrays = self._arrays()
-        if packed[0] != len(arrays):
-            return
-        self.advance(slot)
-        if slot < self.oldest:
-            return
-        columns = np.frombuffer(packed[1:], np.int64).reshape(len(arrays), -1)
-        self.widen(columns.shape[1])
-        self.filled[slot % self.rows] = True
-        for (_, array, _), column in zip(self._arrays(), columns, strict=True):  # widening made new ones
-            array[slot % self.rows, : len(column)] = column
+        sums = [np.zeros(len(places), np.int64) for _ in range(self._sums)]
+        whole_from, whole_until = first // PER_COARSE, (last + 1) // PER_COARSE
+        ends = [np.arange(until * PER_COARSE, end + 1) for until, end in zip(whole_until, last, strict=True)]
+        for ring, slots, begin, end in (
+            (self.coarse, range(int(whole_from.min()), int(whole_until.max())), whole_from, whole_until - 1),
+            (self.fine, np.unique(np.concatenate(ends)).tolist(), whole_until * PER_COARSE, last),
+        ):
+            for slot in slots:
+                cells = None if ring is None else ring.cells(slot)
+                if cells is not None and len(cells.places):
+                    wanted = np.flatnonzero((begin <= slot) & (slot <= end))
+                    _look_up(cells, places, wanted, sums)
+        return sums
+
+    def first_sampled_us(self, from_us: int) -> int | None:
+        """When the oldest pane with a sample begins, from the one that holds `from_us` on; None when there is none."""
+        reaches = self.coarse is None or from_us // FINE_US >= self.fine.oldest
+        ring = self.fine if reaches or self.coarse is None else self.coarse
+        slot = ring.first_filled(max(from_us // ring.pane_us, 0))
+        return None if slot is None else slot * ring.pane_us
+
+
+def _look_up(cells: Cells, places: Places, wanted: Places, sums: list[Ints]) -> None:
+    """Add what `cells` have of the wanted ones of those places."""
+    at = np.minimum(np.searchsorted(cells.places, places[wanted]), len(cells.places) - 1)
+    there = cells.places[at] == places[wanted]
+    for total, column in zip(sums, cells.columns, strict=False):
+        total[wanted[there]] += column[at[there]]
 
 
 class PaneTable:
@@ -161,68 +203,53 @@ class PaneTable:
         measure: what they measure.
         window_us: how far back the longest window over it reaches.
         baseline_us: how far back its baselines reach behind their windows; 0 when nothing asks for one.
-        extremes: whether some trigger asks for a maximum or a minimum.
+        extremes: the lengths of the windows of which some trigger asks a maximum or a minimum, microseconds; nothing
+            is kept that no trigger asks for.
     """
 
-    def __init__(self, measure: Measure, window_us: int, baseline_us: int, *, extremes: bool) -> None:
+    def __init__(self, measure: Measure, window_us: int, baseline_us: int, *, extremes: Collection[int]) -> None:
         self.measure = measure
-        self.version = 0
-        # A baseline ends inside a coarse pane, so the fine ones must reach a coarse pane further back than the window.
-        back_us = window_us + (COARSE_US if baseline_us else 0) + AHEAD_US
-        self.fine = Ring(FINE_US, back_us // FINE_US + 2, extremes=extremes)
-        coarse_us = window_us + baseline_us + AHEAD_US if baseline_us else 0
-        self.coarse = Ring(COARSE_US, coarse_us // COARSE_US + 3, extremes=False) if baseline_us else None
-        self._cache: dict[tuple[str, int, int, int], Totals] = {}
-
-    @property
-    def rings(self) -> list[Ring]:
-        """The rings that are kept."""
-        return [self.fine] if self.coarse is None else [self.fine, self.coarse]
+        self._extremes = bool(extremes)
+        self.panes = Panes((*SUMS, *EXTREMES) if extremes else SUMS, window_us, baseline_us, extremes)
+        self._said: dict[tuple[int, ...], tuple[list[Ints], Totals]] = {}
 
     @property
     def oldest_us(self) -> int:
         """When the oldest pane that is kept begins: no older sample joins anything. Below 0 at first."""
-        return min(ring.oldest * ring.pane_us for ring in self.rings)
+        return min(ring.oldest * ring.pane_us for ring in self.panes.rings)
 
-    def add(self, ts: Ints, places: Ints, count: Ints, amount: Ints, groups: int) -> None:
-        """Put samples into their panes."""
-        if not len(ts):
-            return
-        self.version += 1
-        self._cache.clear()
-        for ring in self.rings:
-            ring.widen(groups)
-            ring.add(ts, places, count, amount)
+    def add(self, ts: Ints, places: Ints, count: Ints, amount: Ints) -> None:
+        """Put samples into their panes.
 
-    def window(self, from_us: int, to_us: int, groups: int) -> Totals:
-        """The panes from the one that holds `from_us` up to the one that holds `to_us`; worked out once."""
-        key = ("window", from_us // FINE_US, to_us // FINE_US, groups)
-        if key not in self._cache:
-            self._bound_cache()
-            self._cache[key] = self.fine.totals(key[1], key[2], groups)
-        return self._cache[key]
+        Args:
+            ts: microseconds.
+            places: of their groups.
+            count: how many samples each stands for; one that stands for none adds to the sum alone.
+            amount: millionths of the unit.
+        """
+        columns = [count, amount]
+        if self._extremes:
+            counted = count > 0
+            columns += [np.where(counted, amount, NONE_MAX), np.where(counted, amount, NONE_MIN)]
+        self.panes.add(ts, places, columns)
 
-    def first_sampled_us(self, from_us: int) -> int | None:
-        """When the oldest pane with a sample begins, from the one that holds `from_us` on; None when there is none."""
-        slot = self.fine.first_filled(from_us // FINE_US)
-        return None if slot is None else slot * FINE_US
+    def window(self, window_us: int, t_us: int, groups: int) -> Totals:
+        """The totals of a window of that length at `t_us`; without extremes where none are asked for."""
+        return self._totals((window_us,), self.panes.window(window_us, t_us, groups))
 
-    def baseline(self, from_us: int, until_us: int, groups: int) -> Totals:
-        """The panes from the coarse one that holds `from_us` up to, and without, the fine one that holds `until_us`."""
-        key = ("baseline", from_us // COARSE_US, until_us // FINE_US, groups)
-        if key not in self._cache:
-            self._bound_cache()
-            self._cache[key] = self._merge(from_us, until_us, groups)
-        return self._cache[key]
+    def baseline(self, window_us: int, over_us: int, t_us: int, groups: int) -> Totals:
+        """The totals of the `over_us` before such a window."""
+        return self._totals((window_us, over_us), self.panes.baseline(window_us, over_us, t_us, groups))
 
-    def _merge(self, from_us: int, until_us: int, groups: int) -> Totals:
-        if self.coarse is None:
-            return empty_totals(groups)
-        end_coarse = until_us // COARSE_US
-        whole = self.coarse.totals(from_us // COARSE_US, end_coarse - 1, groups)
-        rest = self.fine.totals(end_coarse * COARSE_US // FINE_US, until_us // FINE_US - 1, groups)
-        return Totals(whole.count + rest.count, whole.amount + rest.amount, whole.maximum, whole.minimum)
+    def _totals(self, asked: tuple[int, ...], columns: list[Ints]) -> Totals:
+        said = self._said.get(asked)
+        if said is None or said[0] is not columns:
+            groups = len(columns[0])
+            extremes = [] if len(columns) > 2 else [np.full(groups, each.nothing, np.int64) for each in EXTREMES]
+            said = self._said[asked] = (columns, Totals(*columns, *extremes))
+        return said[1]
 
-    def _bound_cache(self) -> None:
-        if len(self._cache) > 32:
-            self._cache.clear()
+    def single(self, places: Places, from_us: Ints, until_us: Ints) -> tuple[Ints, Ints]:
+        """Count and amount of single groups, each from a coarse pane's beginning up to the pane before its end."""
+        count, amount = self.panes.single(places, from_us // FINE_US, until_us // FINE_US - 1)
+        return count, amount

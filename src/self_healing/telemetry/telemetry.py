@@ -106,7 +106,7 @@ class Telemetry:
         for measure, asking in needs.items():
             window_us = max(trigger.window for trigger in asking) * MICRO
             over = [t.condition.over for t in asking if isinstance(t.condition, Baseline)]
-            extremes = any(t.aggregate in (Aggregate.MAX, Aggregate.MIN) for t in asking)
+            extremes = {t.window * MICRO for t in asking if t.aggregate in (Aggregate.MAX, Aggregate.MIN)}
             table = PaneTable(measure, window_us, max(over, default=0) * MICRO, extremes=extremes)
             self._tables[measure.key] = table
             self._by_signal.setdefault(measure.signal, []).append(table)
@@ -208,7 +208,7 @@ class Telemetry:
                 places, count, amount, at = places[kept], count[kept], amount[kept], at[kept]
             if latecomers is not None:
                 latecomers.see(table, rows.events, at, rows.ts[at])
-            table.add(rows.ts[at], places, count, amount, len(grouping.groups))
+            table.add(rows.ts[at], places, count, amount)
             if measure.key in listening:
                 self._tell_samples(measure, rows, at, places, count, amount)
 
@@ -298,11 +298,14 @@ class Telemetry:
     def place(self, group_by: tuple[str, ...], group: Group) -> int | None:
         return self._groupings[group_by].place(group)
 
-    def window(self, measure: Measure, from_us: int, to_us: int) -> Totals:
-        return self._tables[measure.key].window(from_us, to_us, len(self.groups(measure.group_by)))
+    def window(self, measure: Measure, window_us: int, t_us: int) -> Totals:
+        return self._tables[measure.key].window(window_us, t_us, len(self.groups(measure.group_by)))
 
-    def baseline(self, measure: Measure, from_us: int, until_us: int) -> Totals:
-        return self._tables[measure.key].baseline(from_us, until_us, len(self.groups(measure.group_by)))
+    def baseline(self, measure: Measure, window_us: int, over_us: int, t_us: int) -> Totals:
+        return self._tables[measure.key].baseline(window_us, over_us, t_us, len(self.groups(measure.group_by)))
+
+    def single(self, measure: Measure, places: Ints, from_us: Ints, until_us: Ints) -> tuple[Ints, Ints]:
+        return self._tables[measure.key].single(places, from_us, until_us)
 
     def oldest_running(self, measure: Measure) -> Ints:
         return self.tasks.oldest(measure, self._groupings[measure.group_by])
@@ -311,7 +314,7 @@ class Telemetry:
         return self.tasks.oldest_since(measure, self._groupings[measure.group_by], group, since_us)
 
     def first_sampled_us(self, measure: Measure, from_us: int) -> int | None:
-        return self._tables[measure.key].first_sampled_us(from_us)
+        return self._tables[measure.key].panes.first_sampled_us(from_us)
 
     def next_lost_us(self) -> int | None:
         return self.tasks.next_lost_us()
@@ -364,7 +367,7 @@ class Telemetry:
         """What changed in panes since the last time, and everything else, for the state."""
         rows: list[dict[str, Any]] = []
         for key, table in self._tables.items():
-            for ring in table.rings:
+            for ring in table.panes.rings:
                 level = ring.pane_us // MICRO
                 rows += [
                     {"table_key": key, "level": level, "slot": slot, "columns": columns}
@@ -385,7 +388,7 @@ class Telemetry:
         """For each ring that let panes go since this was last asked: measure's key, level in s, oldest slot kept."""
         moved = []
         for key, table in self._tables.items():
-            for ring in table.rings:
+            for ring in table.panes.rings:
                 oldest = ring.oldest
                 if oldest > self._oldest_kept.get((key, ring.pane_us), 0):
                     self._oldest_kept[key, ring.pane_us] = oldest
@@ -399,7 +402,7 @@ class Telemetry:
                 for group in groups:
                     self._groupings[group_by].add(tuple(value for _, value in group))
         for key, level, slot, columns in panes:
-            for ring in self._tables[key].rings if key in self._tables else ():
+            for ring in self._tables[key].panes.rings if key in self._tables else ():
                 if ring.pane_us // MICRO == level:
                     ring.unpack(slot, columns)
         self.tasks.unpack(facts["tasks"], facts["ended"])

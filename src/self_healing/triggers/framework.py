@@ -13,7 +13,7 @@ from datetime import datetime
 import numpy as np
 
 from self_healing.clock import HOUR_US, SECOND_US, from_us
-from self_healing.measures import COARSE_US, FINE_US, MICRO, NONE_MIN, Ints, Totals, Windows, whole
+from self_healing.measures import COARSE_US, MICRO, NONE_MIN, Ints, Totals, Windows, begins_us, pane_us_of, whole
 from self_healing.model import Group, Reason, SeriesState, Transition, Verdict
 from self_healing.spec import Operator, Spec, Threshold, TriggerSpec
 from self_healing.triggers.conditions import Seen, add_running, find, look
@@ -99,12 +99,12 @@ class TriggerFramework:
     def _gather(self, series: Series, t_us: int) -> Gathered:
         """The totals to judge at `t_us`; worked out once, for as long as nothing changes."""
         trigger, measure = series.trigger, series.measure
-        from_us = t_us - series.window_us
-        window = self._windows.window(measure, from_us, t_us)
+        from_us = begins_us(series.window_us, t_us)
+        window = self._windows.window(measure, series.window_us, t_us)
         oldest = self._windows.oldest_running(measure) if series.counts_running else None
         shared = None
         if series.baseline is not None:
-            shared = self._windows.baseline(measure, from_us - series.baseline.over * MICRO, from_us)
+            shared = self._windows.baseline(measure, series.window_us, series.baseline.over * MICRO, t_us)
         sources = (window, oldest, shared)
         known = series.gathered
         if known is not None and known.is_from(t_us, sources):
@@ -115,7 +115,7 @@ class TriggerFramework:
             totals = _replaced(totals, {place: own for place, (_, own) in restarted.items()})
         if oldest is not None:
             totals = add_running(totals, self._counting(series, oldest), t_us)
-        before = None if shared is None else self._before(series, shared, from_us)
+        before = None if shared is None else self._before(series, shared, t_us)
         series.gathered = Gathered(t_us, sources, totals, before)
         return series.gathered
 
@@ -130,16 +130,19 @@ class TriggerFramework:
             counting[place] = self._windows.oldest_running_since(series.measure, place, since_us)
         return counting
 
-    def _before(self, series: Series, shared: Totals, until_us: int) -> Totals:
+    def _before(self, series: Series, shared: Totals, t_us: int) -> Totals:
         """The baseline of each group: without the time of its own incidents, and frozen while it fires."""
         frozen = series.frozen_count >= 0
         if series.baseline is None or (not series.left_out and not frozen.any()):
             return shared
         before = Totals(shared.count.copy(), shared.amount.copy(), shared.maximum, shared.minimum)
-        for place, start_us, end_us in series.gaps(until_us - series.baseline.over * MICRO, until_us):
-            own = self._windows.baseline(series.measure, start_us, end_us)
-            before.count[place] -= own.count[place]
-            before.amount[place] -= own.amount[place]
+        from_us = t_us - series.window_us - series.baseline.over * MICRO
+        gaps = list(series.gaps(from_us, begins_us(series.window_us, t_us)))
+        if gaps:
+            places, start_us, end_us = np.array(gaps, np.int64).T
+            count, amount = self._windows.single(series.measure, places, start_us, end_us)
+            np.subtract.at(before.count, places, count)
+            np.subtract.at(before.amount, places, amount)
         np.copyto(before.count, series.frozen_count, where=frozen)
         np.copyto(before.amount, series.frozen_amount, where=frozen)
         return before
@@ -301,11 +304,11 @@ class TriggerFramework:
 
     def _panes_due(self, series: Series, t_us: int) -> Iterator[int]:
         """When the next pane leaves the window, or the baseline behind it."""
-        from_us = t_us - series.window_us
-        first_us = self._windows.first_sampled_us(series.measure, from_us)
+        first_us = self._windows.first_sampled_us(series.measure, begins_us(series.window_us, t_us))
         if first_us is None:
             return
-        yield first_us + FINE_US + series.window_us
+        pane_us = pane_us_of(series.window_us)
+        yield (first_us // pane_us + 1) * pane_us + series.window_us
         yield t_us + HOUR_US  # until when there were enough samples is then known to the hour, whatever the window
         if series.baseline is not None:
             behind_us = series.window_us + series.baseline.over * MICRO

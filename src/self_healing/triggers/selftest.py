@@ -38,11 +38,14 @@ class _Fixed:
     def place(self, group_by: tuple[str, ...], group: Group) -> int | None:
         return 0
 
-    def window(self, measure: Measure, from_us: int, to_us: int) -> Totals:
+    def window(self, measure: Measure, window_us: int, t_us: int) -> Totals:
         return self.totals
 
-    def baseline(self, measure: Measure, from_us: int, until_us: int) -> Totals:
-        return self.before if from_us < until_us else _nothing()
+    def baseline(self, measure: Measure, window_us: int, over_us: int, t_us: int) -> Totals:
+        return self.before if over_us else _nothing()
+
+    def single(self, measure: Measure, places: Ints, from_us: Ints, until_us: Ints) -> tuple[Ints, Ints]:
+        return np.zeros_like(places), np.zeros_like(places)
 
     def oldest_running(self, measure: Measure) -> Ints:
         return np.array([NONE_MIN], np.int64)

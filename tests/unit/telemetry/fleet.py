@@ -116,19 +116,20 @@ class Fleet:
         self.fold()
 
     def samples(self, signal: str, agent: str = "A", *, at: float = WINDOW_S, **changes: Any) -> tuple[int, float]:
-        """How many samples of a signal there were in the hour before `at`, and their sum in its unit."""
-        measure = Measure.of(trigger("asked", signal, **changes))
+        """How many samples of a signal there were in the window, an hour, before `at`, and their sum in its unit."""
+        asked = trigger("asked", signal, **changes)
+        measure = Measure.of(asked)
         place = self._place(measure, (("agent", agent),))
         if place is None:
             return 0, 0.0
-        totals = self.telemetry.window(measure, at_us(at - WINDOW_S), at_us(at))
+        totals = self.telemetry.window(measure, asked.window * SECOND_US, at_us(at))
         return int(totals.count[place]), int(totals.amount[place]) / MICRO
 
     def extremes(self, signal: str, agent: str = "A") -> tuple[float, float]:
         """The smallest and the largest sample of a signal in the first hour, in its unit."""
         measure = Measure.of(trigger("asked", signal))
         place = self._place(measure, (("agent", agent),))
-        totals = self.telemetry.window(measure, at_us(0), at_us(WINDOW_S))
+        totals = self.telemetry.window(measure, WINDOW_S * SECOND_US, at_us(WINDOW_S))
         assert place is not None
         assert totals.maximum[place] != NONE_MAX
         return int(totals.minimum[place]) / MICRO, int(totals.maximum[place]) / MICRO
