@@ -85,8 +85,8 @@ class Replay:
         due_us = self.framework.next_due_us(t_us, grid_us)
         due = [] if due_us is None else [due_us]
         due += [self._silent_us(found) for found in self._open.values()]
-        queued_us = self.telemetry.next_queued_us()
-        due += [] if queued_us is None else [queued_us]
+        told = (self.telemetry.next_queued_us(), self.telemetry.next_due_us())
+        due += [told_us for told_us in told if told_us is not None]
         return max(-(-min(due) // grid_us) * grid_us, t_us + grid_us) if due else None
 
     def _silent_us(self, found: Found) -> int:

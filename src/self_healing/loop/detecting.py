@@ -80,9 +80,9 @@ class Detecting:
         """The next instant of the grid after `last_us` at which something can change; None when nothing can."""
         last_us = self._on_grid(last_us)
         due = [self._framework.next_due_us(last_us, self._grid_us)]
-        queued_us = self._telemetry.next_queued_us()
-        if queued_us is not None:
-            due.append(max(-(-queued_us // self._grid_us) * self._grid_us, last_us + self._grid_us))
+        for told_us in (self._telemetry.next_queued_us(), self._telemetry.next_due_us()):
+            if told_us is not None:
+                due.append(max(-(-told_us // self._grid_us) * self._grid_us, last_us + self._grid_us))
         return min((instant for instant in due if instant is not None), default=None)
 
     def _on_grid(self, t_us: int) -> int:

@@ -20,6 +20,7 @@ from self_healing.measures import FINE_US, MICRO, UNKNOWN_START, Ints, Measure, 
 from self_healing.model import Accounting, Event, Group, Ingested
 from self_healing.spec import Aggregate, Baseline, TriggerSpec
 from self_healing.taps import Accumulator, Restart, Taps
+from self_healing.telemetry.assembly import Assembly
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.examples import Examples
 from self_healing.telemetry.lateness import TOO_LATE, Latecomers
@@ -87,6 +88,7 @@ class Telemetry:
 
     def __init__(self, triggers: Iterable[TriggerSpec]) -> None:
         self.taps = Taps()
+        self.assembly = Assembly()
         self.accounting = Accounting()
         self.repairs: list[Repair] = []
         self.examples = Examples()
@@ -119,6 +121,7 @@ class Telemetry:
     def queue(self, events: list[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
         """Hand over a batch, sorted by time; it waits, in flight, until :meth:`fold` takes it."""
         if len(events):
+            self.assembly.learn(events, kind, ts)
             self._queue = self._queue.merged(events, kind, ts)
             self._in_flight()
 
@@ -146,18 +149,25 @@ class Telemetry:
         """
         queue, start = self._queue, self._queue.at
         end = len(queue.events) if until_us is None else int(np.searchsorted(queue.ts, until_us, side="right"))
-        if end <= start:
+        due_us = self.assembly.next_due_us()
+        if end <= start and (until_us is None or due_us is None or due_us > until_us):
             return 0
+        end = max(start, end)
         ts = queue.ts[start:end]
         with collector_off():
-            too_late = self._fold(
-                queue.events if end - start == len(queue.events) else queue.events[start:end], queue.kind[start:end], ts
-            )
+            whole = end - start == len(queue.events)
+            events = queue.events if whole else queue.events[start:end]
+            told = self.assembly.put((events, queue.kind[start:end], ts), until_us, evaluated_us)
+            too_late = self._fold(*told) if len(told[0]) else 0
         queue.at = end
         if not len(queue):
             self._queue = Queue([], queue.kind[:0], queue.ts[:0])
         self._account_folded(end - start, int(np.searchsorted(ts, evaluated_us, side="left")), too_late)
         return end - start
+
+    def next_due_us(self) -> int | None:
+        """When time alone ends a task next, microseconds; None when it ends none."""
+        return self.assembly.next_due_us()
 
     def _account_folded(self, folded: int, late: int, too_late: int) -> None:
         count = self.accounting
@@ -170,7 +180,7 @@ class Telemetry:
             in_flight=self.queued,
         )
 
-    def _fold(self, events: list[Event], kind: NDArray[np.uint8], ts: Ints) -> int:
+    def _fold(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> int:
         """Fold events, sorted by time; returns how many of them were too late."""
         listening = self.taps.measures(self._measures) if self.taps.restarts or self.taps.accumulators else set()
         folded = self.tasks.fold(events, kind.tolist(), ts.tolist(), starts=bool(self.taps.accumulators))
@@ -381,6 +391,7 @@ class Telemetry:
             "accounting": self.accounting,
             "queue": [queue.events, queue.kind.tolist(), queue.ts.tolist()],
             **self.tasks.pack(),
+            **self.assembly.pack(),
         }
         return Stored(rows, facts)
 
@@ -406,6 +417,7 @@ class Telemetry:
                 if ring.pane_us // MICRO == level:
                     ring.unpack(slot, columns)
         self.tasks.unpack(facts["tasks"], facts["ended"])
+        self.assembly.unpack(facts.get("traces"), facts.get("sessions"))
         self.taps = msgspec.convert(facts["taps"], Taps)
         # A tap of a trigger that is gone, or measures something else now, says nothing any more.
         keys = {name: measure.key for name, measure in self._measures.items()}
@@ -419,6 +431,7 @@ class Telemetry:
         self.accounting = msgspec.convert(facts["accounting"], Accounting)
         events, kind, ts = facts["queue"]
         self._queue = Queue([_event(each) for each in events], np.array(kind, np.uint8), np.array(ts, np.int64))
+        self.assembly.learn(self._queue.events, self._queue.kind, self._queue.ts)
 
 
 def _both(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:

@@ -13,6 +13,7 @@ from self_healing.clock import HOUR_US, SECOND_US, from_us
 from self_healing.measures import MICRO, NONE_MAX, NONE_MIN, Measure
 from self_healing.model import Accounting, Group
 from self_healing.spec import TriggerSpec
+from self_healing.telemetry.lines import NATIVE, Lines
 from self_healing.telemetry.native import decode
 from self_healing.telemetry.telemetry import Telemetry
 
@@ -90,17 +91,19 @@ class Fleet:
 
     Args:
         triggers: what is asked for.
+        form: of its lines: of native files, or of our own segments.
     """
 
-    def __init__(self, triggers: Sequence[TriggerSpec] = TRIGGERS) -> None:
+    def __init__(self, triggers: Sequence[TriggerSpec] = TRIGGERS, form: Lines = NATIVE) -> None:
         self.triggers = triggers
+        self.form = form
         self.telemetry = Telemetry(triggers)
         self._disk = _Disk()
 
     def push(self, *lines: Line) -> None:
         """Hand over a batch; it waits until its time comes."""
         text = "\n".join(json.dumps(line) for line in sorted(lines, key=lambda line: str(line["ts"])))
-        decoded = decode(text.encode(), now_us=at_us(10 * 86_400))
+        decoded = decode(text.encode(), now_us=at_us(10 * 86_400), form=self.form)
         assert not decoded.bad, decoded.bad
         self.telemetry.account(decoded.received, {})
         self.telemetry.queue(decoded.events, decoded.kind, decoded.ts)
@@ -155,7 +158,7 @@ class Fleet:
         stored = self.telemetry.pack()
         self._disk.panes.update({(row["table_key"], row["level"], row["slot"]): row["columns"] for row in stored.panes})
         self._disk.facts.update({name: msgspec.msgpack.encode(value) for name, value in stored.facts.items()})
-        other = Fleet(self.triggers)
+        other = Fleet(self.triggers, self.form)
         other._disk = self._disk
         panes = [(*place, columns) for place, columns in sorted(self._disk.panes.items())]
         facts = {name: msgspec.msgpack.decode(value) for name, value in self._disk.facts.items()}

@@ -1,0 +1,122 @@
+"""Assembly: what came otherwise than natively is put together into the events that are folded.
+
+Spans and the logs of sessions become tasks with what they used; everything else goes on as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from self_healing.measures import Ints
+from self_healing.model import Event, Ingested, Kind
+from self_healing.telemetry.sessions import Sessions
+from self_healing.telemetry.traces import Made, Traces
+
+Events = tuple[Sequence[Event], NDArray[np.uint8], Ints]
+"""Events, the kind of each, and when it happened, microseconds; sorted by time."""
+
+_SPANS = np.array([Kind.SPAN, Kind.LLM_CALL, Kind.TOOL_CALL], np.uint8)
+_TAKEN = np.array([*_SPANS, Kind.LOG], np.uint8)
+
+
+class Assembly:
+    """The traces and the sessions that something may still come of."""
+
+    def __init__(self) -> None:
+        self.traces = Traces()
+        self.sessions = Sessions()
+        self._changed = False  # since it was last packed
+
+    def learn(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
+        """Learn of events that came, and will be :meth:`put` when their time comes."""
+        for place in np.flatnonzero(np.isin(kind, _SPANS)).tolist():
+            event = events[place]
+            if isinstance(event, Ingested) and _is_span(event) and not Sessions.takes(event):
+                self.traces.learn(event, int(ts[place]))
+                self._changed = True
+
+    def put(self, events: Events, until_us: int | None, evaluated_us: int) -> Events:
+        """What is to be folded of `events`, with the tasks that are known to have ended.
+
+        Args:
+            events: what happened.
+            until_us: the instant up to which everything is told; that of the last event when None.
+            evaluated_us: the newest instant that was evaluated; what comes late waits from then on.
+        """
+        found, kind, ts = events
+        if until_us is None:
+            until_us = int(ts[-1]) if len(ts) else evaluated_us
+        made: list[Made] = []
+        gone: list[int] = []
+        for place in np.flatnonzero(np.isin(kind, _TAKEN)).tolist():
+            event = found[place]
+            if isinstance(event, Ingested) and self._take(event, int(ts[place]), evaluated_us, made):
+                gone.append(place)
+        self._decide(until_us, made)
+        if gone:
+            self._changed = True
+            self.traces.forget(max(until_us, evaluated_us), made)
+            self.sessions.forget(made)
+        return _joined(events, gone, made) if gone or made else events
+
+    def _take(self, event: Ingested, ts_us: int, evaluated_us: int, made: list[Made]) -> bool:
+        """Take in an event if it is ours; whether nothing else is to be made of it."""
+        session = Sessions.takes(event)
+        if not session and not _is_span(event):
+            return False
+        self._decide(ts_us - 1, made)  # in the order of time, however it is cut into batches
+        now_us = max(ts_us, evaluated_us)
+        if session:
+            self.sessions.add(event, ts_us, now_us)
+        else:
+            self.traces.add(event, ts_us, now_us, made)
+        # Its agent is at work. Of the parts of a trace that is not known: many name but the service they run in.
+        if session or event.role == "agent":
+            seen = Event(kind="log", agent=event.agent, task_id=event.task_id, handoff_id=event.handoff_id)
+            made.append((ts_us, Kind.LOG, seen))
+        return True
+
+    def _decide(self, until_us: int, made: list[Made]) -> None:
+        due_us = self.next_due_us()
+        if due_us is not None and due_us <= until_us:
+            self._changed = True
+            self.traces.decide(until_us, made)
+            self.sessions.decide(until_us, made)
+
+    def next_due_us(self) -> int | None:
+        """When time alone makes a task of something next, microseconds; None when nothing waits."""
+        due = [each for each in (self.traces.next_due_us(), self.sessions.next_due_us()) if each is not None]
+        return min(due, default=None)
+
+    def pack(self) -> dict[str, bytes]:
+        """All of it for the state, by name; nothing when nothing changed since the last time."""
+        if not self._changed:
+            return {}
+        self._changed = False
+        return {"traces": self.traces.pack(), "sessions": self.sessions.pack()}
+
+    def unpack(self, traces: bytes | None, sessions: bytes | None) -> None:
+        """Put back what :meth:`pack` gave, the newest of each name; None where nothing was ever stored."""
+        if traces is not None:
+            self.traces.unpack(traces)
+        if sessions is not None:
+            self.sessions.unpack(sessions)
+
+
+def _is_span(event: Ingested) -> bool:
+    return event.span_id is not None and event.trace_id is not None and event.kind != "log"
+
+
+def _joined(events: Events, gone: list[int], made: list[Made]) -> Events:
+    """`events` without those in the places `gone` and with what was made, sorted by time."""
+    found, kind, ts = events
+    kept = np.ones(len(ts), np.bool_)
+    kept[gone] = False
+    both = [found[place] for place in np.flatnonzero(kept).tolist()] + [event for _, _, event in made]
+    all_ts = np.concatenate([ts[kept], np.array([ts_us for ts_us, _, _ in made], np.int64)])
+    all_kinds = np.concatenate([kind[kept], np.array([kind for _, kind, _ in made], np.uint8)])
+    order = np.argsort(all_ts, kind="stable")
+    return [both[place] for place in order.tolist()], all_kinds[order], all_ts[order]
