@@ -49,8 +49,23 @@ class Turn:
     violations: int
 
 
+@dataclass(frozen=True)
+class Check:
+    """What one check did.
+
+    Args:
+        begun: executions that it began or took up.
+        violations: denials that were new.
+    """
+
+    begun: tuple[str, ...] = ()
+    violations: int = 0
+
+
 class SelfHealingOrchestrator(Owner):
     """Owns the state of one fleet and turns the loop; build it with :meth:`open`, as :class:`Owner` says."""
+
+    last_check = Check()
 
     def cycle(self, now: datetime, *, exact: bool = False) -> Turn:
         """One turn of the loop at `now`.
@@ -197,15 +212,19 @@ class SelfHealingOrchestrator(Owner):
             while not turn.caught_up:
                 violations += turn.violations
                 turn = self.cycle(at, exact=True)
-            self._checked = ([*begun, *turn.begun], violations + turn.violations)
+            self.last_check = Check((*begun, *turn.begun), violations + turn.violations)
             self.summarise(at)
-            return self.checked()
+            return self.checked(self.last_check)
         finally:
             self._checked_at = None
 
-    def checked(self) -> dict[str, Any]:
-        """What the last check found and did, once its effects have come to their outcomes."""
-        at = max(self._checked_at or self.now(), from_us(self.evaluated_us))
+    def checked(self, check: Check) -> dict[str, Any]:
+        """What a check found and did, once its effects have come to their outcomes.
+
+        Args:
+            check: one's own: another may have been made while its effects were under way.
+        """
+        at = self.now()
         with self._committing():
             with self.store.transaction():
                 self.telemetry.fold()
@@ -213,8 +232,8 @@ class SelfHealingOrchestrator(Owner):
                     self._hear(at)
                 self._commit(None)
             self._telling.publish()
-            ids, violations = self._checked
-            return self.report(sum(self.store.get(Execution, id).tries > 0 for id in ids), violations)
+            executed = sum(self.store.get(Execution, id).tries > 0 for id in check.begun)
+            return self.report(executed, check.violations)
 
 
 SERVICE_ANSWERS_S = 600.0

@@ -82,10 +82,11 @@ class Service:
         answer = Surface(self.loop).call(command, arguments)
         if command != "check":
             return answer
-        loop = self.loop
+        # Its own: while its effects are under way, another check may be made.
+        loop, check = self.loop, self.loop.last_check
         with suppress(TimeoutError):  # what is not there by then is shown as it stands
             await asyncio.wait_for(loop.executor.drain(), CHECK_S)
-        return loop.checked()
+        return loop.checked(check)
 
     async def run(self) -> None:
         """Turn the loop until the stop is set."""

@@ -140,7 +140,7 @@ def quarantine(settings: Settings) -> list[dict[str, Any]]:
 
 def violations(settings: Settings) -> int:
     """How many constitutional violations there were; one for each incident, step and article."""
-    return len(_fact(settings, "violations") or ())
+    return int(_fact(settings, "violation_count") or 0)
 
 
 def triggers_enabled(spec: Spec) -> int:

@@ -26,7 +26,6 @@ from self_healing.config import Settings
 from self_healing.constitution import articles
 from self_healing.constitution.audit import Audit
 from self_healing.constitution.circumstances import Fleet
-from self_healing.constitution.effects import Effects
 from self_healing.errors import NotFound, SelfHealingError, StateBusy
 from self_healing.model import (
     Decision,
@@ -261,7 +260,7 @@ class Surface:
     def _limits(self) -> list[Json]:
         """Each limit, and how much of it is used now where that is one number for the whole fleet."""
         now = self._loop.clock.now()
-        effects = Effects(self._store.select(Execution))
+        effects = self._loop.effects
         incidents = self._store.select(Incident, state=NOT_CLOSED)
         fleet = Fleet.of(self._loop.telemetry.agents, incidents)
         used = {

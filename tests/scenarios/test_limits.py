@@ -166,6 +166,23 @@ def test_an_agent_is_left_alone_for_the_cool_down_after_an_action_on_it(fleet: S
     fleet.at(15).expect_actions(RETRIES, resolve_retry_failures="dispatched")
 
 
+def test_an_agent_that_stayed_unwell_is_left_alone_twice_as_long_after_the_second_action(
+    scenario: MakeScenario,
+) -> None:
+    fleet = scenario(step_s=20)
+    slow(fleet, "Coder")
+    fleet.at(700, step_s=60)  # over ten minutes, and its incident is still open
+    retrying(fleet, "Coder")
+    fleet.at(701).expect_actions(RETRIES, resolve_retry_failures="dispatched")
+
+    fleet.tests(10, 20)
+
+    fleet.at(715).incident("test_failure_spike")
+    assert actions(fleet, "enforce_test_standards") == {"Coder": ExecutionStatus.DEFERRED}
+    fleet.at(722).incident("test_failure_spike")
+    assert actions(fleet, "enforce_test_standards") == {"Coder": ExecutionStatus.DISPATCHED}
+
+
 def test_observe_records_what_it_would_have_done_and_does_nothing(scenario: MakeScenario) -> None:
     fleet = scenario(settings={"actions": {"mode": "observe"}}, step_s=10)
     retrying(fleet, "Coder")

@@ -175,7 +175,7 @@ COMMANDS: list[Callable[[SelfHealingOrchestrator, str], object]] = [
     lambda loop, id: loop.override_trigger("slow_tasks", {"enabled": True}, "Ada"),
     lambda loop, id: loop.recover(),
     lambda loop, id: loop.rest(),
-    lambda loop, id: loop.checked(),
+    lambda loop, id: loop.checked(loop.last_check),
     lambda loop, id: loop.health(),
     lambda loop, id: loop.verdicts(),
     lambda loop, id: loop.check(),

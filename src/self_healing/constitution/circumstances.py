@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import msgspec
 
-from self_healing.constitution.effects import Effects
-from self_healing.model import Directive, Incident, IncidentState, affected_agent
+from self_healing.constitution.effects import Effects, Span
+from self_healing.model import CloseReason, Directive, Incident, IncidentState, affected_agent
 from self_healing.spec import ActionSpec, Spec
 
 
@@ -51,8 +51,22 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     directives: tuple[Directive, ...] = ()  # in force or not
     ingest_lag_s: float
     oldest_in_flight_s: float
-    decision_recorded: bool  # the audit log takes the decision in the transaction that also takes the intent
-    outcome_will_be_recorded: bool
+    decision_recorded: bool  # the audit log is whole and takes it, in the transaction that also takes the intent
     stopped: bool
     settings_from_spec: Callable[[ActionSpec, Incident], Mapping[str, Any]]
     reversible: Callable[[ActionSpec], bool]
+    unwell: Callable[[str], Iterable[Span]]  # when an agent had incidents that were not closed
+
+
+def unwell_in(incident: Incident) -> list[Span]:
+    """When `incident` was not closed, as its timeline says: it may have been reopened."""
+    closing = frozenset(reason.value for reason in CloseReason)
+    spans: list[Span] = []
+    since: datetime | None = incident.first_opened_at
+    for note in incident.notes:
+        if note.what == "reopened":
+            since = note.at
+        elif note.what in closing and since is not None:
+            spans.append((since, note.at))
+            since = None
+    return spans if since is None else [*spans, (since, None)]

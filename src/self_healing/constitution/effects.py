@@ -8,9 +8,13 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 from self_healing.model import Execution, ExecutionStatus
 from self_healing.spec import Limits
+
+Span = tuple[datetime, datetime | None]
+"""From when to when; None is until now."""
 
 _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
@@ -94,6 +98,10 @@ class Effects:
             if execution.created_at > at - _DAY and execution.action not in leaving_out
         )
 
+    def incidents_on(self, target: str) -> set[str]:
+        """The ids of the incidents that those about that agent belong to."""
+        return {self._by_id[id].incident for id in self._of_target.get(target, ())}
+
     def begun_since(self, trigger: str, action: str, since: datetime) -> bool:
         """Whether that action was begun for that trigger at or after `since`."""
         return any(
@@ -126,26 +134,37 @@ class Effects:
                 del index[key]
 
 
-def cool_down_left_s(times: Sequence[datetime], now: datetime, limits: Limits) -> int:
+def cool_down_left_s(times: Sequence[datetime], now: datetime, limits: Limits, unwell: Iterable[Span] = ()) -> int:
     """How many seconds an agent is still left alone after the actions on it; 0 when it may be acted on.
 
     The first action is followed by ``cool_down``, each further one by twice as much, ``cool_down_max`` at most. When
-    ``cool_down_reset`` went by without one it starts anew.
+    the agent was well for ``cool_down_reset`` without a break it starts anew.
 
     Args:
         times: when past actions on the agent were begun, oldest first.
         now: an instant after them.
         limits: the limits in force.
+        unwell: when the agent had an incident that was not closed.
     """
     if not times:
         return 0
     reset = timedelta(seconds=limits.cool_down_reset)
+    spans = sorted(((start, end or now) for start, end in unwell), key=itemgetter(0))
     in_a_row = 1
     for earlier, later in itertools.pairwise(times):
-        in_a_row = in_a_row + 1 if later - earlier < reset else 1
-    gone = now - times[-1]
-    if gone >= reset:
+        in_a_row = in_a_row + 1 if _longest_well(earlier, later, spans) < reset else 1
+    if _longest_well(times[-1], now, spans) >= reset:
         return 0
+    gone = now - times[-1]
     # Beyond 64 doublings the maximum holds anyhow, and the number stays small.
     length = min(limits.cool_down << min(in_a_row - 1, 64), limits.cool_down_max)
     return max(0, math.ceil(length - gone.total_seconds()))
+
+
+def _longest_well(start: datetime, end: datetime, unwell: Sequence[tuple[datetime, datetime]]) -> timedelta:
+    """The longest stretch between `start` and `end` in none of these spans, which are sorted by their start."""
+    longest, well_since = timedelta(0), start
+    for ill_at, well_at in unwell:
+        longest = max(longest, min(ill_at, end) - well_since)
+        well_since = max(well_since, well_at)
+    return max(longest, end - well_since)

@@ -43,7 +43,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     has_verification_plan: bool
     spec_tests_passed: bool  # for the loaded version
     # III Automated enforcement
-    decision_recorded: bool  # the decision commits before the effect, or with it
+    decision_recorded: bool  # on an audit log that is whole, and it commits with the intent
     stopped: bool  # by a person
     reversible: bool
     approved: bool  # by a person, for this very plan
@@ -69,7 +69,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     handoff_to_itself: bool  # it would go to the agent that it is about
     settings_empty_target: bool  # nothing says which agent; that means none, never all
     # IV Learning
-    outcome_will_be_recorded: bool
     demoted: bool  # the action keeps failing for this trigger
     # V Spec-driven
     trigger_in_spec: bool
@@ -150,7 +149,7 @@ def gather(
         running_actions_limit=limits.concurrent_actions,
         running_on_target=now.effects.running_on(proposal.target),
         running_on_target_limit=limits.concurrent_per_target,
-        cool_down_left_s=cool_down_left_s(times, now.at, limits),
+        cool_down_left_s=cool_down_left_s(times, now.at, limits, now.unwell(proposal.target) if times else ()),
         changes_agent=changes_agent,
         blast_radius_in_use=_blast_radius(proposal, action, now),
         blast_radius_limit=max(1, now.fleet.size * limits.blast_radius_percent // 100),
@@ -165,7 +164,6 @@ def gather(
         attempts_on_target_today_limit=limits.attempts_per_target_per_day,
         handoff_to_itself=proposal.target == proposal.target_agent,
         settings_empty_target=not proposal.target or (changes_agent and not _names_agent(proposal)),
-        outcome_will_be_recorded=now.outcome_will_be_recorded,
         demoted=any(left_alone(lesson, now.effects, now.at) for lesson in about),
         trigger_in_spec=trigger is not None,
         action_in_spec=action is not None,

@@ -12,13 +12,15 @@ from self_healing.actions.directing import Directives
 from self_healing.actions.planning import Decide, Planner
 from self_healing.actions.registry import ActionRegistry
 from self_healing.clock import SECOND_US, to_us
-from self_healing.constitution.circumstances import Circumstances, Fleet
+from self_healing.constitution.audit import Audit
+from self_healing.constitution.circumstances import Circumstances, Fleet, unwell_in
+from self_healing.constitution.effects import Span
 from self_healing.constitution.facts import gather
 from self_healing.constitution.gate import Gate
 from self_healing.constitution.violations import violations
 from self_healing.incidents.register import Register
 from self_healing.loop.underway import Underway
-from self_healing.model import Decision, Incident, Lesson, Outcome, Proposal
+from self_healing.model import Decision, Incident, Lesson, Outcome, Proposal, affected_agent
 from self_healing.spec import Spec
 from self_healing.storage.store import Store
 from self_healing.telemetry.telemetry import Telemetry
@@ -26,6 +28,12 @@ from self_healing.triggers.framework import TriggerFramework
 
 Violation = tuple[str, int, str]
 """Incident, step and article."""
+
+VIOLATIONS = "violation_count"
+"""The fact that keeps how many violations there were."""
+
+TESTED_SPEC = "tested_spec"
+"""The fact that keeps the version of the spec whose own tests passed last."""
 
 
 class Judging:
@@ -42,6 +50,8 @@ class Judging:
         register: the incidents.
         directives: what is in force.
         underway: what is intended and was done lately.
+        audit: the audit log.
+        unread_since_us: since when there is telemetry that could not be read, microseconds; None when there is none.
         stopped: whether a person has stopped healing; asked for each decision.
         denied: hears of each denial.
     """
@@ -59,6 +69,8 @@ class Judging:
         directives: Directives,
         underway: Underway,
         *,
+        audit: Audit,
+        unread_since_us: Callable[[], int | None],
         stopped: Callable[[], bool],
         denied: Callable[[Decision], None],
     ) -> None:
@@ -72,9 +84,13 @@ class Judging:
         self._register = register
         self._directives = directives
         self._underway = underway
+        self._audit = audit
+        self._unread_since_us = unread_since_us
         self._stopped = stopped
         self._denied = denied
-        self.violations: set[Violation] = set(store.fact("violations", list[Violation]) or ())
+        audit.whole()  # from here on every entry is looked at
+        self.violations: int = store.fact(VIOLATIONS, int) or 0  # since the state began
+        self._counted: dict[str, set[Violation]] = {}  # by incident, of some that are not closed
 
     def at(self, at: datetime) -> Decide:
         """The gate with the facts of that instant."""
@@ -94,7 +110,7 @@ class Judging:
             )
             decision = self._gate.decide(proposal, facts, at)
             if decision.outcome is Outcome.DENY:
-                self.violations |= violations([decision])
+                self._count(decision)
                 self._denied(decision)
             return decision
 
@@ -106,20 +122,39 @@ class Judging:
         return earlier.proposal if earlier is not None and earlier.outcome is Outcome.ALLOW else None
 
     def _circumstances(self, at: datetime) -> Circumstances:
-        queued_us = self._telemetry.next_queued_us()
-        in_flight_s = 0.0 if queued_us is None else max(to_us(at) - queued_us, 0) / SECOND_US
         return Circumstances(
             at=at,
             spec=self._spec,
-            tested_version=self._spec.version,
+            tested_version=self._store.fact(TESTED_SPEC, str),
             fleet=Fleet.of(self._telemetry.agents, self._register.open.values()),
             effects=self._underway.effects,
             directives=tuple(self._directives.in_force(at=at)),
-            ingest_lag_s=in_flight_s,
-            oldest_in_flight_s=in_flight_s,
-            decision_recorded=not self._store.read_only,
-            outcome_will_be_recorded=not self._store.read_only,
+            ingest_lag_s=_age_s(self._unread_since_us(), at),
+            oldest_in_flight_s=_age_s(self._telemetry.next_queued_us(), at),
+            decision_recorded=self._store.writing and not self._store.read_only and self._audit.whole(),
             stopped=self._stopped(),
             settings_from_spec=self._planner.settings,
             reversible=self._registry.reversible,
+            unwell=self._unwell,
         )
+
+    def _unwell(self, agent: str) -> list[Span]:
+        """When an agent had incidents that were not closed: those now, and those that something was done about."""
+        now = {i.id: i for i in self._register.open.values() if affected_agent(i.group) == agent}
+        treated = [self._store.get(Incident, id) for id in self._underway.effects.incidents_on(agent) - now.keys()]
+        return [span for incident in (*now.values(), *treated) for span in unwell_in(incident)]
+
+    def _count(self, decision: Decision) -> None:
+        """Count a denial, each step and article of an incident once; the decisions on record say which were before."""
+        incident = decision.proposal.incident
+        if incident not in self._counted:
+            earlier = self._store.select(Decision, incident=incident, outcome=Outcome.DENY.value)
+            self._counted = {id: known for id, known in self._counted.items() if id in self._register.open}
+            self._counted[incident] = violations(earlier)
+        fresh = violations([decision]) - self._counted[incident]
+        self._counted[incident] |= fresh
+        self.violations += len(fresh)
+
+
+def _age_s(since_us: int | None, at: datetime) -> float:
+    return 0.0 if since_us is None else max(to_us(at) - since_us, 0) / SECOND_US

@@ -16,6 +16,7 @@ from self_healing.clock import Clock, SystemClock, from_us
 from self_healing.config import Mode, Settings
 from self_healing.constitution.audit import Audit
 from self_healing.constitution.decisions import Decisions
+from self_healing.constitution.effects import Effects
 from self_healing.constitution.stop import StopRecord, stopped
 from self_healing.errors import HandoffRefused, NotFound, SilenceRefused, StateError, StorageError
 from self_healing.handoffs.channel import Channel
@@ -23,6 +24,7 @@ from self_healing.handoffs.file import FileChannel
 from self_healing.handoffs.outbox import Notices
 from self_healing.logs import Logs, OwnTelemetry
 from self_healing.loop.health import Health, Intake
+from self_healing.loop.judging import TESTED_SPEC
 from self_healing.loop.parts import Parts, load_tested_spec
 from self_healing.loop.reporting import report
 from self_healing.loop.telling import Telling
@@ -84,7 +86,6 @@ class Owner:
         self.clock = clock
         self._crash = crash
         self._checked_at: datetime | None = None  # the instant of the check that is under way
-        self._checked: tuple[list[str], int] = ([], 0)  # executions and violations of the last check
         self._broken: str | None = None  # why memory may be ahead of the state
         self._recovered = False  # whether what an earlier process left was taken up
         self._touched = True  # by a person or a start, since the last commit
@@ -158,6 +159,8 @@ class Owner:
     def _assemble(self, overrides: Mapping[str, Mapping[str, Any]]) -> None:
         """Load the spec and build every part that depends on it, on the state as it is committed."""
         self.spec = load_tested_spec(self.settings, overrides)
+        if not self.store.read_only and self.store.fact(TESTED_SPEC, str) != self.spec.version:
+            self.store.put_fact(TESTED_SPEC, self.spec.version)
         self._parts = Parts.build(
             self.store,
             self.spec,
@@ -170,6 +173,7 @@ class Owner:
             now=self.now,
             free=self._free,
             stopped=lambda: self._stop() is not None,
+            unread_since_us=lambda: self.reader.unread_since_us(),  # noqa: PLW0108 it is made further down
         )
         self.telemetry, self.framework = self._parts.telemetry, self._parts.framework
         self.register, self.inbox = self._parts.register, self._parts.inbox
@@ -199,9 +203,14 @@ class Owner:
         return self._parts.progress.evaluated_us
 
     @property
+    def effects(self) -> Effects:
+        """What automation did lately and is doing."""
+        return self._parts.underway.effects
+
+    @property
     def violations(self) -> int:
         """Constitutional violations since the state began."""
-        return len(self._parts.judging.violations)
+        return self._parts.judging.violations
 
     def verdicts(self) -> list[Verdict]:
         """What every trigger says of each of its series at the last evaluated instant."""

@@ -28,7 +28,7 @@ from self_healing.loop.detecting import Detecting
 from self_healing.loop.diagnosing import Diagnoser
 from self_healing.loop.gathering import Gathering
 from self_healing.loop.grouping import Grouping
-from self_healing.loop.judging import Judging
+from self_healing.loop.judging import VIOLATIONS, Judging
 from self_healing.loop.probation import Probation
 from self_healing.loop.proposing import Proposer
 from self_healing.loop.renewing import Renewing
@@ -98,6 +98,7 @@ class Parts:
         now: Callable[[], datetime],
         free: Callable[[], bool],
         stopped: Callable[[], bool],
+        unread_since_us: Callable[[], int | None],
     ) -> Parts:
         """Build them, each on those that it needs.
 
@@ -105,6 +106,7 @@ class Parts:
             now: the present instant.
             free: whether anything may be set or undone in the fleet now.
             stopped: whether a person has stopped healing.
+            unread_since_us: since when there is telemetry that could not be read.
         """
         observe = settings.actions.mode is Mode.OBSERVE
         telemetry = Telemetry(spec.triggers)
@@ -160,6 +162,8 @@ class Parts:
             register,
             directives,
             underway,
+            audit=audit,
+            unread_since_us=unread_since_us,
             stopped=stopped,
             denied=telling.denied,
         )
@@ -263,7 +267,7 @@ class Parts:
             self.store, self.telemetry, self.framework, self.progress, batch.bad if batch else [], whole=batch is None
         )
         self._save_transitions(transitions)
-        facts = {"diagnosis": self.diagnoser.diagnosis, "violations": sorted(self.judging.violations), **facts}
+        facts = {"diagnosis": self.diagnoser.diagnosis, VIOLATIONS: self.judging.violations, **facts}
         for name, value in facts.items():
             if self.unstored(name, value):
                 self.store.put_fact(name, value)

@@ -133,6 +133,11 @@ class Store:
 
     # -- transactions
 
+    @property
+    def writing(self) -> bool:
+        """Whether a transaction is open."""
+        return self._connection is not None
+
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
         """All that is written inside commits together, or not at all; a transaction within another joins it.

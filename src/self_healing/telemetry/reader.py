@@ -104,6 +104,11 @@ class DirectoryReader:
         problems += [file.problem for file in self._files if file.problem is not None]
         return gathered.batch(self._files, unfinished, problems)
 
+    def unread_since_us(self) -> int | None:
+        """How old the oldest event may be that is there and could not be read, microseconds; None when none is."""
+        since = [file.ts_us or 0 for file in self._files if file.problem is not None]
+        return min(since, default=None)
+
     # -- which files there are
 
     def _look(self, gathered: Gathered, now_us: int) -> list[str]:

@@ -67,7 +67,6 @@ FINE = Facts(
     attempts_on_target_today_limit=5,
     handoff_to_itself=False,
     settings_empty_target=False,
-    outcome_will_be_recorded=True,
     demoted=False,
     trigger_in_spec=True,
     action_in_spec=True,
@@ -257,10 +256,10 @@ def circumstances(**changes: Any) -> Circumstances:
         ingest_lag_s=0.0,
         oldest_in_flight_s=0.0,
         decision_recorded=True,
-        outcome_will_be_recorded=True,
         stopped=False,
         settings_from_spec=settings_from_spec,
         reversible=lambda _action: True,
+        unwell=lambda _agent: (),
     )
     return msgspec.structs.replace(fine, **changes)
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from self_healing.constitution.circumstances import unwell_in
 from self_healing.constitution.effects import Effects, cool_down_left_s
-from self_healing.model import Execution, ExecutionStatus
+from self_healing.model import Execution, ExecutionStatus, Note
 from self_healing.spec import Limits
-from tests.unit.constitution.fine import NOW, ago, execution, limits
+from tests.unit.constitution.fine import NOW, ago, execution, incident, limits
 
 FAILED, DISPATCHED, INTENDED = ExecutionStatus.FAILED, ExecutionStatus.DISPATCHED, ExecutionStatus.INTENDED
 
@@ -38,6 +39,38 @@ def test_the_cool_down_doubles_with_each_action_and_starts_anew_after_ten_quiet_
     ages_s: list[float], left: int
 ) -> None:
     assert cool_down_left_s([ago(age_s) for age_s in ages_s], NOW, Limits()) == left
+
+
+@pytest.mark.parametrize(
+    ("unwell_s", "left"),
+    [
+        ([], 5),  # well all the time: the second action is the first of a row
+        ([(2000, None)], 15),  # unwell ever since: it is the second
+        ([(2000, 605), (700, None)], 15),
+        ([(2000, 1200), (600, None)], 5),  # ten minutes well, to the second
+        ([(2000, 1199), (600, None)], 15),
+        ([(600, None), (2000, 1200)], 5),  # in any order
+        ([(1000, 900), (1000, None)], 15),
+    ],
+)
+def test_only_ten_minutes_without_an_incident_start_the_cool_down_anew(
+    unwell_s: list[tuple[float, float | None]], left: int
+) -> None:
+    unwell = [(ago(start), None if end is None else ago(end)) for start, end in unwell_s]
+    assert cool_down_left_s([ago(1300), ago(5)], NOW, Limits(), unwell) == left
+
+
+def test_an_incident_was_not_closed_from_each_opening_to_its_close() -> None:
+    notes = [
+        ("detected", 900),
+        ("healed", 800),
+        ("reopened", 700),
+        ("acting", 600),
+        ("recovered", 500),
+        ("reopened", 400),
+    ]
+    told = incident(first_opened_at=ago(900), notes=tuple(Note(at=ago(age), what=what, text="") for what, age in notes))
+    assert unwell_in(told) == [(ago(900), ago(800)), (ago(700), ago(500)), (ago(400), None)]
 
 
 def test_nothing_is_left_of_a_cool_down_after_the_time_that_resets_it() -> None:

@@ -76,7 +76,6 @@ def test_a_fact_that_is_left_out_is_refused() -> None:
         ("decision_not_recorded", {"decision_recorded": False}),
         ("stopped", {"stopped": True}),
         ("cannot_be_undone", {"reversible": lambda _: False}),
-        ("outcome_not_recorded", {"outcome_will_be_recorded": False}),
         ("attempts_of_incident", {"incident": incident(attempts=3)}),
         ("plan_version_outdated", {"incident": incident(plan_version="plan-2")}),
         ("condition_no_longer_met", {"verdict": verdict(state=SeriesState.RECOVERING)}),

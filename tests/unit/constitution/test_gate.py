@@ -74,7 +74,6 @@ CASES = (
     ),
     Case("handoff_to_itself", "III", DENY, {"handoff_to_itself": True}, {}),
     Case("empty_target", "III", DENY, {"settings_empty_target": True}, {}),
-    Case("outcome_not_recorded", "IV", DENY, {"outcome_will_be_recorded": False}, {}),
     Case("keeps_failing", "IV", DENY, {"demoted": True}, {}),
     Case("trigger_not_in_spec", "V", DENY, {"trigger_in_spec": False}, {}),
     Case("action_not_in_spec", "V", DENY, {"action_in_spec": False}, {}),
@@ -135,7 +134,6 @@ def test_the_articles_are_listed_with_their_policies() -> None:
         ("V", "Spec-driven"),
     ]
     assert [(policy.id, policy.outcome) for policy in listed[3].policies] == [
-        ("outcome_not_recorded", DENY),
         ("keeps_failing", DENY),
     ]
 
@@ -236,7 +234,6 @@ def stands_against(facts: Facts) -> set[Outcome]:
                 facts.has_verification_plan,
                 facts.spec_tests_passed,
                 facts.decision_recorded,
-                facts.outcome_will_be_recorded,
                 facts.trigger_in_spec,
                 facts.action_in_spec,
                 facts.action_in_plan,
