@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from self_healing.actions.planning import DIAGNOSTIC_STEP
 from self_healing.constitution.effects import Effects
 from self_healing.model import Decision, Directive, Execution, ExecutionStatus
 from self_healing.storage.store import Store
@@ -21,14 +22,18 @@ class Underway:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.effects = Effects(store.select(Execution, newest=REMEMBERED))
+        recent = store.select(Execution, newest=REMEMBERED)
+        self.effects = Effects(recent)
+        # An analysis is over with its delivery; where the process ended in between, nobody has heard of it yet.
+        dispatched = ExecutionStatus.DISPATCHED
+        self._unheard = [e for e in recent if e.step == DIAGNOSTIC_STEP and e.status is dispatched]
         self._intended: dict[str, Execution] = {}
         self._about_to_be: dict[str, tuple[Directive, ...]] = {}  # by execution
         for execution in store.select(Execution, status=ExecutionStatus.INTENDED.value):
             self.add(execution)
 
     def __len__(self) -> int:
-        return len(self._intended)
+        return len(self._intended) + len(self._unheard)
 
     def add(self, execution: Execution) -> None:
         """One more is intended."""
@@ -38,7 +43,7 @@ class Underway:
 
     def hear(self, at: datetime) -> list[Execution]:
         """Those that came to an outcome since this was last asked."""
-        ended = []
+        ended, self._unheard = self._unheard, []
         for id in list(self._intended):
             execution = self._store.get(Execution, id)
             self.effects.add(execution)
