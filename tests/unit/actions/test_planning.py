@@ -23,6 +23,7 @@ from self_healing.model import (
     Incident,
     Outcome,
     Proposal,
+    affected_agent,
     idempotency_key,
 )
 from self_healing.storage.store import Store
@@ -48,6 +49,7 @@ class Bench:
             context=lambda about, action, settings: {"about": about.id, "settings": settings},
             handoff=Outbox(self.store, directory / "handoffs").make,
             fallback="Operator",
+            agents=lambda about: {affected_agent(about.group)},
             observe=observe,
         )
 
