@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from self_healing.actions.directives import read_directives
     from self_healing.actions.registry import ActionRegistry
+    from self_healing.emitter import Emitter, TelemetryHandler, emit
     from self_healing.handoffs.message import ContextMessageHandoff
     from self_healing.orchestrator import SelfHealingOrchestrator, run_self_healing_check
     from self_healing.triggers.framework import TriggerFramework
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ActionRegistry",
     "ContextMessageHandoff",
+    "Emitter",
     "SelfHealingOrchestrator",
+    "TelemetryHandler",
     "TriggerFramework",
+    "emit",
     "read_directives",
     "run_self_healing_check",
 ]
@@ -33,8 +37,11 @@ __all__ = [
 _HOMES = {
     "ActionRegistry": "self_healing.actions.registry",
     "ContextMessageHandoff": "self_healing.handoffs.message",
+    "Emitter": "self_healing.emitter",
     "SelfHealingOrchestrator": "self_healing.orchestrator",
+    "TelemetryHandler": "self_healing.emitter",
     "TriggerFramework": "self_healing.triggers.framework",
+    "emit": "self_healing.emitter",
     "read_directives": "self_healing.actions.directives",
     "run_self_healing_check": "self_healing.orchestrator",
 }

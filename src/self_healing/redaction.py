@@ -77,6 +77,21 @@ def is_secret(key: str, value: Any) -> bool:
     return not (isinstance(value, int | float) and "token" in key.lower())
 
 
+def without_secrets(value: Any) -> Any:
+    """`value`, as JSON has them, with every secret in it redacted."""
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {
+                redact(key): REDACTED if is_secret(key, item) else without_secrets(item) for key, item in value.items()
+            }
+        case list():
+            return [without_secrets(item) for item in value]
+        case _:
+            return value
+
+
 def may_hold_secrets(line: bytes) -> bool:
     """Whether a line of JSON has to be looked through for secrets; a No is certain, and quick."""
     small = line.lower()

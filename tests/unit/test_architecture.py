@@ -114,8 +114,11 @@ def test_the_public_names_are_these() -> None:
     assert sorted(self_healing.__all__) == [
         "ActionRegistry",
         "ContextMessageHandoff",
+        "Emitter",
         "SelfHealingOrchestrator",
+        "TelemetryHandler",
         "TriggerFramework",
+        "emit",
         "read_directives",
         "run_self_healing_check",
     ]
@@ -130,7 +133,9 @@ def test_a_name_that_is_not_public_is_refused() -> None:
         getattr(self_healing, "Nothing")  # noqa: B009 as a plain attribute it would not pass the type checker
 
 
-@pytest.mark.parametrize("code", ["import self_healing", "from self_healing import read_directives"])
+@pytest.mark.parametrize(
+    "code", ["import self_healing", "from self_healing import read_directives", "from self_healing import emit"]
+)
 def test_an_agent_pays_only_for_what_it_uses(code: str) -> None:
     heavy = ["cedarpy", "cyclopts", "msgspec", "numpy", "pydantic", "rich", "sqlalchemy", "structlog"]
     check = f"{code}; import sys; print(*(name for name in {heavy!r} if name in sys.modules))"

@@ -1,0 +1,289 @@
+"""Events out of an agent's own process, in one call that waits for nothing.
+
+What is emitted is put into a queue; a thread of its own writes it to a file of this process in the telemetry directory,
+which the framework follows. That needs no service: the events are there when one starts. Only the standard library is
+used here, so that an agent pays for nothing else.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import math
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from self_healing.redaction import may_hold_secrets, without_secrets
+
+MOST_WAITING: Final = 10_000
+"""So many events may wait to be written; what comes then is dropped and counted, so that an agent never waits."""
+
+GATHER_S: Final = 0.05
+"""How long events are gathered before they are written together."""
+
+CLOSE_S: Final = 5.0
+"""How long the end of the process waits for what is still to be written."""
+
+DIRECTORY_VARIABLE: Final = "SELF_HEALING_TELEMETRY_DIR"
+DIRECTORY: Final = "logs/telemetry"
+"""Where :func:`emit` writes when the variable is not set, as the framework reads by default."""
+
+
+class Emitter:
+    """Writes events of this process to ``events-YYYYMMDD-PID-N.jsonl`` in a telemetry directory, a file a day (UTC).
+
+    What was written survives the process; it is not synced, so a power cut may take the last seconds. A forked process
+    begins with an empty queue and a file of its own.
+
+    Args:
+        directory: the fleet's telemetry directory; made with the first event.
+        most_waiting: see MOST_WAITING.
+        now: the present, seconds since 1970.
+    """
+
+    def __init__(
+        self, directory: str | Path, *, most_waiting: int = MOST_WAITING, now: Callable[[], float] = time.time
+    ) -> None:
+        self.directory = Path(directory)
+        self.problem: str | None = None  # why events cannot be written now; None when they can
+        self._most = most_waiting
+        self._now = now
+        self._lost = 0
+        self._begin()
+        _EMITTERS.add(self)
+
+    def _begin(self) -> None:
+        """Everything that belongs to one process."""
+        self._queue: deque[tuple[float, str, dict[str, Any]]] = deque()
+        self._wake = threading.Event()
+        self._lock = threading.Lock()  # of the file, and of what is lost
+        self._thread: threading.Thread | None = None
+        self._fd = -1
+        self._day = ""
+
+    def emit(self, type: str, /, **fields: Any) -> None:
+        """Emit one event; returns at once, and never raises for what is in it.
+
+        Args:
+            type: what happened, such as ``task_finished``.
+            fields: the rest of the line, as in a file: `id`, `agent`, `status`, `usage`, ... They are read a moment
+                later, so hand over nothing that changes. `ts` is now when left out.
+        """
+        if len(self._queue) >= self._most:
+            with self._lock:
+                self._lost += 1
+            return
+        self._queue.append((self._now(), type, fields))
+        if not self._wake.is_set():
+            self._wake.set()
+        if self._thread is None:
+            self._start()
+
+    @property
+    def dropped(self) -> int:
+        """How many events were dropped since the start: too many waited, or the disk took no more."""
+        return self._lost
+
+    def flush(self) -> None:
+        """Write and sync all that was emitted before this call, on the caller's thread."""
+        self._write_waiting()
+        with self._lock:
+            if self._fd >= 0:
+                with suppress(OSError):  # what the disk takes is said by the next write
+                    os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Write what waits and give the file back; safe to call twice, and events may follow, in another file."""
+        self._write_waiting()
+        with self._lock:
+            self._close()
+
+    # -- the writer
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_all, name="self-healing emitter", daemon=True)
+                self._thread.start()
+
+    def _write_all(self) -> None:
+        wake = self._wake
+        while True:
+            wake.wait()
+            time.sleep(GATHER_S)
+            wake.clear()  # before the queue is read: an event that comes meanwhile wakes this thread again
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        with self._lock:
+            count = len(self._queue)
+            lines = [_line(*self._queue.popleft()) for _ in range(count)]
+            if not lines:
+                return
+            try:
+                self._write("".join(lines).encode(errors="replace"))
+                self.problem = None
+            except OSError as error:
+                self._lost += count
+                self.problem = f"events cannot be written to {self.directory}: {error.strerror or error}"
+
+    def _write(self, data: bytes) -> None:
+        day = time.strftime("%Y%m%d", time.gmtime(self._now()))
+        if day != self._day:
+            self._close()
+        if self._fd < 0:
+            self._fd, self._day = _opened(self.directory, day), day
+        size = os.fstat(self._fd).st_size
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._fd, size)  # what is counted as dropped is not there, and no line is torn
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def _forked(self) -> None:
+        """In a forked process: what waits is its parent's to write, and so is the file."""
+        fd, lost = self._fd, self._lost
+        self._begin()
+        self._lost = lost
+        if fd >= 0:
+            os.close(fd)
+
+
+def _opened(directory: Path, day: str) -> int:
+    """A new file for this process and day; its number makes it one's own, also where a process id comes again."""
+    directory.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        path = directory / f"events-{day}-{os.getpid()}-{number}.jsonl"
+        try:
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except FileExistsError:
+            number += 1
+
+
+def _line(at: float, type: str, fields: dict[str, Any]) -> str:
+    event = {"ts": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"), "type": type, **fields}
+    try:
+        line = json.dumps(event, default=_said, allow_nan=False)
+        if may_hold_secrets(line.encode()):
+            line = json.dumps(without_secrets(json.loads(line)))
+    except (ValueError, TypeError, RecursionError):  # a number that is none, a key that is no text, a circle
+        line = json.dumps(without_secrets(_plain(event, 8)))
+    return line + "\n"
+
+
+def _said(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """`value` as JSON can say it; what is not a number is unknown."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case dict() if depth:
+            return {str(key): _plain(item, depth - 1) for key, item in value.items()}
+        case list() | tuple() if depth:
+            return [_plain(item, depth - 1) for item in value]
+        case dict() | list() | tuple():
+            return "(nested too deep)"
+        case _:
+            return _said(value)
+
+
+class TelemetryHandler(logging.Handler):
+    """Sends what a program logs along as events of the type ``log``.
+
+    Args:
+        emitter: where to; the one behind :func:`emit` when left out.
+        agent: who logs; a record's own ``agent`` (by ``extra``) goes first.
+        level: as every handler takes it.
+    """
+
+    def __init__(
+        self, emitter: Emitter | None = None, *, agent: str | None = None, level: int | str = logging.NOTSET
+    ) -> None:
+        super().__init__(level)
+        self.emitter = emitter or default_emitter()
+        self._agent = agent
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Emit one record."""
+        try:
+            message = record.getMessage()
+        except Exception:  # what a program logs wrongly is its own affair, and logging says so as it always does
+            self.handleError(record)
+            return
+        fields: dict[str, Any] = {"message": message, "level": record.levelname, "logger": record.name}
+        given = record.__dict__
+        agent = given.get("agent", self._agent)
+        if agent is not None:
+            fields["agent"] = agent
+        if "task_id" in given:
+            fields["id"] = given["task_id"]
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["error_type"] = record.exc_info[0].__name__
+        self.emitter.emit("log", **fields)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self.emitter.flush()
+
+
+_EMITTERS: weakref.WeakSet[Emitter] = weakref.WeakSet()
+_default: Emitter | None = None
+_making = threading.Lock()
+
+
+def default_emitter() -> Emitter:
+    """The emitter behind :func:`emit`, made when it is first asked for."""
+    global _default  # noqa: PLW0603 one for the process is what it is
+    if _default is None:
+        with _making:
+            if _default is None:
+                _default = Emitter(os.environ.get(DIRECTORY_VARIABLE, DIRECTORY))
+    return _default
+
+
+def emit(type: str, /, **fields: Any) -> None:
+    """Emit one event to the directory that SELF_HEALING_TELEMETRY_DIR names, else ``logs/telemetry``.
+
+    As :meth:`Emitter.emit`; ``default_emitter().dropped`` says how many could not be kept.
+    """
+    default_emitter().emit(type, **fields)
+
+
+def _close_all() -> None:
+    for emitter in list(_EMITTERS):
+        emitter.close()
+
+
+def _forked() -> None:
+    global _making  # noqa: PLW0603 another thread of the parent may have held it
+    _making = threading.Lock()
+    for emitter in list(_EMITTERS):
+        emitter._forked()
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_forked)
