@@ -17,7 +17,7 @@ TARGET_US = 5.0
 
 
 def measure() -> Iterator[Figure]:
-    """Microseconds a call, in the median of the runs, while the emitter's own thread writes."""
+    """Microseconds a call, in the median of the runs; what the emitter's own thread does afterwards is not in it."""
     bare: deque[tuple[float, str]] = deque()
     with tempfile.TemporaryDirectory() as directory:
         emitter = Emitter(directory)

@@ -50,6 +50,12 @@ class TelemetrySettings(Declared):
     """Where events come from."""
 
     dir: _Path = Field(default=Path("logs/telemetry"), description="directory of the fleet's event files; watched")
+    keep: Annotated[Duration, Field(ge=86400)] = Field(
+        default=7 * 86400, description="how long what came otherwise is kept once it was read; a day at least"
+    )
+    keep_bytes: int = Field(default=10 * 2**30, ge=0, description="how much of it is kept; the oldest goes first")
+    junit_dirs: tuple[_Path, ...] = Field(default=(), description="folders of JUnit XML files; watched by the service")
+    junit_agent: str = Field(default="", description="whose tests those are where a suite does not say")
 
 
 class TriggerSettings(Declared):

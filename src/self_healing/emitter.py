@@ -53,7 +53,7 @@ class Emitter:
     def __init__(
         self, directory: str | Path, *, most_waiting: int = MOST_WAITING, now: Callable[[], float] = time.time
     ) -> None:
-        self.directory = Path(directory)
+        self.directory = Path(directory).absolute()  # wherever the process goes
         self.problem: str | None = None  # why events cannot be written now; None when they can
         self._most = most_waiting
         self._now = now

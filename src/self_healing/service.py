@@ -102,6 +102,8 @@ class Service:
                 self._recovered = True
             while not self._turned() and not self._stop.is_set():
                 await asyncio.sleep(0)
+            if self.loop.receiving.due:
+                await asyncio.to_thread(self.loop.look_at_ways_in)
         except StorageError as error:
             self.failures += 1
             self.loop.logs.orchestrator.error("not_committed", why=str(error), failures=self.failures)

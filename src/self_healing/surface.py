@@ -44,6 +44,7 @@ from self_healing.model import (
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.storage.readonly import DATABASE
 from self_healing.storage.store import Store
+from self_healing.telemetry.junit_files import take_file
 from self_healing.views import Json
 
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -80,6 +81,13 @@ class Surface:
         except msgspec.ValidationError as error:
             raise SelfHealingError(f"command {command}: {error}") from error
         return COMMANDS[command].answer(self, **msgspec.structs.asdict(given))
+
+    # -- telemetry in
+
+    def ingest_junit(self, paths: tuple[str, ...], agent: str | None = None) -> Json:
+        intake = self._loop.receiving.intake
+        taken = [(path, take_file(intake, Path(path), agent)) for path in paths]
+        return {"files": [{"path": path, **msgspec.structs.asdict(receipt)} for path, receipt in taken]}
 
     # -- how it stands
 
@@ -315,6 +323,7 @@ COMMANDS: dict[str, Command] = {
     "fail": Command(Surface.fail, writes=True),
     "constitution": Command(Surface.constitution),
     "audit": Command(Surface.audit),
+    "ingest_junit": Command(Surface.ingest_junit, writes=True),
 }
 
 

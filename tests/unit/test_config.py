@@ -51,7 +51,13 @@ def refusal(
 
 def test_with_nothing_given_the_settings_are_the_documented_defaults() -> None:
     assert load().model_dump(mode="json", exclude={"constitution"}) == {
-        "telemetry": {"dir": "logs/telemetry"},
+        "telemetry": {
+            "dir": "logs/telemetry",
+            "keep": 7 * 86400,
+            "keep_bytes": 10 << 30,
+            "junit_dirs": [],
+            "junit_agent": "",
+        },
         "triggers": {"files": [], "grid": 1},
         "actions": {"files": [], "mode": "act", "fallback": "Operator"},
         "storage": {"state_dir": ".self-healing", "logs_dir": "logs"},
@@ -139,7 +145,8 @@ def test_other_variables_are_none_of_our_business() -> None:
         ("[telemtry]\nx = 1",
          'my.toml: telemtry: {"x": 1}: unknown; did you mean telemetry? '
          "allowed are telemetry, triggers, actions, constitution, storage"),
-        ("telemetry = 5", "my.toml: telemetry: 5: allowed is a table of dir"),
+        ("telemetry = 5",
+         "my.toml: telemetry: 5: allowed is a table of dir, keep, keep_bytes, junit_dirs, junit_agent"),
         ('[telemetry]\ndir = ""', 'my.toml: telemetry.dir: "": allowed is text that is not empty'),
         ("[telemetry]\ndir = 5", "my.toml: telemetry.dir: 5: allowed is a path"),
         ("[triggers]\nfiles = [3]", "my.toml: triggers.files.0: 3: allowed is a path"),
@@ -162,7 +169,7 @@ def test_a_mistake_in_the_file_is_named_with_key_value_and_what_is_allowed(text:
 
 def test_a_value_in_the_place_of_a_section_is_refused_though_a_flag_is_given_for_it() -> None:
     assert refusal("telemetry = 5", flags={"telemetry.dir": "x"}) == [
-        "my.toml: telemetry: 5: allowed is a table of dir"
+        "my.toml: telemetry: 5: allowed is a table of dir, keep, keep_bytes, junit_dirs, junit_agent"
     ]
 
 

@@ -96,6 +96,7 @@ def test_every_command_answers_in_json(command: str, surface: Surface, clock: Fa
         "close": {"id": retries["id"], **person},
         "silence": {"trigger": "slow_tasks", "keys": {"agent": "Coder"}, "lasts_s": 60, **person},
         "history": {"limit": 5},
+        "ingest_junit": {"paths": []},
         "undo": {"ids": [each["id"] for each in surface.call("directives", {})["directives"]], **person},
         "handoffs": {"statuses": ["delivered"], "limit": 5},
         "handoff": {"id": handoff},

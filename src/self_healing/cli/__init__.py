@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "history": ("history:history", "Show what was done, and what came of it."),
     "handoffs": ("handoffs:app", "List the work handed over; show, accept, complete, fail."),
     "constitution": ("constitution:constitution", "Show the articles, the limits, and the denials."),
+    "ingest": ("ingest:app", "Bring in telemetry that is no native file: junit."),
     "audit": ("audit:app", "Verify the log of decisions."),
     "config": ("config:app", "Validate the configuration; print its schema."),
     "stop-healing": ("stopping:stop_healing", "Stop every effect at once, until a person resumes."),

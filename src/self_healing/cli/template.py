@@ -9,6 +9,14 @@ TEMPLATE = """\
 [telemetry]
 # Where your agents write what happens: JSON lines, in files such as events-20260105.jsonl. The directory is watched.
 dir = "logs/telemetry"
+# What comes in otherwise is kept in segments in the state, once it was read for this long, a day at least ...
+keep = "7d"
+# ... and up to so many bytes; the oldest goes first.
+keep_bytes = 10737418240
+# Folders into which test runners write JUnit XML; each file is read once. Watched while the service runs.
+junit_dirs = []
+# The agent whose tests those are where a suite has no property "agent"; "" is nobody.
+junit_agent = ""
 
 [triggers]
 # Files of [[trigger]] tables. A table named like a default changes only the keys that it gives; another name declares a

@@ -40,11 +40,11 @@ from self_healing.model import (
     Transition,
     Verdict,
 )
+from self_healing.receiving import Receiving
 from self_healing.spec import ActionSpec, TriggerSpec
 from self_healing.storage.store import Store
 from self_healing.telemetry.describing import describe
 from self_healing.telemetry.reader import Batch, DirectoryReader
-from self_healing.telemetry.recovery import recover
 from self_healing.watching import ahead
 
 STEPPED_S = 5.0
@@ -60,8 +60,6 @@ class Owner:
         clock: the time.
         executor: makes the executor from the core of effects; everything is done at once when left out.
         channel: delivers handoffs; files in ``logs/handoffs`` when left out.
-        readable_bytes: how much of a segment of telemetry may be read, by its name, None for all of it; when it is left
-            out nobody writes segments, and what a crash left of them is mended first.
         crash: called at named points; for crash tests.
         on_note: hears every new line of an incident's timeline, once it is committed.
 
@@ -77,7 +75,6 @@ class Owner:
         clock: Clock,
         executor: Callable[[Effect, Callable[[], Any]], Executor] | None = None,
         channel: Channel | None = None,
-        readable_bytes: Callable[[str], int | None] | None = None,
         crash: Callable[[str], None] = lambda _point: None,
         on_note: Callable[[Incident, Note], None] | None = None,
     ) -> None:
@@ -100,14 +97,12 @@ class Owner:
         self.channel = channel or FileChannel(self.handoffs_dir)
         self._notices = Notices(store, self.channel, aside=executor is not None)
         self._assemble(store.fact("overrides") or {})
-        segments = settings.storage.state_dir / "segments"
-        if readable_bytes is None and not store.read_only and segments.exists():
-            recover(segments)
+        self._receiving = None if store.read_only else Receiving(settings, now=clock.now)
         self.reader = DirectoryReader(
             settings.telemetry.dir,
             self._parts.progress.positions,
-            segments=segments,
-            readable_bytes=readable_bytes or (lambda _name: None),
+            segments=self._receiving.segments.directory if self._receiving else None,
+            readable_bytes=self._receiving.segments.readable_bytes if self._receiving else lambda _name: None,
         )
         effect = Effect(
             store,
@@ -198,6 +193,23 @@ class Owner:
         return self.settings.storage.logs_dir / "handoffs"
 
     @property
+    def receiving(self) -> Receiving:
+        """Telemetry that is no native file, on its way in. Raises StateError when this only looks."""
+        if self._receiving is None:
+            raise StateError("this state is only looked at; open it for writing to take telemetry in")
+        return self._receiving
+
+    def look_at_ways_in(self) -> None:
+        """Take in what lies in the watched folders, and tend the segments, where that is due. May take seconds.
+
+        Safe on another thread than the loop's, between two turns.
+        """
+        receiving = self.receiving
+        receiving.look(self._parts.progress.positions)
+        while receiving.notes:
+            self.logs.orchestrator.info("segments", what=receiving.notes.pop(0))
+
+    @property
     def evaluated_us(self) -> int:
         """The newest instant that was evaluated, microseconds; 0 before the first."""
         return self._parts.progress.evaluated_us
@@ -221,6 +233,7 @@ class Owner:
         # Where the directory cannot even be read, that our own events are not in it goes without saying.
         own = self.own.problem if self._health.readable else None
         others = [*self.logs.problems, *(each for each in (own, self._notices.problem) if each is not None)]
+        others += self._receiving.problems if self._receiving else []
         stop = self._stop()
         if stop is not None:
             others.append(
@@ -408,6 +421,8 @@ class Owner:
 
     def close(self) -> None:
         """Give the state back; safe to call twice."""
+        if self._receiving is not None:
+            self._receiving.close()
         self.reader.close()
         self.store.close()
 

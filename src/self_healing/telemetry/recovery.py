@@ -147,11 +147,11 @@ def remember(directory: Path, identities: Identities, now_us: int, kept_us: int,
 
 def _identities_in(file: Path) -> Iterator[int]:
     match file.suffix:
-        case ".jsonl":
+        case ".jsonl" | ".corrupt":
             return _identities_of(_known_lines(file))
         case ".parquet":
             return _identities_of(_known_rows(file))
-        case _:  # it was set aside
+        case _:  # it was being written when a process ended
             return iter(())
 
 

@@ -1,0 +1,130 @@
+"""Files of JUnit XML on their way in: each one once, whether they are named or found in a watched folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from self_healing.errors import Overloaded, StorageError, TelemetryError
+from self_healing.telemetry.intake import Intake, Receipt
+from self_healing.telemetry.junit import SOURCE, junit
+from self_healing.telemetry.segments import sync_directory
+
+SUFFIX: Final = ".xml"
+
+SETTLED_S: Final = 2.0
+"""A file that changed less than this ago may still be written, and waits for the next look."""
+
+WRITTEN_S: Final = 30.0
+"""How long a file's events may take to be durable."""
+
+Seen = dict[str, tuple[int, int, int]]
+"""Inode, time of change in nanoseconds, and size of each file that was taken, by its name."""
+
+
+def take_file(intake: Intake, path: Path, agent: str | None) -> Receipt:
+    """Take one file, and wait until that is durable.
+
+    The same file again, by name, inode, time of change and content, is the same batch.
+
+    Args:
+        intake: where it goes.
+        path: the file.
+        agent: whose tests they are where a suite does not say.
+
+    Raises:
+        TelemetryError: it cannot be read.
+        Overloaded, StorageError: it is not taken, and may be brought again.
+    """
+    try:
+        with path.open("rb") as file:
+            info, data = os.fstat(file.fileno()), file.read()
+    except OSError as error:
+        raise TelemetryError(f"cannot read {path}: {error.strerror}; name a file of JUnit XML") from error
+    batch = junit(data, at=datetime.fromtimestamp(info.st_mtime, UTC), agent=agent)
+    identity = f"{path.name}\0{info.st_ino}\0{info.st_mtime_ns}\0".encode()
+    batch.key = hashlib.sha256(identity + hashlib.sha256(data).digest()).hexdigest()
+    return intake.submit(batch, SOURCE).result(WRITTEN_S)
+
+
+class JunitFolder:
+    """A folder that is looked at now and then; what was taken is known after a restart too.
+
+    Args:
+        directory: need not exist yet.
+        memory: the file that says what was taken.
+        agent: whose tests they are where a suite does not say.
+        now: the present instant.
+    """
+
+    def __init__(self, directory: Path, memory: Path, *, agent: str | None, now: Callable[[], datetime]) -> None:
+        self.problems: list[str] = []  # which files cannot be taken now
+        self._directory = directory
+        self._memory = memory
+        self._agent = agent
+        self._now = now
+        self._seen: Seen | None = None
+
+    def look(self, intake: Intake) -> int:
+        """Take what is new or has changed; returns how many files that were.
+
+        Raises:
+            StorageError: what was taken cannot be remembered; it is taken again, as the duplicate that it is.
+        """
+        seen = self._remembered() if self._seen is None else self._seen
+        kept: Seen = {}
+        problems: list[str] = []
+        taken = 0
+        for path, state in self._found(problems):
+            kept[path.name] = state
+            if seen.get(path.name) != state:
+                try:
+                    take_file(intake, path, self._agent)
+                    taken += 1
+                except (TelemetryError, Overloaded, StorageError, TimeoutError) as error:
+                    problems.append(f"{path.name} is not taken yet: {error}")
+                    del kept[path.name]
+        self.problems = problems
+        if kept != seen:
+            self._remember(kept)
+        self._seen = kept
+        return taken
+
+    def _found(self, problems: list[str]) -> list[tuple[Path, tuple[int, int, int]]]:
+        """The files that are whole, each with what tells whether it has changed."""
+        found = []
+        newest_s = self._now().timestamp() - SETTLED_S
+        try:
+            for path in sorted(self._directory.glob(f"*{SUFFIX}")):
+                info = path.stat()
+                if path.is_file() and info.st_mtime <= newest_s:
+                    found.append((path, (info.st_ino, info.st_mtime_ns, info.st_size)))
+        except OSError as error:
+            problems.append(f"cannot look for JUnit XML in {self._directory}: {error.strerror}")
+        return found
+
+    def _remembered(self) -> Seen:
+        try:
+            return msgspec.json.decode(self._memory.read_bytes(), type=Seen)
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise StorageError(f"cannot read {self._memory}: {error}; delete it to take every file anew") from error
+
+    def _remember(self, seen: Seen) -> None:
+        part = self._memory.with_name(self._memory.name + ".part")
+        try:
+            with part.open("wb") as file:
+                file.write(msgspec.json.encode(seen))
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self._memory)
+            sync_directory(self._memory.parent)
+        except OSError as error:
+            raise StorageError(f"cannot write {self._memory}: {error.strerror or error}") from error

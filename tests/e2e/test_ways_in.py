@@ -1,0 +1,86 @@
+"""Telemetry that is no native file comes in by the command and by the service, and is counted once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from self_healing.clock import FakeClock
+from self_healing.config import Settings
+from self_healing.errors import StateError
+from self_healing.orchestrator import SelfHealingOrchestrator
+from self_healing.service import Service
+from self_healing.status import accounting
+
+AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+SUITE = "<testsuite><testcase name='a'/><testcase name='b'><failure/></testcase></testsuite>"
+
+
+def settings(directory: Path, **telemetry: Any) -> Settings:
+    (directory / "telemetry").mkdir(exist_ok=True)
+    return Settings.model_validate(
+        {
+            "telemetry": {"dir": directory / "telemetry", **telemetry},
+            "storage": {"state_dir": directory / "state", "logs_dir": directory / "logs"},
+        }
+    )
+
+
+def put(path: Path, at: datetime) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(SUITE)
+    os.utime(path, (at.timestamp(), at.timestamp()))
+    return path
+
+
+def test_the_command_brings_test_runs_in_and_the_next_check_counts_them_once(tmp_path: Path) -> None:
+    file = put(tmp_path / "junit.xml", datetime.now(UTC) - timedelta(minutes=1))
+    where = ["--telemetry-dir", "t", "--state-dir", "s", "--logs-dir", "l", "--format", "json"]
+    (tmp_path / "t").mkdir()
+
+    def run(*words: str) -> dict[str, Any]:
+        command = [str(Path(sys.executable).with_name("self-healing")), *words, *where]
+        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        told: dict[str, Any] = json.loads(ran.stdout)
+        return told
+
+    brought = run("ingest", "junit", str(file), "--agent", "Coder")
+    assert brought == {"files": [{"path": str(file), "accepted": 1, "rejected": {}, "dropped": {}}]}
+    assert run("ingest", "junit", "junit.xml")["files"][0]["dropped"] == {"duplicate": 1}
+    assert run("check")["telemetry"]["aggregated"] == 1
+    assert run("check")["telemetry"]["aggregated"] == 1
+
+
+def test_the_service_takes_what_lies_in_a_watched_folder_and_compacts_what_was_read(tmp_path: Path) -> None:
+    put(tmp_path / "reports" / "a.xml", AT - timedelta(minutes=1))
+    chosen = settings(tmp_path, junit_dirs=[str(tmp_path / "reports")], junit_agent="Coder")
+    clock = FakeClock(AT)
+
+    async def scenario() -> None:
+        service = Service(chosen, clock=clock, stop=asyncio.Event())
+        for _ in range(8):  # an hour and more: the segment is closed, then compacted
+            await service.turn()
+            clock.advance(timedelta(minutes=10).total_seconds())
+        await service.close()
+
+    asyncio.run(scenario())
+    assert accounting(chosen)["aggregated"] == 1
+    assert [file.name for file in (tmp_path / "state" / "segments").iterdir()] == ["0000000001.parquet"]
+
+
+def test_what_is_only_looked_at_takes_nothing_in(tmp_path: Path) -> None:
+    chosen = settings(tmp_path)
+    SelfHealingOrchestrator.open(chosen, clock=FakeClock(AT)).close()
+    with (
+        SelfHealingOrchestrator.open(chosen, clock=FakeClock(AT), read_only=True) as looking,
+        pytest.raises(StateError, match="only looked at"),
+    ):
+        looking.receiving.look(())

@@ -1,0 +1,143 @@
+"""What becomes of segments that were folded, on real files."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from self_healing.clock import DAY_US, FakeClock, to_us
+from self_healing.errors import StorageError
+from self_healing.telemetry.identities import Identities
+from self_healing.telemetry.recovery import key_identity, remember, span_identity
+from self_healing.telemetry.retention import CRASH_POINTS, Retention
+from tests.unit.telemetry.test_intake import batch, opened, plain, send, span
+
+AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+NAME = "0000000001"
+
+
+class Crash(Exception):
+    """The process ends here."""
+
+
+def filled(directory: Path, number: int = 1) -> Path:
+    """A closed segment with a batch of three events."""
+    with opened(directory, FakeClock(AT)) as intake:
+        send(intake, batch(span(number), plain("a"), plain("b"), key=str(number), undated=1))
+    return directory / f"{number:010d}.jsonl"
+
+
+def everything(directory: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_size for file in directory.iterdir()}
+
+
+def found(file: Path, columns: str) -> list[tuple[object, ...]]:
+    with duckdb.connect() as connection:
+        return connection.execute(f"SELECT {columns} FROM read_parquet(?)", [str(file)]).fetchall()
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(file.name for file in directory.iterdir())
+
+
+def retention(directory: Path, keep: timedelta = timedelta(days=7), keep_bytes: int = 1 << 30) -> Retention:
+    return Retention(directory, keep=keep, keep_bytes=keep_bytes)
+
+
+def test_a_segment_that_was_folded_becomes_parquet_with_all_that_it_held(tmp_path: Path) -> None:
+    filled(tmp_path)
+    assert retention(tmp_path).tend(everything(tmp_path), active=None, now=AT) == []
+    assert names(tmp_path) == [f"{NAME}.parquet"]
+    assert found(tmp_path / f"{NAME}.parquet", "type, source, span_id, agent, key, events, rejected") == [
+        ("self_healing_intake", "otlp", None, None, "1", 3, '{"undated":1}'),
+        ("span", "otlp", "1", None, None, None, None),
+        ("heartbeat", "otlp", None, "a", None, None, None),
+        ("heartbeat", "otlp", None, "b", None, None, None),
+    ]
+    assert (tmp_path / f"{NAME}.parquet").stat().st_mtime == AT.timestamp()
+
+
+def test_a_segment_that_is_active_or_not_wholly_folded_stays(tmp_path: Path) -> None:
+    file = filled(tmp_path)
+    size = file.stat().st_size
+    assert retention(tmp_path).tend({file.name: size - 1}, active=None, now=AT) == []
+    assert retention(tmp_path).tend({}, active=None, now=AT) == []
+    assert retention(tmp_path).tend({file.name: size}, active=file.name, now=AT) == []
+    assert names(tmp_path) == [file.name]
+
+
+def test_what_was_compacted_is_still_known_when_it_comes_again(tmp_path: Path) -> None:
+    filled(tmp_path)
+    retention(tmp_path).tend(everything(tmp_path), active=None, now=AT)
+    identities = Identities()
+    remember(tmp_path, identities, to_us(AT), DAY_US, 100)
+    span_id = span_identity("t", "1", "agent")
+    assert span_id is not None
+    assert identities.known([key_identity("otlp", "1"), span_id]) == [True, True]
+    with opened(tmp_path, FakeClock(AT)) as intake:
+        assert send(intake, batch(span(1), plain("c"))).duplicates == 1
+    assert names(tmp_path) == ["0000000001.parquet", "0000000002.jsonl"]
+
+
+@pytest.mark.parametrize("point", CRASH_POINTS)
+def test_a_compaction_that_was_interrupted_is_gone_on_with_and_loses_nothing(tmp_path: Path, point: str) -> None:
+    file = filled(tmp_path)
+    folded = everything(tmp_path)
+
+    def crash(passed: str) -> None:
+        if passed == point:
+            raise Crash
+
+    doomed = Retention(tmp_path, keep=timedelta(days=7), keep_bytes=1 << 30, crash=crash)
+    with pytest.raises(Crash):
+        doomed.tend(folded, active=None, now=AT)
+    whole = tmp_path / f"{NAME}.parquet"
+    assert file.exists() or whole.exists()
+    identities = Identities()
+    remember(tmp_path, identities, to_us(AT), DAY_US, 100)
+    assert identities.known([key_identity("otlp", "1")]) == [True]
+    assert retention(tmp_path).tend(folded, active=None, now=AT) == []
+    assert names(tmp_path) == [whole.name]
+    assert found(whole, "count(*)") == [(4,)]
+
+
+def test_a_corrupt_segment_is_set_aside_and_said(tmp_path: Path) -> None:
+    file = filled(tmp_path)
+    with file.open("ab") as opened_file:
+        opened_file.write(b"\0\0 damaged\n")
+    (note,) = retention(tmp_path).tend(everything(tmp_path), active=None, now=AT)
+    assert names(tmp_path) == [f"{file.name}.corrupt"]
+    assert "0000000001.jsonl.corrupt" in note
+    assert retention(tmp_path).tend(everything(tmp_path), active=None, now=AT) == []
+    with opened(tmp_path, FakeClock(AT)) as intake:  # what it holds is still known
+        assert send(intake, batch(plain("a"), key="1")).duplicates == 1
+
+
+def test_compacted_segments_that_are_too_old_or_too_much_are_deleted_the_oldest_first(tmp_path: Path) -> None:
+    for number in (1, 2, 3, 4):
+        file = filled(tmp_path, number)
+        at_s = (AT - timedelta(days=4 - number)).timestamp()
+        os.utime(file, (at_s, at_s))
+    retention(tmp_path).tend(everything(tmp_path), active=None, now=AT)
+    assert len(names(tmp_path)) == 4
+    (note,) = retention(tmp_path, keep=timedelta(days=2.5)).tend({}, active=None, now=AT)
+    assert "0000000001.parquet was deleted: older" in note
+    two = sum(everything(tmp_path).values()) - 1
+    (note,) = retention(tmp_path, keep_bytes=two).tend({}, active=None, now=AT)
+    assert "0000000002.parquet was deleted: more" in note
+    assert names(tmp_path) == ["0000000003.parquet", "0000000004.parquet"]
+
+
+def test_an_empty_segment_simply_goes(tmp_path: Path) -> None:
+    (tmp_path / f"{NAME}.jsonl").touch()
+    assert retention(tmp_path).tend({f"{NAME}.jsonl": 0}, active=None, now=AT) == []
+    assert names(tmp_path) == []
+
+
+def test_a_directory_that_cannot_be_tended_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot tend the segments"):
+        retention(tmp_path / "nothing").tend({}, active=None, now=AT)
