@@ -99,7 +99,7 @@ def test_a_check_killed_at_any_point_is_gone_on_with(tmp_path: Path, point: str)
 def test_a_service_killed_again_and_again_counts_every_event_once(tmp_path: Path) -> None:
     telemetry = tmp_path / "telemetry"
     telemetry.mkdir()
-    command = [sys.executable, "-m", "self_healing.cli", "run", "--telemetry-dir", str(telemetry)]
+    command = [str(Path(sys.executable).with_name("self-healing")), "run", "--telemetry-dir", str(telemetry)]
     command += ["--state-dir", str(tmp_path / "state"), "--logs-dir", str(tmp_path / "logs")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     written = 0
