@@ -5,14 +5,15 @@ A bad value stops the start, with where it was given, the key, the value and wha
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -88,6 +89,65 @@ class StorageSettings(Declared):
     logs_dir: _Path = Field(default=Path("logs"), description="log files, and handoffs in handoffs/ beneath it")
 
 
+def _none_if_blank(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _port(value: Any) -> Any:
+    """A port; ``false`` is none at all."""
+    return None if value is False else value
+
+
+Port = Annotated[
+    Annotated[int, Field(ge=0, le=65_535, strict=True)] | None,
+    BeforeValidator(_port, json_schema_input_type=Annotated[int, Field(ge=0, le=65_535)] | Literal[False]),
+]
+"""A port to listen on: 0 is any that is free, ``false`` (None) is none."""
+
+
+class ServerSettings(Declared):
+    """What the service listens on."""
+
+    token: Annotated[str | None, BeforeValidator(_none_if_blank, json_schema_input_type=str)] = Field(
+        default=None,
+        description="what senders must show, none when empty; better as SELF_HEALING_SERVER_TOKEN than in the file",
+    )
+    host: Annotated[str, BeforeValidator(_not_blank)] = Field(
+        default="127.0.0.1", description="the address to listen on; another than this machine's own needs a token"
+    )
+    otlp_http_port: Port = Field(default=4318, description="OTLP over HTTP, and events; false for none")
+    otlp_grpc_port: Port = Field(default=4317, description="OTLP over gRPC, where it is installed; false for none")
+    port: Port = Field(default=8787, description="events, health and metrics; false for none")
+
+    @property
+    def listens(self) -> bool:
+        """Whether any port is to be opened."""
+        return any(port is not None for port in (self.otlp_http_port, self.otlp_grpc_port, self.port))
+
+    @field_validator("host")
+    @classmethod
+    def _guarded(cls, host: str, info: ValidationInfo) -> str:
+        if info.data.get("token") is None and not is_loopback(host):
+            raise ValueError(
+                "allowed without a token are localhost and loopback addresses; set SELF_HEALING_SERVER_TOKEN as well"
+            )
+        return host
+
+
+NO_PORTS = ServerSettings(otlp_http_port=None, otlp_grpc_port=None, port=None)
+"""For what runs the service beside whatever listens on this machine, as the demo does."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` (a name or an address) is this machine and nothing else."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class Settings(Declared):
     """The whole configuration; relative paths start at the current directory."""
 
@@ -96,6 +156,7 @@ class Settings(Declared):
     actions: ActionSettings = ActionSettings()
     constitution: ConstitutionSettings = ConstitutionSettings()
     storage: StorageSettings = StorageSettings()
+    server: ServerSettings = ServerSettings()
 
 
 def _leaves(model: type[BaseModel], above: str = "") -> Iterator[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from self_healing.actions.effect import Effect
 from self_healing.actions.runner import Executor, LocalExecutor
@@ -18,6 +19,11 @@ from self_healing.local_socket import SOCKET, listen
 from self_healing.model import Incident, Note
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.surface import Surface
+from self_healing.telemetry.intake import Receipt
+from self_healing.telemetry.normalised import Normalised
+
+if TYPE_CHECKING:
+    from self_healing.api.server import Server
 
 RETRY_S = 1.0
 """How long the service waits, in real seconds, before it opens a state again that could not be written."""
@@ -74,8 +80,29 @@ class Service:
             crash=self._crash,
             on_note=self._on_note,
         )
+        if self.settings.server.listens:
+            loop.receiving.intake  # noqa: B018 begins here, for it is asked for on several threads later
         loop.logs.orchestrator.info("started", spec_version=loop.spec.version, mode=self.settings.actions.mode.value)
         return loop
+
+    async def listen(self) -> Server | None:
+        """Open the ports; None when there is none to open. Raises ConfigError when one cannot be opened."""
+        if not self.settings.server.listens:
+            return None
+        # Only here: it brings libraries along that nothing else needs.
+        from self_healing.api.server import Server
+
+        turning = asyncio.get_running_loop()
+
+        async def ask(command: str) -> dict[str, Any]:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.call(command, {}), turning))
+
+        def submit(batch: Normalised, source: str) -> Future[Receipt]:
+            return self.loop.receiving.intake.submit(batch, source)  # the loop's of this moment
+
+        server = Server(self.settings.server, submit=submit, ask=ask)
+        await asyncio.to_thread(server.start)
+        return server
 
     async def call(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Answer one command that came by the socket."""
@@ -171,7 +198,7 @@ async def serve(
     stop: asyncio.Event,
     channel: Channel | None = None,
     crash: Callable[[str], None] = lambda _point: None,
-    ready: Callable[[], None] | None = None,
+    ready: Callable[[dict[str, str]], None] | None = None,
     on_note: Callable[[Incident, Note], None] | None = None,
 ) -> None:
     """Run the service until `stop` is set.
@@ -182,23 +209,23 @@ async def serve(
         stop: set it to end the service; what is under way may finish, within a bound.
         channel: delivers handoffs; files in ``logs/handoffs`` when left out.
         crash: called at named points; for crash tests.
-        ready: called once the state is open and the socket listens.
+        ready: called once the state is open and everything listens; gets the addresses of the ports by their settings.
         on_note: hears every new line of an incident's timeline.
 
     Raises:
-        ConfigError: the spec is refused.
+        ConfigError: the spec is refused, or a port cannot be opened.
         StateBusy, StateError, StateCorrupt: the state cannot be used.
         StorageError: the state could not be written at the very end.
     """
-    service = Service(settings, clock=clock, stop=stop, channel=channel, crash=crash, on_note=on_note)
-    server = None
-    try:
-        server = await listen(settings.storage.state_dir / SOCKET, service.call)
-        if ready is not None:
-            ready()
-        await service.run()
-    finally:
+    async with AsyncExitStack() as closing:
+        service = Service(settings, clock=clock, stop=stop, channel=channel, crash=crash, on_note=on_note)
+        closing.push_async_callback(service.close)
+        asked = await listen(settings.storage.state_dir / SOCKET, service.call)
+        closing.push_async_callback(asked.wait_closed)
+        closing.callback(asked.close)
+        server = await service.listen()
         if server is not None:
-            server.close()
-            await server.wait_closed()
-        await service.close()
+            closing.push_async_callback(asyncio.to_thread, server.stop)
+        if ready is not None:
+            ready({} if server is None else server.addresses)
+        await service.run()

@@ -19,6 +19,7 @@ from self_healing.model import Directive, Execution, Incident
 from self_healing.orchestrator import run_self_healing_check
 from self_healing.status import accounting
 from self_healing.storage.store import Store
+from tests.ports import WITHOUT_PORTS
 
 ROOT = Path(__file__).parents[2]
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -101,7 +102,7 @@ def test_a_service_killed_again_and_again_counts_every_event_once(tmp_path: Path
     telemetry.mkdir()
     command = [str(Path(sys.executable).with_name("self-healing")), "run", "--telemetry-dir", str(telemetry)]
     command += ["--state-dir", str(tmp_path / "state"), "--logs-dir", str(tmp_path / "logs")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **WITHOUT_PORTS}
     written = 0
     for life_s in (1.6, 2.3, 1.9):
         running = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL)

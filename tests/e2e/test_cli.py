@@ -25,6 +25,7 @@ import pytest
 import self_healing
 from self_healing.cli import COMMANDS
 from self_healing.config import VARIABLE_PREFIX
+from tests.ports import WITHOUT_PORTS
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 NOW_TEXT = "2026-01-05T10:00:00Z"
@@ -34,6 +35,7 @@ COMMAND = [sys.executable, "-c", "from self_healing.cli import main; main()"]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(VARIABLE_PREFIX)} | {
     "PYTHONPATH": str(Path(self_healing.__file__).parents[1]),
     "PYTHONWARNINGS": "error",
+    **WITHOUT_PORTS,
 }
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

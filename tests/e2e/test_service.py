@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from self_healing.clock import ScaledClock
-from self_healing.config import Settings
+from self_healing.config import NO_PORTS, Settings
 from self_healing.local_socket import ask
 from self_healing.service import serve
 from self_healing.storage.readonly import DATABASE
@@ -20,21 +20,29 @@ from self_healing.storage.readonly import DATABASE
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 
 
-def settings(directory: Path) -> Settings:
+def settings(directory: Path, server: Any = NO_PORTS) -> Settings:
     return Settings.model_validate(
         {
             "telemetry": {"dir": directory / "telemetry"},
             "storage": {"state_dir": directory / "state", "logs_dir": directory / "logs"},
+            "server": server,
         }
     )
 
 
 @asynccontextmanager
-async def running(directory: Path) -> AsyncIterator[Callable[..., Awaitable[dict[str, Any]]]]:
-    """A service, ten times as fast as life; asks it."""
+async def running(
+    directory: Path, *, at: datetime = AT, server: Any = NO_PORTS, addresses: dict[str, str] | None = None
+) -> AsyncIterator[Callable[..., Awaitable[dict[str, Any]]]]:
+    """A service, ten times as fast as life; asks it. Its ports' addresses are put into `addresses`."""
     stop, ready = asyncio.Event(), asyncio.Event()
-    clock = ScaledClock(10, AT)
-    service = asyncio.create_task(serve(settings(directory), clock=clock, stop=stop, ready=ready.set))
+    clock = ScaledClock(10, at)
+
+    def listening(where: dict[str, str]) -> None:
+        (addresses if addresses is not None else {}).update(where)
+        ready.set()
+
+    service = asyncio.create_task(serve(settings(directory, server), clock=clock, stop=stop, ready=listening))
     waiting = asyncio.create_task(ready.wait())
     await asyncio.wait({service, waiting}, return_when=asyncio.FIRST_COMPLETED)
 

@@ -61,6 +61,13 @@ def test_with_nothing_given_the_settings_are_the_documented_defaults() -> None:
         "triggers": {"files": [], "grid": 1},
         "actions": {"files": [], "mode": "act", "fallback": "Operator"},
         "storage": {"state_dir": ".self-healing", "logs_dir": "logs"},
+        "server": {
+            "token": None,
+            "host": "127.0.0.1",
+            "otlp_http_port": 4318,
+            "otlp_grpc_port": 4317,
+            "port": 8787,
+        },
     }
     assert load().constitution.limits == Limits()
 
@@ -144,7 +151,7 @@ def test_other_variables_are_none_of_our_business() -> None:
          'my.toml: actions.mod: "act": unknown; did you mean mode? allowed are files, mode, fallback'),
         ("[telemtry]\nx = 1",
          'my.toml: telemtry: {"x": 1}: unknown; did you mean telemetry? '
-         "allowed are telemetry, triggers, actions, constitution, storage"),
+         "allowed are telemetry, triggers, actions, constitution, storage, server"),
         ("telemetry = 5",
          "my.toml: telemetry: 5: allowed is a table of dir, keep, keep_bytes, junit_dirs, junit_agent"),
         ('[telemetry]\ndir = ""', 'my.toml: telemetry.dir: "": allowed is text that is not empty'),

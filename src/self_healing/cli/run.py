@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from self_healing.model import Incident, Note
 
 
+WHAT_LISTENS = {"otlp_http_port": "OTLP/HTTP", "otlp_grpc_port": "OTLP/gRPC", "port": "events, metrics"}
+"""What is listened on, by the name of its setting, as people read it."""
+
+
 def run(*, where: Where | None = None) -> int:
     """Run the service in this directory until Ctrl-C or SIGTERM."""
     settings = (where or Where()).settings()
@@ -36,7 +40,7 @@ async def _serve(settings: Settings) -> None:
     await serve(settings, clock=SystemClock(), stop=stop, ready=partial(_ready, settings), on_note=_tell)
 
 
-def _ready(settings: Settings) -> None:
+def _ready(settings: Settings, addresses: dict[str, str]) -> None:
     """Say where everything is."""
     from self_healing.status import loaded_spec, triggers_enabled
 
@@ -47,6 +51,7 @@ def _ready(settings: Settings) -> None:
             ("state", settings.storage.state_dir),
             ("telemetry", settings.telemetry.dir),
             ("logs", settings.storage.logs_dir),
+            *((WHAT_LISTENS[setting], address) for setting, address in addresses.items()),
             ("mode", "observe: says what it would do, and does nothing" if observing else "act: pauses and hands over"),
             ("spec", f"{spec.version}: {triggers_enabled(spec)} triggers, {len(spec.actions)} actions"),
         ]

@@ -79,4 +79,16 @@ defer_at_most = "15m"
 state_dir = ".self-healing"
 # Log files, and the handoffs in handoffs/ beneath it.
 logs_dir = "logs"
+
+[server]
+# What senders must show, as "Authorization: Bearer TOKEN"; rather set it as SELF_HEALING_SERVER_TOKEN than here.
+token = ""
+# The address to listen on. Any other than this machine's own needs the token.
+host = "127.0.0.1"
+# OTLP over HTTP, where OpenTelemetry's exporters send by themselves. false opens no port.
+otlp_http_port = 4318
+# OTLP over gRPC, when the extra "grpc" is installed. false opens no port.
+otlp_grpc_port = 4317
+# Events, health and metrics. false opens no port.
+port = 8787
 """

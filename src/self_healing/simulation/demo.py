@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from self_healing.clock import ScaledClock
-from self_healing.config import ActionSettings, Settings, StorageSettings, TelemetrySettings
+from self_healing.config import NO_PORTS, ActionSettings, Settings, StorageSettings, TelemetrySettings
 from self_healing.model import CloseReason, Incident, IncidentState, Note, affected_agent
 from self_healing.service import serve
 from self_healing.simulation.faults import FAULTS, Fault
@@ -197,6 +197,7 @@ async def _demo(console: Console, root: Path, keep: Path | None, scale: float, f
         telemetry=TelemetrySettings(dir=root / "telemetry"),
         actions=ActionSettings(),
         storage=StorageSettings(state_dir=root / "state", logs_dir=root / "logs"),
+        server=NO_PORTS,
     )
     start = datetime.now(UTC).replace(microsecond=0)
     lines = backfill(settings.telemetry.dir, start, hours=24, seed=SEED)

@@ -1,0 +1,89 @@
+"""Looking: whether the service lives and is ready, and its figures in the text format of Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from http import HTTPStatus
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+Ask = Callable[[str], Awaitable[dict[str, Any]]]
+"""Asks the service one of its commands, without arguments."""
+
+FATES = ("rejected", "quarantined", "dropped")
+
+
+def routes(ask: Ask) -> list[Route]:
+    """The routes by which others look at the service."""
+
+    async def metrics(_request: Request) -> Response:
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Figures(await ask("status")))
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def readyz(_request: Request) -> Response:
+        health = await ask("health")
+        unhealthy = health["status"] == "unhealthy"
+        return JSONResponse(
+            {"status": health["status"]}, HTTPStatus.SERVICE_UNAVAILABLE if unhealthy else HTTPStatus.OK
+        )
+
+    return [Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)]
+
+
+class _Figures:
+    """What `status` says, as metrics; names and units as Prometheus has them."""
+
+    def __init__(self, status: dict[str, Any]) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        """All of them."""
+        status = self._status
+        yield from self._telemetry(status["telemetry"])
+        health = status["health"]["status"]
+        healthy = GaugeMetricFamily(
+            "self_healing_health", "Whether the framework is healthy, degraded or unhealthy.", labels=["status"]
+        )
+        for each in ("healthy", "degraded", "unhealthy"):
+            healthy.add_metric([each], float(each == health))
+        yield healthy
+        yield _by("self_healing_incidents", "Incidents that are not closed, by state.", "state", status["incidents"])
+        yield _by("self_healing_executions", "Executions, by status.", "status", status["executions"])
+        yield GaugeMetricFamily(
+            "self_healing_directives_in_force", "Directives in force.", value=status["directives_in_force"]
+        )
+        yield CounterMetricFamily(
+            "self_healing_constitutional_violations", "Denials.", value=status["constitutional_violations"]
+        )
+        yield GaugeMetricFamily("self_healing_stopped", "Whether a person stopped healing.", value=_stopped(status))
+
+    def _telemetry(self, counts: dict[str, Any]) -> Iterator[Metric]:
+        """The two equations: received = accepted + rejected; accepted = aggregated + the other fates + in flight."""
+        for name in ("received", "accepted", "aggregated", "late"):
+            yield CounterMetricFamily(f"self_healing_events_{name}", f"Events {name}.", value=counts[name])
+        yield GaugeMetricFamily("self_healing_events_in_flight", "Events not folded yet.", value=counts["in_flight"])
+        for name in FATES:
+            family = CounterMetricFamily(f"self_healing_events_{name}", f"Events {name}.", labels=["reason"])
+            for reason, count in counts[name].items():
+                family.add_metric([reason], count)
+            yield family
+
+
+def _by(name: str, says: str, label: str, counts: dict[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, says, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
+
+
+def _stopped(status: dict[str, Any]) -> float:
+    return float(status["stopped"] is not None)

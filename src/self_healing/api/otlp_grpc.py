@@ -1,0 +1,84 @@
+"""OTLP over gRPC: the same three exports; needs the extra ``grpc``.
+
+Overload is answered UNAVAILABLE with RetryInfo, which every client takes for "send it again"; RESOURCE_EXHAUSTED alone
+makes clients drop their data. See the `OTLP specification <https://opentelemetry.io/docs/specs/otlp/#otlpgrpc>`_.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+
+from self_healing.api.bodies import MOST_BYTES
+from self_healing.api.otlp import EXPORTS, UNAVAILABLE, Export
+from self_healing.api.taking import REFUSALS, Refusal, Taking
+
+SERVICES: Final = {
+    "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
+    "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
+    "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
+}
+
+
+def make_server(taking: Taking, token: str | None) -> grpc.aio.Server:
+    """A server of the three services; it has no port yet, and is not started.
+
+    Args:
+        taking: takes the batches.
+        token: what senders show as ``authorization: Bearer``; None on a loopback address.
+    """
+    # Messages are capped after decompression by gRPC itself.
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", MOST_BYTES), ("grpc.so_reuseport", 0)])
+    server.add_generic_rpc_handlers(
+        [
+            grpc.method_handlers_generic_handler(
+                service, {"Export": grpc.unary_unary_rpc_method_handler(_export(EXPORTS[name], taking, token))}
+            )
+            for name, service in SERVICES.items()
+        ]
+    )
+    return server
+
+
+def _export(export: Export, taking: Taking, token: str | None) -> Callable[..., Any]:
+    """The method of one service: bytes in, bytes out, for the mapping decodes them itself."""
+
+    async def method(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        if token is not None and not _shown(token, context):
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "send the metadata 'authorization: Bearer TOKEN'")
+
+        try:
+            receipt = await taking.take(body, partial(export.decode, json=False), "otlp")
+        except REFUSALS as error:
+            await _refused(context, Refusal(error))
+        answer: bytes = export.answer(receipt.rejected).SerializeToString()
+        return answer
+
+    return method
+
+
+def _shown(token: str, context: grpc.aio.ServicerContext[bytes, bytes]) -> bool:
+    metadata = dict(context.invocation_metadata() or ())
+    scheme, _, shown = str(metadata.get("authorization", "")).partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), token.encode())
+
+
+async def _refused(context: grpc.aio.ServicerContext[bytes, bytes], refusal: Refusal) -> None:
+    """Refuse for good, or for now and say when to come again."""
+    if refusal.retry_after_s is None:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, refusal.message)
+    delay = Duration()
+    delay.FromMilliseconds(round((refusal.retry_after_s or 0) * 1000))
+    detail = AnyMessage()
+    detail.Pack(RetryInfo(retry_delay=delay))
+    status = Status(code=UNAVAILABLE, message=refusal.message, details=[detail])
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    await context.abort(grpc.StatusCode.UNAVAILABLE, refusal.message)

@@ -1,0 +1,158 @@
+"""Listening: opens the ports, serves on a thread of its own, and closes in time.
+
+The loop of the service works in turns, each of which may take a while; senders wait for none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from self_healing.api import events, looking, otlp
+from self_healing.api.bodies import Room
+from self_healing.api.guard import Guard
+from self_healing.api.taking import Submit, Taking
+from self_healing.config import ServerSettings
+from self_healing.errors import ConfigError
+
+BACKLOG: Final = 128
+STOP_S: Final = 5
+"""How long requests under way may take when the service ends."""
+
+
+class Server:
+    """What the service listens on.
+
+    Args:
+        settings: which ports, on which address, and the token.
+        submit: stores what comes in.
+        ask: asks the service one of its commands; awaited on the server's own thread.
+    """
+
+    def __init__(self, settings: ServerSettings, *, submit: Submit, ask: looking.Ask) -> None:
+        self.addresses: dict[str, str] = {}  # what is listened on, by the name of its setting
+        self._settings = settings
+        self._taking = Taking(submit, Room())
+        ways = [*otlp.routes(self._taking), *events.routes(self._taking)]
+        self._apps = {
+            "otlp_http_port": Starlette(routes=ways),
+            "port": Starlette(routes=[*ways, *looking.routes(ask)]),
+        }
+        self._sockets = ExitStack()
+        self._thread = threading.Thread(target=self._run, name="server", daemon=True)
+        self._started: Future[Callable[[], object]] = Future()  # what ends it, once it is there
+
+    def start(self) -> None:
+        """Open the ports and begin to answer.
+
+        Raises:
+            ConfigError: a port cannot be opened; none stays open then.
+        """
+        self._thread.start()
+        try:
+            self._started.result()
+        except ConfigError:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Let requests under way finish, within a bound, and close the ports; safe to call twice."""
+        if self._thread.is_alive():
+            if self._started.exception() is None:
+                self._started.result()()
+            self._thread.join(STOP_S + 1)
+        self._taking.close()
+        self._sockets.close()
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        """Everything on the thread, until it is told to end."""
+        loop, ending = asyncio.get_running_loop(), asyncio.Event()
+        async with AsyncExitStack() as open_now:
+            try:
+                for setting, app in self._apps.items():
+                    await open_now.enter_async_context(self._http(setting, app))
+                await open_now.enter_async_context(self._grpc())
+            except ConfigError as error:
+                self._started.set_exception(error)
+                return
+            self._started.set_result(lambda: loop.is_closed() or loop.call_soon_threadsafe(ending.set))
+            await ending.wait()
+
+    @asynccontextmanager
+    async def _http(self, setting: str, app: ASGIApp) -> AsyncIterator[None]:
+        port: int | None = getattr(self._settings, setting)
+        if port is None:
+            yield
+            return
+        listening = self._sockets.enter_context(listen(self._settings.host, port, setting))
+        self.addresses[setting] = "http://" + _address(self._settings.host, listening.getsockname()[1])
+        server = uvicorn.Server(
+            uvicorn.Config(
+                Guard(app, self._settings.token),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=STOP_S,
+            )
+        )
+        serving = asyncio.create_task(server.serve([listening]))
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await serving
+
+    @asynccontextmanager
+    async def _grpc(self) -> AsyncIterator[None]:
+        port = self._settings.otlp_grpc_port
+        if port is None or importlib.util.find_spec("grpc") is None:
+            yield
+            return
+        from self_healing.api.otlp_grpc import make_server
+
+        server = make_server(self._taking, self._settings.token)
+        try:
+            bound = server.add_insecure_port(_address(self._settings.host, port))
+        except RuntimeError as error:
+            raise _not_opened("otlp_grpc_port", port, self._settings.host, "it is taken, or may not be used") from error
+        self.addresses["otlp_grpc_port"] = _address(self._settings.host, bound)
+        await server.start()
+        try:
+            yield
+        finally:
+            await server.stop(STOP_S)
+
+
+def listen(host: str, port: int, setting: str) -> socket.socket:
+    """A socket that listens on `host` and `port`; on any free port when that is 0.
+
+    Raises:
+        ConfigError: it cannot be opened; names the setting.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise _not_opened(setting, port, host, error.strerror or str(error)) from error
+
+
+def _not_opened(setting: str, port: int, host: str, why: str) -> ConfigError:
+    return ConfigError([f"server.{setting}: {port}: cannot be opened on {host}: {why}; set another, or false for none"])
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,102 @@
+"""OTLP over gRPC: the same answers in the words of gRPC, told by its own client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
+
+from self_healing.api.taking import Submit
+from self_healing.errors import Overloaded, StorageError
+from self_healing.telemetry.intake import Receipt
+from self_healing.telemetry.normalised import Normalised
+from tests.unit.api.test_server import Failing, protobuf, serving
+
+
+class Taking:
+    """Takes every batch, and remembers it."""
+
+    def __init__(self) -> None:
+        self.batches: list[Normalised] = []
+
+    def __call__(self, batch: Normalised, source: str) -> Future[Receipt]:
+        self.batches.append(batch)
+        result: Future[Receipt] = Future()
+        result.set_result(Receipt(accepted=len(batch.events), rejected=batch.rejected))
+        return result
+
+
+@contextmanager
+def stub(submit: Submit, **settings: Any) -> Iterator[TraceServiceStub]:
+    with (
+        serving(submit, port=None, otlp_http_port=None, otlp_grpc_port=0, **settings) as server,
+        grpc.insecure_channel(server.addresses["otlp_grpc_port"]) as channel,
+    ):
+        yield TraceServiceStub(channel)  # type: ignore[no-untyped-call]
+
+
+def message(*numbers: int) -> ExportTraceServiceRequest:
+    return ExportTraceServiceRequest.FromString(protobuf(*numbers))
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_spans_are_taken(compression: grpc.Compression) -> None:
+    taking = Taking()
+    with stub(taking) as traces:
+        answer = traces.Export(message(1, 2), compression=compression, timeout=30)
+    assert isinstance(answer, ExportTraceServiceResponse)
+    assert not answer.HasField("partial_success")
+    assert [len(batch.events) for batch in taking.batches] == [2]
+
+
+def test_what_is_bad_for_good_is_a_partial_success() -> None:
+    request = message(1, 2)
+    request.resource_spans[0].scope_spans[0].spans[0].end_time_unix_nano = 0
+    with stub(Taking()) as traces:
+        answer = traces.Export(request, timeout=30)
+    assert answer.partial_success.rejected_spans == 1
+
+
+@pytest.mark.parametrize(
+    ("failing", "after_s"), [(Failing(at_once=Overloaded(3.0)), 3), (Failing(later=StorageError("full")), 5)]
+)
+def test_what_cannot_be_stored_now_is_unavailable_and_says_when_to_come_again(failing: Failing, after_s: int) -> None:
+    with stub(failing) as traces, pytest.raises(grpc.RpcError) as refused:
+        traces.Export(message(1), timeout=30)
+    error: Any = refused.value
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    status = Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+    retry = RetryInfo()
+    assert status.details[0].Unpack(retry)
+    assert retry.retry_delay.ToSeconds() == after_s
+
+
+def test_with_a_token_only_who_shows_it_is_let_in() -> None:
+    taking = Taking()
+    with stub(taking, token="secret") as traces:
+        with pytest.raises(grpc.RpcError) as refused:
+            traces.Export(message(1), timeout=30)
+        error: Any = refused.value
+        assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+        traces.Export(message(1), timeout=30, metadata=(("authorization", "Bearer secret"),))
+    assert len(taking.batches) == 1
+
+
+def test_a_message_beyond_the_cap_is_refused() -> None:
+    request = message(1)
+    request.resource_spans[0].scope_spans[0].spans[0].name = "x" * (21 << 20)
+    with stub(Taking()) as traces, pytest.raises(grpc.RpcError) as refused:
+        traces.Export(request, timeout=30, compression=grpc.Compression.Gzip)
+    error: Any = refused.value
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

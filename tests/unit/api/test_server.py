@@ -1,0 +1,342 @@
+"""What the ports answer, on real segments: OTLP in both forms, events, and refusals that tell senders what to do."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import zstandard
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from prometheus_client.parser import text_string_to_metric_families
+
+from self_healing.api.server import Server
+from self_healing.clock import FakeClock
+from self_healing.config import ServerSettings
+from self_healing.errors import ConfigError, Overloaded, StorageError
+from self_healing.telemetry.intake import Intake, Receipt
+from self_healing.telemetry.normalised import Normalised
+from self_healing.telemetry.segments import Segments
+
+AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+END_NS = 1_767_607_200 * 10**9
+
+STATUS: dict[str, Any] = {
+    "health": {"status": "degraded"},
+    "stopped": None,
+    "incidents": {"open": 2},
+    "executions": {"succeeded": 3},
+    "directives_in_force": 1,
+    "constitutional_violations": 4,
+    "telemetry": {
+        "received": 10,
+        "accepted": 9,
+        "rejected": {"undated": 1},
+        "aggregated": 8,
+        "quarantined": {},
+        "dropped": {"duplicate": 1},
+        "in_flight": 0,
+        "late": 0,
+    },
+}
+
+
+async def ask(command: str) -> dict[str, Any]:
+    return STATUS if command == "status" else {"status": "degraded"}
+
+
+@contextmanager
+def serving(submit: Any, **settings: Any) -> Iterator[Server]:
+    """A server on free ports."""
+    given = {"otlp_http_port": 0, "otlp_grpc_port": None, "port": 0, **settings}
+    server = Server(ServerSettings(**given), submit=submit, ask=ask)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def segments(tmp_path: Path) -> Path:
+    return tmp_path / "segments"
+
+
+@pytest.fixture
+def server(segments: Path) -> Iterator[Server]:
+    clock = FakeClock(AT)
+    intake = Intake(Segments(segments, now=clock.now), now=clock.now)
+    intake.start()
+    try:
+        with serving(intake.submit) as running:
+            yield running
+    finally:
+        intake.stop()
+
+
+def post(
+    server: Server, path: str, body: bytes, kind: str, headers: Mapping[str, str] | None = None, port: str = "port"
+) -> tuple[int, dict[str, str], bytes]:
+    return request(server, "POST", path, body, {"Content-Type": kind, **(headers or {})}, port)
+
+
+def request(
+    server: Server,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    headers: Mapping[str, str] | None = None,
+    port: str = "port",
+) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection(server.addresses[port].removeprefix("http://"), timeout=30)
+    try:
+        connection.request(method, path, body, dict(headers or {}))
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+def span(number: int, **fields: Any) -> dict[str, Any]:
+    return {
+        "traceId": f"{1:032x}",
+        "spanId": f"{number:016x}",
+        "name": "invoke_agent",
+        "startTimeUnixNano": str(END_NS - 10**9),
+        "endTimeUnixNano": str(END_NS),
+        "attributes": [
+            {"key": "gen_ai.operation.name", "value": {"stringValue": "invoke_agent"}},
+            {"key": "gen_ai.agent.name", "value": {"stringValue": "Coder"}},
+        ],
+        **fields,
+    }
+
+
+def traces(*spans: dict[str, Any]) -> bytes:
+    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": list(spans)}]}]}).encode()
+
+
+def protobuf(*numbers: int) -> bytes:
+    message = ExportTraceServiceRequest()
+    spans = message.resource_spans.add().scope_spans.add().spans
+    for number in numbers:
+        spans.add(
+            trace_id=(1).to_bytes(16, "big"),
+            span_id=number.to_bytes(8, "big"),
+            name="invoke_agent",
+            start_time_unix_nano=END_NS - 10**9,
+            end_time_unix_nano=END_NS,
+        )
+    return message.SerializeToString()
+
+
+def stored(segments: Path) -> list[dict[str, Any]]:
+    lines = [line for file in sorted(segments.iterdir()) for line in file.read_bytes().splitlines()]
+    return [msgspec.json.decode(line) for line in lines]
+
+
+@pytest.mark.parametrize("port", ["port", "otlp_http_port"])
+def test_otlp_in_json_is_acknowledged_when_it_is_stored(server: Server, segments: Path, port: str) -> None:
+    status, headers, body = post(server, "/v1/traces", traces(span(1), span(2)), "application/json", port=port)
+    assert (status, headers["content-type"], json.loads(body)) == (200, "application/json", {})
+    assert [line["agent"] for line in stored(segments)] == ["Coder", "Coder"]
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip", "zstd"])
+def test_otlp_in_protobuf_is_answered_in_protobuf(server: Server, segments: Path, encoding: str | None) -> None:
+    body = protobuf(1, 2)
+    packed = {None: body, "gzip": gzip.compress(body), "zstd": zstandard.compress(body)}[encoding]
+    headers = {} if encoding is None else {"Content-Encoding": encoding}
+    status, answered, answer = post(server, "/v1/traces", packed, "application/x-protobuf", headers)
+    assert (status, answered["content-type"]) == (200, "application/x-protobuf")
+    assert not ExportTraceServiceResponse.FromString(answer).HasField("partial_success")
+    assert len(stored(segments)) == 2
+
+
+def test_what_is_bad_for_good_is_a_partial_success(server: Server, segments: Path) -> None:
+    bad = span(2, endTimeUnixNano="0")
+    status, _, body = post(server, "/v1/traces", traces(span(1), bad), "application/json")
+    assert status == 200
+    partial = json.loads(body)["partialSuccess"]
+    assert partial["rejectedSpans"] == "1"
+    assert "without a usable time" in partial["errorMessage"]
+    assert [line["type"] for line in stored(segments)] == ["self_healing_intake", "span"]
+
+
+def test_a_batch_that_comes_again_is_acknowledged_and_changes_nothing(server: Server, segments: Path) -> None:
+    assert post(server, "/v1/traces", protobuf(1), "application/x-protobuf")[0] == 200
+    assert post(server, "/v1/traces", protobuf(1), "application/x-protobuf")[0] == 200
+    assert [line["type"] for line in stored(segments)] == ["span", "self_healing_intake"]
+    assert stored(segments)[1]["dropped"] == {"duplicate": 1}
+
+
+def test_bad_data_is_refused_in_the_form_that_it_came_in(server: Server) -> None:
+    status, _, body = post(server, "/v1/traces", b"\xff\xff", "application/x-protobuf")
+    assert status == 400
+    assert Status.FromString(body).code == 3
+    status, _, body = post(server, "/v1/traces", b"{", "application/json")
+    assert status == 400
+    assert json.loads(body)["code"] == 3
+
+
+@pytest.mark.parametrize("kind", ["text/plain", ""])
+def test_another_content_type_is_refused_with_those_that_are_allowed(server: Server, kind: str) -> None:
+    status, _, body = post(server, "/v1/traces", b"", kind)
+    assert status == 415
+    assert "application/x-protobuf" in json.loads(body)["message"]
+
+
+def test_a_bomb_is_refused(server: Server, segments: Path) -> None:
+    bomb = gzip.compress(bytes(200 << 20))
+    status, _, _ = post(server, "/v1/traces", bomb, "application/x-protobuf", {"Content-Encoding": "gzip"})
+    assert status == 413
+    assert stored(segments) == []
+
+
+def test_a_body_that_says_that_it_is_too_large_is_refused_unread(server: Server) -> None:
+    status, _, _ = post(server, "/v1/traces", b"", "application/x-protobuf", {"Content-Length": str(21 << 20)})
+    assert status == 413
+
+
+class Failing:
+    """A place to store batches that has no room, or no disk."""
+
+    def __init__(self, at_once: Exception | None = None, later: Exception | None = None) -> None:
+        self._at_once, self._later = at_once, later
+
+    def __call__(self, batch: Normalised, source: str) -> Future[Receipt]:
+        if self._at_once is not None:
+            raise self._at_once
+        result: Future[Receipt] = Future()
+        result.set_exception(self._later)
+        return result
+
+
+@pytest.mark.parametrize(
+    ("failing", "retry_after"),
+    [(Failing(at_once=Overloaded(3.0)), "3"), (Failing(later=StorageError("the disk is full")), "5")],
+)
+@pytest.mark.parametrize("path", ["/v1/traces", "/v1/events"])
+def test_what_cannot_be_stored_now_is_asked_for_again(failing: Failing, retry_after: str, path: str) -> None:
+    with serving(failing) as server:
+        status, headers, _ = post(server, path, traces(span(1)), "application/json")
+    assert (status, headers["retry-after"]) == (503, retry_after)
+
+
+def test_native_events_are_counted_by_what_became_of_them(server: Server, segments: Path) -> None:
+    lines = b'{"ts":"2026-01-05T09:59:00Z","type":"heartbeat","agent":"A"}\n{"ts":1}\n'
+    status, _, body = post(server, "/v1/events", lines, "application/x-ndjson", {"Idempotency-Key": "k"})
+    assert (status, json.loads(body)) == (200, {"accepted": 1, "rejected": {"invalid_value": 1}, "dropped": {}})
+    status, _, body = post(server, "/v1/events", lines, "application/x-ndjson", {"Idempotency-Key": "k"})
+    assert (status, json.loads(body)["dropped"]) == (200, {"duplicate": 1})
+    assert [line["type"] for line in stored(segments)][1:2] == ["heartbeat"]
+
+
+def test_events_of_which_none_is_good_are_a_bad_request(server: Server) -> None:
+    status, _, body = post(server, "/v1/events", b'{"ts":1}', "application/json")
+    assert (status, json.loads(body)["rejected"]) == (400, {"invalid_value": 1})
+
+
+def test_a_key_that_is_too_long_is_refused(server: Server) -> None:
+    status, _, body = post(server, "/v1/events", b"{}", "application/json", {"Idempotency-Key": "k" * 257})
+    assert status == 400
+    assert "1 to 256" in json.loads(body)["message"]
+
+
+def test_a_test_report_is_taken(server: Server, segments: Path) -> None:
+    report = b'<testsuite name="s"><testcase name="a"/><testcase name="b"><failure/></testcase></testsuite>'
+    status, _, body = post(server, "/v1/junit?agent=Coder", report, "application/xml")
+    assert (status, json.loads(body)["accepted"]) == (200, 1)
+    runs = [line for line in stored(segments) if line["type"] == "test_run"]
+    assert [(run["agent"], run["passed"], run["failed"]) for run in runs] == [("Coder", 1, 1)]
+
+
+def test_an_alert_is_taken(server: Server, segments: Path) -> None:
+    alert = {"status": "firing", "labels": {"alertname": "Slow", "agent": "Coder"}, "startsAt": "2026-01-05T09:59:00Z"}
+    body = json.dumps({"version": "4", "alerts": [alert]}).encode()
+    assert post(server, "/v1/alertmanager", body, "application/json")[0] == 200
+    assert [line["agent"] for line in stored(segments) if line.get("type") is None] == ["Coder"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost:1"}, 200),
+        ({"Host": "[::1]:8787"}, 200),
+        ({"Host": "evil.example"}, 421),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Host": "localhost:1", "Origin": "http://localhost:1"}, 200),
+        ({"Host": "localhost:1", "Origin": "null"}, 403),
+    ],
+)
+def test_a_web_page_of_another_place_may_not_speak_to_it(server: Server, headers: dict[str, str], status: int) -> None:
+    assert post(server, "/v1/traces", traces(), "application/json", headers)[0] == status
+
+
+def test_with_a_token_only_who_shows_it_is_let_in() -> None:
+    with serving(Failing(), token="secret") as server:
+        refused = post(server, "/v1/events", b"{}", "application/json", {"Authorization": "Bearer other"})
+        assert (refused[0], refused[1]["www-authenticate"]) == (401, "Bearer")
+        assert request(server, "GET", "/metrics")[0] == 401
+        assert request(server, "GET", "/metrics", headers={"Authorization": "Bearer secret"})[0] == 200
+        assert request(server, "GET", "/healthz")[0] == 200
+
+
+def test_metrics_carry_the_accounting() -> None:
+    with serving(Failing()) as server:
+        status, _, body = request(server, "GET", "/metrics")
+    assert status == 200
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+    }
+    assert samples["self_healing_events_received_total",] == 10
+    assert samples["self_healing_events_rejected_total", "undated"] == 1
+    assert samples["self_healing_events_dropped_total", "duplicate"] == 1
+    assert samples["self_healing_incidents", "open"] == 2
+    assert samples["self_healing_health", "degraded"] == 1
+    assert samples["self_healing_health", "healthy"] == 0
+
+
+def test_readiness_follows_health() -> None:
+    with serving(Failing()) as server:
+        assert request(server, "GET", "/healthz")[0] == 200
+        assert request(server, "GET", "/readyz")[0] == 200
+
+
+def test_the_port_for_otlp_shows_nothing() -> None:
+    with serving(Failing()) as server:
+        assert request(server, "GET", "/metrics", port="otlp_http_port")[0] == 404
+
+
+@pytest.mark.parametrize("setting", ["port", "otlp_http_port", "otlp_grpc_port"])
+def test_a_port_that_is_taken_is_named_with_the_setting_that_moves_it(setting: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        with (
+            pytest.raises(ConfigError, match=f"server.{setting}: {number}: cannot be opened"),
+            serving(Failing(), **{setting: number}),
+        ):
+            pass
+
+
+def test_a_stop_frees_the_ports_and_may_be_said_twice() -> None:
+    with serving(Failing()) as server:
+        number = int(server.addresses["port"].rpartition(":")[2])
+    server.stop()
+    with socket.create_server(("127.0.0.1", number)):
+        pass
