@@ -121,10 +121,9 @@ class Traces:
         self._traces[trace_id] = trace
         if event.handoff_id is not None:
             trace.handoff_id = event.handoff_id
-        if event.parent_id is None:
-            if span not in trace.roots:
-                trace.roots.append(span)
-        elif trace.done:
+        if event.parent_id is None and span not in trace.roots:
+            trace.roots.append(span)
+        if trace.done:  # what stood in flight when its root ended is learnt again at a restart, and needed no more
             return trace
         if span not in trace.parents:
             trace.parents[span] = event.parent_id

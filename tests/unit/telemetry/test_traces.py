@@ -325,6 +325,18 @@ def test_whatever_spans_say_of_each_other_a_restart_changes_nothing_and_all_are_
     assert restarting.all_samples("A") == going_on.all_samples("A")
 
 
+def test_several_roots_of_one_trace_are_the_same_tasks_after_a_restart() -> None:
+    lines = [span(0, "c"), span(6, "b", role="other"), span(9, "a")]
+    going_on, restarting = Fleet(form=SEGMENTS), Fleet(form=SEGMENTS)
+    for fleet in (going_on, restarting):
+        fleet.push(*lines)
+        fleet.fold(7)
+    restarting = restarting.restarted()
+    for fleet in (going_on, restarting):
+        fleet.fold(100)
+    assert restarting.all_samples("A") == going_on.all_samples("A")
+
+
 # --- sessions ------------------------------------------------------------------------------------------------------
 
 SESSION = {"source": "otlp/claude_code"}
