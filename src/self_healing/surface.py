@@ -138,10 +138,12 @@ class Surface:
         return self._switch(name, False, by)
 
     def _switch(self, name: str, enabled: bool, by: str) -> Json:
+        open_before = [each.id for each in self._loop.register.open.values() if each.trigger == name]
         changed = self._loop.override_trigger(name, {"enabled": enabled}, by)
+        dismissed = [id for id in open_before if id not in self._loop.register.open]
         # The loop itself goes on with its spec until its owner builds it anew.
         version = status.loaded_spec(self._loop.settings).version
-        return {"name": changed.name, "enabled": changed.enabled, "spec_version": version}
+        return {"name": changed.name, "enabled": changed.enabled, "spec_version": version, "dismissed": dismissed}
 
     def actions(self) -> Json:
         spec, lessons = self._loop.spec, self._store.select(Lesson)

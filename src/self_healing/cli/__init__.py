@@ -35,6 +35,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Each command, where it is, and what it does."""
 
+GROUPS = {
+    "The service": ("run", "check", "status", "ingest", "init", "demo"),
+    "What is wrong": ("incidents", "silences", "triggers"),
+    "What is done": ("history", "actions", "directives", "handoffs"),
+    "The rules": ("constitution", "audit", "config", "stop-healing", "resume-healing"),
+}
+"""The commands as the overview shows them."""
+
+EXIT_CODES = """\
+Exit codes: 0 it did its work; 1 it could not, and stderr says why.
+status --health: 0 healthy, 1 degraded, 2 unhealthy. check --exit-code: 3 while incidents are open."""
+
 
 def main() -> None:
     """Run one command and exit with its code."""
@@ -54,10 +66,10 @@ def main() -> None:
 def overview() -> str:
     """What there is, for somebody who asks for help."""
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
-    return "\n".join(
-        [f"Usage: {NAME} COMMAND", "", ABOUT, "", "Commands:", *lines, "", f"{NAME} COMMAND --help says more."]
-    )
+    lines = [f"Usage: {NAME} COMMAND", "", ABOUT]
+    for heading, names in GROUPS.items():
+        lines += ["", f"{heading}:", *(f"  {name:<{width}}  {COMMANDS[name][1]}" for name in names)]
+    return "\n".join([*lines, "", EXIT_CODES, f"{NAME} COMMAND --help says more."])
 
 
 def build() -> App:
@@ -68,7 +80,9 @@ def build() -> App:
         name=NAME, help=ABOUT, help_format="plaintext", version=_version, default_parameter=Parameter(negative=())
     )
     for name, (place, what) in COMMANDS.items():
-        app.command(f"{__name__}.{place}", name=name, help=what)
+        # A single command says more in its own docstring; a group of them has none.
+        about = {"help": what} if place.endswith(":app") else {}
+        app.command(f"{__name__}.{place}", name=name, **about)
     return app
 
 
@@ -82,7 +96,7 @@ def execute(words: list[str]) -> int:
     """Run one command; returns its exit code. What it could not do is said on stderr, in one message."""
     import os
 
-    from cyclopts import CycloptsError, UnusedCliTokensError
+    from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
     from self_healing.errors import SelfHealingError
 
@@ -94,15 +108,26 @@ def execute(words: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except UnusedCliTokensError as error:
-        unused = " ".join(error.unused_tokens or ())
-        return _failed(
-            f"{unused}: {words[0]} takes nothing of that name; `{NAME} {words[0]} --help` says what it takes"
-        )
+        return _failed(_unused(words[0], list(error.unused_tokens or ())))
+    except MissingArgumentError as error:
+        # What there is, is what the command without more words lists.
+        return _failed(f"{error} `{NAME} {words[0]}` lists what there is")
     except (CycloptsError, SelfHealingError, OSError) as error:
         return _failed(str(error))
     except KeyboardInterrupt:
         return 130
     return code if isinstance(code, int) else 0
+
+
+def _unused(command: str, unused: list[str]) -> str:
+    """That `command` does not take `unused`, and what was perhaps meant."""
+    import difflib
+
+    near = difflib.get_close_matches(unused[0], [str(word) for word in build()[command]], n=1) if unused else []
+    meant = f"did you mean {near[0]}? " if near else ""
+    return (
+        f"{' '.join(unused)}: {command} takes nothing of that name; {meant}`{NAME} {command} --help` says what it takes"
+    )
 
 
 def _failed(message: str) -> int:

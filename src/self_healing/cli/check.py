@@ -39,7 +39,10 @@ def check(
 ) -> int:
     """Run one whole cycle: read what is new, evaluate, act, and wait until the actions are dispatched.
 
-    When a service runs on the same state, it is asked to.
+    When a service runs on the same state, it is asked to. Exits with 1 when the telemetry directory cannot be read,
+    having printed what stands.
+
+    For example: self-healing check --format json --exit-code
     """
     from self_healing.status import loaded_spec
     from self_healing.views import unit

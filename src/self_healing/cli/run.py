@@ -6,11 +6,12 @@ import asyncio
 import os
 import signal
 import sys
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
 from self_healing.cli.options import Where
-from self_healing.cli.output import pairs
+from self_healing.cli.output import pairs, span
 from self_healing.handoffs.cleaning import escape
 
 if TYPE_CHECKING:
@@ -37,11 +38,16 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await serve(settings, clock=SystemClock(), stop=stop, ready=partial(_ready, settings), on_note=_tell)
+    clock, counts = SystemClock(), Counter[str]()
+    started_at = clock.now()
+    await serve(settings, clock=clock, stop=stop, ready=partial(_ready, settings), on_note=partial(_tell, counts))
+    told = ", ".join(f"{what} {count}" for what, count in counts.items()) or "nothing happened"
+    _say(f"stopped after {span(round((clock.now() - started_at).total_seconds()))}: {told}")
 
 
 def _ready(settings: Settings, addresses: dict[str, str]) -> None:
     """Say where everything is."""
+    from self_healing.local_socket import SOCKET
     from self_healing.status import loaded_spec, triggers_enabled
 
     spec = loaded_spec(settings)
@@ -54,18 +60,25 @@ def _ready(settings: Settings, addresses: dict[str, str]) -> None:
             *((WHAT_LISTENS[setting], address) for setting, address in addresses.items()),
             ("mode", "observe: says what it would do, and does nothing" if observing else "act: pauses and hands over"),
             ("spec", f"{spec.version}: {triggers_enabled(spec)} triggers, {len(spec.actions)} actions"),
+            ("triggers", ", ".join(trigger.name for trigger in spec.triggers if trigger.enabled) or "none is enabled"),
+            ("socket", settings.storage.state_dir / SOCKET),
         ]
     )
     print("running; Ctrl-C stops it", flush=True)
 
 
-def _tell(incident: Incident, note: Note) -> None:
-    """One line for each thing that happens."""
+def _tell(counts: Counter[str], incident: Incident, note: Note) -> None:
+    """One line for each thing that happens; `counts` takes how often each did."""
     from self_healing.model import group_label
 
-    what = f"{note.what:<10} {incident.trigger} {group_label(incident.group)}: {note.text}"
+    counts[note.what] += 1
+    what = f"{note.what:<10} {incident.id} {incident.trigger} {group_label(incident.group)}: {note.text}"
+    _say(f"{note.at:%H:%M:%S} {escape(what)}")
+
+
+def _say(line: str) -> None:
     try:
-        print(f"{note.at:%H:%M:%S} {escape(what)}", flush=True)
+        print(line, flush=True)
     except BrokenPipeError:
         # Nobody reads on; the service goes on all the same.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -61,8 +61,17 @@ def disable(name: str, /, *, by: By = None, shown: Shown | None = None) -> int:
 def _switch(command: str, name: str, by: str | None, shown: Shown | None) -> int:
     shown = shown or Shown()
     answer = call(shown.settings(), command, {"name": name, "by": person(by)})
-    output.show(answer, shown.format, lambda told: output.pairs(told.items()))
+    output.show(answer, shown.format, _print_switched)
     return 0
+
+
+def _print_switched(told: Json) -> None:
+    dismissed = told["dismissed"]
+    print(f"{told['name']} is {'on' if told['enabled'] else 'off'}; the spec version is now {told['spec_version']}")
+    if dismissed:
+        print(f"{len(dismissed)} of its incidents {'is' if len(dismissed) == 1 else 'are'} dismissed with it:")
+        for id in dismissed:
+            print(f"  {id}")
 
 
 @app.command

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from self_healing.cli import COMMANDS, build, execute
+from self_healing.cli import COMMANDS, GROUPS, build, execute
 
 SUBCOMMANDS = {
     "triggers": ["list", "show", "enable", "disable", "backtest"],
@@ -77,6 +77,30 @@ def test_every_command_has_help_that_names_the_shared_options(
     printed = capsys.readouterr().out
     assert f"Usage: self-healing {' '.join(words)}" in printed
     assert (set(printed.split()) >= DIRECTORIES) is (words not in WITHOUT_DIRECTORIES)
+
+
+def test_every_command_is_in_one_group_of_the_overview() -> None:
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(COMMANDS)
+
+
+def test_the_help_of_a_command_names_its_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    build()(["check", "--help"], result_action="return_value")
+    assert "Exits with 1 when the telemetry directory cannot be read" in " ".join(capsys.readouterr().out.split())
+
+
+def test_switching_a_trigger_off_tells_which_incidents_go_with_it(
+    where: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ["--now", "2026-01-05T10:00:00Z"]
+    assert execute(["check", *at, *where, "--format", "json"]) == 0
+    incidents = json.loads(capsys.readouterr().out)["incidents"]
+    (id,) = [each["id"] for each in incidents if each["trigger"] == "slow_tasks"]
+    assert execute(["triggers", "disable", "slow_tasks", *where]) == 0
+    printed = capsys.readouterr().out
+    assert "slow_tasks is off" in printed
+    assert f"1 of its incidents is dismissed with it:\n  {id}\n" in printed
+    assert execute(["triggers", "show", "slow_tasks", *where, "--format", "json"]) == 0
+    assert {each["reason"] for each in json.loads(capsys.readouterr().out)["series"]} <= {"disabled"}
 
 
 def test_the_subcommands_are_all_that_there_are() -> None:
@@ -150,6 +174,10 @@ def test_a_silence_is_added_listed_and_removed(where: list[str], capsys: pytest.
     [
         (["heal"], 'Unknown command "heal"'),
         (["triggers", "heal"], "heal: triggers takes nothing of that name"),
+        (["triggers", "shw"], "did you mean show?"),
+        (["statsu"], "status"),
+        (["check", "--exit-cod"], "--exit-code"),
+        (["incidents", "show"], "ID requires an argument. `self-healing incidents` lists what there is"),
         (["check", "--loud"], "Unknown option: --loud"),
         (["check", "--now", "2026-01-05T10:00:00"], "has no time zone"),
         (["check", "--now", "yesterday"], "allowed is an instant such as"),
