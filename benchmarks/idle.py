@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.figure import COMMAND, Figure
+from benchmarks.figure import Figure
+from benchmarks.listening import listening
 
 SECONDS = 30
 FILES = 10
@@ -24,23 +24,22 @@ def _cpu_s(pid: int) -> float:
 
 
 def measure() -> list[Figure]:
-    """CPU time of the service over 30 s on ten quiet files, beside a process that wakes once a second."""
+    """CPU time of the service over 30 s, ten quiet files and open ports, beside a process that wakes once a second."""
     with tempfile.TemporaryDirectory() as directory:
         telemetry = Path(directory) / "logs" / "telemetry"
         telemetry.mkdir(parents=True)
         for number in range(FILES):
             (telemetry / f"events-{number}.jsonl").write_text(LINE * 100)
-        service = subprocess.Popen([COMMAND, "run"], cwd=directory, stdout=subprocess.DEVNULL)
         tick = subprocess.Popen([sys.executable, "-c", TICK])
         try:
-            time.sleep(6)  # starting up is not idling
-            before = _cpu_s(service.pid), _cpu_s(tick.pid)
-            time.sleep(SECONDS)
-            after = _cpu_s(service.pid), _cpu_s(tick.pid)
+            with listening(Path(directory)) as service:
+                time.sleep(6)  # starting up is not idling
+                before = _cpu_s(service.pid), _cpu_s(tick.pid)
+                time.sleep(SECONDS)
+                after = _cpu_s(service.pid), _cpu_s(tick.pid)
         finally:
-            for process in (service, tick):
-                process.send_signal(signal.SIGTERM)
-                process.wait(timeout=20)
+            tick.kill()
+            tick.wait()
     share, bare = (100 * (late - early) / SECONDS for early, late in zip(before, after, strict=True))
     return [
         Figure(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
-from benchmarks.figure import COMMAND, Figure
+from benchmarks.figure import Figure
+from benchmarks.listening import listening
 
 SECONDS = 40.0
 EVENTS_PER_S = 1000
@@ -86,15 +85,10 @@ def measure() -> list[Figure]:
         here = Path(directory)
         telemetry = here / "logs" / "telemetry"
         telemetry.mkdir(parents=True)
-        (here / "self-healing.toml").write_text(LIMITS)
-        service = subprocess.Popen([COMMAND, "run"], cwd=here, stdout=subprocess.DEVNULL)
-        try:
-            time.sleep(4)
+        with listening(here, LIMITS):
+            time.sleep(3)
             written = _write(telemetry / "events-20260105.jsonl", Random(7))
             time.sleep(3)
-        finally:
-            service.send_signal(signal.SIGTERM)
-            service.wait(timeout=20)
         handed: dict[str, float] = {}
         for file in (here / "logs" / "handoffs").glob("handoff_*.json"):
             context = json.loads(file.read_bytes())["context"]

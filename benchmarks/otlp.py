@@ -40,11 +40,16 @@ def _value(of: str | float) -> AnyValue:
             return AnyValue(double_value=of)
 
 
+def key_values(of: dict[str, str | int | float]) -> list[KeyValue]:
+    """Attributes, as a message has them."""
+    return [KeyValue(key=key, value=_value(value)) for key, value in of.items()]
+
+
 def request() -> bytes:
     """A plain batch as an SDK sends it: 512 calls of a model with twelve attributes each."""
     message = ExportTraceServiceRequest()
     spans = message.resource_spans.add().scope_spans.add().spans
-    attributes = [KeyValue(key=key, value=_value(value)) for key, value in CHAT.items()]
+    attributes = key_values(CHAT)
     for number in range(1, SPANS + 1):
         start_ns = START_NS + number * 1_000_000
         spans.add(

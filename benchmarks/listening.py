@@ -1,0 +1,81 @@
+"""A service as a process of its own that listens on free ports, for the benchmarks that send to one."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figure import COMMAND
+from self_healing.local_socket import ask
+
+FREE_PORTS = "[server]\nport = 0\notlp_http_port = 0\notlp_grpc_port = 0\n"
+"""The configuration of a service that does not care which ports it gets."""
+
+ANSWERS_S = 60.0
+
+
+@dataclass(frozen=True)
+class Listening:
+    """A service that runs.
+
+    Args:
+        pid: its process.
+        host_port: where it takes OTLP over HTTP, as ``127.0.0.1:4318``.
+        state_dir: its state.
+    """
+
+    pid: int
+    host_port: str
+    state_dir: Path
+
+    def counts(self) -> dict[str, Any]:
+        """The accounting, as it is committed."""
+        told = ask(self.state_dir, "status", timeout_s=ANSWERS_S)
+        if told is None:
+            raise RuntimeError("the service ended")
+        counts: dict[str, Any] = told["telemetry"]
+        return counts
+
+    def folded(self, events: int, patience_s: float = 120.0) -> None:
+        """Wait until so many events are in committed panes."""
+        until = time.monotonic() + patience_s
+        while (counts := self.counts())["aggregated"] < events:
+            if time.monotonic() > until:
+                raise RuntimeError(f"not {events} events were folded within {patience_s:g} s: {counts}")
+            time.sleep(0.05)
+        if counts["aggregated"] != events:
+            raise RuntimeError(f"{events} events were sent, and {counts['aggregated']} folded: {counts}")
+
+
+@contextmanager
+def listening(directory: Path, more: str = "") -> Iterator[Listening]:
+    """Run the installed service in `directory`, with `more` in its configuration besides free ports."""
+    (directory / "logs" / "telemetry").mkdir(parents=True, exist_ok=True)
+    (directory / "self-healing.toml").write_text(FREE_PORTS + more)
+    output = directory / "output"
+    with output.open("wb") as out:
+        service = subprocess.Popen([COMMAND, "run"], cwd=directory, stdout=out)
+        try:
+            yield Listening(service.pid, _host_port(service, output), directory / ".self-healing")
+        finally:
+            service.send_signal(signal.SIGTERM)
+            service.wait(timeout=30)
+
+
+def _host_port(service: subprocess.Popen[bytes], output: Path) -> str:
+    """Where it takes OTLP over HTTP, once it says that it runs."""
+    while "running;" not in (said := output.read_text()):
+        if service.poll() is not None:
+            raise RuntimeError(f"the service did not start:\n{said}")
+        time.sleep(0.05)
+    found = re.search(r"^OTLP/HTTP\s+http://(\S+)$", said, re.MULTILINE)
+    if found is None:
+        raise RuntimeError(f"the service does not say where it takes OTLP:\n{said}")
+    return found[1]
