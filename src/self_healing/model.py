@@ -289,7 +289,6 @@ class Incident(Record, frozen=True, kw_only=True):
     escalation: str | None = None  # why
     acknowledged_by: str | None = None
     mitigated_at: datetime | None = None
-    last_sampled_at: datetime | None = None  # the last instant with enough samples
     parent: str | None = None  # the incident that hands over for it and for others that share a cause
     worst_ending: CloseReason | None = None  # of a parent: the least good with which one beneath it was closed
     notes: tuple[Note, ...] = ()

@@ -148,11 +148,14 @@ class SelfHealingOrchestrator(Owner):
 
     def _verify(self, at: datetime) -> None:
         """Carry every incident on as far as its effect and its verification allow; lessons are learnt on the way."""
-        for incident in list(self.register.open.values()):
+        for id in list(self.register.open):
+            # As it stands now: following a parent moves on what is beneath it.
+            incident = self.register.open[id]
             if incident.state in (IncidentState.OPEN, IncidentState.ACTING) and not incident.is_parent:
                 # A value on too few samples is no measure of how bad it was.
-                self.register.peak(incident, self.framework.met(incident.trigger, incident.group, to_us(at)))
-            self._parts.treatment.follow(self.register.open[incident.id], at)
+                value = self.framework.met(incident.trigger, incident.group, to_us(at))
+                incident = self.register.peak(incident, value)
+            self._parts.treatment.follow(incident, at)
         self.register.tend(at)
         self._parts.grouping.group(at)
         for silence in self._parts.silences.settle(at):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from self_healing.model import Handoff, HandoffStatus, Incident, IncidentState
+from self_healing.model import Handoff, HandoffStatus, Incident, IncidentState, Verification
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
 
@@ -214,6 +214,19 @@ def test_a_cause_that_comes_back_within_an_hour_reopens_its_parent(scenario: Mak
 
     [parent] = parents(fleet)
     assert (parent.state, parent.reopened, parent.attempts) == (IncidentState.ACTING, 1, 2)
+
+
+def test_what_comes_beneath_a_parent_late_is_judged_once_however_bad_it_gets_meanwhile(fleet: Scenario) -> None:
+    *ill, late = fleet_of(fleet, 14, ill=4)
+    slow(fleet.at(10), *ill)
+    fleet.at(12)
+    complete(fleet.at(20), handoffs(fleet, parents(fleet)[0])[0])
+    fleet.at(22).start("hangs", late, model="m-2", provider="p")
+
+    fleet.at(100)  # its age, and so the peak of its incident, grows with every instant
+
+    fleet.expect_incident(SLOW, late, "verifying", attempts=1)
+    assert len(fleet.loop.store.select(Verification, incident=fleet.incident(SLOW, late).id)) == 1
 
 
 def test_no_handoff_about_several_agents_goes_to_one_of_them(fleet: Scenario) -> None:

@@ -305,8 +305,9 @@ class Register:
         was closed while the trigger was gone) starts anew, and fires again where its condition is met; one that was
         muted at the last instant opens nothing until it no longer is.
         """
-        for incident in list(self.open.values()):
-            if incident.id not in self.open:
+        for id in list(self.open):
+            incident = self.open.get(id)
+            if incident is None:
                 continue  # its parent was closed
             if not self.watched(incident):
                 text = f"trigger {incident.trigger} is no longer declared, is switched off, or groups otherwise"

@@ -371,8 +371,9 @@ class Owner:
         spec = load_tested_spec(self.settings, overrides)
         with self._by_person():
             if changes.get("enabled") is False:
-                for incident in [each for each in self.register.open.values() if each.trigger == name]:
-                    if incident.id in self.register.open:  # else it was closed with its parent
+                for id in [each.id for each in self.register.open.values() if each.trigger == name]:
+                    incident = self.register.open.get(id)  # None where it was closed with its parent
+                    if incident is not None:
                         self._dismiss(incident, by, f"{by} disabled the trigger")
             self.store.put_fact("overrides", overrides)
             told = {"trigger": name, "changes": dict(changes), "by": by, "spec": spec.version}
