@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 import zstandard
 from starlette.requests import Request
@@ -18,6 +18,9 @@ MOST_BYTES: Final = 20 << 20
 
 ROOM_BYTES: Final = 96 << 20
 """So much of unanswered requests is held at once, as they came; beyond it senders are asked to come again."""
+
+MEMBERS: Final = 1000
+"""So many gzip members, or zstd frames, may follow each other in a body: empty ones cost time and no room."""
 
 RETRY_AFTER_S: Final = 1.0
 """When a sender that was refused for want of room may come again."""
@@ -108,15 +111,12 @@ def decompressed(body: bytes, encoding: str | None, most_bytes: int = MOST_BYTES
     Raises:
         BodyError: the encoding is not known, the body is not in it, or what it holds is too large.
     """
-    match (encoding or "identity").strip().lower():
-        case "identity":
-            return body
-        case "gzip" | "x-gzip":
-            return _gunzipped(body, most_bytes)
-        case "zstd":
-            return _unzstd(body, most_bytes)
-        case other:
-            raise BodyError(415, f"Content-Encoding {other!r}: allowed are gzip, zstd and identity")
+    name = (encoding or "identity").strip().lower()
+    if name == "identity":
+        return body
+    if name not in _DECODERS:
+        raise BodyError(415, f"Content-Encoding {name!r}: allowed are gzip, deflate, zstd and identity")
+    return _unpacked(body, name, most_bytes)
 
 
 def too_large(most_bytes: int) -> BodyError:
@@ -124,48 +124,54 @@ def too_large(most_bytes: int) -> BodyError:
     return BodyError(413, f"the body is larger than {most_bytes >> 20} MiB after decompression; send smaller batches")
 
 
-def _gunzipped(body: bytes, most_bytes: int) -> bytes:
-    parts: list[bytes] = []
-    left = most_bytes
-    while body:  # a gzip body may have several members
-        stream = zlib.decompressobj(wbits=31)
-        try:
-            part = stream.decompress(body, left + 1)
-        except zlib.error as error:
-            raise BodyError(400, f"the body is not gzip: {error}") from error
-        left -= len(part)
-        if left < 0:
-            raise too_large(most_bytes)
-        if not stream.eof:
-            raise BodyError(400, "the body is not gzip: it ends before its end")
-        parts.append(part)
-        body = stream.unused_data
-    return b"".join(parts)
+class _Decoder(Protocol):
+    """Decompresses one member of a body, piece by piece."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
 
 
-def _unzstd(body: bytes, most_bytes: int) -> bytes:
+def _unpacked(body: bytes, name: str, most_bytes: int) -> bytes:
     parts: list[bytes] = []
-    left = most_bytes
-    while body:  # a zstd body may have several frames
-        # The window is what a frame may make the decoder hold, whatever comes out of it.
-        frame = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES).decompressobj()
-        for place in range(0, len(body), _ZSTD_PIECE_BYTES):
+    left, place = most_bytes, 0
+    for _ in range(MEMBERS):
+        if place == len(body):
+            return b"".join(parts)
+        member = _DECODERS[name]()
+        while not member.eof:
+            piece = body[place : place + _PIECE_BYTES]
+            if not piece:
+                raise BodyError(400, f"the body is not {name}: it ends before its end")
             try:
-                part = frame.decompress(body[place : place + _ZSTD_PIECE_BYTES])
-            except zstandard.ZstdError as error:
-                raise BodyError(400, f"the body is not zstd: {error}") from error
+                part = member.decompress(piece)
+            except (zlib.error, zstandard.ZstdError) as error:
+                raise BodyError(400, f"the body is not {name}: {error}") from error
+            place += len(piece)
             left -= len(part)
             if left < 0:
                 raise too_large(most_bytes)
             parts.append(part)
-            if frame.eof:
-                body = frame.unused_data + body[place + _ZSTD_PIECE_BYTES :]
-                break
-        else:
-            raise BodyError(400, "the body is not zstd: it ends before its end")
-    return b"".join(parts)
+        place -= len(member.unused_data)
+    raise BodyError(400, f"the body has more than {MEMBERS} {name} members one after the other; send it as one")
 
+
+def _zstd() -> _Decoder:
+    # The window is what a frame may make the decoder hold, whatever comes out of it.
+    return zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES).decompressobj()
+
+
+_DECODERS: Final[dict[str, Callable[[], _Decoder]]] = {
+    "gzip": lambda: zlib.decompressobj(wbits=31),
+    "x-gzip": lambda: zlib.decompressobj(wbits=31),
+    "deflate": lambda: zlib.decompressobj(wbits=15),
+    "zstd": _zstd,
+}
 
 _ZSTD_WINDOW_BYTES = 8 << 20
-_ZSTD_PIECE_BYTES = 1 << 10
-"""What this much can become at once bounds what is held beyond the cap: 128 KiB for every four bytes, so 32 MiB."""
+_PIECE_BYTES = 1 << 10
+"""What this much can become at once is held beyond the cap: 128 KiB for every four bytes of zstd, so 32 MiB."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 
 import pytest
 import zstandard
 
-from self_healing.api.bodies import BodyError, Room, decompressed
+from self_healing.api.bodies import MEMBERS, BodyError, Room, decompressed
 from self_healing.errors import Overloaded
 
 BOMB = bytes(64 << 20)
 
 
 @pytest.mark.parametrize("pieces", [1, 2])
-@pytest.mark.parametrize("encoding", [None, "identity", "gzip", "x-gzip", "GZIP", "zstd"])
+@pytest.mark.parametrize("encoding", [None, "identity", "gzip", "x-gzip", "GZIP", "deflate", "zstd"])
 def test_a_body_comes_out_as_it_went_in(encoding: str | None, pieces: int) -> None:
     body = os.urandom(5_000)
     packed = _packed(body, encoding) if pieces == 1 else _packed(body[:100], encoding) + _packed(body[100:], encoding)
@@ -26,12 +27,14 @@ def _packed(body: bytes, encoding: str | None) -> bytes:
     match (encoding or "identity").lower():
         case "gzip" | "x-gzip":
             return gzip.compress(body)
+        case "deflate":
+            return zlib.compress(body)
         case "zstd":
             return zstandard.compress(body)
     return body
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 def test_what_becomes_too_large_is_refused_before_it_is_held(encoding: str) -> None:
     packed = _packed(BOMB, encoding)
     assert len(packed) < len(BOMB) / 900
@@ -40,13 +43,13 @@ def test_what_becomes_too_large_is_refused_before_it_is_held(encoding: str) -> N
     assert refused.value.status == 413
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 def test_exactly_the_most_is_taken(encoding: str) -> None:
     body = bytes(1 << 20)
     assert decompressed(_packed(body, encoding), encoding, most_bytes=1 << 20) == body
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 @pytest.mark.parametrize("spoil", [lambda packed: packed[:-5], lambda packed: b"nonsense" + packed])
 def test_a_torn_or_other_body_is_refused(encoding: str, spoil: object) -> None:
     assert callable(spoil)
@@ -55,8 +58,16 @@ def test_a_torn_or_other_body_is_refused(encoding: str, spoil: object) -> None:
     assert refused.value.status == 400
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
+def test_a_body_of_too_many_empty_members_is_refused(encoding: str) -> None:
+    assert decompressed(_packed(b"", encoding) * (MEMBERS - 1), encoding) == b""
+    with pytest.raises(BodyError, match="send it as one") as refused:
+        decompressed(_packed(b"", encoding) * 100_000, encoding)
+    assert refused.value.status == 400
+
+
 def test_an_unknown_encoding_is_refused_with_those_that_are_allowed() -> None:
-    with pytest.raises(BodyError, match="'br': allowed are gzip, zstd and identity") as refused:
+    with pytest.raises(BodyError, match="'br': allowed are gzip, deflate, zstd and identity") as refused:
         decompressed(b"", "br")
     assert refused.value.status == 415
 
