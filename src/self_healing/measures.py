@@ -34,6 +34,10 @@ COARSE_US = HOUR_US // 4
 MOST = 2**62
 """The largest number of millionths that a limit can be: a column holds twice as much."""
 
+LARGEST = 10**9
+"""The largest figure that a line may give, in its unit: 31 years, as many tokens, as many dollars. A column holds the
+sum of nine thousand of these, so no few wrong lines make a sum wrap around."""
+
 NONE_MAX = np.iinfo(np.int64).min
 """The maximum over nothing."""
 
@@ -123,9 +127,14 @@ def holds(trigger: TriggerSpec, totals: Totals, op: Operator, limit: float) -> B
             return compare(totals.minimum, op, limit_us)
 
 
+def held(total: int) -> int:
+    """A sum of any size, kept within what a column can hold."""
+    return max(min(total, MOST), -MOST)
+
+
 def whole(micros: float) -> np.int64:
     """The nearest whole number of millionths, kept within what a column can hold."""
-    return np.int64(max(min(round(micros), MOST), -MOST))
+    return np.int64(held(round(micros)))
 
 
 def mean_holds(totals: Totals, op: Operator, limit: np.int64 | Ints) -> Bools:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from self_healing.clock import SECOND_US
-from self_healing.measures import FINE_US, NONE_MAX, NONE_MIN, UNKNOWN_START, Measure, Totals
+from self_healing.measures import FINE_US, NONE_MAX, NONE_MIN, UNKNOWN_START, Measure, Totals, held
 from self_healing.model import Event
 
 
@@ -24,8 +24,8 @@ class Pane(msgspec.Struct):
 
     def add(self, count: int, amount: int) -> None:
         """Merge in samples that together count and amount to this; the extremes are those of one sample."""
-        self.count += count
-        self.amount += amount
+        self.count = held(self.count + count)
+        self.amount = held(self.amount + amount)
         if count:
             self.maximum = max(self.maximum, amount)
             self.minimum = min(self.minimum, amount)
@@ -53,8 +53,8 @@ class Restart(msgspec.Struct):
         whole = Pane()
         for slot, pane in self.panes.items():
             if from_us // FINE_US <= slot <= to_us // FINE_US:
-                whole.count += pane.count
-                whole.amount += pane.amount
+                whole.count = held(whole.count + pane.count)
+                whole.amount = held(whole.amount + pane.amount)
                 whole.maximum = max(whole.maximum, pane.maximum)
                 whole.minimum = min(whole.minimum, pane.minimum)
         return Totals(

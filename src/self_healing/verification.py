@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from self_healing.clock import to_us
-from self_healing.measures import MICRO, NONE_MAX, NONE_MIN, Totals, holds, value_of
+from self_healing.measures import MICRO, NONE_MAX, NONE_MIN, Totals, held, holds, value_of
 from self_healing.model import Result, Verification
 from self_healing.spec import Aggregate, Baseline, Operator, Threshold, TriggerSpec
 from self_healing.taps import Accumulator, Seen
@@ -47,8 +47,8 @@ def merged(tasks: Iterable[Seen]) -> Totals:
     samples = [sample for task in tasks for sample in task.samples]
     amounts = [amount for _, count, amount in samples if count]
     return Totals(
-        np.array([sum(count for _, count, _ in samples)], np.int64),
-        np.array([sum(amount for _, _, amount in samples)], np.int64),
+        np.array([held(sum(count for _, count, _ in samples))], np.int64),
+        np.array([held(sum(amount for _, _, amount in samples))], np.int64),
         np.array([max(amounts, default=NONE_MAX)], np.int64),
         np.array([min(amounts, default=NONE_MIN)], np.int64),
     )

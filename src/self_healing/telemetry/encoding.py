@@ -46,6 +46,7 @@ class IntakeLine(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     dropped: dict[str, int] = {}
 
 
+_pack = msgspec.msgpack.Encoder().encode
 _ENCODER: Final = msgspec.json.Encoder()
 _TEXT_FIELDS: Final = tuple(
     field.name for field in msgspec.structs.fields(Ingested) if field.type == (str | None) or field.name == "kind"
@@ -67,6 +68,16 @@ def encode_event(event: Ingested) -> bytes:
     if not plain or _nested(line) or may_hold_secrets(line) or event.kind.startswith(OWN_PREFIX):
         line = _fitted(_tidy(event))
     return line + b"\n"
+
+
+def bounded(attributes: dict[str, Any]) -> dict[str, Any]:
+    """`attributes` as the state can hold them: whole numbers of 64 bits, and no more than is written of any event."""
+    try:
+        if len(_pack(attributes)) <= TEXT_MAX:
+            return attributes
+    except OverflowError:  # what is wrong with it, and where, is found one by one
+        pass
+    return _object(attributes, NESTING_MAX)
 
 
 def _nested(line: bytes) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Meta
 
 from self_healing import model
-from self_healing.clock import SECOND_US
+from self_healing.measures import LARGEST
 from self_healing.model import Event, Ingested
 
 LINE_MAX_BYTES = 1 << 20
@@ -38,14 +38,12 @@ class BadLine(StrEnum):
     TORN = "torn"  # the last line of a file that was rotated away, never finished
 
 
-# Sums are kept in int64 millionths, so nothing larger than this is accepted.
-_LARGEST: Final = (2**63 - 1) // SECOND_US
 _YEAR_10000_S: Final = 253_402_300_800
 
-_Count = Annotated[int, Meta(ge=0, le=_LARGEST)]
-_Amount = Annotated[float, Meta(ge=0, le=_LARGEST)]
+_Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+_Amount = Annotated[float, Meta(ge=0, le=LARGEST)]
 _Instant = Annotated[float, Meta(ge=0, lt=_YEAR_10000_S)]
-_Attempt = Annotated[int, Meta(ge=1, le=_LARGEST)]
+_Attempt = Annotated[int, Meta(ge=1, le=LARGEST)]
 _Share = Annotated[float, Meta(ge=0, le=1)]
 _Ending = Literal["success", "failed", "timeout", "canceled"]
 
@@ -80,7 +78,12 @@ class _Line(Event, gc=False):  # noqa: PLW1641 as unhashable as what it derives 
 
 
 class _KnownLine(_Line, gc=False):
-    """A line whose kind we know: the decoder then reuses one text for all of them, which is quicker to look up."""
+    """A line whose kind we know: the decoder then reuses one text for all of them, which is quicker to look up.
+
+    Without attributes of its own, for those are looked through one by one.
+    """
+
+    attributes: Annotated[dict[str, Any], Meta(max_length=0)] | None = None
 
     kind: Literal[
         "task_started",

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from self_healing.clock import MINUTE_US, SECOND_US
 from self_healing.model import Event, Kind
 from self_healing.telemetry.collector import collector_off
+from self_healing.telemetry.encoding import bounded
 from self_healing.telemetry.lines import (
     DEPTH_MAX,
     INTAKE,
+    KNOWN_KINDS,
     LINE_MAX_BYTES,
     NATIVE,
     OWN_PREFIX,
@@ -117,6 +119,11 @@ def _rows(lines: Chunk, form: Lines) -> _Rows:
     return _piece_by_piece(bytes(lines), starts, ends, doubtful, form)
 
 
+def _hold(event: Event) -> None:
+    if event.attributes:
+        event.attributes = bounded(event.attributes)
+
+
 def _split(data: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Where each line that is not empty starts and ends, and whether it has to be looked at by itself.
 
@@ -179,7 +186,12 @@ def _events(lines: Chunk, count: int, form: Lines) -> list[Event] | None:
             events = decoder.decode_lines(lines)
         except ValueError:  # what is wrong, and where, is found line by line
             continue
-        return events if len(events) == count else None
+        if len(events) != count:
+            return None
+        if decoder is not KNOWN_KINDS:  # which takes none with attributes
+            for event in events:
+                _hold(event)
+        return events
     return None
 
 
@@ -209,6 +221,7 @@ def _piece_by_piece(
             case BadLine() as reason:
                 rows.bad.append((begin[index], reason))
             case Event() as event:
+                _hold(event)
                 rows.events.append(event)
                 good[index] = True
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from self_healing.clock import SECOND_US
-from self_healing.measures import MICRO, MOST, UNKNOWN_START, Ints
+from self_healing.measures import LARGEST, MICRO, UNKNOWN_START, Ints
 from self_healing.model import UNKNOWN_VALUE, Event, Group, Usage
 
 BY_AGENT = ("agent",)
@@ -152,7 +152,7 @@ def _each(rows: Rows, values: Sequence[float | None]) -> Samples:
         amounts = np.array(values, np.float64)
     amounts *= MICRO
     known = np.flatnonzero(~np.isnan(amounts))
-    return _each_once(rows, known, np.rint(np.minimum(amounts[known], MOST)).astype(np.int64))
+    return _each_once(rows, known, np.rint(np.minimum(amounts[known], LARGEST * MICRO)).astype(np.int64))
 
 
 def duration_of(event: Event) -> float | None:

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from self_healing.clock import MINUTE_US, SECOND_US
+from self_healing.measures import held
 from self_healing.model import Event, Ingested, Kind, Usage
 from self_healing.telemetry.samples import tokens_of
 from self_healing.telemetry.timestamps import encode_ts
@@ -96,9 +97,9 @@ class Sessions:
     def _hear_api(session: Session, event: Ingested, ts_us: int, *, failed: bool) -> None:
         tokens, cost = tokens_of(event.usage), None if event.usage is None else event.usage.total_usd
         if tokens is not None:
-            session.tokens = (session.tokens or 0) + tokens
+            session.tokens = held((session.tokens or 0) + tokens)
         if cost is not None:
-            session.nano_usd = (session.nano_usd or 0) + round(cost * NANO)
+            session.nano_usd = held((session.nano_usd or 0) + round(cost * NANO))
         if (ts_us, failed) >= (session.api_us, session.failed):
             session.api_us, session.failed = ts_us, failed
             session.error_type = event.error_type if failed else None

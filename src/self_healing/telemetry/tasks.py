@@ -260,7 +260,9 @@ class TaskTable:
         if tokens is None and cost is None:
             if task is not None:
                 tokens, cost = task.tokens, task.cost_usd
-            unpaid = Unpaid(event, tokens is not None, cost is not None)
+            # It is kept for its columns; what else its line said may be large.
+            columns = msgspec.structs.replace(event, attributes=None) if event.attributes else event
+            unpaid = Unpaid(columns, tokens is not None, cost is not None)
         out.events.append(event)
         out.ts.append(at)
         out.place.append(agent.place)

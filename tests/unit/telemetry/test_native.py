@@ -181,7 +181,7 @@ def test_a_bad_line_is_quarantined_with_its_offset_and_reason(bad: bytes, why: B
 @pytest.mark.parametrize(
     ("field", "good", "bad"),
     [
-        ("duration_s", [0, 0.5, 9e12], [-0.1, -1, 9.3e12, 1e300, "1", True]),
+        ("duration_s", [0, 0.5, 1e9], [-0.1, -1, 1.01e9, 1e300, "1", True]),
         ("attempt", [1, 2], [0, -1, 1.5, 2**63, "1", True]),
         ("passed", [0, 9], [-1, 2**60, 1.5]),
         ("failed", [0, 9], [-1, 2**60, 1.5]),
@@ -200,8 +200,8 @@ def test_a_field_is_held_to_its_type_and_range(field: str, good: list[Any], bad:
 
 
 @pytest.mark.parametrize("field", ["prompt_tokens", "completion_tokens", "total_tokens", "total_usd"])
-def test_what_was_used_is_never_negative_and_fits_in_millionths(field: str) -> None:
-    largest = (2**63 - 1) // 10**6
+def test_what_was_used_is_never_negative_nor_so_large_that_sums_could_wrap_around(field: str) -> None:
+    largest = 10**9
     assert [reason(line(usage={field: value})) for value in (0, 7, largest, None)] == [None] * 4
     assert [reason(line(usage={field: value})) for value in (-1, largest + 1)] == [BadLine.INVALID_VALUE] * 2
 

@@ -35,6 +35,9 @@ from self_healing.telemetry.otlp.protobuf_body import decode_protobuf
 from self_healing.telemetry.otlp.rejection import BadItem, Rejection
 from self_healing.telemetry.timestamps import encode_micros
 
+POINT_MAX = (2**63 - 1) // 1_000_000
+"""The largest figure of a point; sums are kept in int64 millionths."""
+
 SCALES = range(-10, 21)
 """The scales that OpenTelemetry's exponential histograms have."""
 
@@ -180,7 +183,7 @@ def _temporality(data: Any) -> str:
 def _finite(amount: float) -> float:
     if not math.isfinite(amount):
         raise BadItem(Rejection.NON_FINITE)
-    if abs(amount) > values.LARGEST:
+    if abs(amount) > POINT_MAX:
         raise BadItem(Rejection.INVALID_VALUE)
     return amount
 
@@ -188,7 +191,7 @@ def _finite(amount: float) -> float:
 def _extent(point: HistogramDataPoint | ExponentialHistogramDataPoint) -> dict[str, Any]:
     """The count, and those of sum, min and max that the point has."""
     amounts = {name: _finite(getattr(point, name)) for name in ("sum", "min", "max") if point.HasField(name)}
-    if point.count > values.LARGEST:
+    if point.count > POINT_MAX:
         raise BadItem(Rejection.INVALID_VALUE)
     return {"count": point.count, **amounts}
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Final, Protocol
+from typing import Protocol
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
+from self_healing.measures import LARGEST
 from self_healing.telemetry.otlp.rejection import BadItem, Rejection
 
 TEXT_MAX = 1024
@@ -14,9 +15,6 @@ TEXT_MAX = 1024
 
 LIST_MAX = 64
 """How many values of a list are kept; its texts together are no longer than one text."""
-
-LARGEST: Final = (2**63 - 1) // 1_000_000
-"""The largest amount; sums are kept in int64 millionths."""
 
 Scalar = str | int | float | bool
 

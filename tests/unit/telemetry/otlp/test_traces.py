@@ -25,7 +25,7 @@ from tests.unit.telemetry.otlp.bodies import (
 )
 
 CHAT = {"gen_ai.operation.name": "chat"}
-INT_MAX = (2**63 - 1) // 1_000_000
+INT_MAX = 10**9
 
 
 # --- time and identity ---------------------------------------------------------------------------------------------
