@@ -50,14 +50,20 @@ SECRET_KEY: Final = re.compile(
 )
 """The value behind such a key is a secret, whatever it looks like; not so ``total_tokens`` and ``token_budget``."""
 
-HINTS: Final[tuple[bytes, ...]] = (
-    *(b"private", b"passw", b"passphrase", b"secret", b"credential", b"authorization", b"cookie", b"api_key"),
-    *(b"api-key", b"apikey", b"bearer", b"basic", b"://", b"eyj"),
-    *(b'token"', b"token'", b"token\\", b"token=", b"token:", b"token ", b"token\t"),
-    *(b"sk-", b"sk_", b"rk_", b"aiza", b"hf_", b"xai-", b"pplx-", b"akia", b"asia"),
-    *(b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_", b"glpat-", b"xox", b"xapp-"),
-)
-"""In a line of JSON in small letters without any of these, there is nothing that looks like a secret."""
+HINTS: Final[dict[bytes, bytes]] = {
+    **{b"private": b"vat", b"passw": b"ssw", b"passphrase": b"ssp", b"secret": b"ecr", b"credential": b"ede"},
+    **{b"authorization": b"riz", b"cookie": b"oki", b"api_key": b"i_k", b"api-key": b"i-k", b"apikey": b"pik"},
+    **{b"bearer": b"rer", b"basic": b"sic", b"://": b"://", b"eyj": b"eyj"},
+    **{b'token"': b'en"', b"token'": b"en'", b"token\\": b"en\\", b"token=": b"en=", b"token:": b"en:"},
+    **{b"token ": b"en ", b"token\t": b"en\t", b"sk-": b"sk-", b"sk_": b"sk_", b"rk_": b"rk_", b"aiza": b"aiz"},
+    **{b"hf_": b"hf_", b"xai-": b"xai", b"pplx-": b"plx", b"akia": b"kia", b"asia": b"asi"},
+    **{b"ghp_": b"hp_", b"gho_": b"ho_", b"ghu_": b"hu_", b"ghs_": b"hs_", b"ghr_": b"hr_", b"github_pat_": b"b_p"},
+    **{b"glpat-": b"lpa", b"xox": b"xox", b"xapp-": b"xap"},
+}
+"""In a line of JSON in small letters without any of these, there is nothing that looks like a secret.
+
+With each of them three letters out of it that are rare elsewhere, for whoever looks through many lines at once.
+"""
 
 KEY_LONGEST: Final = 200
 """So many characters of a key are looked at."""

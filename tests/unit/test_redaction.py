@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from self_healing.redaction import REDACTED, SECRET_KEY, SECRETS, is_secret, may_hold_secrets, redact
+from self_healing.redaction import HINTS, REDACTED, SECRET_KEY, SECRETS, is_secret, may_hold_secrets, redact
 
 ALNUM = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -130,3 +130,7 @@ def test_redacting_twice_changes_nothing_more(text: str) -> None:
 
 def test_the_patterns_are_few() -> None:
     assert len(SECRETS) <= 12  # each runs over every text
+
+
+def test_what_is_rare_in_a_hint_is_a_part_of_it() -> None:
+    assert all(mark in hint and len(mark) == 3 for hint, mark in HINTS.items())

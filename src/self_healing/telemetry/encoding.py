@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 from self_healing.model import Ingested
 from self_healing.redaction import REDACTED, is_secret, may_hold_secrets, redact
 from self_healing.telemetry.lines import DEPTH_MAX, OWN_PREFIX
+from self_healing.telemetry.suspicion import suspicious
 
 TEXT_MAX: Final = 4_096
 """Characters of a text in an event's attributes; of its other fields a quarter."""
@@ -58,16 +60,24 @@ def encode_intake(line: IntakeLine) -> bytes:
     return _ENCODER.encode(line) + b"\n"
 
 
-def encode_event(event: Ingested) -> bytes:
-    """The line of `event`, with its newline: no longer than EVENT_MAX_BYTES, and free of what looks like a secret."""
+def encode_events(events: Sequence[Ingested]) -> list[bytes]:
+    """The line of each of `events`, with its newline: no longer than EVENT_MAX_BYTES, and free of what looks like a
+    secret."""
+    lines, doubtful = _encoded(events)
+    ends = np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)))
+    for place in {*doubtful, *suspicious(b"".join(lines), ends).tolist()}:
+        lines[place] = _looked_through(events[place], lines[place])
+    return lines
+
+
+def _encoded(events: Sequence[Ingested]) -> tuple[list[bytes], list[int]]:
+    """The lines as they are, and the numbers of those that are too large, too deep, or missing."""
     try:
-        line = _ENCODER.encode(event)
-    except (OverflowError, RecursionError, TypeError, ValueError):  # a value that JSON, or nobody else, can hold
-        line = b""
-    plain = 0 < len(line) <= TEXT_MAX and len(event.attributes or ()) <= ATTRIBUTES_MAX
-    if not plain or _nested(line) or may_hold_secrets(line) or event.kind.startswith(OWN_PREFIX):
-        line = _fitted(_tidy(event))
-    return line + b"\n"
+        lines = _ENCODER.encode_lines(events).splitlines(keepends=True)
+    except _UNHELD:
+        lines = [_line_of(event) for event in events]
+    both = enumerate(zip(events, lines, strict=True))
+    return lines, [place for place, (event, line) in both if not _is_plain(event, line)]
 
 
 def bounded(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -80,8 +90,31 @@ def bounded(attributes: dict[str, Any]) -> dict[str, Any]:
     return _object(attributes, NESTING_MAX)
 
 
-def _nested(line: bytes) -> bool:
-    return line.count(b"{") + line.count(b"[") > DEPTH_MAX
+def _line_of(event: Ingested) -> bytes:
+    try:
+        return _ENCODER.encode(event) + b"\n"
+    except _UNHELD:
+        return b"\n"
+
+
+_UNHELD: Final = (OverflowError, RecursionError, TypeError, ValueError)
+"""What is raised for a value that JSON, or nobody else, can hold."""
+
+
+def _is_plain(event: Ingested, line: bytes) -> bool:
+    return (
+        1 < len(line) <= TEXT_MAX
+        and len(event.attributes or ()) <= ATTRIBUTES_MAX
+        and line.count(b"{") + line.count(b"[") <= DEPTH_MAX
+        and not event.kind.startswith(OWN_PREFIX)
+    )
+
+
+def _looked_through(event: Ingested, line: bytes) -> bytes:
+    """The line of an event that may hold what it must not."""
+    if _is_plain(event, line) and not may_hold_secrets(line):
+        return line
+    return _fitted(_tidy(event)) + b"\n"
 
 
 def _tidy(event: Ingested) -> Ingested:

@@ -13,7 +13,7 @@ import msgspec
 
 from self_healing.clock import to_us
 from self_healing.errors import StorageError
-from self_healing.telemetry.encoding import IntakeLine, encode_event, encode_intake
+from self_healing.telemetry.encoding import IntakeLine, encode_events, encode_intake
 from self_healing.telemetry.identities import KEPT_US, MOST, Identities
 from self_healing.telemetry.lines import INTAKE
 from self_healing.telemetry.normalised import Normalised
@@ -133,7 +133,7 @@ class _Batch:
 
     def __init__(self, intake: Intake, batch: Normalised, source: str) -> None:
         # Encoded on the sender's thread: it must not be the writer that everybody waits for.
-        self._lines = [encode_event(event) for event in batch.events]
+        self._lines = encode_events(batch.events)
         self._ids = [span_identity(event.trace_id, event.span_id, event.role) for event in batch.events]
         self._ts = parse_usual([event.ts for event in batch.events]).tolist()
         self._rejected = {reason: count for reason, count in batch.rejected.items() if count}

@@ -16,13 +16,18 @@ from self_healing.telemetry.encoding import (
     EVENT_MAX_BYTES,
     TEXT_MAX,
     IntakeLine,
-    encode_event,
+    encode_events,
     encode_intake,
 )
 from self_healing.telemetry.lines import BadLine, read_line
 
 AT = "2026-01-05T10:00:00.000Z"
 SECRET = "sk-abcdefghijklmnopqrstuvwxyz"
+
+
+def encode_event(event: Ingested) -> bytes:
+    (line,) = encode_events([event])
+    return line
 
 
 def attributes(given: Any) -> Any:
@@ -125,3 +130,18 @@ def test_every_event_is_one_good_line(held: dict[str, Any], agent: str) -> None:
     assert line.count(b"\n") == 1
     assert len(line) <= EVENT_MAX_BYTES
     assert not isinstance(read_line(line.rstrip(b"\n")), BadLine)
+
+
+def test_one_bad_event_among_many_changes_only_its_own_line() -> None:
+    usual = Ingested(ts=AT, agent="Coder", attributes={"n": 1})
+    odd = [
+        Ingested(ts=AT, attributes={"n": 2**70}),
+        Ingested(ts=AT, attributes={"text": SECRET}),
+        Ingested(ts=AT, attributes={"text": "x" * 10_000}),
+        Ingested(ts=AT, kind="self_healing_intake"),
+    ]
+    mixed = [usual, *(event for each in odd for event in (each, usual))]
+    lines = encode_events(mixed)
+    assert lines == [encode_event(event) for event in mixed]
+    assert set(lines[::2]) == {encode_event(usual)}
+    assert SECRET.encode() not in b"".join(lines)
