@@ -157,6 +157,8 @@ class SelfHealingOrchestrator(Owner):
                 incident = self.register.peak(incident, value)
             self._parts.treatment.follow(incident, at)
         self.register.tend(at)
+        for opened in self.register.unmute(at):
+            self._parts.diagnoser.count(opened, at)
         self._parts.grouping.group(at)
         for silence in self._parts.silences.settle(at):
             self._telling.silence(silence, "over", at)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from self_healing.constitution.stop import resume, stop
 from self_healing.model import Execution, ExecutionStatus
 from self_healing.testing import Scenario
@@ -104,6 +106,19 @@ def test_three_open_incidents_bring_one_comprehensive_analysis(fleet: Scenario) 
     assert actions(fleet, ANALYSIS) == {agents[2]: ExecutionStatus.SUCCEEDED}
     [analysis] = [h for h in fleet.handoffs("ChiefArchitectAgent") if "diagnostic" in h.message["tags"]]
     assert {i["group"]["agent"] for i in analysis.message["context"]["open_incidents"]} >= set(agents[:3])
+
+
+def test_a_silence_that_ends_brings_the_third_open_incident_and_its_analysis(scenario: MakeScenario) -> None:
+    fleet = scenario(step_s=10)
+    agents = working(fleet, 20)
+    fleet.at(5).loop.silence(SLOW, {"agent": agents[2]}, timedelta(seconds=100), "Ada", "a drill")
+    slow(fleet.at(10), *agents[:3])
+    fleet.at(90)
+    assert actions(fleet, ANALYSIS) == {}
+
+    fleet.at(150)
+
+    assert actions(fleet, ANALYSIS) == {agents[2]: ExecutionStatus.SUCCEEDED}
 
 
 def test_the_analysis_is_armed_again_below_three(fleet: Scenario) -> None:

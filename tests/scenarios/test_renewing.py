@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from self_healing.actions.runner import InlineExecutor
 from self_healing.constitution.stop import resume, stop
-from self_healing.model import Decision, Incident, Outcome
+from self_healing.model import Decision, ExecutionStatus, Incident, Outcome
+from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
+from tests.scenarios.test_limits import RETRIES, actions, working
 from tests.scenarios.test_probation import ERRORS, paused, probes
 
-RETRIES = "high_retry_rate"
+
+class Busy(InlineExecutor):
+    """An executor all of whose slots are taken: what is submitted waits for its turn."""
+
+    def submit(self, execution_ids: Sequence[str]) -> None:
+        """Nothing is begun yet."""
 
 
 def trail(fleet: Scenario) -> list[tuple[str, str]]:
@@ -120,3 +130,55 @@ def test_while_a_person_has_said_stop_a_paused_agent_is_not_let_back(scenario: M
     resume(fleet.settings.storage.state_dir)
 
     fleet.at(401).expect_directives(max_concurrency=1)
+
+
+def relapsed_while_another_is_paused(fleet: Scenario) -> str:
+    """At 890 s an agent's trouble is back without its directive, and the blast radius is in use; returns its name."""
+    one, other, *_ = working(fleet, 10)
+    unwell(fleet, one)
+    for number in range(12):
+        fleet.at(310 + 10 * number).finish(f"good{number}", one, duration_s=1.0)
+    fleet.at(800).expect_incident(ERRORS, one, "mitigated").expect_directives(one)
+    unwell(fleet, other)
+    fleet.at(860).expect_directives(other, paused=True)
+    for number in range(10):
+        fleet.at(870 + 2 * number).finish(f"again{number}", one, duration_s=1.0, status="failed")
+    fleet.at(890).expect_incident(ERRORS, one, "mitigated").expect_directives(one)
+    return one
+
+
+def test_what_is_to_be_set_again_and_is_deferred_for_fifteen_minutes_escalates(scenario: MakeScenario) -> None:
+    fleet = scenario(step_s=10)
+    one = relapsed_while_another_is_paused(fleet)
+    fleet.at(1770).expect_incident(ERRORS, one, "mitigated")
+
+    fleet.at(1800).expect_incident(ERRORS, one, "escalated").expect_directives(one)
+
+    assert "blast_radius" in (fleet.incident(ERRORS, one).escalation or "")
+
+
+def test_the_time_of_a_stop_does_not_count_as_waiting_to_be_set_again(scenario: MakeScenario) -> None:
+    fleet = scenario(step_s=10)
+    one = relapsed_while_another_is_paused(fleet)
+    state_dir = fleet.settings.storage.state_dir
+    stop(state_dir, "looking", "Ada", fleet.clock.now())
+    fleet.at(1750)
+
+    resume(state_dir)
+
+    fleet.at(1850).expect_incident(ERRORS, one, "mitigated")
+
+
+def test_what_is_escalated_before_its_effect_began_is_not_done(fleet: Scenario) -> None:
+    fleet.loop.close()
+    fleet.loop = SelfHealingOrchestrator.open(
+        fleet.settings, clock=fleet.clock, executor=lambda effect, _: Busy(effect)
+    )
+    fleet.finish("retried", attempt=3)
+    fleet.expect_actions(RETRIES, resolve_retry_failures="intended")
+    escalate(fleet)
+
+    fleet.restart()  # as if a slot were free again
+
+    fleet.at(20).expect_directives().expect_incident(RETRIES, "Coder", "escalated")
+    assert actions(fleet, "resolve_retry_failures") == {"Coder": ExecutionStatus.FAILED}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Protocol
 
@@ -200,7 +200,7 @@ class Register:
         return self._series.well(incident.trigger, incident.group, to_us(at))
 
     def tend(self, at: datetime) -> None:
-        """What no transition says: silences that begin and end, a day without data, series that are well unattended."""
+        """What no transition says: silences that begin, a day without data, series that are well unattended."""
         for incident in [each for each in self.open.values() if not each.is_parent]:
             silence = self._silences.mutes(incident.trigger, incident.group, at)
             if silence is not None:
@@ -212,11 +212,14 @@ class Register:
                 self._let_go(incident, at)
         for parent in [each for each in self.open.values() if each.is_parent and not self.children(each)]:
             self.close(parent, at, parent.worst_ending or CloseReason.RECOVERED, "nothing is open beneath it any more")
+        self._forget(at)
+
+    def unmute(self, at: datetime) -> Iterator[Incident]:
+        """Open an incident for each series that fires and is muted no more; one after the other, as each is taken."""
         for trigger, group in list(self._muted):
             if self._silences.mutes(trigger, group, at) is None:
                 self._muted.discard((trigger, group))
-                self._open(self._series.verdict(trigger, group, to_us(at)))
-        self._forget(at)
+                yield self._open(self._series.verdict(trigger, group, to_us(at)))
 
     def _inactive(self, incident: Incident) -> bool:
         return self._series.state_of(incident.trigger, incident.group) is SeriesState.INACTIVE

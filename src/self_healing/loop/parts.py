@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -148,6 +148,7 @@ class Parts:
             record=decisions.record,
             decide=lambda at: judging.at(at),  # noqa: PLW0108 it is built further down
             free=free,
+            patience=timedelta(seconds=spec.limits.defer_at_most),
         )
         probation = Probation(store, register, verifying, directives, inbox, renewing)
         treatment = Treatment(store, register, verifying, probation, renewing, directives, spec, free=free)

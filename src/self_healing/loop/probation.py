@@ -8,7 +8,7 @@ from self_healing.actions.directing import EXPIRED, Directives
 from self_healing.handoffs.inbox import Inbox
 from self_healing.incidents.lifecycle import moved, noted
 from self_healing.incidents.register import Register
-from self_healing.loop.renewing import Renewing, reasons
+from self_healing.loop.renewing import Renewing, refused
 from self_healing.loop.verifying import Verifying
 from self_healing.model import (
     Decision,
@@ -94,7 +94,7 @@ class Probation:
         if decision is None:
             return
         if decision.outcome is not Outcome.ALLOW:
-            self._register.escalate(incident, at, f"its probation is denied: {reasons(decision)}")
+            self._register.escalate(incident, at, f"its probation is {refused(decision)}")
             return
         pause = self._pause(execution)
         if pause is not None:
@@ -123,7 +123,7 @@ class Probation:
             decision = self._renewing.ask(incident, execution, action, {"paused": True}, at)
             if decision is None:
                 return
-            why = f"a probe failed, and pausing again is denied: {reasons(decision)}"
+            why = f"a probe failed, and pausing again is {refused(decision)}"
         samples = len(self._verifying.gathered(verification).tasks)
         self._verifying.judged(verification, Judgement(Result.NOT_HEALED, None, samples), at)
         if decision is not None and decision.outcome is Outcome.ALLOW:

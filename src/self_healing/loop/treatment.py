@@ -18,10 +18,11 @@ import msgspec
 
 from self_healing.actions.directing import EXPIRED, Directives
 from self_healing.actions.effect import STALE, STOPPED
+from self_healing.actions.planning import DIAGNOSTIC_STEP
 from self_healing.incidents.lifecycle import moved, noted
 from self_healing.incidents.register import Register
 from self_healing.loop.probation import Probation
-from self_healing.loop.renewing import Renewing, reasons
+from self_healing.loop.renewing import Renewing, refused
 from self_healing.loop.verifying import Verifying
 from self_healing.model import (
     CloseReason,
@@ -305,7 +306,7 @@ class Treatment:
             self._relapse(incident, execution, action, judgement, at)
         else:
             self._verification.learn(incident, execution, Result.NOT_HEALED, at)
-            text = f"{_said(judgement)}, and restoring the directive is denied: {reasons(decision)}"
+            text = f"{_said(judgement)}, and restoring the directive is {refused(decision)}"
             self._register.escalate(incident, at, text)
 
     def _relapse(
@@ -361,16 +362,18 @@ class Treatment:
     def end(self, incident: Incident, at: datetime, why: str) -> None:
         """An incident is escalated or closed: nothing is judged any more, and when closed nothing stays in force.
 
-        What is intended and not begun is not done. What is under way ends, and is undone by :meth:`let_go`; so is what
-        stays while a person has said stop, unless it was a person who closed the incident.
+        What is intended and not begun is not done, but for the analysis of what is escalated. What is under way ends,
+        and of a closed one is undone by :meth:`let_go`; so is what stays while a person has said stop, unless it was a
+        person who closed the incident.
         """
         self._verification.drop(incident, at)
-        if incident.state is IncidentState.CLOSED:
-            if incident.closed_by is not None or self._free():
-                self._directives.undo_owned(incident.id, at=at, reason=why)
-            for execution in self._store.select(Execution, incident=incident.id):
-                if execution.status is ExecutionStatus.INTENDED and not execution.tries:
-                    self._cancel(execution, at, why)
+        closed = incident.state is IncidentState.CLOSED
+        if closed and (incident.closed_by is not None or self._free()):
+            self._directives.undo_owned(incident.id, at=at, reason=why)
+        for execution in self._store.select(Execution, incident=incident.id):
+            not_begun = execution.status is ExecutionStatus.INTENDED and not execution.tries
+            if not_begun and (closed or execution.step != DIAGNOSTIC_STEP):
+                self._cancel(execution, at, why)
 
     def let_go(self, at: datetime) -> None:
         """Undo what is in force for incidents that are closed: it came late, or a person had said stop."""
