@@ -18,6 +18,7 @@ import numpy as np
 
 from self_healing.clock import DAY_US, SECOND_US, from_us
 from self_healing.errors import TelemetryError
+from self_healing.forgetting import Forgetting
 from self_healing.model import Group, Reason, SeriesState, Transition, group_dict
 from self_healing.spec import Spec
 from self_healing.telemetry.native import decode
@@ -61,10 +62,12 @@ class Replay:
     first_us: int = 0
     last_us: int = 0
     _open: dict[tuple[str, Group], Found] = field(default_factory=dict)
+    _forgetting: Forgetting = field(init=False)
 
     def __post_init__(self) -> None:
-        self.telemetry = Telemetry(self.spec.triggers)
+        self.telemetry = Telemetry(self.spec.triggers, max_groups=self.spec.max_groups)
         self.framework = TriggerFramework(self.spec, self.telemetry)
+        self._forgetting = Forgetting(self.telemetry, self.framework)
 
     def run(self, end_us: int) -> None:
         """Step the grid from the first queued event to `end_us`, at every instant at which something can change."""
@@ -79,6 +82,7 @@ class Replay:
             for transition in self.framework.evaluate(next_us):
                 self._take(transition, next_us)
             self._tend(next_us)
+            self._forgetting.look(next_us, self._open)
             t_us = next_us
 
     def _next_us(self, t_us: int, grid_us: int) -> int | None:

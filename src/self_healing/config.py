@@ -21,7 +21,7 @@ from self_healing.actions.registry import read_actions
 from self_healing.declarations import Values
 from self_healing.errors import ConfigError
 from self_healing.problems import Place, one_line, problems_of, read_toml, shown, unknown
-from self_healing.spec import Declared, Duration, Limits, Spec, parse_duration
+from self_healing.spec import MAX_GROUPS, Declared, Duration, Limits, Spec, parse_duration
 from self_healing.triggers.declared import read_triggers
 
 CONFIG_FILE = Path("self-healing.toml")
@@ -64,6 +64,9 @@ class TriggerSettings(Declared):
 
     files: tuple[_Path, ...] = Field(default=(), description="files of [[trigger]] tables, laid over the defaults")
     grid: Annotated[Duration, Field(ge=1, le=60)] = Field(default=1, description="how often triggers are evaluated")
+    max_groups: int = Field(
+        default=MAX_GROUPS, ge=1, description="groups kept apart for each group_by; further ones share one, overflow"
+    )
 
 
 class ActionSettings(Declared):
@@ -280,6 +283,7 @@ def load_spec(settings: Settings, overrides: Mapping[str, Values] | None = None)
         actions=actions.specs,
         limits=settings.constitution.limits,
         grid=settings.triggers.grid,
+        max_groups=settings.triggers.max_groups,
     )
 
 

@@ -17,6 +17,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from self_healing.model import Severity
 
+MAX_GROUPS = 20_000
+"""How many groups are kept apart for each way to group, unless the spec says otherwise."""
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -324,6 +327,7 @@ class Spec(Declared):
     actions: tuple[ActionSpec, ...]
     limits: Limits = Limits()
     grid: Annotated[Duration, Field(ge=1, le=60)] = 1
+    max_groups: int = Field(default=MAX_GROUPS, ge=1)
 
     @cached_property
     def version(self) -> str:

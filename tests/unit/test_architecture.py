@@ -45,6 +45,7 @@ JOINTS = {
     "backtest": "replays history through telemetry and triggers, without the rest of the loop",
     "checkpoint": "stores what telemetry and triggers know in one piece",
     "config": "loads the declared triggers and actions into one spec",
+    "forgetting": "lets telemetry and triggers forget the same groups at once",
     "service": "gives the loop its executor and its channel",
     "status": "reads the stop, and says what is wrong with a line in quarantine",
     "surface": "answers what people ask, about actions as about the constitution",

@@ -27,6 +27,8 @@ junit_agent = ""
 files = []
 # How often triggers are evaluated: 1s to 60s.
 grid = "1s"
+# How many groups are kept apart for each group_by; what comes of further ones counts for one group, overflow.
+max_groups = 20000
 
 [actions]
 # Files of [[action]] tables, by the same rules. Such a file, to send analyses to an agent of yours:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Protocol
 
@@ -131,6 +131,11 @@ class Register:
         last = self._closed.get(key)
         if last is None or (last.closed_at or last.opened_at) <= (incident.closed_at or incident.opened_at):
             self._closed[key] = incident
+
+    @property
+    def series(self) -> Iterable[tuple[str, Group]]:
+        """The series that have an incident that is not closed."""
+        return self._of.keys()
 
     def of(self, trigger: str, group: Group) -> Incident | None:
         """The incident of a series that is not closed, if there is one."""

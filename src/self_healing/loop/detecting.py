@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from self_healing.checkpoint import Progress
 from self_healing.clock import SECOND_US, from_us
+from self_healing.forgetting import Forgetting
 from self_healing.incidents.register import Register
 from self_healing.loop.diagnosing import Diagnoser
 from self_healing.model import Transition
@@ -39,6 +40,7 @@ class Detecting:
         self._diagnoser = diagnoser
         self._progress = progress
         self._grid_us = grid_s * SECOND_US
+        self._forgetting = Forgetting(telemetry, framework)
 
     def instant(self, batch: Batch | None, now_us: int, *, exact: bool) -> int:
         """The instant to evaluate, microseconds: now, or how far everything has been read; it never goes backwards.
@@ -98,4 +100,5 @@ class Detecting:
             self._register.take(transition)
             opened = self._register.of(verdict.trigger, verdict.group) if known is None else None
             self._diagnoser.count(opened, from_us(t_us))
+        self._forgetting.look(t_us, self._register.series)
         return transitions

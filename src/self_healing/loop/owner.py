@@ -234,6 +234,7 @@ class Owner:
         own = self.own.problem if self._health.readable else None
         others = [*self.logs.problems, *(each for each in (own, self._notices.problem) if each is not None)]
         others += self._receiving.problems if self._receiving else []
+        others += self.telemetry.issues
         stop = self._stop()
         if stop is not None:
             others.append(

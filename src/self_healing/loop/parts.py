@@ -109,7 +109,7 @@ class Parts:
             unread_since_us: since when there is telemetry that could not be read.
         """
         observe = settings.actions.mode is Mode.OBSERVE
-        telemetry = Telemetry(spec.triggers)
+        telemetry = Telemetry(spec.triggers, max_groups=spec.max_groups)
         silences = Silences(store, spec)
         framework = TriggerFramework(spec, telemetry, silences.mutes)
         progress = checkpoint.load(store, telemetry, framework)

@@ -96,6 +96,13 @@ def width_of(packed: bytes) -> int:
     return width
 
 
+def places_of(packed: bytes) -> Places:
+    """The places of packed cells alone."""
+    length, width = _HEAD.unpack_from(packed)
+    kind = packed[_HEAD.size : _HEAD.size + 1].decode()
+    return np.frombuffer(packed, kind, length, _HEAD.size + width + 1).astype(np.intp)
+
+
 def unpack(packed: bytes) -> Cells:
     """The cells that :func:`pack` made these bytes of."""
     length, width = _HEAD.unpack_from(packed)

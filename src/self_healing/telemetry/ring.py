@@ -159,6 +159,13 @@ class Ring:
         packed = self._closed.get(slot)
         return None if packed is None else packing.unpack(packed)
 
+    def places(self) -> Iterator[Places]:
+        """The places that have samples, pane by pane."""
+        for packed in self._closed.values():
+            yield packing.places_of(packed)
+        if self.open is not None:
+            yield self._open_cells().places
+
     def first_filled(self, slot: int) -> int | None:
         """The oldest pane with a sample, from `slot` on; None when there is none."""
         at = bisect_left(self._slots, slot)

@@ -7,57 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from self_healing.clock import SECOND_US
 from self_healing.measures import LARGEST, MICRO, UNKNOWN_START, Ints
-from self_healing.model import UNKNOWN_VALUE, Event, Group, Usage
-
-BY_AGENT = ("agent",)
-"""How nearly every trigger groups, and the way that is made quick."""
-
-
-class Grouping:
-    """The groups that one ``group_by`` has shown so far; each keeps the place at which it was first seen.
-
-    Args:
-        group_by: columns of an event.
-        groups: those known from before, in their order.
-    """
-
-    def __init__(self, group_by: tuple[str, ...], groups: Sequence[Group] = ()) -> None:
-        self.group_by = group_by
-        self.groups: list[Group] = []
-        self._place: dict[tuple[str | None, ...], int] = {}
-        self._values = [attrgetter(column) for column in group_by]
-        for group in groups:
-            self.add(tuple(value for _, value in group))
-
-    def add(self, values: tuple[str | None, ...]) -> int:
-        """The place of the group with these values, which is made when it was never seen."""
-        place = self._place.get(values)
-        if place is None:
-            named = tuple(UNKNOWN_VALUE if value is None else value for value in values)
-            place = self._place.setdefault(named, len(self.groups))
-            if place == len(self.groups):
-                self.groups.append(tuple(zip(self.group_by, named, strict=True)))
-            self._place[values] = place
-        return place
-
-    def place(self, group: Group) -> int | None:
-        """Where `group` stands, None when it was never seen."""
-        return self._place.get(tuple(value for _, value in group))
-
-    def place_of(self, event: Event) -> int:
-        """The place of an event's group, which is made when it was never seen."""
-        return self.add(tuple(value(event) for value in self._values))
-
-    def places(self, events: Sequence[Event]) -> Ints:
-        """The place of each event's group; new groups are added."""
-        return np.fromiter(map(self.place_of, events), np.int64, len(events))
+from self_healing.model import Event, Usage
+from self_healing.telemetry.groups import BY_AGENT, Grouping
 
 
 @dataclass(slots=True)

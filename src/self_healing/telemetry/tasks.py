@@ -16,11 +16,10 @@ import numpy as np
 from self_healing.clock import DAY_US, HOUR_US, SECOND_US
 from self_healing.measures import NONE_MIN, Ints, Measure
 from self_healing.model import Event, Kind, Usage
+from self_healing.telemetry.groups import BY_AGENT, OVERFLOW, Grouping
 from self_healing.telemetry.samples import (
-    BY_AGENT,
     Finished,
     Gathered,
-    Grouping,
     Late,
     Scores,
     Tests,
@@ -163,7 +162,7 @@ class TaskTable:
             try:
                 agent = agents[event.agent]
             except KeyError:
-                agent = agents[event.agent] = Agent(place=self._by_agent.add((event.agent,)))
+                agent = self._newcomer(event.agent)
             if event.handoff_id is not None or agent.repairs or event.attributes:
                 handoff = self._handoff_of(event)
                 if handoff is not None:
@@ -203,6 +202,12 @@ class TaskTable:
         if len(ts):
             self._forget(ts[-1])
         return out
+
+    def _newcomer(self, name: str | None) -> Agent:
+        """The record of an agent that has none; beyond the groups that are kept apart, all further agents share one."""
+        place = self._by_agent.add((name,))
+        name = OVERFLOW if self._by_agent.is_overflow(place) else name
+        return self.agents.setdefault(name, Agent(place=place))
 
     def _handoff_of(self, event: Event) -> str | None:
         if event.handoff_id is not None:
@@ -330,6 +335,14 @@ class TaskTable:
 
     # -- questions
 
+    def places(self) -> list[int]:
+        """The places of the agents that are known here."""
+        return [agent.place for agent in self.agents.values()]
+
+    def regrouped(self) -> None:
+        """Groups changed places: what was worked out by place is so no more."""
+        self.version += 1
+
     @property
     def running(self) -> int:
         """How many tasks run."""
@@ -358,12 +371,13 @@ class TaskTable:
             The starts of the tasks.
         """
         lost: list[Event] = []
+        repairing = {name for name, _ in self.repairs}
         for name, agent in list(self.agents.items()):
             if agent.running:
                 lost += self._lost_of(name, agent, t_us)
             if agent.seen_us < t_us - DAY_US:
                 agent.seen_us = 0
-                if not agent.running and not agent.repairs:
+                if not agent.running and name not in repairing:
                     del self.agents[name]
         self.lost += len(lost)
         self.version += bool(lost)

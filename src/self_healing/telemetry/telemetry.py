@@ -16,21 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from self_healing.clock import SECOND_US
-from self_healing.measures import FINE_US, MICRO, UNKNOWN_START, Ints, Measure, Totals
+from self_healing.measures import FINE_US, MICRO, UNKNOWN_START, Bools, Ints, Measure, Totals
 from self_healing.model import Accounting, Event, Group, Ingested
-from self_healing.spec import Aggregate, Baseline, TriggerSpec
+from self_healing.spec import MAX_GROUPS, Aggregate, Baseline, TriggerSpec
 from self_healing.taps import Accumulator, Restart, Taps
 from self_healing.telemetry.assembly import Assembly
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.examples import Examples
+from self_healing.telemetry.groups import BY_AGENT, NOBODY, Grouping
 from self_healing.telemetry.lateness import TOO_LATE, Latecomers
 from self_healing.telemetry.panes import PaneTable
-from self_healing.telemetry.samples import (
-    BY_AGENT,
-    Grouping,
-    Rows,
-    Samples,
-)
+from self_healing.telemetry.samples import Rows, Samples
 from self_healing.telemetry.tasks import Folded, Repair, TaskTable
 
 
@@ -84,9 +80,11 @@ class Telemetry:
 
     Args:
         triggers: what will be asked for; decides which panes are kept, and how far back.
+        max_groups: how many groups are kept apart for each ``group_by``.
     """
 
-    def __init__(self, triggers: Iterable[TriggerSpec]) -> None:
+    def __init__(self, triggers: Iterable[TriggerSpec], *, max_groups: int = MAX_GROUPS) -> None:
+        self._max_groups = max_groups
         self.taps = Taps()
         self.assembly = Assembly()
         self.accounting = Accounting()
@@ -112,9 +110,11 @@ class Telemetry:
             table = PaneTable(measure, window_us, max(over, default=0) * MICRO, extremes=extremes)
             self._tables[measure.key] = table
             self._by_signal.setdefault(measure.signal, []).append(table)
-            self._groupings.setdefault(measure.group_by, Grouping(measure.group_by))
+            self._groupings.setdefault(measure.group_by, Grouping(measure.group_by, self._max_groups))
         asked = {column for measure in needs for column in (*measure.group_by, *dict(measure.where))}
-        self.tasks = TaskTable(self._groupings.setdefault(BY_AGENT, Grouping(BY_AGENT)), sorted(asked - {"agent"}))
+        self.tasks = TaskTable(
+            self._groupings.setdefault(BY_AGENT, Grouping(BY_AGENT, self._max_groups)), sorted(asked - {"agent"})
+        )
 
     # -- events in
 
@@ -344,6 +344,56 @@ class Telemetry:
             for accumulator in self._watchers(event):
                 accumulator.lost(event)
 
+    # -- groups
+
+    @property
+    def issues(self) -> list[str]:
+        """The groupings that have more groups than are kept apart, in words."""
+        return [
+            f"more than {self._max_groups} groups by {', '.join(grouping.group_by)} (triggers.max_groups): what comes "
+            "of further ones counts for the group overflow; raise it, or group by what has fewer values"
+            for grouping in self._groupings.values()
+            if grouping.overflows
+        ]
+
+    @property
+    def groupings(self) -> Iterable[tuple[str, ...]]:
+        """Each way to group that is kept."""
+        return self._groupings
+
+    def forget(self, group_by: tuple[str, ...], silent: Bools) -> Ints:
+        """Forget groups of which nothing is left here; their places go to others.
+
+        Args:
+            silent: whether nobody else knows anything of each group; one element a place.
+
+        Returns:
+            The places that were given back.
+        """
+        grouping = self._groupings[group_by]
+        gone = silent & np.array([group != NOBODY for group in grouping.groups[: len(silent)]], np.bool_)
+        for places in self._held(group_by) if gone.any() else ():
+            known = np.asarray(places, np.intp)
+            gone[known[known < len(gone)]] = False
+        found = np.flatnonzero(gone)
+        if len(found):
+            grouping.forget(found.tolist())
+            self.tasks.regrouped()
+        return found
+
+    def _held(self, group_by: tuple[str, ...]) -> Iterator[Sequence[int] | NDArray[np.intp]]:
+        """The places of which something is kept, in several stretches."""
+        if group_by == BY_AGENT:
+            yield self.tasks.places()
+        keys = {key: table for key, table in self._tables.items() if table.measure.group_by == group_by}
+        yield [each.place for each in self.taps.accumulators.values() if each.measure_key in keys]
+        for trigger, places in self.taps.restarts.items():
+            if self._measures[trigger].group_by == group_by:
+                yield list(places)
+        for table in keys.values():
+            for ring in table.panes.rings:
+                yield from ring.places()
+
     def account(
         self,
         lines: int,
@@ -410,8 +460,7 @@ class Telemetry:
         """Put back what :meth:`pack` gave; panes of measures that are no longer asked for are left out."""
         for group_by, groups in msgspec.convert(facts["groups"], list[tuple[tuple[str, ...], list[Group]]]):
             if group_by in self._groupings:
-                for group in groups:
-                    self._groupings[group_by].add(tuple(value for _, value in group))
+                self._groupings[group_by].restore(groups)
         for key, level, slot, columns in panes:
             for ring in self._tables[key].panes.rings if key in self._tables else ():
                 if ring.pane_us // MICRO == level:

@@ -13,7 +13,7 @@ from datetime import datetime
 import numpy as np
 
 from self_healing.clock import HOUR_US, SECOND_US, from_us
-from self_healing.measures import COARSE_US, MICRO, NONE_MIN, Ints, Totals, Windows, begins_us, pane_us_of, whole
+from self_healing.measures import COARSE_US, MICRO, NONE_MIN, Bools, Ints, Totals, Windows, begins_us, pane_us_of, whole
 from self_healing.model import Group, Reason, SeriesState, Transition, Verdict
 from self_healing.spec import Operator, Spec, Threshold, TriggerSpec
 from self_healing.triggers.conditions import Seen, add_running, find, look
@@ -242,6 +242,21 @@ class TriggerFramework:
             if series.must_have_spoken:
                 gathered.seen.finding[~series.spoken] = _CLEARED
         return gathered.seen, place
+
+    def silent(self, group_by: tuple[str, ...]) -> Bools:
+        """The groups by these columns of which no series is known any more, as of the last evaluation."""
+        known = np.zeros(len(self._windows.groups(group_by)), np.bool_)
+        for series in self._series.values():
+            if series.measure.group_by == group_by and series.trigger.enabled:
+                known[len(series) :] = True  # it was never judged yet
+                known[: len(series)] |= series.known()
+        return ~known
+
+    def forget(self, group_by: tuple[str, ...], places: Ints) -> None:
+        """Forget what is remembered of the groups in these places: others come there."""
+        for series in self._series.values():
+            if series.measure.group_by == group_by:
+                series.forget(places[places < len(series)])
 
     def firing(self) -> list[tuple[str, Group]]:
         """The series that fire now."""

@@ -143,6 +143,14 @@ class Series:
         active: Bools = self.state != SeriesState.INACTIVE
         return self.sampled | recent | active
 
+    def forget(self, places: Ints) -> None:
+        """Let the groups in these places be as if they had never been seen."""
+        for name, (_, nothing) in COLUMNS.items():
+            getattr(self, name)[places] = nothing
+        for place in places.tolist():
+            self.left_out.pop(place, None)
+        self._touched()
+
     def begin_anew(self, place: int, t_us: int) -> None:
         """Set one group inactive at `t_us`, as the close of its incident does."""
         self.state[place], self.since_us[place] = SeriesState.INACTIVE, t_us

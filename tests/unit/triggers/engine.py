@@ -8,7 +8,7 @@ from typing import Any
 
 from self_healing.clock import SECOND_US, from_us
 from self_healing.model import Group, SeriesState, Transition, Verdict
-from self_healing.spec import Spec, TriggerSpec
+from self_healing.spec import MAX_GROUPS, Spec, TriggerSpec
 from self_healing.telemetry.native import decode
 from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.framework import TriggerFramework
@@ -71,9 +71,9 @@ class Engine:
         triggers: what is watched for.
     """
 
-    def __init__(self, *triggers: TriggerSpec, grid: int = 1) -> None:
+    def __init__(self, *triggers: TriggerSpec, grid: int = 1, max_groups: int = MAX_GROUPS) -> None:
         self.grid_us = grid * SECOND_US
-        self.telemetry = Telemetry(triggers)
+        self.telemetry = Telemetry(triggers, max_groups=max_groups)
         self.framework = TriggerFramework(Spec(triggers=triggers, actions=(), grid=grid), self.telemetry)
 
     def push(self, *lines: Line) -> None:

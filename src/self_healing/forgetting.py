@@ -1,0 +1,48 @@
+"""Forgetting: a series without samples for 25 hours and without an incident is forgotten, and its place used again.
+
+Only a group goes of which no trigger, no pane, no running task and no verification has anything left; so nothing of it
+can be taken for another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from self_healing.clock import HOUR_US
+from self_healing.model import Group
+from self_healing.telemetry.telemetry import Telemetry
+from self_healing.triggers.framework import TriggerFramework
+
+
+class Forgetting:
+    """Looks once an hour which groups can go.
+
+    Args:
+        telemetry: what is known of the fleet.
+        framework: what the triggers remember of it.
+    """
+
+    def __init__(self, telemetry: Telemetry, framework: TriggerFramework) -> None:
+        self._telemetry = telemetry
+        self._framework = framework
+        self._hour = 0
+
+    def look(self, t_us: int, open_series: Iterable[tuple[str, Group]]) -> None:
+        """Forget what can be forgotten after the evaluation at `t_us`, if the last look was in another hour.
+
+        Args:
+            t_us: microseconds.
+            open_series: trigger and group of the incidents that are not closed.
+        """
+        if t_us // HOUR_US == self._hour:
+            return
+        self._hour = t_us // HOUR_US
+        incidents = [group for _, group in open_series]
+        for group_by in self._telemetry.groupings:
+            silent = self._framework.silent(group_by)
+            if silent.any():
+                for group in incidents:
+                    place = self._telemetry.place(group_by, group)
+                    if place is not None and tuple(column for column, _ in group) == group_by:
+                        silent[place] = False
+                self._framework.forget(group_by, self._telemetry.forget(group_by, silent))

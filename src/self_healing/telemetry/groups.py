@@ -1,0 +1,109 @@
+"""Groups: the values of some columns that events have shown, each with its place in all that is kept in columns.
+
+What is kept a group must not grow with whatever senders put into a column. So only so many groups are kept apart; what
+comes of any further one joins the group of the overflow, and nothing is remembered of its values. Totals over all
+groups stay right that way. Places of groups that were forgotten are given to new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+
+import numpy as np
+
+from self_healing.measures import Ints
+from self_healing.model import UNKNOWN_VALUE, Event, Group
+from self_healing.spec import MAX_GROUPS
+
+BY_AGENT = ("agent",)
+"""How nearly every trigger groups, and the way that is made quick."""
+
+OVERFLOW = "overflow"
+"""What the group of the overflow has in every column."""
+
+NOBODY: Group = ()
+"""What stands in the place of a group that was forgotten."""
+
+
+class Grouping:
+    """The groups that one ``group_by`` shows; each keeps its place until it is forgotten.
+
+    Args:
+        group_by: columns of an event.
+        most: how many are kept apart; the group of the overflow comes on top.
+    """
+
+    def __init__(self, group_by: tuple[str, ...], most: int = MAX_GROUPS) -> None:
+        self.group_by = group_by
+        self.groups: list[Group] = []
+        self._most = most
+        self._place: dict[tuple[str | None, ...], int] = {}
+        self._free: list[int] = []
+        self._values = [attrgetter(column) for column in group_by]
+        self._overflow = (OVERFLOW,) * len(group_by)
+
+    def __len__(self) -> int:
+        return len(self.groups) - len(self._free)
+
+    @property
+    def overflows(self) -> bool:
+        """Whether there are more groups than are kept apart."""
+        return self._overflow in self._place and len(self) >= self._most
+
+    def add(self, values: tuple[str | None, ...]) -> int:
+        """The place of the group with these values: a new one where it was never seen, or that of the overflow."""
+        place = self._place.get(values)
+        return self._newcomer(values) if place is None else place
+
+    def _newcomer(self, values: tuple[str | None, ...]) -> int:
+        named = tuple(UNKNOWN_VALUE if value is None else value for value in values)
+        if named not in self._place:
+            if len(self) >= self._most:
+                return self._settle(self._overflow)
+            self._settle(named)
+        place = self._place[values] = self._place[named]
+        return place
+
+    def _settle(self, named: tuple[str, ...]) -> int:
+        place = self._place.get(named)
+        if place is None:
+            group = tuple(zip(self.group_by, named, strict=True))
+            if self._free:
+                place = self._free.pop()
+                self.groups[place] = group
+            else:
+                place = len(self.groups)
+                self.groups.append(group)
+            self._place[named] = place
+        return place
+
+    def is_overflow(self, place: int) -> bool:
+        """Whether that is the place of the overflow."""
+        return place == self._place.get(self._overflow)
+
+    def place(self, group: Group) -> int | None:
+        """Where `group` stands, None when nobody knows it."""
+        return self._place.get(tuple(value for _, value in group))
+
+    def place_of(self, event: Event) -> int:
+        """The place of an event's group, as :meth:`add` finds it."""
+        return self.add(tuple([value(event) for value in self._values]))
+
+    def places(self, events: Sequence[Event]) -> Ints:
+        """The place of each event's group; new groups are added."""
+        return np.fromiter(map(self.place_of, events), np.int64, len(events))
+
+    def forget(self, places: Iterable[int]) -> None:
+        """Give the places of these groups to others that come; nothing may be left there."""
+        gone = {place for place in places if self.groups[place] != NOBODY}
+        for place in gone:
+            self.groups[place] = NOBODY
+        self._free += sorted(gone, reverse=True)
+        self._place = {values: place for values, place in self._place.items() if place not in gone}
+
+    def restore(self, groups: Sequence[Group]) -> None:
+        """Put back the groups of another life, each in its place, however many are kept apart now."""
+        self.groups = list(groups)
+        self._place = {tuple(value for _, value in group): at for at, group in enumerate(groups) if group != NOBODY}
+        self._free = [at for at in range(len(groups) - 1, -1, -1) if groups[at] == NOBODY]
