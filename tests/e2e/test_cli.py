@@ -409,17 +409,66 @@ def test_a_service_that_hangs_is_unhealthy(service: subprocess.Popen[str], cli: 
     service.send_signal(signal.SIGCONT)
 
 
+# -- looking at events
+
+
+def test_events_are_shown_and_followed_while_a_service_runs(
+    service: subprocess.Popen[str], cli: Run, tmp_path: Path
+) -> None:
+    ready(service)
+    now = datetime.now(UTC)
+    tell(tmp_path, now, "Coder")
+    told = said(cli("events", "--agent", "Coder", "--since", "1h", "--limit", "2", "--format", "json"))
+    assert [each["agent"] for each in told["events"]] == ["Coder", "Coder"]
+    words = ["events", "--follow", "--limit", "1", "--format", "json"]
+    with subprocess.Popen([*COMMAND, *words], cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE) as following:
+        assert following.stdout is not None
+        assert json.loads(following.stdout.readline())["agent"] == "Coder"
+        tell(tmp_path, now, "Tester")
+        assert {json.loads(following.stdout.readline())["agent"] for _ in range(5)} == {"Tester"}
+        following.send_signal(signal.SIGINT)
+        assert (following.wait(30), following.stdout.read()) == (130, b"")
+
+
+def test_following_ends_when_nobody_reads_any_more(cli: Run, tmp_path: Path) -> None:
+    tell(tmp_path, NOW, "Coder")
+    words = ["events", "--follow"]
+    with subprocess.Popen(
+        [*COMMAND, *words], cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as following:
+        assert following.stdout is not None
+        assert following.stderr is not None
+        assert b"task_finished" in following.stdout.readline()
+        following.stdout.close()
+        assert (following.wait(30), following.stderr.read()) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--kind", "task_finishd"], "task_finished"),
+        (["--since", "yesterday"], "--since 'yesterday': allowed is a length of time"),
+        (["--since", "2026-01-05T10:00:00"], "a time with its zone"),
+        (["--agnt", "Coder"], "Did you mean --agent?"),
+        ([], "no telemetry yet: logs/telemetry does not exist"),
+    ],
+    ids=["kind", "since", "zone", "option", "nothing"],
+)
+def test_events_says_what_it_cannot_use(words: list[str], told: str, cli: Run) -> None:
+    assert told in refused(cli("events", *words))
+
+
 # -- at once
 
 
 @pytest.mark.parametrize(
     ("words", "heavy"),
     [
-        (["--help"], {"cyclopts", "rich", "pydantic", "msgspec", "sqlalchemy", "numpy"}),
-        (["status"], {"rich", "asyncio", "sqlalchemy", "numpy", "cedarpy", "structlog"}),
+        (["--help"], {"cyclopts", "rich", "pydantic", "msgspec", "sqlalchemy", "numpy", "duckdb"}),
+        (["status"], {"rich", "asyncio", "sqlalchemy", "numpy", "cedarpy", "structlog", "duckdb"}),
         (
             ["status", "--health", "--format", "json"],
-            {"rich", "asyncio", "sqlalchemy", "numpy", "cedarpy", "structlog"},
+            {"rich", "asyncio", "sqlalchemy", "numpy", "cedarpy", "structlog", "duckdb"},
         ),
     ],
     ids=["help", "status", "health"],

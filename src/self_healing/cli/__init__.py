@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init:init", "Write a commented self-healing.toml, in observe mode."),
     "check": ("check:check", "Run one whole cycle: read what is new, evaluate, act."),
     "status": ("status:status", "Show how fleet and framework are; --health for a verdict."),
+    "events": ("events:events", "Show what happened in the fleet; --follow for what happens."),
     "triggers": ("triggers:app", "List the triggers; show, enable, disable, backtest."),
     "actions": ("actions:actions", "List the actions, and how well they work."),
     "incidents": ("incidents:app", "List what is wrong; show, ack, close."),

@@ -27,6 +27,7 @@ PRINTING = [
     ["check", "--now", "2026-01-05T10:00:00Z"],
     ["status"],
     ["status", "--health"],
+    ["events"],
     ["triggers"],
     ["triggers", "list"],
     ["triggers", "show", "slow_tasks"],

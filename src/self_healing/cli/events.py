@@ -1,0 +1,194 @@
+"""``events``: what happened in the fleet."""
+
+from __future__ import annotations
+
+import json
+import select
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from self_healing.cli import output
+from self_healing.cli.history import Limit
+from self_healing.cli.options import Format, Shown
+from self_healing.cli.output import Column
+from self_healing.errors import SelfHealingError
+
+if TYPE_CHECKING:
+    from self_healing.telemetry.query.files import Places
+    from self_healing.telemetry.query.follow import Follower
+    from self_healing.telemetry.query.rows import Wanted
+
+Json = dict[str, Any]
+
+POLL_S = 0.5
+"""How often it is looked for what is new."""
+
+EventKind = Literal[
+    "task_started",
+    "task_finished",
+    "heartbeat",
+    "llm_call",
+    "tool_call",
+    "test_run",
+    "quality_score",
+    "orchestrator_started",
+    "orchestrator_finished",
+    "log",
+    "span",
+    "metric",
+]
+EventStatus = Literal["success", "failed", "timeout", "canceled"]
+
+Texts = tuple[str, ...]
+
+
+def _only(what: str) -> Parameter:
+    return Parameter(show_default=False, help=f"Only {what}; may be given several times.")
+
+
+def events(
+    *,
+    agent: Annotated[Texts, _only("what this agent did")] = (),
+    task: Annotated[Texts, _only("what belongs to this task")] = (),
+    kind: Annotated[tuple[EventKind, ...], _only("events of this kind")] = (),
+    status: Annotated[tuple[EventStatus, ...], _only("what ended so")] = (),
+    model: Annotated[Texts, _only("what was done with this model")] = (),
+    source: Annotated[Texts, _only("what came this way: native, otlp, otlp/codex, ...")] = (),
+    trace: Annotated[Texts, _only("what belongs to this trace")] = (),
+    since: Annotated[
+        str | None, Parameter(help="From then on: a length of time such as 15m, or 2026-01-05T10:00:00Z.")
+    ] = None,
+    until: Annotated[str | None, Parameter(help="Before then, said in the same way.")] = None,
+    limit: Limit = 50,
+    follow: Annotated[bool, Parameter(show_default=False, help="Go on with what is new, until Ctrl-C.")] = False,
+    shown: Shown | None = None,
+) -> int:
+    """Show what happened in the fleet; the newest first, or with --follow the oldest of them."""
+    from self_healing.telemetry.query.files import Places
+    from self_healing.telemetry.query.rows import Wanted
+
+    shown = shown or Shown()
+    settings = shown.settings()
+    now = datetime.now(UTC)
+    wanted = Wanted(
+        agents=agent,
+        tasks=task,
+        kinds=kind,
+        statuses=status,
+        models=model,
+        sources=source,
+        traces=trace,
+        since_us=_instant_us("--since", since, now),
+        until_us=_instant_us("--until", until, now),
+    )
+    places = Places(telemetry=settings.telemetry.dir, segments=settings.storage.state_dir / "segments")
+    if follow:
+        _follow(places, wanted, limit, shown.format)
+    else:
+        _list(places, wanted, limit, shown.format)
+    return 0
+
+
+def _instant_us(option: str, text: str | None, now: datetime) -> int | None:
+    from self_healing.clock import to_us
+    from self_healing.spec import parse_duration
+
+    if text is None:
+        return None
+    try:
+        return to_us(now - timedelta(seconds=parse_duration(text)))
+    except (OverflowError, ValueError):
+        pass
+    try:
+        return to_us(datetime.fromisoformat(text))
+    except ValueError as error:
+        raise SelfHealingError(
+            f"events: {option} {text!r}: allowed is a length of time such as 90s, 15m, 24h, 7d, or a time with its zone"
+            " such as 2026-01-05T10:00:00Z"
+        ) from error
+
+
+def _list(places: Places, wanted: Wanted, limit: int, format: Format) -> None:
+    from self_healing.telemetry.query.find import find
+
+    found = find(places, wanted, limit)
+    told = {"events": [row.told for row in found.rows], "warnings": found.warnings}
+    if format is Format.TABLE:
+        _warn(found.warnings)
+    output.show(told, format, _print)
+
+
+def _follow(places: Places, wanted: Wanted, limit: int, format: Format) -> None:
+    from self_healing.errors import TelemetryError
+    from self_healing.telemetry.query.find import find
+    from self_healing.telemetry.query.follow import Follower
+
+    follower = Follower(places, wanted)
+    try:
+        try:
+            found = find(places, wanted, limit)
+            follower.leave_out(found.rows)
+            _warn(found.warnings)
+            _tell([row.told for row in reversed(found.rows)], format)
+        except TelemetryError as nothing_yet:
+            _warn([f"{nothing_yet}; waiting for some"])
+        _wait_and_tell(follower, format)
+    finally:
+        follower.close()
+
+
+def _wait_and_tell(follower: Follower, format: Format) -> None:
+    """Tell what comes, until a person or the reader of our output has had enough."""
+    reader = select.poll()
+    reader.register(sys.stdout.fileno(), 0)  # which tells nothing but that nobody reads any more
+    while True:
+        _tell([row.told for row in follower.new()], format)
+        time.sleep(POLL_S)
+        if any(told & (select.POLLERR | select.POLLHUP) for _, told in reader.poll(0)):
+            raise BrokenPipeError
+
+
+def _warn(warnings: list[str]) -> None:
+    for warning in warnings:
+        print(f"self-healing: {output.text(warning)}", file=sys.stderr)
+
+
+def _tell(told: list[Json], format: Format) -> None:
+    for each in told:
+        if format is Format.JSON:
+            print(json.dumps(each))
+        else:
+            at, kind, *rest = _cells(each)
+            print(f"{at}  {kind:<13}  {'  '.join(output.text(cell) for cell in rest if cell)}".rstrip())
+    sys.stdout.flush()
+
+
+def _print(told: Json) -> None:
+    output.table(
+        (output.when("at"), "kind", "agent", Column("task", rank=1), "status", Column("what", text=True)),
+        (_cells(each) for each in told["events"]),
+        empty="no event",
+    )
+
+
+def _cells(event: Json) -> tuple[str | None, ...]:
+    at = output.instant(event["ts"])
+    return at, event["kind"], event["agent"], event["task_id"], event["status"], _what(event)
+
+
+def _what(event: Json) -> str:
+    """What else there is to say of an event, in a line."""
+    amounts = (("total_tokens", "tokens"), ("cost_usd", "USD"), ("passed", "passed"), ("failed", "failed"))
+    parts = [
+        event["attributes"].get("type"),
+        output.span(event["duration_s"]) if event["duration_s"] is not None else None,
+        f"attempt {event['attempt']}" if (event["attempt"] or 1) > 1 else None,
+        *(output.amount(event[name], unit) for name, unit in amounts if event[name] is not None),
+        f"quality {output.number(event['quality'])}" if event["quality"] is not None else None,
+        *(event[name] for name in ("tool", "model", "error_type")),
+    ]
+    return ", ".join(str(part) for part in parts if part)

@@ -1,0 +1,153 @@
+"""Finding events with DuckDB, in memory: nothing is locked, and nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from self_healing.errors import TelemetryError
+from self_healing.problems import suggestion
+from self_healing.telemetry.query import statements
+from self_healing.telemetry.query.files import Form, Places, list_files
+from self_healing.telemetry.query.rows import NATIVE_SOURCE, Row, Wanted, comes_from, rows
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+TRIES: Final = 5
+"""A segment that was compacted while it was read is looked for again, so many times in all."""
+
+SPARE: Final = 8
+"""So many lines more are asked for at first, for those that turn out to be none."""
+
+MOST_NAMES: Final = 10_000
+"""Among so many names the nearest to a wrong one is looked for."""
+
+_NAMED: Final = {"agents": "agent", "models": "model", "sources": "source"}
+"""The filters by names of which there are few enough to suggest one, and their fields."""
+
+Statement = Callable[[Form, Sequence[Path]], tuple[str, dict[str, Any]]]
+
+
+@dataclass(slots=True)
+class Found:
+    """The events that were found, the newest first; and for people, what was skipped, and what no event says."""
+
+    rows: list[Row] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def find(places: Places, wanted: Wanted, limit: int) -> Found:
+    """The newest events that are wanted.
+
+    Args:
+        places: where to look.
+        wanted: which.
+        limit: so many at most.
+
+    Raises:
+        TelemetryError: there is no telemetry at all, or its files change faster than they can be read.
+    """
+    for _ in range(TRIES):
+        try:
+            with _Look(places, wanted) as look:
+                found = look.newest(limit)
+                if not found:
+                    look.warnings += look.unheard_of()
+                return Found(found, look.warnings)
+        except _Vanished:
+            continue
+    raise TelemetryError(f"the files in {places.telemetry} and {places.segments} come and go too fast; try again")
+
+
+class _Vanished(Exception):
+    """A file went away while it was read, as one does that is compacted."""
+
+
+class _Look:
+    """One look at the files that are there now."""
+
+    def __init__(self, places: Places, wanted: Wanted) -> None:
+        listing = list_files(places, wanted.since_us)
+        self.warnings = listing.problems
+        self._wanted = wanted
+        self._files = {form: listing.of(form) for form in Form}
+        if wanted.sources and not comes_from(NATIVE_SOURCE, wanted.sources):
+            self._files[Form.NATIVE] = []
+        self._connection: DuckDBPyConnection
+
+    def __enter__(self) -> _Look:
+        import duckdb  # what looks at no event does without its 30 MB
+
+        # No extension is fetched, and nothing that is too large for memory goes to a file.
+        config: dict[str, Any] = {"autoinstall_known_extensions": False, "temp_directory": ""}
+        self._connection = duckdb.connect(config=config)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def newest(self, limit: int) -> list[Row]:
+        found = [row for form in Form for row in self._newest_of(form, limit)]
+        return sorted(found, key=lambda row: row.at_us, reverse=True)[:limit]
+
+    def _newest_of(self, form: Form, limit: int) -> list[Row]:
+        """The newest of one form. More lines are asked for, until enough of those that may be wanted are."""
+        most = limit + SPARE
+        while True:
+            asked = partial(statements.newest, wanted=self._wanted, most=most)
+            fetched = self._ask(form, self._files[form], asked)
+            lines = [(line.encode(), file) for _, line, file in fetched]
+            good = [row for row in rows(lines, form) if self._wanted.admits(row)]
+            good.sort(key=lambda row: row.at_us, reverse=True)
+            # Of those that were not fetched, none is younger than the oldest that was.
+            oldest_us = min((at_us for at_us, *_ in fetched if at_us is not None), default=None)
+            enough = len(good) >= limit and oldest_us is not None and good[limit - 1].at_us >= oldest_us
+            if enough or len(fetched) < most:
+                return good[:limit]
+            most *= 4
+
+    def unheard_of(self) -> list[str]:
+        """Of the names that were asked for and that no event has, the nearest that one has."""
+        told = []
+        for name, field_name in _NAMED.items():
+            asked = getattr(self._wanted, name)
+            known = self._names(field_name) if asked else []
+            wrong = [value for value in asked if value not in known]
+            told += [
+                f"no event has the {field_name} {value!r};{suggestion(value, known)}".rstrip(";") for value in wrong
+            ]
+        return told
+
+    def _names(self, field_name: str) -> list[str]:
+        found = set()
+        for form, files in self._files.items():
+            if field_name != "source" or form is not Form.NATIVE:
+                asked = partial(statements.names, field=field_name, most=MOST_NAMES)
+                found |= {str(name) for (name,) in self._ask(form, files, asked)}
+        if field_name == "source":
+            found |= {NATIVE_SOURCE, *(name.partition("/")[0] for name in found)}
+        return sorted(found)
+
+    def _ask(self, form: Form, files: Sequence[Path], statement: Statement) -> list[tuple[Any, ...]]:
+        """What a statement finds in `files`; one that cannot be read is skipped, and named."""
+        import duckdb
+
+        if not files:
+            return []
+        try:
+            return self._connection.execute(*statement(form, files)).fetchall()
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error as error:
+            if not all(file.exists() for file in files):
+                raise _Vanished from error
+            if len(files) == 1:
+                self._files[form].remove(files[0])
+                self.warnings.append(f"{files[0]} is skipped: {str(error).splitlines()[0]}")
+                return []
+        half = len(files) // 2
+        return [*self._ask(form, files[:half], statement), *self._ask(form, files[half:], statement)]

@@ -1,0 +1,112 @@
+"""The SQL that finds events. It lets through whatever may be wanted; what is, the lines themselves say.
+
+A time that DuckDB does not read as we do is unknown here, and such a line is let through, the first of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from self_healing.model import Ingested
+from self_healing.telemetry.lines import OWN_PREFIX
+from self_healing.telemetry.query.files import Form
+from self_healing.telemetry.query.rows import KINDS, Wanted
+
+COLUMNS: Final = {"agents": "agent", "tasks": "id", "statuses": "status", "models": "model", "traces": "trace_id"}
+"""Of each filter that compares with the texts of a field, that field."""
+
+_FILES: Final = {
+    # What no JSON is comes as NULL, and so does the torn last line of a file that is being written.
+    Form.NATIVE: "read_ndjson_objects($files, ignore_errors = true, compression = 'uncompressed', filename = true)",
+    Form.COMPACTED: "read_parquet($files, union_by_name = true, hive_partitioning = false, filename = true)",
+}
+
+# The usual forms, whose zone is certain: DuckDB would take UTC where none is named.
+_AT: Final = """
+    CASE WHEN s.ts IS NULL THEN TRY_CAST(round(coalesce(s.finished_at, s.started_at) * 1000000) AS BIGINT)
+         WHEN s.ts[11] IN ('T', ' ') AND (s.ts[-1] = 'Z' OR (s.ts[-3] = ':' AND s.ts[-6] IN ('+', '-')))
+         THEN epoch_us(TRY_CAST(s.ts AS TIMESTAMPTZ)) END
+"""
+
+Parameters = dict[str, Any]
+
+
+def newest(form: Form, files: Sequence[Path], wanted: Wanted, most: int) -> tuple[str, Parameters]:
+    """The statement for the newest lines that may be wanted: when each happened, itself, and its file."""
+    condition, parameters = _condition(form, wanted)
+    line = "to_json(s)" if form is Form.COMPACTED else "json"
+    keep = "" if form is Form.COMPACTED else "json, "
+    statement = f"""
+        SELECT at_us, CAST({line} AS VARCHAR), filename FROM (
+            SELECT {keep}s, at_us, filename FROM (SELECT *, {_AT} AS at_us FROM {_source(form)})
+            WHERE {condition} ORDER BY at_us DESC NULLS FIRST LIMIT $most
+        )
+    """
+    return statement, parameters | _given(form, files, wanted) | {"most": most}
+
+
+def names(form: Form, files: Sequence[Path], field: str, most: int) -> tuple[str, Parameters]:
+    """The statement for what `field` says in those files, each value once."""
+    statement = f"SELECT DISTINCT s.{field} FROM {_source(form)} WHERE s.{field} IS NOT NULL LIMIT $most"
+    return statement, _given(form, files, Wanted(), field) | {"most": most}
+
+
+def _source(form: Form) -> str:
+    """The lines as `s`, a structure of their fields."""
+    if form is Form.COMPACTED:
+        fields = [field.encode_name for field in msgspec.structs.fields(Ingested)]
+        packed = ", ".join(f"{name} := {name}" for name in fields)
+        return f"(SELECT struct_pack({packed}) AS s, filename FROM {_FILES[form]})"
+    return f"(SELECT json, filename, from_json(json, $shape) AS s FROM {_FILES[Form.NATIVE]})"
+
+
+def _given(form: Form, files: Sequence[Path], wanted: Wanted, *others: str) -> Parameters:
+    given: Parameters = {"files": [_literal(file) for file in files]}
+    if form is not Form.COMPACTED:
+        needed = [column for name, column in COLUMNS.items() if getattr(wanted, name)]
+        texts = dict.fromkeys(("ts", "type", *needed, *(["source"] if wanted.sources else []), *others), "VARCHAR")
+        given["shape"] = msgspec.json.encode(texts | {"started_at": "DOUBLE", "finished_at": "DOUBLE"}).decode()
+    return given
+
+
+def _condition(form: Form, wanted: Wanted) -> tuple[str, Parameters]:
+    own = f"NOT starts_with(coalesce(s.type, ''), '{OWN_PREFIX}')"
+    terms, given = [own, f"({_time(wanted)} OR (at_us IS NULL AND s.ts IS NOT NULL))"], Parameters()
+    for name, column in COLUMNS.items():
+        if getattr(wanted, name):
+            terms.append(f"list_contains(${name}, s.{column})")
+            given[name] = list(getattr(wanted, name))
+    if wanted.kinds:
+        terms.append(f"({_kinds(wanted)})")
+        given["kinds"] = list(wanted.kinds)
+    if wanted.sources and form is not Form.NATIVE:
+        terms.append("(list_contains($sources, s.source) OR list_contains($sources, split_part(s.source, '/', 1)))")
+        given["sources"] = list(wanted.sources)
+    return " AND ".join(terms), given
+
+
+def _time(wanted: Wanted) -> str:
+    """A microsecond more at either end: what is finer than one is cut off here, and may be rounded there."""
+    terms = ["at_us IS NOT NULL"]
+    if wanted.since_us is not None:
+        terms.append(f"at_us >= {wanted.since_us - 1}")
+    if wanted.until_us is not None:
+        terms.append(f"at_us <= {wanted.until_us}")
+    return f"({' AND '.join(terms)})"
+
+
+def _kinds(wanted: Wanted) -> str:
+    known = "list_contains($kinds, s.type)"
+    if "log" not in wanted.kinds:
+        return known
+    others = ", ".join(f"'{kind}'" for kind in KINDS)
+    return f"{known} OR s.type IS NULL OR s.type NOT IN ({others})"
+
+
+def _literal(file: Path) -> str:
+    """A path in which DuckDB finds no pattern."""
+    return "".join(f"[{char}]" if char in "*?[" else char for char in str(file))
