@@ -45,6 +45,7 @@ from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.storage.readonly import DATABASE
 from self_healing.storage.store import Store
 from self_healing.telemetry.junit_files import take_file
+from self_healing.telemetry.signals import unit
 from self_healing.views import Json
 
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -127,7 +128,7 @@ class Surface:
         return {
             "trigger": spec.model_dump(mode="json", by_alias=True),
             "condition": views.condition(spec),
-            "unit": views.unit(spec),
+            "unit": unit(spec),
             "series": series,
         }
 

@@ -23,8 +23,8 @@ from self_healing.model import (
     Verification,
     group_dict,
 )
-from self_healing.spec import ActionSpec, Aggregate, Baseline, Limits, TriggerSpec, parse_duration
-from self_healing.telemetry.signals import SIGNALS
+from self_healing.spec import ActionSpec, Baseline, Limits, TriggerSpec, parse_duration
+from self_healing.telemetry.signals import unit
 from self_healing.wording import amount
 
 Json = dict[str, Any]
@@ -59,19 +59,6 @@ def trigger(spec: TriggerSpec, verdicts: Iterable[Verdict]) -> Json:
         "series": len(states),
         "firing": states.count(SeriesState.FIRING),
     }
-
-
-def unit(spec: TriggerSpec) -> str:
-    """What the trigger's value is in, such as ``s``, ``USD`` or ``tokens``; ``%`` for a part of a whole, else empty."""
-    signal = SIGNALS[spec.signal]
-    match spec.aggregate:
-        case Aggregate.RATIO:
-            return "%"
-        case Aggregate.COUNT:
-            return ""
-        case Aggregate.RATE:
-            return f"{signal.unit}/s"
-    return "" if signal.ratio else signal.unit
 
 
 def condition(spec: TriggerSpec) -> str:
@@ -132,8 +119,8 @@ def limits(limits: Limits, used: Mapping[str, int]) -> list[Json]:
     for name, limit in limits.model_dump(mode="json").items():
         metadata = Limits.model_fields[name].metadata
         lasts = any(isinstance(each, BeforeValidator) and each.func is parse_duration for each in metadata)
-        unit = "s" if lasts else "%" if name.endswith("_percent") else ""
-        told.append({"name": name, "limit": limit, "unit": unit, "used": used.get(name)})
+        measured_in = "s" if lasts else "%" if name.endswith("_percent") else ""
+        told.append({"name": name, "limit": limit, "unit": measured_in, "used": used.get(name)})
     return told
 
 

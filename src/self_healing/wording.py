@@ -39,3 +39,12 @@ def amount(value: float | None, unit: str | None) -> str:
         case _, "%":
             return f"{100 * value:.3g} %"
     return f"{number(value)} {unit}"
+
+
+def plain(value: object) -> str:
+    """A value of any kind in a word, such as ``yes``, ``0.5`` or ``strict``; ``-`` for none."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return number(value) if isinstance(value, float) else str(value)

@@ -28,6 +28,7 @@ SHARED = frozenset(
         "spec",
         "storage",
         "taps",
+        "wording",
     )
 )
 """The vocabulary that every stage may speak."""
@@ -35,6 +36,7 @@ SHARED = frozenset(
 PORTS = {
     ("triggers.declared", "telemetry.signals"): "a trigger names a signal, and a wrong name is refused on load",
     ("triggers.selftest", "telemetry.signals"): "what a signal can be at all says whether a condition can ever be met",
+    ("incidents.lifecycle", "telemetry.signals"): "a value in the timeline carries the unit of its signal",
     ("actions.effect", "handoffs.channel"): "the port by which an effect delivers a handoff",
 }
 """The imports from one stage into another, and why each is there. Anything else is joined in the loop."""

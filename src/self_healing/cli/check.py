@@ -14,7 +14,6 @@ from self_healing.cli.incidents import print_incidents
 from self_healing.cli.options import Shown
 from self_healing.cli.output import Column
 from self_healing.errors import SelfHealingError
-from self_healing.handoffs.cleaning import escape
 
 if TYPE_CHECKING:
     from self_healing.config import Settings
@@ -45,7 +44,7 @@ def check(
     For example: self-healing check --format json --exit-code
     """
     from self_healing.status import loaded_spec
-    from self_healing.views import unit
+    from self_healing.telemetry.signals import unit
     from self_healing.watching import unreadable
 
     shown = shown or Shown()
@@ -67,7 +66,7 @@ def _warn(settings: Settings, spec: Spec) -> None:
     from self_healing.status import last_health
 
     for issue in last_health(settings, spec, at=datetime.now(UTC))["issues"]:
-        print(f"warning: {escape(issue)}", file=sys.stderr)
+        print(f"warning: {output.text(issue)}", file=sys.stderr)
 
 
 def _aware(text: str) -> datetime:

@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
 from self_healing.cli.history import Limit
+from self_healing.cli.nested import tree
 from self_healing.cli.options import By, Shown, person
 from self_healing.cli.output import Column
 from self_healing.model import HandoffStatus
@@ -125,7 +126,7 @@ def _print_one(told: Json) -> None:
         output.paragraph(" ".join(part.split()))
     for name, value in handoff["message"]["context"].items():
         output.title(f"context: {name.replace('_', ' ')}")
-        output.tree(value)
+        tree(value)
     output.title("notes")
     output.table(
         (output.when("at"), "what", Column("text", text=True)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 import textwrap
@@ -13,7 +12,7 @@ from typing import Any
 
 from self_healing.cli.options import Format
 from self_healing.handoffs.cleaning import escape
-from self_healing.wording import amount, number, span
+from self_healing.wording import amount, number, plain, span
 
 __all__ = [
     "Column",
@@ -29,13 +28,10 @@ __all__ = [
     "table",
     "text",
     "title",
-    "tree",
     "when",
 ]
 
 Json = dict[str, Any]
-
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 def show(data: Json, format: Format, people: Callable[[Json], None]) -> None:
@@ -110,32 +106,6 @@ def pairs(rows: Iterable[tuple[str, Any]]) -> None:
         print(f"{name:<{width}}  {value}".rstrip())
 
 
-def tree(value: Any) -> None:
-    """Print what is nested: an object a name and a value a line, objects of one kind as a table, all else as text."""
-    match value:
-        case dict() if value:
-            pairs((name.replace("_", " "), _in_a_line(each)) for name, each in value.items())
-        case [dict(), *_] if all(isinstance(each, dict) and each.keys() == value[0].keys() for each in value):
-            columns = [Column(name.replace("_", " "), rank=at) for at, name in enumerate(value[0])]
-            table(columns, ([_in_a_line(each) for each in row.values()] for row in value), empty="none")
-        case list():
-            for each in value or ["none"]:
-                paragraph(_in_a_line(each))
-        case _:
-            paragraph(_in_a_line(value) or "none")
-
-
-def _in_a_line(value: Any) -> str:
-    match value:
-        case dict():
-            return ", ".join(f"{name}={_in_a_line(each)}" for name, each in value.items())
-        case list():
-            return ", ".join(map(_in_a_line, value))
-        case str() if _INSTANT.fullmatch(value):
-            return instant(value)
-    return text(value)
-
-
 def title(heading: str) -> None:
     """Print a heading with a line free above it."""
     print(f"\n{escape(heading)}")
@@ -143,13 +113,7 @@ def title(heading: str) -> None:
 
 def text(cell: Any) -> str:
     """`cell` in one line, with nothing in it that a terminal would obey."""
-    if cell is None or cell == "":
-        return "-"
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, float):
-        return number(cell)
-    return escape(str(cell))
+    return escape(plain(cell))
 
 
 def instant(at: str | None) -> str:

@@ -83,7 +83,7 @@ def backtest(
     from self_healing.backtest import backtest as replayed
     from self_healing.errors import SelfHealingError
     from self_healing.status import loaded_spec
-    from self_healing.views import unit
+    from self_healing.telemetry.signals import unit
 
     if not files:
         raise SelfHealingError("triggers backtest: name at least one file of events")

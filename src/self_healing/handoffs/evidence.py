@@ -11,6 +11,7 @@ from self_healing.model import Directive, Execution, Incident, group_dict
 def evidence(
     incident: Incident,
     *,
+    unit: str,
     window: dict[str, Any],
     examples: list[dict[str, Any]],
     directives: list[Directive],
@@ -23,6 +24,7 @@ def evidence(
 
     Args:
         incident: the one that the handoff is for.
+        unit: what the values of the trigger are in, such as ``s``; ``%`` for parts of a whole, empty for mere numbers.
         window: what the trigger saw: ``samples``, ``value``, and from when to when.
         examples: tasks that show the symptom, the most telling first.
         directives: what is in force for the affected agent already.
@@ -33,13 +35,13 @@ def evidence(
     """
     return clean_object(
         {
-            "symptom": _symptom(incident, window),
+            "symptom": _symptom(incident, unit, window),
             "wanted": wanted,
             "done": {"settings": done},
             "in_force": [_in_force(directive) for directive in directives],
             "tried": [_tried(execution) for execution in tried[-MAX_ITEMS:]],
             "examples": examples,
-            "similar": [_similar(past) for past in similar],
+            "similar": [_similar(past, unit) for past in similar],
             "timeline": [{"at": note.at, "what": note.what, "text": note.text} for note in incident.notes[-MAX_ITEMS:]],
         }
     )
@@ -51,7 +53,7 @@ def clean_object(value: dict[str, Any]) -> dict[str, Any]:
     return cleaned
 
 
-def _symptom(incident: Incident, window: dict[str, Any]) -> dict[str, Any]:
+def _symptom(incident: Incident, unit: str, window: dict[str, Any]) -> dict[str, Any]:
     return {
         "incident": incident.id,
         "trigger": incident.trigger,
@@ -61,6 +63,7 @@ def _symptom(incident: Incident, window: dict[str, Any]) -> dict[str, Any]:
         "threshold": incident.threshold,
         "baseline": incident.baseline,
         "peak": incident.peak,
+        "unit": unit,
         "opened_at": incident.opened_at,
         "reopened": incident.reopened,
         "window": window,
@@ -91,7 +94,7 @@ def _tried(execution: Execution) -> dict[str, Any]:
     }
 
 
-def _similar(past: Incident) -> dict[str, Any]:
+def _similar(past: Incident, unit: str) -> dict[str, Any]:
     return {
         "incident": past.id,
         "group": group_dict(past.group),
@@ -100,6 +103,7 @@ def _similar(past: Incident) -> dict[str, Any]:
         "close_reason": past.close_reason.value if past.close_reason else None,
         "value": past.value,
         "threshold": past.threshold,
+        "unit": unit,
         "plan": list(past.plan),
         "attempts": past.attempts,
         "escalation": past.escalation,

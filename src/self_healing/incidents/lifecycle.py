@@ -17,6 +17,8 @@ import msgspec
 from self_healing.errors import LifecycleError
 from self_healing.model import CloseReason, Incident, IncidentState, Note, Verdict, new_id
 from self_healing.spec import TriggerSpec
+from self_healing.telemetry.signals import unit
+from self_healing.wording import amount
 
 REOPEN_WITHIN = timedelta(hours=1)
 NO_DATA_AFTER = timedelta(hours=24)
@@ -63,12 +65,12 @@ def opened(trigger: TriggerSpec, verdict: Verdict) -> Incident:
         plan_version=plan_version(verdict.spec_version, trigger.actions),
         updated_at=at,
     )
-    return noted(incident, at, "detected", _symptom(verdict))
+    return noted(incident, at, "detected", _symptom(trigger, verdict))
 
 
-def _symptom(verdict: Verdict) -> str:
-    value = "no data" if verdict.value is None else f"{verdict.value:.6g}"
-    limit = "" if verdict.threshold is None else f", threshold {verdict.threshold:.6g}"
+def _symptom(trigger: TriggerSpec, verdict: Verdict) -> str:
+    value = "no data" if verdict.value is None else amount(verdict.value, unit(trigger))
+    limit = "" if verdict.threshold is None else f", threshold {amount(verdict.threshold, unit(trigger))},"
     return f"{value}{limit} on {verdict.samples} sample{'' if verdict.samples == 1 else 's'}"
 
 
@@ -108,7 +110,7 @@ def reopened(incident: Incident, trigger: TriggerSpec, verdict: Verdict) -> Inci
         step=min(incident.step, max(len(trigger.actions) - 1, 0)),
         reopened=incident.reopened + 1,
     )
-    return noted(again, verdict.at, "reopened", _symptom(verdict))
+    return noted(again, verdict.at, "reopened", _symptom(trigger, verdict))
 
 
 def moved(incident: Incident, to: IncidentState, at: datetime, **changes: object) -> Incident:

@@ -14,6 +14,7 @@ from self_healing.model import Event, Execution, Incident, IncidentState, group_
 from self_healing.spec import ActionSpec, ActionType, Spec
 from self_healing.storage.store import Store
 from self_healing.telemetry.samples import duration_of, tokens_of
+from self_healing.telemetry.signals import unit
 from self_healing.telemetry.telemetry import Telemetry
 
 MOST_EXAMPLES = 5
@@ -59,10 +60,10 @@ class Gathering:
         about = [incident]
         if action.type is ActionType.DIAGNOSTIC:
             about = list(self._register.open.values())
-            context["open_incidents"] = clean([_line(i) for i in about])
+            context["open_incidents"] = clean([self._line(i) for i in about])
         elif incident.is_parent:
             about = self._register.children(incident)
-            context["incidents_beneath"] = clean([_line(i) for i in about])
+            context["incidents_beneath"] = clean([self._line(i) for i in about])
         if len(about) > 1:
             found = self._shared(about)[:MOST_SHARED]
             context["shared_attributes"] = clean([{"name": name, "value": value} for name, value in found])
@@ -78,6 +79,7 @@ class Gathering:
         past = self._store.select(Incident, trigger=incident.trigger, state=IncidentState.CLOSED.value, newest=50)
         return evidence(
             incident,
+            unit=unit(trigger),
             window={"window_s": trigger.window, "signal": trigger.signal, "aggregate": trigger.aggregate.value},
             examples=self._examples(agents),
             directives=[each for agent in agents for each in self._directives.in_force(agent, at=self._now())],
@@ -93,15 +95,15 @@ class Gathering:
         mine.sort(key=lambda e: (e.status in ("failed", "timeout"), duration_of(e) or 0.0), reverse=True)
         return [_example(event) for event in mine[:MOST_EXAMPLES]]
 
-
-def _line(incident: Incident) -> dict[str, Any]:
-    return {
-        "incident": incident.id,
-        "trigger": incident.trigger,
-        "group": group_dict(incident.group),
-        "state": incident.state.value,
-        "value": incident.value,
-    }
+    def _line(self, incident: Incident) -> dict[str, Any]:
+        return {
+            "incident": incident.id,
+            "trigger": incident.trigger,
+            "group": group_dict(incident.group),
+            "state": incident.state.value,
+            "value": incident.value,
+            "unit": unit(self._spec.trigger(incident.trigger)),
+        }
 
 
 def _example(event: Event) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from self_healing.model import (
 )
 from self_healing.spec import ActionSpec, Priority, Spec
 from self_healing.storage.store import Store
+from self_healing.wording import plain
 
 FLEET_STOP = "fleet_stop"
 
@@ -217,5 +218,5 @@ def _reasons(execution: Execution) -> frozenset[str]:
 
 
 def _settings(execution: Execution) -> str:
-    shown = ", ".join(f"{name}={value}" for name, value in execution.settings.items())
+    shown = ", ".join(f"{name}={plain(value)}" for name, value in execution.settings.items())
     return f", with {shown}" if shown else ""

@@ -42,7 +42,9 @@ from self_healing.model import (
 from self_healing.spec import ActionSpec, ActionType, Spec
 from self_healing.storage.store import Store
 from self_healing.taps import Accumulator
+from self_healing.telemetry.signals import unit
 from self_healing.verification import Judgement, credit, failed_probe, judge
+from self_healing.wording import amount
 
 MOST_RELAPSES = 3
 MOST_STEPS = 3  # at one instant: acting, verifying, mitigated
@@ -196,7 +198,7 @@ class Treatment:
         accumulator: Accumulator,
         at: datetime,
     ) -> None:
-        said = _said(judgement)
+        said = self._said(incident, judgement)
         match judgement.result:
             case Result.HEALED:
                 if self._in_force(incident, at):
@@ -270,10 +272,12 @@ class Treatment:
             return
         self._verification.judged(verification, judgement, at)
         if judgement.result is Result.HEALED:
-            self._healed(incident, execution, verification, _said(judgement), accumulator, at)
+            self._healed(incident, execution, verification, self._said(incident, judgement), accumulator, at)
         else:
             self._verification.learn(incident, execution, Result.INCONCLUSIVE, at)
-            self._register.escalate(incident, at, f"inconclusive: {_said(judgement)} since the directive was undone")
+            self._register.escalate(
+                incident, at, f"inconclusive: {self._said(incident, judgement)} since the directive was undone"
+            )
 
     def _relapsed(
         self,
@@ -292,7 +296,9 @@ class Treatment:
             # A person undid it, and knows why; whether it is to be set again is for a person to say.
             self._verification.judged(verification, judgement, at)
             self._verification.learn(incident, execution, Result.INCONCLUSIVE, at)
-            self._register.escalate(incident, at, f"{_said(judgement)} since a person undid the directive")
+            self._register.escalate(
+                incident, at, f"{self._said(incident, judgement)} since a person undid the directive"
+            )
             return
         settings = {each.name: each.value for each in ours}
         decision = self._renewing.ask(incident, execution, action, settings, at)
@@ -306,7 +312,7 @@ class Treatment:
             self._relapse(incident, execution, action, judgement, at)
         else:
             self._verification.learn(incident, execution, Result.NOT_HEALED, at)
-            text = f"{_said(judgement)}, and restoring the directive is {refused(decision)}"
+            text = f"{self._said(incident, judgement)}, and restoring the directive is {refused(decision)}"
             self._register.escalate(incident, at, text)
 
     def _relapse(
@@ -319,7 +325,7 @@ class Treatment:
             attempts=incident.attempts + 1,
             hold_s=incident.hold_s * 2,
         )
-        again = noted(again, at, "relapse", f"{_said(judgement)}; the directive is restored")
+        again = noted(again, at, "relapse", f"{self._said(incident, judgement)}; the directive is restored")
         if again.relapses >= MOST_RELAPSES:
             self._verification.learn(incident, execution, Result.NOT_HEALED, at)
             self._register.escalate(again, at, "it came back each time the directive was undone")
@@ -381,7 +387,9 @@ class Treatment:
             for owner in {each.owner for each in self._directives.in_force(at=at)} - self._register.open.keys():
                 self._directives.undo_owned(owner, at=at, reason=f"incident {owner} is closed")
 
-
-def _said(judgement: Judgement) -> str:
-    value = "no value" if judgement.value is None else f"{judgement.value:.6g}"
-    return f"{value} on {judgement.samples} samples"
+    def _said(self, incident: Incident, judgement: Judgement) -> str:
+        if judgement.value is None:
+            value = "no value"
+        else:
+            value = amount(judgement.value, unit(self._spec.trigger(incident.trigger)))
+        return f"{value} on {judgement.samples} sample{'' if judgement.samples == 1 else 's'}"

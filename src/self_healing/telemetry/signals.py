@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from self_healing.model import Kind
-from self_healing.spec import Aggregate
+from self_healing.spec import Aggregate, TriggerSpec
 
 MEASURED = (Aggregate.COUNT, Aggregate.SUM, Aggregate.MEAN, Aggregate.MIN, Aggregate.MAX, Aggregate.RATE)
 """The aggregates of a signal whose samples are amounts."""
@@ -92,3 +92,16 @@ SIGNALS: dict[str, Signal] = {
 
 GROUP_COLUMNS = ("agent", "model", "provider", "tool", "run_id", "error_type")
 """The columns of an event by which a trigger may group or filter."""
+
+
+def unit(trigger: TriggerSpec) -> str:
+    """What a trigger's value is in, such as ``s``, ``USD`` or ``tokens``; ``%`` for a part of a whole, else empty."""
+    signal = SIGNALS[trigger.signal]
+    match trigger.aggregate:
+        case Aggregate.RATIO:
+            return "%"
+        case Aggregate.COUNT:
+            return ""
+        case Aggregate.RATE:
+            return f"{signal.unit}/s"
+    return "" if signal.ratio else signal.unit

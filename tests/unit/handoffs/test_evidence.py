@@ -44,6 +44,7 @@ def test_the_evidence_tells_symptom_what_was_done_and_tried_examples_and_what_wa
     past = msgspec.structs.replace(INCIDENT, id="inc-0", state=IncidentState.CLOSED, close_reason=CloseReason.HEALED)
     told = evidence(
         INCIDENT,
+        unit="s",
         window={"samples": 3, "value": 90.0},
         examples=[{"task": "t1", "error": "boom\u202e"}],
         directives=[DIRECTIVE],
@@ -56,6 +57,7 @@ def test_the_evidence_tells_symptom_what_was_done_and_tried_examples_and_what_wa
     assert told["symptom"]["group"] == {"agent": "Coder"}
     assert told["symptom"]["window"]["samples"] == 3
     assert told["symptom"]["baseline"] is None
+    assert (told["symptom"]["unit"], told["similar"][0]["unit"]) == ("s", "s")
     assert told["symptom"]["opened_at"] == "2026-01-05T10:00:00Z"
     assert told["done"] == {"settings": {"quality_gate": "strict"}}
     assert told["in_force"][0]["value"] == "strict"
@@ -68,5 +70,5 @@ def test_the_evidence_tells_symptom_what_was_done_and_tried_examples_and_what_wa
 def test_the_newest_part_of_a_long_timeline_is_told() -> None:
     notes = tuple(Note(at=START, what="acted", text=str(n)) for n in range(80))
     incident = msgspec.structs.replace(INCIDENT, notes=notes)
-    told = evidence(incident, window={}, examples=[], directives=[], tried=[], similar=[], wanted="", done={})
+    told = evidence(incident, unit="", window={}, examples=[], directives=[], tried=[], similar=[], wanted="", done={})
     assert [told["timeline"][0]["text"], told["timeline"][-1]["text"]] == ["30", "79"]

@@ -129,3 +129,7 @@ def test_the_new_lines_of_a_timeline_are_found_even_where_the_oldest_went(before
         later = noted(later, START, "y", str(number))
     assert [note.text for note in fresh_notes(incident.notes, later.notes)] == [str(n) for n in range(added)]
     assert fresh_notes((), later.notes) == later.notes
+
+
+def test_a_timeline_says_values_with_their_unit() -> None:
+    assert opened(TRIGGER, verdict(START, 97.27)).notes[0].text == "97.27s, threshold 1m, on 1 sample"
