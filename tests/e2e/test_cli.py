@@ -269,6 +269,7 @@ def test_a_line_in_quarantine_is_shown_with_its_place_and_what_is_wrong(cli: Run
     assert "duration_s: -3" in logged
 
 
+@pytest.mark.spoils_state
 def test_a_state_that_cannot_be_read_is_unhealthy(cli: Run, tmp_path: Path) -> None:
     (tmp_path / ".self-healing").mkdir()
     (tmp_path / ".self-healing/state.db").write_bytes(b"not a database at all" * 1000)

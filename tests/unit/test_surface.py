@@ -343,6 +343,7 @@ def test_a_database_that_is_being_made_is_an_empty_state(settings: Settings) -> 
     assert status.status(settings, status.loaded_spec(settings), at=NOW)["executions"] == {}
 
 
+@pytest.mark.spoils_state
 def test_a_database_that_is_none_is_said_to_be(settings: Settings) -> None:
     settings.storage.state_dir.mkdir()
     (settings.storage.state_dir / "state.db").write_bytes(b"no database at all" * 1000)

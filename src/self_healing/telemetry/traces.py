@@ -30,6 +30,8 @@ MOST_SPANS: Final = 100_000
 MOST_DONE: Final = 10_000
 """So many traces whose root span was a task are remembered, for the calls that come after it: as many tasks are."""
 
+FAILURES: Final = ("failed", "timeout")
+
 NANO: Final = 1_000_000_000
 """Costs are added in whole thousand-millionths of a dollar, so that their order does not matter."""
 
@@ -62,6 +64,7 @@ class Trace(msgspec.Struct, gc=False, array_like=True):
         roots: the root span, while it is or may yet be a task; several only where ids are wrong.
         done: its root was a task, which takes all that still comes.
         handoff_id: the handoff that some span says it is worked on for.
+        outcome: of the agent span that ended last: when, whether it failed, with which status, by which error.
     """
 
     seen_us: int = 0
@@ -73,6 +76,7 @@ class Trace(msgspec.Struct, gc=False, array_like=True):
     roots: list[str] = []
     done: bool = False
     handoff_id: str | None = None
+    outcome: tuple[int, bool, str, str] = (0, False, "", "")
 
     def above(self, span: str) -> Iterator[str]:
         """The spans above `span`, as far as they are known, the nearest first."""
@@ -149,6 +153,8 @@ class Traces:
                 self._late(trace, _part(event, ts_us), ts_us, made)
             return
         elif event.role == "agent":
+            outcome = (ts_us, event.status in FAILURES, event.status or "", event.error_type or "")
+            trace.outcome = max(trace.outcome, outcome)
             self._wait(trace, event, ts_us, now_us + WAIT_US)
         if event.kind in ("llm_call", "tool_call") or (event.role == "agent" and event.attempt is not None):
             trace.parts.append(_part(event, ts_us))
@@ -221,6 +227,9 @@ class Traces:
             parts = [part for part in parts if part.span != span]
         tokens, nano = _sum([part.tokens for part in parts]), _sum([part.nano_usd for part in parts])
         task = _task(event)
+        if event.role == "other" and agents and event.status not in FAILURES and trace.outcome[1]:
+            # Whatever wraps agents often ends well after an agent that did not, and then says nothing of it.
+            task.status, task.error_type = trace.outcome[2], trace.outcome[3] or None
         if event.role == "other" and len(agents) == 1:
             task.agent = agents.pop()  # it wraps the work of one agent, and that is who can be treated
         task.attempt = event.attempt or max(_attempts(parts), default=None)
@@ -295,7 +304,7 @@ def _part(event: Ingested, ts_us: int) -> Part:
         nano_usd=None if cost is None else round(cost * NANO),
         attempt=event.attempt,
         call=None if event.call_id is None else f"{event.tool or event.model} {event.call_id}",
-        failed=event.status in ("failed", "timeout"),
+        failed=event.status in FAILURES,
     )
 
 

@@ -12,17 +12,21 @@ from litellm.integrations.opentelemetry import OpenTelemetry, OpenTelemetryConfi
 from opentelemetry.sdk.trace import TracerProvider
 
 
-def run(provider: TracerProvider) -> None:
-    """One good call of a model with a price, and one that fails."""
+def run(provider: TracerProvider, times: int) -> None:
+    """One good call of a model with a price, and one that fails, so many times."""
     callback = OpenTelemetry(OpenTelemetryConfig(exporter="in_memory"), tracer_provider=provider)
     litellm.callbacks = [callback]
+    for _ in range(times):
+        _work()
+    litellm.utils.executor.shutdown(wait=True)  # callbacks run in its threads
+
+
+def _work() -> None:
     messages = [{"role": "user", "content": "a secret"}]
     metadata = {"session_id": "sess-1"}
     litellm.completion("gpt-4o-mini", messages, mock_response="a secret", metadata=metadata)
     try:
         litellm.completion("gpt-4o-mini", messages, mock_response="litellm.RateLimitError", metadata=metadata)
     except RateLimitError:
-        pass
-    else:
-        raise AssertionError("the call should have failed")
-    litellm.utils.executor.shutdown(wait=True)  # callbacks run in its threads
+        return
+    raise AssertionError("the call should have failed")

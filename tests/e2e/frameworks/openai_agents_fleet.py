@@ -31,10 +31,15 @@ def weather() -> str:
     return "sunny"
 
 
-def run(provider: TracerProvider) -> None:
-    """One good run of two model calls and a tool call, and one that fails."""
+def run(provider: TracerProvider, times: int) -> None:
+    """One good run of two model calls and a tool call, and one that fails, so many times."""
     set_trace_processors([])
     OpenAIAgentsInstrumentor().instrument(tracer_provider=provider)
+    for _ in range(times):
+        _work()
+
+
+def _work() -> None:
     client = AsyncOpenAI(
         api_key="none",
         base_url="http://127.0.0.1:9/v1",

@@ -10,10 +10,14 @@ from pydantic_ai.models.instrumented import InstrumentationSettings
 from pydantic_ai.usage import RequestUsage
 
 
-def run(provider: TracerProvider) -> None:
-    """Three runs: one good after a retry, of a model with a price, and two that fail."""
+def run(provider: TracerProvider, times: int) -> None:
+    """Three runs: one good after a retry, of a model with a price, and two that fail, so many times."""
     Agent.instrument_all(InstrumentationSettings(tracer_provider=provider))
+    for _ in range(times):
+        _work()
 
+
+def _work() -> None:
     def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
         usage = RequestUsage(input_tokens=1000, output_tokens=100)
         if len(messages) < 5:

@@ -262,6 +262,7 @@ def test_a_state_that_is_being_made_has_nothing_in_force(tmp_path: Path) -> None
     assert read_directives("Coder", state_dir=tmp_path, now=START) == {}
 
 
+@pytest.mark.spoils_state
 def test_a_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
     (tmp_path / DATABASE).write_bytes(b"not a database, whatever its name says")
     with pytest.raises(StateCorrupt):

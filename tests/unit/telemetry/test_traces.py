@@ -143,6 +143,27 @@ def test_a_root_span_around_the_work_of_one_agent_is_that_agents_task(fleet: Fle
     assert (tasks(fleet, "B"), tasks(fleet, "service")) == ((1, 70), (0, 0))
 
 
+@pytest.mark.parametrize(
+    ("statuses", "root", "failed"),
+    [
+        (("failed",), "success", 1),
+        (("timeout",), None, 1),
+        (("failed", "success"), "success", 0),
+        (("success", "failed"), "success", 1),
+        (("success",), "failed", 1),
+        (("success",), "success", 0),
+    ],
+)
+def test_a_root_span_around_agents_failed_when_it_says_so_or_the_last_of_them_did(
+    fleet: Fleet, statuses: tuple[str, ...], root: str | None, failed: int
+) -> None:
+    runs = [span(9 + n / 10, f"a{n}", "root", status=status) for n, status in enumerate(statuses)]
+    at(fleet, 10, *runs, span(10, "root", None, "other", agent="service", status=root))
+    at(fleet, 12)
+    assert fleet.samples("task.errors")[1] == failed
+    assert fleet.samples("task.duration_s")[0] == 1
+
+
 def test_a_trace_without_any_such_work_is_merely_aggregated(fleet: Fleet) -> None:
     at(fleet, 10, span(9, "o", "r", "other"), span(10, "r", role="other"))
     at(fleet, 20)
