@@ -16,6 +16,7 @@ from self_healing.config import Settings
 from self_healing.errors import StorageError
 from self_healing.handoffs.channel import Channel
 from self_healing.local_socket import SOCKET, listen
+from self_healing.loop.health import news
 from self_healing.model import Incident, Note
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.surface import Surface
@@ -44,6 +45,7 @@ class Service:
         channel: delivers handoffs; files in ``logs/handoffs`` when left out.
         crash: called at named points; for crash tests.
         on_note: hears every new line of an incident's timeline.
+        on_health: hears the status, and one line on each issue that is new or over.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Service:
         channel: Channel | None = None,
         crash: Callable[[str], None] = lambda _point: None,
         on_note: Callable[[Incident, Note], None] | None = None,
+        on_health: Callable[[str, str], None] = lambda _status, _news: None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -64,6 +67,8 @@ class Service:
         self._channel = channel
         self._crash = crash
         self._on_note = on_note
+        self._on_health = on_health
+        self._issues: list[str] = []  # as they were told last
         self._recovered = False  # whether what an earlier loop left was taken up
         self.loop = self._build()
         self._summary_at = clock.now()
@@ -131,10 +136,19 @@ class Service:
                 await asyncio.sleep(0)
             if self.loop.receiving.due:
                 await asyncio.to_thread(self.loop.look_at_ways_in)
+            self._tell_health()
         except StorageError as error:
             self.failures += 1
             self.loop.logs.orchestrator.error("not_committed", why=str(error), failures=self.failures)
             await self._reopen()
+
+    def _tell_health(self) -> None:
+        """Say what is new of the health, in the log and to whoever listens."""
+        health = self.loop.health()
+        for line in news(self._issues, health["issues"]):
+            self.loop.logs.orchestrator.info("health_changed", status=health["status"], news=line)
+            self._on_health(health["status"], line)
+        self._issues = health["issues"]
 
     def _turned(self) -> bool:
         """Turn once; whether everything there is was read."""
@@ -153,6 +167,7 @@ class Service:
         with suppress(StorageError):  # what broke is known already, and what is left is taken up anew
             await self.loop.executor.close()
         self.loop.close()
+        self._tell_health()
         while not self._stop.is_set():
             await self._sleep(RETRY_S)
             try:
@@ -200,6 +215,7 @@ async def serve(
     crash: Callable[[str], None] = lambda _point: None,
     ready: Callable[[dict[str, str]], None] | None = None,
     on_note: Callable[[Incident, Note], None] | None = None,
+    on_health: Callable[[str, str], None] = lambda _status, _news: None,
 ) -> None:
     """Run the service until `stop` is set.
 
@@ -211,6 +227,7 @@ async def serve(
         crash: called at named points; for crash tests.
         ready: called once the state is open and everything listens; gets the addresses of the ports by their settings.
         on_note: hears every new line of an incident's timeline.
+        on_health: hears the status, and one line on each issue that is new or over.
 
     Raises:
         ConfigError: the spec is refused, or a port cannot be opened.
@@ -218,7 +235,9 @@ async def serve(
         StorageError: the state could not be written at the very end.
     """
     async with AsyncExitStack() as closing:
-        service = Service(settings, clock=clock, stop=stop, channel=channel, crash=crash, on_note=on_note)
+        service = Service(
+            settings, clock=clock, stop=stop, channel=channel, crash=crash, on_note=on_note, on_health=on_health
+        )
         closing.push_async_callback(service.close)
         asked = await listen(settings.storage.state_dir / SOCKET, service.call)
         closing.push_async_callback(asked.wait_closed)

@@ -373,8 +373,10 @@ def test_a_service_answers_commands_and_stops_cleanly(
 ) -> None:
     header = "".join(ready(service))
     assert ".self-healing/socket" in header
-    assert "mode       act" in header
+    assert re.search(r"^mode +act", header, re.MULTILINE)
     assert "slow_tasks" in header
+    for what in ("otlp_http_port", "otlp_grpc_port", "port"):
+        assert f"off: server.{what} is false" in header
     tell(tmp_path, datetime.now(UTC), "Coder")
     until(lambda: bool(said(cli("incidents", "--format", "json"))["incidents"]))
     status = said(cli("status", "--format", "json"))
@@ -457,6 +459,32 @@ def test_following_ends_when_nobody_reads_any_more(cli: Run, tmp_path: Path) -> 
 )
 def test_events_says_what_it_cannot_use(words: list[str], told: str, cli: Run) -> None:
     assert told in refused(cli("events", *words))
+
+
+def test_a_service_says_once_what_is_wrong_and_when_it_is_over(service: subprocess.Popen[str], cli: Run) -> None:
+    ready(service)
+    assert cli("stop-healing", "--reason", "a drill", "--by", "ada").returncode == 0
+    assert service.stdout is not None
+    stopped = service.stdout.readline()
+    assert re.match(r"\d\d:\d\d:\d\d degraded   healing is stopped by ada: a drill;", stopped)
+    assert cli("resume-healing").returncode == 0
+    assert re.match(r"\d\d:\d\d:\d\d healthy    over: healing is stopped by ada", service.stdout.readline())
+
+
+def test_a_running_service_takes_a_silence_and_test_runs(
+    service: subprocess.Popen[str], cli: Run, tmp_path: Path
+) -> None:
+    ready(service)
+    said(cli("silences", "add", "--trigger", "slow_tasks", "--reason", "a drill", "--format", "json"))
+    assert len(said(cli("silences", "--format", "json"))["silences"]) == 1
+    (tmp_path / "junit.xml").write_text("<testsuite><testcase name='a'/></testsuite>")
+    brought = said(cli("ingest", "junit", "junit.xml", "--agent", "Coder", "--format", "json"))
+    assert brought["files"][0]["accepted"] == 1
+    until(lambda: said(cli("status", "--format", "json"))["telemetry"]["aggregated"] == 1)
+    tell(tmp_path, datetime.now(UTC), "Coder")
+    until(lambda: said(cli("status", "--format", "json"))["telemetry"]["aggregated"] == 6)
+    assert said(cli("check", "--format", "json"))["triggers_fired"] == 0
+    assert said(cli("incidents", "--format", "json"))["incidents"] == []
 
 
 # -- at once

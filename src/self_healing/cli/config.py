@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from functools import reduce
+from typing import Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from self_healing.cli import output
-from self_healing.cli.options import Shown
+from self_healing.cli.options import Format, Shown
 
 app = App(name="config", help_format="plaintext")
 
@@ -60,9 +60,20 @@ def _print(told: dict[str, Any]) -> None:
 
 
 @app.command
-def schema() -> int:
-    """Print the JSON Schema of the configuration file, for editors."""
+def schema(*, format: Annotated[Format, Parameter(help="How data is printed.")] = Format.JSON) -> int:
+    """Print the JSON Schema of the configuration file, for editors; as a table, each setting with its default."""
     from self_healing.config import settings_schema
 
-    print(json.dumps(settings_schema(), indent=2))
+    output.show(settings_schema(), format, _print_settings)
     return 0
+
+
+def _print_settings(_schema: dict[str, Any]) -> None:
+    from self_healing.config import SETTING_KEYS, Settings
+
+    defaults = Settings().model_dump(mode="json")
+    output.table(
+        ("setting", "default"),
+        ((key, reduce(lambda told, name: told[name], key.split("."), defaults)) for key in SETTING_KEYS),
+        empty="none",
+    )

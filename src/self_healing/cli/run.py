@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,14 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     clock, counts = SystemClock(), Counter[str]()
     started_at = clock.now()
-    await serve(settings, clock=clock, stop=stop, ready=partial(_ready, settings), on_note=partial(_tell, counts))
+    await serve(
+        settings,
+        clock=clock,
+        stop=stop,
+        ready=partial(_ready, settings),
+        on_note=partial(_tell, counts),
+        on_health=lambda status, news: _say(f"{clock.now():%H:%M:%S} {status:<10} {escape(news)}"),
+    )
     told = ", ".join(f"{what} {count}" for what, count in counts.items()) or "nothing happened"
     _say(f"stopped after {span(round((clock.now() - started_at).total_seconds()))}: {told}")
 
@@ -57,7 +65,7 @@ def _ready(settings: Settings, addresses: dict[str, str]) -> None:
             ("state", settings.storage.state_dir),
             ("telemetry", settings.telemetry.dir),
             ("logs", settings.storage.logs_dir),
-            *((WHAT_LISTENS[setting], address) for setting, address in addresses.items()),
+            *_listening(settings, addresses),
             ("mode", "observe: says what it would do, and does nothing" if observing else "act: pauses and hands over"),
             ("spec", f"{spec.version}: {triggers_enabled(spec)} triggers, {len(spec.actions)} actions"),
             ("triggers", ", ".join(trigger.name for trigger in spec.triggers if trigger.enabled) or "none is enabled"),
@@ -65,6 +73,17 @@ def _ready(settings: Settings, addresses: dict[str, str]) -> None:
         ]
     )
     print("running; Ctrl-C stops it", flush=True)
+
+
+def _listening(settings: Settings, addresses: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """What is listened on, and what is not and why."""
+    for setting, what in WHAT_LISTENS.items():
+        if setting in addresses:
+            yield what, addresses[setting]
+        elif getattr(settings.server, setting) is None:
+            yield what, f"off: server.{setting} is false"
+        else:
+            yield what, "not installed: pip install 'agency-self-healing[grpc]'"
 
 
 def _tell(counts: Counter[str], incident: Incident, note: Note) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -139,6 +140,17 @@ class Health:
             "actions_available": actions,
             "issues": issues,
         }
+
+
+def news(before: Iterable[str], now: Iterable[str]) -> list[str]:
+    """What changed between two lists of issues, a line each. That only its numbers changed is no news of an issue."""
+    old, new = ({_about(issue): issue for issue in issues} for issues in (before, now))
+    gone = [f"over: {issue}" for about, issue in old.items() if about not in new]
+    return gone + [issue for about, issue in new.items() if about not in old]
+
+
+def _about(issue: str) -> str:
+    return re.sub(r"\d+", "#", issue)
 
 
 def _issues(file: str, intakes: list[Intake]) -> list[str]:
