@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from self_healing.measures import LARGEST
 from self_healing.model import Ingested
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.normalised import Normalised
+from self_healing.telemetry.otlp.attributes import RawTraceRequest, known
 from self_healing.telemetry.otlp.cells import (
     attempt_of,
     cells_of,
@@ -22,7 +24,7 @@ from self_healing.telemetry.otlp.cells import (
 )
 from self_healing.telemetry.otlp.json_body import TraceRequest, decode_json
 from self_healing.telemetry.otlp.names import LOGS_ONLY, ROLES, SOURCE_OF, WRAPS_AGENTS
-from self_healing.telemetry.otlp.plan import READERS, Origin, Plan, origin_of, plan_for
+from self_healing.telemetry.otlp.plan import READERS, Attributes, Origin, Plan, origin_of, plan_for
 from self_healing.telemetry.otlp.protobuf_body import decode_protobuf
 from self_healing.telemetry.otlp.rejection import BadItem, Rejection
 from self_healing.telemetry.otlp.values import TEXT_MAX, text
@@ -32,6 +34,8 @@ KINDS = {"model": "llm_call", "tool": "tool_call"}
 """What a span is as an event, by its role; any other is a ``span``."""
 
 EVALUATION = "gen_ai.evaluation.result"
+
+_LONGEST_NS = LARGEST * 1_000_000_000
 
 _ERROR = Status.StatusCode.STATUS_CODE_ERROR
 
@@ -49,12 +53,14 @@ def traces(body: bytes, *, json: bool = False) -> Normalised:
     if json:
         request = cast("ExportTraceServiceRequest", decode_json(body, TraceRequest))
     else:
-        request = decode_protobuf(body, ExportTraceServiceRequest)
+        request = decode_protobuf(body, RawTraceRequest)
     normalised = Normalised()
     with collector_off():
         for origin, span in _spans(request):
+            # A cast, for only their type differs: in protobuf they are bytes still.
+            attributes = span.attributes if json else known(cast("Iterable[bytes]", span.attributes))
             try:
-                normalised.events += _events(span, origin)
+                normalised.events += _events(span, attributes, origin)
             except BadItem as bad:
                 normalised.reject(bad.reason)
     return normalised
@@ -68,7 +74,7 @@ def _spans(request: ExportTraceServiceRequest) -> Iterator[tuple[Origin, Span]]:
                 yield origin, span
 
 
-def _events(span: Span, origin: Origin) -> list[Ingested]:
+def _events(span: Span, attributes: Attributes, origin: Origin) -> list[Ingested]:
     """The event of one span, and of each score that it carries.
 
     Raises:
@@ -80,7 +86,9 @@ def _events(span: Span, origin: Origin) -> list[Ingested]:
         raise BadItem(Rejection.UNDATED)
     if end_ns < start_ns:
         raise BadItem(Rejection.NEGATIVE_DURATION)
-    plan, pairs = plan_for(origin, span.attributes)
+    if start_ns and end_ns - start_ns > _LONGEST_NS:
+        raise BadItem(Rejection.INVALID_VALUE)
+    plan, pairs = plan_for(origin, attributes)
     (
         task_id,
         agent,
