@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from self_healing.model import Execution, Lesson, Result
+from self_healing.model import Execution, Judged, Lesson, Result
 
 KEPT_TIMES = 100
 KEPT_RESULTS = 10
@@ -45,5 +45,5 @@ def learnt(lesson: Lesson, result: Result, at: datetime, *, heal_s: float | None
         if heal_s is not None:
             changes["heal_s"] = (*lesson.heal_s, heal_s)[-KEPT_TIMES:]
     if result is not Result.INCONCLUSIVE:
-        changes["recent"] = (*lesson.recent, result)[-KEPT_RESULTS:]
+        changes["recent"] = (*lesson.recent, Judged(at=at, result=result))[-KEPT_RESULTS:]
     return msgspec.structs.replace(lesson, **changes)

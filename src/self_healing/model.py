@@ -502,6 +502,13 @@ class Verification(Record, frozen=True, kw_only=True):
     credit: float | None = None  # 0..1, for healed
 
 
+class Judged(Record, frozen=True, kw_only=True):
+    """One outcome that counts for or against an action, and when it was known."""
+
+    at: datetime
+    result: Result  # healed, not_healed or worse
+
+
 class Lesson(Record, frozen=True, kw_only=True):
     """What the outcomes say about an action for a trigger and an agent."""
 
@@ -516,5 +523,5 @@ class Lesson(Record, frozen=True, kw_only=True):
     inconclusive: int = 0
     credit: float = 0.0  # sum over the healed
     heal_s: tuple[float, ...] = ()  # the newest hundred times from opening to healed
-    recent: tuple[Result, ...] = ()  # the newest ten of healed, not_healed and worse
+    recent: tuple[Judged, ...] = ()  # the newest ten, oldest first
     last_at: datetime | None = None

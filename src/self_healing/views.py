@@ -88,7 +88,7 @@ def _lesson(lesson: Lesson) -> Json:
     return {
         "trigger": lesson.trigger,
         "agent": lesson.agent,
-        "recent": [result.value for result in lesson.recent],
+        "recent": [judged.result.value for judged in lesson.recent],
         "last_at": msgspec.to_builtins(lesson.last_at),
     }
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from self_healing.constitution.stop import resume, stop
 from self_healing.loop.judging import TESTED_SPEC
-from self_healing.model import Decision, Lesson, Outcome, Result
+from self_healing.model import Decision, Judged, Lesson, Outcome, Result
 from self_healing.storage import schema
 from self_healing.testing import Scenario
 
@@ -41,10 +41,11 @@ def cut_off(fleet: Scenario) -> None:
 
 
 def failing(fleet: Scenario) -> None:
-    """The action was not healed by three times in a row."""
-    three = (Result.NOT_HEALED,) * 3
-    lesson = Lesson(id="l", trigger=SLOW, action=ACTION, agent="Other", recent=three, last_at=fleet.clock.now())
-    fleet.loop.store.put(lesson)
+    """The action did not heal three agents in a row."""
+    at = fleet.clock.now()
+    for agent in ("Other", "Another", "Third"):
+        bad = (Judged(at=at, result=Result.NOT_HEALED),)
+        fleet.loop.store.put(Lesson(id=agent, trigger=SLOW, action=ACTION, agent=agent, recent=bad, last_at=at))
 
 
 def waiting(fleet: Scenario) -> None:

@@ -19,7 +19,7 @@ def test_a_first_try_makes_the_lesson_and_each_outcome_is_counted() -> None:
     lesson = learnt(lesson, Result.INCONCLUSIVE, START + timedelta(seconds=1))
     assert (lesson.tries, lesson.healed, lesson.not_healed, lesson.worse, lesson.inconclusive) == (2, 1, 1, 1, 1)
     assert (lesson.credit, lesson.heal_s) == (0.5, (30.0,))
-    assert lesson.recent == (Result.HEALED, Result.WORSE, Result.NOT_HEALED)
+    assert [judged.result for judged in lesson.recent] == [Result.HEALED, Result.WORSE, Result.NOT_HEALED]
     assert lesson.last_at == START + timedelta(seconds=1)
 
 

@@ -164,7 +164,7 @@ def gather(
         attempts_on_target_today_limit=limits.attempts_per_target_per_day,
         handoff_to_itself=proposal.target == proposal.target_agent,
         settings_empty_target=not proposal.target or (changes_agent and not _names_agent(proposal)),
-        demoted=any(left_alone(lesson, now.effects, now.at) for lesson in about),
+        demoted=left_alone(about, now.effects, now.at),
         trigger_in_spec=trigger is not None,
         action_in_spec=action is not None,
         action_in_plan=diagnostic or _in_plan(proposal, incident, trigger),

@@ -19,6 +19,7 @@ from self_healing.model import (
     ExecutionStatus,
     Incident,
     IncidentState,
+    Judged,
     Lesson,
     Proposal,
     Reason,
@@ -240,9 +241,18 @@ def directive(agent: str, name: str = "paused", **changes: Any) -> Directive:
     return msgspec.structs.replace(fine, **changes)
 
 
-def lesson(*recent: Result, last_at: datetime | None = NOW, trigger: str = "errors", action: str = "pause") -> Lesson:
+def lesson(
+    *recent: Result, last_at: datetime = NOW, trigger: str = "errors", action: str = "pause", agent: str = "Coder"
+) -> Lesson:
+    """What came of an action, one result a second until `last_at`."""
+    since = [last_at - timedelta(seconds=number) for number in reversed(range(len(recent)))]
     return Lesson(
-        id=f"{trigger}/{action}/Coder", trigger=trigger, action=action, agent="Coder", recent=recent, last_at=last_at
+        id=f"{trigger}/{action}/{agent}",
+        trigger=trigger,
+        action=action,
+        agent=agent,
+        recent=tuple(Judged(at=at, result=result) for at, result in zip(since, recent, strict=True)),
+        last_at=last_at,
     )
 
 

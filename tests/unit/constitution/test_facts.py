@@ -416,6 +416,27 @@ def test_an_action_that_failed_three_times_in_a_row_or_most_of_ten_is_skipped(
     assert held(gathered(lessons=[lesson(*recent)])) == (["keeps_failing"] if skipped else [])
 
 
+def test_what_failed_once_for_each_of_three_agents_is_skipped_for_every_agent() -> None:
+    one_each = [lesson(NOT, agent=agent, last_at=ago(number)) for number, agent in enumerate(("a1", "a2", "a3"))]
+    assert held(gathered(lessons=one_each)) == ["keeps_failing"]
+    assert held(gathered(lessons=one_each[:2])) == []
+
+
+def test_results_of_several_agents_count_in_the_order_in_which_they_were_known() -> None:
+    bad = [lesson(NOT, agent=agent, last_at=ago(10 * number)) for number, agent in enumerate(("a1", "a2", "a3"))]
+    for since_s, skipped in ((25, True), (15, False), (5, False)):
+        healed = lesson(HEALED, agent="b", last_at=ago(since_s))
+        assert held(gathered(lessons=[*bad, healed])) == (["keeps_failing"] if skipped else []), since_s
+
+
+def test_most_of_the_last_ten_over_all_agents_count_and_older_ones_do_not() -> None:
+    mixed = [lesson(NOT, HEALED, NOT, agent=f"a{number}", last_at=ago(10 * number)) for number in range(4)]
+    newest = lesson(HEALED, agent="b", last_at=NOW)
+    assert held(gathered(lessons=[*mixed, newest])) == ["keeps_failing"]
+    better = lesson(HEALED, HEALED, HEALED, HEALED, agent="b", last_at=NOW)
+    assert held(gathered(lessons=[*mixed, better])) == []
+
+
 @pytest.mark.parametrize("other", [{"trigger": "slow"}, {"action": "ask"}])
 def test_what_an_action_failed_at_elsewhere_is_not_held_against_it_here(other: dict[str, str]) -> None:
     assert held(gathered(lessons=[lesson(NOT, NOT, NOT, **other)])) == []  # type: ignore[arg-type]

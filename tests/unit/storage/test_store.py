@@ -5,15 +5,17 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from self_healing.errors import NotFound, StateBusy, StateCorrupt, StateError, StorageError
-from self_healing.model import Execution, Lesson
+from self_healing.model import Execution, Judged, Lesson, Result
 from self_healing.storage.migrations import upgrade
 from self_healing.storage.readonly import DATABASE, read
 from self_healing.storage.schema import metadata
@@ -116,6 +118,21 @@ def test_a_record_and_a_schema_version_that_nobody_wrote_are_corrupt(tmp_path: P
     other.close()
     with pytest.raises(StateCorrupt, match="schema version 9999"):
         Store(tmp_path)
+
+
+def test_lessons_that_an_earlier_release_wrote_get_the_time_of_their_newest_result(tmp_path: Path) -> None:
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    with Store(tmp_path) as store:
+        store.put(msgspec.structs.replace(lesson(), last_at=at))
+    with sqlite3.connect(tmp_path / DATABASE) as other:
+        other.execute("""UPDATE lessons SET record = json_set(record, '$.recent', json('["healed","worse"]'))""")
+        other.execute("UPDATE alembic_version SET version_num = '0002'")
+    other.close()
+
+    with Store(tmp_path) as store:
+        [upgraded] = store.select(Lesson)
+
+    assert upgraded.recent == (Judged(at=at, result=Result.HEALED), Judged(at=at, result=Result.WORSE))
 
 
 FULL = """
