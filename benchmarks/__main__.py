@@ -8,7 +8,18 @@ from importlib import import_module
 from rich.console import Console
 from rich.table import Table
 
-NAMES = ("ingest", "otlp", "otlp_wire", "evaluation", "memory", "startup", "idle", "latency", "emitting")
+NAMES = (
+    "ingest",
+    "otlp",
+    "otlp_wire",
+    "acknowledgement",
+    "evaluation",
+    "memory",
+    "startup",
+    "idle",
+    "latency",
+    "emitting",
+)
 
 
 def main(names: list[str]) -> int:
