@@ -154,6 +154,7 @@ class Accounting(Record, frozen=True, kw_only=True):
     dropped: dict[str, int] = {}
     in_flight: int = 0
     late: int = 0  # of the aggregated: older than the newest instant that was evaluated when they came
+    traces_lost: int = 0  # forgotten with calls that no task had taken; their events are aggregated all the same
 
 
 # --- triggers ------------------------------------------------------------------------------------------------------

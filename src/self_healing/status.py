@@ -113,7 +113,7 @@ def last_health(settings: Settings, spec: Spec, *, at: datetime) -> dict[str, An
 
 
 def accounting(settings: Settings) -> dict[str, Any]:
-    """What became of every event, as committed; the keys of ``check``'s ``telemetry`` and ``late``."""
+    """What became of every event, as committed; the keys of ``check``'s ``telemetry`` ``late`` and ``traces_lost``."""
     told: dict[str, Any] = msgspec.to_builtins(msgspec.convert(_fact(settings, "accounting") or {}, Accounting))
     return told
 

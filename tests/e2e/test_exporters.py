@@ -122,8 +122,8 @@ async def folded(tell: Callable[..., Awaitable[dict[str, Any]]], items: int) -> 
 
 def whole(items: int, counts: dict[str, Any]) -> dict[str, Any]:
     """The accounting of so many items when nothing went wrong; late is what it is."""
-    nothing: dict[str, Any] = {"rejected": {}, "quarantined": {}, "dropped": {}, "in_flight": 0, "late": counts["late"]}
-    return {"received": items, "accepted": items, "aggregated": items, **nothing}
+    nothing: dict[str, Any] = {"rejected": {}, "quarantined": {}, "dropped": {}, "in_flight": 0, "traces_lost": 0}
+    return {"received": items, "accepted": items, "aggregated": items, **nothing, "late": counts["late"]}
 
 
 @pytest.mark.parametrize("way", WAYS)

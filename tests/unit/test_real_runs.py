@@ -65,6 +65,7 @@ def test_every_line_of_a_recorded_run_is_aggregated(runs: Sequence[Run]) -> None
             "dropped": {},
             "in_flight": 0,
             "late": 0,
+            "traces_lost": 0,
         }
 
 

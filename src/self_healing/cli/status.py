@@ -117,6 +117,8 @@ def _print_accounting(status: Json) -> None:
             print(f"  {name}: {output.text(reason)} {count}")
     if events["late"]:
         print(f"  late: {events['late']} came after their instant was evaluated, and count in its window all the same")
+    if events["traces_lost"]:
+        print(f"  traces lost: {events['traces_lost']} were forgotten with calls that no task had taken")
     if status["quarantine"]:
         output.title("newest lines in quarantine")
         for each in status["quarantine"]:

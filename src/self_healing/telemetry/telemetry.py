@@ -177,6 +177,7 @@ class Telemetry:
             count,
             aggregated=count.aggregated + folded - too_late,
             late=count.late + max(late - too_late, 0),  # in a fresh state none is late
+            traces_lost=self.assembly.traces.lost,
             in_flight=self.queued,
         )
 

@@ -50,6 +50,7 @@ STATUS: dict[str, Any] = {
         "dropped": {"duplicate": 1},
         "in_flight": 0,
         "late": 0,
+        "traces_lost": 0,
     },
 }
 

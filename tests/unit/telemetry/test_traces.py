@@ -164,6 +164,12 @@ def test_a_root_span_around_agents_failed_when_it_says_so_or_the_last_of_them_di
     assert fleet.samples("task.duration_s")[0] == 1
 
 
+def test_an_agent_that_says_its_tokens_and_no_cost_costs_what_its_calls_did(fleet: Fleet) -> None:
+    calls = [model(5, "m1", "a", 70), model(6, "m2", "a", 30)]
+    at(fleet, 20, *calls, span(8, "a", "r", tokens=100), span(10, "r", role="other", agent="service"))
+    assert (fleet.samples("task.tokens"), fleet.samples("task.cost_usd")) == ((1, 100), (1, 0.1))
+
+
 def test_a_trace_without_any_such_work_is_merely_aggregated(fleet: Fleet) -> None:
     at(fleet, 10, span(9, "o", "r", "other"), span(10, "r", role="other"))
     at(fleet, 20)
@@ -244,14 +250,14 @@ def test_a_late_call_goes_to_the_nearest_task_above_it_once_that_is_known(fleet:
 def test_a_trace_is_forgotten_ten_minutes_after_its_newest_span(fleet: Fleet) -> None:
     at(fleet, 10, model(9, "m", "a", 70))
     at(fleet, 611, span(611, "a", trace="U"))
-    assert fleet.telemetry.assembly.traces.lost == 1
+    assert fleet.telemetry.accounting.traces_lost == 1
     at(fleet, 612, span(612, "a"))
     assert fleet.samples("task.tokens") == (0, 0)
 
 
 def test_beyond_a_hundred_thousand_spans_the_oldest_traces_are_forgotten(fleet: Fleet) -> None:
     fleet.take(*[model(9, "m", "a", 70, trace=f"T{number:06}") for number in range(100_001)])
-    assert fleet.telemetry.assembly.traces.lost == 1
+    assert fleet.telemetry.accounting.traces_lost == 1
     fleet.take(span(10, "a", trace="T000000"), span(10, "a", trace="T000001"))
     assert tasks(fleet) == (2, 70)
 
