@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from self_healing.constitution.stop import resume, stop
-from self_healing.model import Execution, ExecutionStatus
+from self_healing.model import Execution, ExecutionStatus, Incident, IncidentState
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
 
@@ -80,15 +80,52 @@ def test_no_more_than_six_actions_go_in_a_minute_and_the_rest_follow(fleet: Scen
     assert set(actions(fleet, "analyze_slow_tasks").values()) == {ExecutionStatus.DISPATCHED}
 
 
-def test_one_cause_in_two_fifths_of_the_fleet_stops_every_action_on_its_agents(fleet: Scenario) -> None:
-    agents = working(fleet, 5)
+def test_one_trigger_in_over_two_fifths_of_the_fleet_is_one_incident_for_all_and_nobody_is_shut_down(
+    fleet: Scenario,
+) -> None:
+    agents = working(fleet, 6)
 
     retrying(fleet.at(10), *agents[:3])
 
     fleet.at(12)
     assert all(not fleet.directives(agent) for agent in agents)
+    [parent] = [incident for incident in fleet.loop.store.select(Incident) if incident.is_parent]
+    assert (parent.group, parent.state) == ((("cause", f"trigger={RETRIES}"),), IncidentState.ESCALATED)
     for agent in agents[:3]:
-        fleet.expect_incident(RETRIES, agent, "escalated")
+        fleet.expect_incident(RETRIES, agent, "escalated", parent=parent.id)
+    assert "share trigger" not in " ".join(note.text for note in parent.notes if note.what == "grouped")
+    [notice] = fleet.handoffs("Operator")
+    assert notice.incident == parent.id
+
+    retrying(fleet.at(20), agents[3])
+
+    fleet.at(22).expect_incident(RETRIES, agents[3], "escalated", parent=parent.id).expect_directives(agents[3])
+    assert fleet.handoffs("Operator") == [notice]
+
+
+def test_what_is_not_alone_in_its_trigger_joins_those_of_a_known_cause_at_fleet_stop(fleet: Scenario) -> None:
+    names = [f"Agent{number:02d}" for number in range(8)]
+    for number, name in enumerate(names):
+        fleet.finish(f"well-{name}", name, duration_s=1.0, model="m-2" if number < 3 else "m-1")
+    for name in names[:3]:
+        fleet.at(10).finish(f"retry-{name}", name, attempt=3, duration_s=1.0, model="m-2")
+    fleet.at(14)
+    retrying(fleet.at(20), names[4])
+
+    fleet.at(24)
+
+    [parent] = [incident for incident in fleet.loop.store.select(Incident) if incident.is_parent]
+    assert parent.group == (("cause", "model=m-2"),)
+    for name in (*names[:3], names[4]):
+        fleet.expect_incident(RETRIES, name, "escalated", parent=parent.id)
+
+
+def test_the_only_incident_of_its_trigger_escalates_by_itself_at_fleet_stop(fleet: Scenario) -> None:
+    agents = working(fleet, 6)
+    slow(fleet.at(10), *agents[:3])
+    retrying(fleet, agents[4])
+
+    fleet.at(12).expect_incident(RETRIES, agents[4], "escalated", parent=None)
 
 
 def test_three_open_incidents_bring_one_comprehensive_analysis(fleet: Scenario) -> None:

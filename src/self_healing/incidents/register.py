@@ -23,6 +23,7 @@ from self_healing.incidents.lifecycle import (
 )
 from self_healing.incidents.silences import Silences
 from self_healing.model import (
+    CAUSE,
     CloseReason,
     Group,
     Incident,
@@ -275,16 +276,45 @@ class Register:
 
         One that a person has already takes the new ones along: the cause is that person's.
         """
+        shared = group[0][1]
         parent = self.of(trigger, group) or self._open_parent(trigger, group, children, at)
+        few = f"share {shared}, and few of the well agents do"
+        return self._put_beneath(parent, children, f"it shares {shared} with others", few, at)
+
+    def join_all(self, incident: Incident, at: datetime) -> Incident:
+        """Make one of all that is open of an incident's trigger, where more is: too much of the fleet is unwell.
+
+        The trigger is cause enough; the parent is the first that those have which are beneath one, else one that is
+        named for the trigger. Those of other parents stay with theirs. Returns the parent, or `incident` where it is
+        the only one.
+        """
+        others = [each for each in self.open.values() if each.trigger == incident.trigger]
+        parent = next((each for each in others if each.is_parent), None)
+        alone = [
+            each
+            for each in others
+            if each.parent is None and not each.is_parent and each.state is not IncidentState.ESCALATED
+        ]
+        if parent is None:
+            if len(alone) < 2:
+                return incident
+            group = ((CAUSE, f"trigger={incident.trigger}"),)
+            parent = self._open_parent(incident.trigger, group, alone, at)
+        why = "too much of the fleet is unwell at once"
+        return self._put_beneath(parent, alone, why, f"go to a person together: {why}", at)
+
+    def _put_beneath(
+        self, parent: Incident, children: list[Incident], why: str, together: str, at: datetime
+    ) -> Incident:
         for child in children:
             beneath = msgspec.structs.replace(child, parent=parent.id)
-            beneath = self.note(beneath, at, "grouped", f"beneath {parent.id}: it shares {group[0][1]} with others")
+            beneath = self.note(beneath, at, "grouped", f"beneath {parent.id}: {why}")
             if parent.state is IncidentState.ESCALATED:
                 self.escalate(beneath, at, f"{parent.id}, which it belongs to, is with a person")
         attempts = max(parent.attempts, *(child.attempts for child in children))
         parent = msgspec.structs.replace(parent, attempts=attempts)
         named = ", ".join(affected_agent(child.group) for child in children)
-        return self.note(parent, at, "grouped", f"{named} share {group[0][1]}, and few of the well agents do")
+        return self.note(parent, at, "grouped", f"{named} {together}")
 
     def _open_parent(self, trigger: str, group: Group, children: list[Incident], at: datetime) -> Incident:
         rising = self._spec.trigger(trigger).rising

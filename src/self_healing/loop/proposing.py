@@ -168,14 +168,18 @@ class Proposer:
                 denied = f"{execution.action} is denied: {execution.reason}"
                 further = self._skip(incident, at, "denied", denied)
                 if FINAL & _reasons(execution):
-                    self._escalate(self._concerned(further, execution), at, denied)
+                    concerned = self._concerned(further, execution, at)
+                    if concerned.state is not IncidentState.ESCALATED:  # with those that a person has, it is by now
+                        self._escalate(concerned, at, denied)
             case _:
                 self._wait(incident, execution, carried, at)
 
-    def _concerned(self, incident: Incident, execution: Execution) -> Incident:
-        """Whom a final denial concerns: where much of the fleet is unwell, all that share the cause, else just one."""
+    def _concerned(self, incident: Incident, execution: Execution, at: datetime) -> Incident:
+        """Whom a final denial concerns: where much of the fleet is unwell, all that the trigger fires for, else one."""
+        if FLEET_STOP not in _reasons(execution) or incident.is_parent:
+            return incident
         parent = None if incident.parent is None else self._register.open.get(incident.parent)
-        return parent if parent is not None and FLEET_STOP in _reasons(execution) else incident
+        return parent or self._register.join_all(incident, at)
 
     def intend(self, execution: Execution, at: datetime) -> None:
         """An execution is intended: it counts against the limits, and as a try of its action."""
