@@ -7,7 +7,7 @@ ratio signal the amount is the numerator and the count the denominator: a ratio 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from self_healing.clock import HOUR_US, SECOND_US
+from self_healing.histograms import Histograms
 from self_healing.model import Group
-from self_healing.spec import Aggregate, Operator, TriggerSpec
+from self_healing.spec import PERCENT, Aggregate, Operator, TriggerSpec
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -77,16 +78,26 @@ class Totals:
         amount: sum of the samples, in millionths; the numerators of a ratio signal.
         maximum: the largest sample, in millionths; ``NONE_MAX`` where there is none.
         minimum: the smallest sample, in millionths; ``NONE_MIN`` where there is none.
+        histograms: of the samples; None where no quantile is asked of them.
     """
 
     count: Ints
     amount: Ints
     maximum: Ints
     minimum: Ints
+    histograms: Histograms | None = field(default=None, kw_only=True)
 
     def at(self, places: Ints | list[int]) -> Totals:
         """The totals of the groups in those places only."""
-        return Totals(self.count[places], self.amount[places], self.maximum[places], self.minimum[places])
+        histograms = None if self.histograms is None else self.histograms.at(places)
+        columns = (each[places] for each in (self.count, self.amount, self.maximum, self.minimum))
+        return Totals(*columns, histograms=histograms)
+
+    def quantile(self, percent: int) -> Floats:
+        """The nearest rank of each group's samples, in millionths, within its extremes; NaN where there is none."""
+        if self.histograms is None:
+            raise ValueError("no quantile was asked of this window when its panes were made")
+        return np.clip(self.histograms.quantile(percent), self.minimum, np.maximum(self.maximum, self.minimum))
 
 
 def value_of(trigger: TriggerSpec, totals: Totals) -> Floats:
@@ -105,6 +116,8 @@ def value_of(trigger: TriggerSpec, totals: Totals) -> Floats:
                 value = totals.maximum / MICRO
             case Aggregate.MIN:
                 value = totals.minimum / MICRO
+            case aggregate:
+                value = totals.quantile(PERCENT[aggregate]) / MICRO
     value[totals.count == 0] = np.nan
     return value
 
@@ -125,6 +138,8 @@ def holds(trigger: TriggerSpec, totals: Totals, op: Operator, limit: float) -> B
             return compare(totals.maximum, op, limit_us)
         case Aggregate.MIN:
             return compare(totals.minimum, op, limit_us)
+        case aggregate:
+            return compare(totals.quantile(PERCENT[aggregate]), op, limit_us)
 
 
 def held(total: int) -> int:
@@ -148,7 +163,7 @@ def mean_holds(totals: Totals, op: Operator, limit: np.int64 | Ints) -> Bools:
     return compare(mean, op, limit) & some
 
 
-def compare(left: Ints, op: Operator, right: Ints | np.int64) -> Bools:
+def compare(left: Ints | Floats, op: Operator, right: Ints | np.int64) -> Bools:
     """`left` `op` `right`, element by element."""
     match op:
         case Operator.GE:

@@ -71,6 +71,15 @@ class Aggregate(StrEnum):
     MAX = "max"
     RATE = "rate"  # samples a second
     RATIO = "ratio"  # for signals that count something of something, such as task.errors
+    P50 = "p50"  # the smallest sample that half of all do not exceed; told to 2.2 %, like the other quantiles
+    P75 = "p75"
+    P90 = "p90"
+    P95 = "p95"
+    P99 = "p99"
+
+
+PERCENT = {each: int(each.value[1:]) for each in Aggregate if each.value[1:].isdigit()}
+"""The quantiles among the aggregates, each with its percentage."""
 
 
 class Operator(StrEnum):

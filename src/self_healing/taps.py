@@ -6,10 +6,13 @@ verification has seen of the tasks begun after the effect. Both are stored with 
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 import numpy as np
 
 from self_healing.clock import SECOND_US
+from self_healing.histograms import Histograms, bucket_of
 from self_healing.measures import FINE_US, NONE_MAX, NONE_MIN, UNKNOWN_START, Measure, Totals, held
 from self_healing.model import Event
 
@@ -21,6 +24,7 @@ class Pane(msgspec.Struct):
     amount: int = 0
     maximum: int = NONE_MAX
     minimum: int = NONE_MIN
+    buckets: dict[int, int] = {}
 
     def add(self, count: int, amount: int) -> None:
         """Merge in samples that together count and amount to this; the extremes are those of one sample."""
@@ -29,6 +33,8 @@ class Pane(msgspec.Struct):
         if count:
             self.maximum = max(self.maximum, amount)
             self.minimum = min(self.minimum, amount)
+            bucket = bucket_of(amount)
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
 
 
 class Restart(msgspec.Struct):
@@ -50,15 +56,20 @@ class Restart(msgspec.Struct):
 
     def totals(self, from_us: int, to_us: int) -> Totals:
         """Its panes between the two instants, merged; arrays of one element."""
-        whole = Pane()
+        whole, buckets = Pane(), Counter[int]()
         for slot, pane in self.panes.items():
             if from_us // FINE_US <= slot <= to_us // FINE_US:
                 whole.count = held(whole.count + pane.count)
                 whole.amount = held(whole.amount + pane.amount)
                 whole.maximum = max(whole.maximum, pane.maximum)
                 whole.minimum = min(whole.minimum, pane.minimum)
+                buckets.update(pane.buckets)
         return Totals(
-            np.array([whole.count]), np.array([whole.amount]), np.array([whole.maximum]), np.array([whole.minimum])
+            np.array([whole.count]),
+            np.array([whole.amount]),
+            np.array([whole.maximum]),
+            np.array([whole.minimum]),
+            histograms=Histograms.single(buckets),
         )
 
 

@@ -6,6 +6,7 @@ don't speak for slow ones; a maximum is also judged by the age of a task that st
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -13,6 +14,7 @@ import msgspec
 import numpy as np
 
 from self_healing.clock import to_us
+from self_healing.histograms import Histograms, bucket_of
 from self_healing.measures import MICRO, NONE_MAX, NONE_MIN, Totals, held, holds, value_of
 from self_healing.model import Result, Verification
 from self_healing.spec import Aggregate, Baseline, Operator, Threshold, TriggerSpec
@@ -46,11 +48,16 @@ def merged(tasks: Iterable[Seen]) -> Totals:
     """The totals of the tasks' samples; arrays of one element."""
     samples = [sample for task in tasks for sample in task.samples]
     amounts = [amount for _, count, amount in samples if count]
+    buckets: Counter[int] = Counter()
+    for _, count, amount in samples:
+        if count:
+            buckets[bucket_of(amount)] += count
     return Totals(
         np.array([held(sum(count for _, count, _ in samples))], np.int64),
         np.array([held(sum(amount for _, _, amount in samples))], np.int64),
         np.array([max(amounts, default=NONE_MAX)], np.int64),
         np.array([min(amounts, default=NONE_MIN)], np.int64),
+        histograms=Histograms.single(buckets),
     )
 
 

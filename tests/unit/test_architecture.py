@@ -21,6 +21,7 @@ SHARED = frozenset(
         "clock",
         "declarations",
         "errors",
+        "histograms",
         "measures",
         "model",
         "problems",

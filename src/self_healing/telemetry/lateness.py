@@ -8,7 +8,7 @@ import numpy as np
 
 from self_healing.measures import Ints
 from self_healing.model import Event
-from self_healing.telemetry.panes import PaneTable
+from self_healing.telemetry.table import PaneTable
 
 TOO_LATE = "too_late"
 """Why an event was dropped: all panes that its samples could have joined are gone."""

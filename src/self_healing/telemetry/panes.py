@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from self_healing.clock import HOUR_US, MINUTE_US
-from self_healing.measures import COARSE_US, FINE_US, NONE_MAX, NONE_MIN, Ints, Measure, Totals, begins_us
-from self_healing.telemetry.cells import EXTREMES, SUMS, Cells, Field, Places
+from self_healing.measures import COARSE_US, FINE_US, Ints, begins_us
+from self_healing.telemetry.cells import EXTREMES, Cells, Field, Places
 from self_healing.telemetry.ring import Ring
 from self_healing.telemetry.rolling import PER_COARSE, Sums, stretch, suffixes
 
@@ -194,62 +194,3 @@ def _look_up(cells: Cells, places: Places, wanted: Places, sums: list[Ints]) -> 
     there = cells.places[at] == places[wanted]
     for total, column in zip(sums, cells.columns, strict=False):
         total[wanted[there]] += column[at[there]]
-
-
-class PaneTable:
-    """All panes of one measure.
-
-    Args:
-        measure: what they measure.
-        window_us: how far back the longest window over it reaches.
-        baseline_us: how far back its baselines reach behind their windows; 0 when nothing asks for one.
-        extremes: the lengths of the windows of which some trigger asks a maximum or a minimum, microseconds; nothing
-            is kept that no trigger asks for.
-    """
-
-    def __init__(self, measure: Measure, window_us: int, baseline_us: int, *, extremes: Collection[int]) -> None:
-        self.measure = measure
-        self._extremes = bool(extremes)
-        self.panes = Panes((*SUMS, *EXTREMES) if extremes else SUMS, window_us, baseline_us, extremes)
-        self._said: dict[tuple[int, ...], tuple[list[Ints], Totals]] = {}
-
-    @property
-    def oldest_us(self) -> int:
-        """When the oldest pane that is kept begins: no older sample joins anything. Below 0 at first."""
-        return min(ring.oldest * ring.pane_us for ring in self.panes.rings)
-
-    def add(self, ts: Ints, places: Ints, count: Ints, amount: Ints) -> None:
-        """Put samples into their panes.
-
-        Args:
-            ts: microseconds.
-            places: of their groups.
-            count: how many samples each stands for; one that stands for none adds to the sum alone.
-            amount: millionths of the unit.
-        """
-        columns = [count, amount]
-        if self._extremes:
-            counted = count > 0
-            columns += [np.where(counted, amount, NONE_MAX), np.where(counted, amount, NONE_MIN)]
-        self.panes.add(ts, places, columns)
-
-    def window(self, window_us: int, t_us: int, groups: int) -> Totals:
-        """The totals of a window of that length at `t_us`; without extremes where none are asked for."""
-        return self._totals((window_us,), self.panes.window(window_us, t_us, groups))
-
-    def baseline(self, window_us: int, over_us: int, t_us: int, groups: int) -> Totals:
-        """The totals of the `over_us` before such a window."""
-        return self._totals((window_us, over_us), self.panes.baseline(window_us, over_us, t_us, groups))
-
-    def _totals(self, asked: tuple[int, ...], columns: list[Ints]) -> Totals:
-        said = self._said.get(asked)
-        if said is None or said[0] is not columns:
-            groups = len(columns[0])
-            extremes = [] if len(columns) > 2 else [np.full(groups, each.nothing, np.int64) for each in EXTREMES]
-            said = self._said[asked] = (columns, Totals(*columns, *extremes))
-        return said[1]
-
-    def single(self, places: Places, from_us: Ints, until_us: Ints) -> tuple[Ints, Ints]:
-        """Count and amount of single groups, each from a coarse pane's beginning up to the pane before its end."""
-        count, amount = self.panes.single(places, from_us // FINE_US, until_us // FINE_US - 1)
-        return count, amount

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from self_healing.model import Kind
-from self_healing.spec import Aggregate, TriggerSpec
+from self_healing.spec import PERCENT, Aggregate, TriggerSpec
 
-MEASURED = (Aggregate.COUNT, Aggregate.SUM, Aggregate.MEAN, Aggregate.MIN, Aggregate.MAX, Aggregate.RATE)
+MEASURED = (Aggregate.COUNT, Aggregate.SUM, Aggregate.MEAN, Aggregate.MIN, Aggregate.MAX, Aggregate.RATE, *PERCENT)
 """The aggregates of a signal whose samples are amounts."""
 
 
@@ -84,7 +84,7 @@ SIGNALS: dict[str, Signal] = {
             unit="score",
             kind=Kind.QUALITY_SCORE,
             says="The score that a result got, 0 to 1.",
-            aggregates=(Aggregate.MEAN, Aggregate.MIN, Aggregate.MAX),
+            aggregates=(Aggregate.MEAN, Aggregate.MIN, Aggregate.MAX, *PERCENT),
         ),
     )
 }

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from self_healing.clock import SECOND_US
 from self_healing.measures import FINE_US, MICRO, UNKNOWN_START, Bools, Ints, Measure, Totals
 from self_healing.model import Accounting, Event, Group, Ingested
-from self_healing.spec import MAX_GROUPS, Aggregate, Baseline, TriggerSpec
+from self_healing.spec import MAX_GROUPS, PERCENT, Aggregate, Baseline, TriggerSpec
 from self_healing.taps import Accumulator, Restart, Taps
 from self_healing.telemetry.assembly import Assembly
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.examples import Examples
 from self_healing.telemetry.groups import BY_AGENT, NOBODY, Grouping
 from self_healing.telemetry.lateness import TOO_LATE, Latecomers
-from self_healing.telemetry.panes import PaneTable
 from self_healing.telemetry.samples import Rows, Samples
+from self_healing.telemetry.table import PaneTable
 from self_healing.telemetry.tasks import Folded, Repair, TaskTable
 
 
@@ -107,7 +107,9 @@ class Telemetry:
             window_us = max(trigger.window for trigger in asking) * MICRO
             over = [t.condition.over for t in asking if isinstance(t.condition, Baseline)]
             extremes = {t.window * MICRO for t in asking if t.aggregate in (Aggregate.MAX, Aggregate.MIN)}
-            table = PaneTable(measure, window_us, max(over, default=0) * MICRO, extremes=extremes)
+            quantiles = {t.window * MICRO for t in asking if t.aggregate in PERCENT}
+            baseline_us = max(over, default=0) * MICRO
+            table = PaneTable(measure, window_us, baseline_us, extremes=extremes, quantiles=quantiles)
             self._tables[measure.key] = table
             self._by_signal.setdefault(measure.signal, []).append(table)
             self._groupings.setdefault(measure.group_by, Grouping(measure.group_by, self._max_groups))
@@ -427,13 +429,11 @@ class Telemetry:
     def pack(self) -> Stored:
         """What changed in panes since the last time, and everything else, for the state."""
         rows: list[dict[str, Any]] = []
-        for key, table in self._tables.items():
-            for ring in table.panes.rings:
-                level = ring.pane_us // MICRO
-                rows += [
-                    {"table_key": key, "level": level, "slot": slot, "columns": columns}
-                    for slot, columns in ring.pack()
-                ]
+        for table in self._tables.values():
+            rows += [
+                {"table_key": key, "level": pane_us // MICRO, "slot": slot, "columns": columns}
+                for key, pane_us, slot, columns in table.pack()
+            ]
         queue = self._queue.rest()
         groups = [(group_by, grouping.groups) for group_by, grouping in self._groupings.items()]
         facts = {
@@ -449,8 +449,8 @@ class Telemetry:
     def forgotten_slots(self) -> list[tuple[str, int, int]]:
         """For each ring that let panes go since this was last asked: measure's key, level in s, oldest slot kept."""
         moved = []
-        for key, table in self._tables.items():
-            for ring in table.panes.rings:
+        for table in self._tables.values():
+            for key, ring in table.rings:
                 oldest = ring.oldest
                 if oldest > self._oldest_kept.get((key, ring.pane_us), 0):
                     self._oldest_kept[key, ring.pane_us] = oldest
@@ -462,10 +462,10 @@ class Telemetry:
         for group_by, groups in msgspec.convert(facts["groups"], list[tuple[tuple[str, ...], list[Group]]]):
             if group_by in self._groupings:
                 self._groupings[group_by].restore(groups)
+        tables = {key: table for table in self._tables.values() for key, _ in table.rings}
         for key, level, slot, columns in panes:
-            for ring in self._tables[key].panes.rings if key in self._tables else ():
-                if ring.pane_us // MICRO == level:
-                    ring.unpack(slot, columns)
+            if key in tables:
+                tables[key].unpack(key, level * MICRO, slot, columns)
         self.tasks.unpack(facts["tasks"], facts["ended"])
         self.assembly.unpack(facts.get("traces"), facts.get("sessions"))
         self.taps = msgspec.convert(facts["taps"], Taps)

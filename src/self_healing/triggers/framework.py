@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from self_healing.clock import HOUR_US, SECOND_US, from_us
 from self_healing.measures import COARSE_US, MICRO, NONE_MIN, Bools, Ints, Totals, Windows, begins_us, pane_us_of, whole
 from self_healing.model import Group, Reason, SeriesState, Transition, Verdict
-from self_healing.spec import Operator, Spec, Threshold, TriggerSpec
+from self_healing.spec import PERCENT, Operator, Spec, Threshold, TriggerSpec
 from self_healing.triggers.conditions import Seen, add_running, find, look
 from self_healing.triggers.series import FORGET_US, Gathered, Packed, Series
 from self_healing.triggers.states import Finding, next_timer_us, step
@@ -115,6 +116,9 @@ class TriggerFramework:
             totals = _replaced(totals, {place: own for place, (_, own) in restarted.items()})
         if oldest is not None:
             totals = add_running(totals, self._counting(series, oldest), t_us)
+        if trigger.aggregate in PERCENT and totals.histograms is not None:
+            # Panes may be older than the wish for a quantile: only what lies in buckets can be judged.
+            totals = replace(totals, count=totals.histograms.samples)
         before = None if shared is None else self._before(series, shared, t_us)
         series.gathered = Gathered(t_us, sources, totals, before)
         return series.gathered
@@ -370,7 +374,17 @@ class TriggerFramework:
 
 
 def _replaced(totals: Totals, own: dict[int, Totals]) -> Totals:
-    mixed = Totals(totals.count.copy(), totals.amount.copy(), totals.maximum.copy(), totals.minimum.copy())
+    histograms = totals.histograms
+    if histograms is not None:
+        histograms = histograms.replaced({place: each.histograms for place, each in own.items() if each.histograms})
+    mixed = replace(
+        totals,
+        count=totals.count.copy(),
+        amount=totals.amount.copy(),
+        maximum=totals.maximum.copy(),
+        minimum=totals.minimum.copy(),
+        histograms=histograms,
+    )
     for place, single in own.items():
         mixed.count[place], mixed.amount[place] = single.count[0], single.amount[0]
         mixed.maximum[place], mixed.minimum[place] = single.maximum[0], single.minimum[0]

@@ -6,11 +6,12 @@ They run on the real engine, over totals made for the purpose, whenever a spec i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from self_healing.histograms import Histograms, bucket_of
 from self_healing.measures import MICRO, MOST, NONE_MAX, NONE_MIN, Ints, Measure, Totals
 from self_healing.model import Group, SeriesState
 from self_healing.spec import Aggregate, Baseline, NoData, Operator, Spec, Threshold, TriggerSpec
@@ -212,13 +213,18 @@ def _window(trigger: TriggerSpec, steps: int, samples: int | None = None) -> Tot
             return _totals(samples, steps * samples, steps)
         case Aggregate.SUM:
             return _totals(samples, steps, steps)
-        case Aggregate.MAX | Aggregate.MIN:
+        case _:
             return _totals(samples, steps * samples, steps)
 
 
 def _totals(count: int, amount: int, extreme: int) -> Totals:
-    return Totals(*(np.array([value], np.int64) for value in (count, amount, extreme, extreme)))
+    return _one_group(count, amount, extreme, extreme, {bucket_of(extreme): count})
 
 
 def _nothing() -> Totals:
-    return Totals(*(np.array([value], np.int64) for value in (0, 0, NONE_MAX, NONE_MIN)))
+    return _one_group(0, 0, NONE_MAX, NONE_MIN, {})
+
+
+def _one_group(count: int, amount: int, maximum: int, minimum: int, buckets: Mapping[int, int]) -> Totals:
+    columns = (np.array([value], np.int64) for value in (count, amount, maximum, minimum))
+    return Totals(*columns, histograms=Histograms.single(buckets))

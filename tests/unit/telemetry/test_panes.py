@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from self_healing.clock import HOUR_US, SECOND_US
 from self_healing.measures import COARSE_US, FINE_US, MICRO, MOST, NONE_MAX, NONE_MIN, Measure, begins_us
-from self_healing.telemetry.panes import AHEAD_US, PaneTable
+from self_healing.telemetry.panes import AHEAD_US
+from self_healing.telemetry.table import PaneTable
 
 MEASURE = Measure("task.duration_s", (), ("agent",))
 START_US = 1_767_607_200 * SECOND_US

@@ -8,7 +8,8 @@ from self_healing.model import Event, Kind
 from self_healing.spec import Aggregate
 from self_healing.telemetry.signals import GROUP_COLUMNS, SIGNALS
 
-MEASURED = {"count", "sum", "mean", "min", "max", "rate"}
+QUANTILES = ("p50", "p75", "p90", "p95", "p99")
+MEASURED = {"count", "sum", "mean", "min", "max", "rate", *QUANTILES}
 
 
 def test_the_signals_have_exactly_these_units_events_and_aggregates() -> None:
@@ -23,7 +24,7 @@ def test_the_signals_have_exactly_these_units_events_and_aggregates() -> None:
         "task.tokens": ("tokens", Kind.TASK_FINISHED, False, MEASURED),
         "task.cost_usd": ("USD", Kind.TASK_FINISHED, False, MEASURED),
         "task.tests": ("tests", Kind.TEST_RUN, True, {"ratio"}),
-        "task.quality": ("score", Kind.QUALITY_SCORE, False, {"mean", "min", "max"}),
+        "task.quality": ("score", Kind.QUALITY_SCORE, False, {"mean", "min", "max", *QUANTILES}),
     }
 
 

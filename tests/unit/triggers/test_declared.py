@@ -160,9 +160,10 @@ def test_an_override_is_validated_like_a_file(overrides: dict[str, Any], problem
          'signal: "task.duration": unknown; did you mean task.duration_s? allowed are task.duration_s, task.attempts, '
          "task.errors, task.tokens, task.cost_usd, task.tests, task.quality"),
         ("signal = 3", "signal: 3: allowed is text"),
-        ('aggregate = "ratio"', 'aggregate: "ratio": allowed are count, sum, mean, min, max, rate for task.duration_s'),
+        ('aggregate = "ratio"', 'aggregate: "ratio": allowed are count, sum, mean, min, max, rate, '
+         "p50, p75, p90, p95, p99 for task.duration_s"),
         ('aggregate = "median"',
-         'aggregate: "median": allowed are count, sum, mean, min, max, rate, ratio'),
+         'aggregate: "median": allowed are count, sum, mean, min, max, rate, ratio, p50, p75, p90, p95, p99'),
         ('group_by = ["agnet"]',
          'group_by.0: "agnet": unknown; did you mean agent? '
          "allowed are agent, model, provider, tool, run_id, error_type"),

@@ -1,0 +1,123 @@
+"""All that is kept of one measure: its panes, and its histograms where some trigger asks a quantile of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+
+from self_healing.measures import FINE_US, NONE_MAX, NONE_MIN, Ints, Measure, Totals
+from self_healing.telemetry.buckets import Buckets
+from self_healing.telemetry.cells import EXTREMES, SUMS, Places
+from self_healing.telemetry.panes import Panes
+from self_healing.telemetry.ring import Ring
+
+
+class PaneTable:
+    """All panes of one measure.
+
+    Args:
+        measure: what they measure.
+        window_us: how far back the longest window over it reaches.
+        baseline_us: how far back its baselines reach behind their windows; 0 when nothing asks for one.
+        extremes: the lengths of the windows of which some trigger asks a maximum or a minimum, microseconds; nothing
+            is kept that no trigger asks for.
+        quantiles: the same for quantiles; these need the extremes as well.
+    """
+
+    def __init__(
+        self,
+        measure: Measure,
+        window_us: int,
+        baseline_us: int,
+        *,
+        extremes: Collection[int],
+        quantiles: Collection[int] = (),
+    ) -> None:
+        self.measure = measure
+        extremes = {*extremes, *quantiles}
+        self._extremes = bool(extremes)
+        self.panes = Panes((*SUMS, *EXTREMES) if extremes else SUMS, window_us, baseline_us, extremes)
+        self._quantiles = frozenset(quantiles)
+        self._buckets = Buckets(max(quantiles)) if quantiles else None
+        self._said: dict[tuple[int, ...], tuple[list[Ints], Totals]] = {}
+
+    @property
+    def oldest_us(self) -> int:
+        """When the oldest pane that is kept begins: no older sample joins anything. Below 0 at first."""
+        return min(ring.oldest * ring.pane_us for ring in self.panes.rings)
+
+    def add(self, ts: Ints, places: Ints, count: Ints, amount: Ints) -> None:
+        """Put samples into their panes.
+
+        Args:
+            ts: microseconds.
+            places: of their groups.
+            count: how many samples each stands for; one that stands for none adds to the sum alone.
+            amount: millionths of the unit.
+        """
+        columns = [count, amount]
+        if self._extremes:
+            counted = count > 0
+            columns += [np.where(counted, amount, NONE_MAX), np.where(counted, amount, NONE_MIN)]
+        self.panes.add(ts, places, columns)
+        if self._buckets is not None:
+            self._buckets.add_amounts(ts, places, count, amount)
+
+    def window(self, window_us: int, t_us: int, groups: int) -> Totals:
+        """The totals of a window of that length at `t_us`; without extremes and histograms where none are asked for."""
+        totals = self._totals((window_us,), self.panes.window(window_us, t_us, groups))
+        if self._buckets is not None and window_us in self._quantiles and totals.histograms is None:
+            totals.histograms = self._buckets.window(window_us, t_us, groups)
+        return totals
+
+    def baseline(self, window_us: int, over_us: int, t_us: int, groups: int) -> Totals:
+        """The totals of the `over_us` before such a window."""
+        return self._totals((window_us, over_us), self.panes.baseline(window_us, over_us, t_us, groups))
+
+    def _totals(self, asked: tuple[int, ...], columns: list[Ints]) -> Totals:
+        said = self._said.get(asked)
+        if said is None or said[0] is not columns:
+            maximum, minimum = columns[len(SUMS) :] or [np.full_like(columns[0], each.nothing) for each in EXTREMES]
+            said = self._said[asked] = (columns, Totals(columns[0], columns[1], maximum, minimum))
+        return said[1]
+
+    def single(self, places: Places, from_us: Ints, until_us: Ints) -> tuple[Ints, Ints]:
+        """Count and amount of single groups, each from a coarse pane's beginning up to the pane before its end."""
+        count, amount = self.panes.single(places, from_us // FINE_US, until_us // FINE_US - 1)
+        return count, amount
+
+    # -- state
+
+    @property
+    def rings(self) -> Iterator[tuple[str, Ring]]:
+        """All rings, each with the name under which its panes are stored."""
+        for ring in self.panes.rings:
+            yield self.measure.key, ring
+        for ring in () if self._buckets is None else self._buckets.panes.rings:
+            yield self.buckets_key, ring
+
+    @property
+    def buckets_key(self) -> str:
+        """The name under which its histograms are stored."""
+        return f"{self.measure.key} buckets"
+
+    def pack(self) -> Iterator[tuple[str, int, int, bytes]]:
+        """The panes that changed since the last time: under which name, length in microseconds, slot and bytes."""
+        for ring in self.panes.rings:
+            for slot, packed in ring.pack():
+                yield self.measure.key, ring.pane_us, slot, packed
+        if self._buckets is not None:
+            for ring in self._buckets.panes.rings:
+                for slot, packed in self._buckets.pack(ring):
+                    yield self.buckets_key, ring.pane_us, slot, packed
+
+    def unpack(self, key: str, pane_us: int, slot: int, packed: bytes) -> None:
+        """Put back a pane as :meth:`pack` gave it."""
+        for name, ring in self.rings:
+            if (name, ring.pane_us) != (key, pane_us):
+                continue
+            if self._buckets is not None and key == self.buckets_key:
+                self._buckets.unpack(ring, slot, packed)
+            else:
+                ring.unpack(slot, packed)
