@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,9 +14,10 @@ from benchmarks.figure import Figure
 from self_healing import checkpoint
 from self_healing.config import Settings, load_spec
 from self_healing.model import Event
+from self_healing.orchestrator import TURN_SLICES
 from self_healing.simulation import generate
 from self_healing.storage.store import Store
-from self_healing.telemetry.reader import DirectoryReader
+from self_healing.telemetry.reader import SLICE_BYTES, Batch, DirectoryReader, Quarantined
 from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.framework import TriggerFramework
 
@@ -44,16 +46,22 @@ def _ours_s(directory: Path, state: Path) -> float:
     with Store(state) as store:
         reader = DirectoryReader(directory)
         began = time.perf_counter()
-        while True:
-            batch = reader.read(NOW_US, CHUNK_BYTES)
-            telemetry.account(batch.received, Counter({bad.value: n for bad, n in batch.quarantined.items()}))
-            telemetry.queue(batch.events, batch.kind, batch.ts)
-            telemetry.fold()
+        caught_up = False
+        while not caught_up:  # turns, as the orchestrator takes them
+            bad: list[Quarantined] = []
+            read: Callable[[int, int], Batch] = reader.read
+            for _ in range(TURN_SLICES):
+                batch = read(NOW_US, SLICE_BYTES)
+                telemetry.account(batch.received, Counter({each.value: n for each, n in batch.quarantined.items()}))
+                telemetry.queue(batch.events, batch.kind, batch.ts)
+                batch.events = []
+                telemetry.fold()
+                bad, read, caught_up = bad + batch.bad, reader.read_on, batch.caught_up
+                if caught_up:
+                    break
             progress.positions = batch.positions
             with store.transaction():
-                checkpoint.save(store, telemetry, framework, progress, batch.bad)
-            if batch.caught_up:
-                break
+                checkpoint.save(store, telemetry, framework, progress, bad)
         took_s = time.perf_counter() - began
         reader.close()
     if telemetry.accounting.aggregated != EVENTS:

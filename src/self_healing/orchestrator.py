@@ -13,7 +13,7 @@ transaction; only then are effects begun. So a process that is killed at any mom
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +26,11 @@ from self_healing.local_socket import ask
 from self_healing.loop.owner import Owner
 from self_healing.model import Execution, IncidentState, Transition
 from self_healing.status import evaluated_at
-from self_healing.telemetry.reader import Batch
+from self_healing.telemetry.reader import SLICE_BYTES, Batch
 from self_healing.watching import refuse_far_ahead
+
+TURN_SLICES = 8
+"""How many slices one turn reads at most, before it commits what came of them."""
 
 
 @dataclass(slots=True)
@@ -78,16 +81,18 @@ class SelfHealingOrchestrator(Owner):
         """
         with self._committing():
             self.executor.check()
-            batch = self._sense(now)
+            batch = self._sense(self.reader.read, now)
             t_us = self._parts.detecting.instant(batch, to_us(now), exact=exact)
             turn = Turn(t_us, batch is None or batch.caught_up, [], [], 0)
             if self._idle(batch, t_us):
                 self._parts.progress.evaluated_us = t_us
                 return turn
-            at, known = from_us(t_us), self.violations
+            known = self.violations
             with self.store.transaction():
                 if batch is not None:
-                    turn.transitions = self._detect(t_us, turn.caught_up)
+                    batch = self._take_in(batch, turn, now, exact=exact)
+                at = from_us(turn.t_us)
+                if batch is not None:
                     self._hear(at)
                 if batch is not None and turn.caught_up:
                     self._verify(at)
@@ -100,10 +105,10 @@ class SelfHealingOrchestrator(Owner):
             self._act(turn.begun)
         return turn
 
-    def _sense(self, now: datetime) -> Batch | None:
-        """Read what is new. None when the directory cannot be read: the loop's time stands still until it can."""
+    def _sense(self, read: Callable[[int, int], Batch], now: datetime) -> Batch | None:
+        """Read a slice of what is new. None when it cannot be read: the loop's time stands still until it can."""
         try:
-            batch = self.reader.read(to_us(now))
+            batch = read(to_us(now), SLICE_BYTES)
         except TelemetryError as error:
             self._health.unreadable(str(error))
             return None
@@ -113,6 +118,22 @@ class SelfHealingOrchestrator(Owner):
             self.telemetry.account(batch.received, quarantined, rejected=batch.rejected, dropped=batch.dropped)
         if batch.events:
             self.telemetry.queue(batch.events, batch.kind, batch.ts)
+            batch.events = []  # they are let go of as soon as they are folded
+        return batch
+
+    def _take_in(self, batch: Batch, turn: Turn, now: datetime, *, exact: bool) -> Batch:
+        """Fold and evaluate slice after slice, until all is read or the turn is long enough; returns the last one."""
+        detecting = self._parts.detecting
+        turn.transitions = self._detect(turn.t_us, batch)
+        for _ in range(TURN_SLICES - 1):
+            further = None if batch.caught_up else self._sense(self.reader.read_on, now)
+            if further is None:
+                break
+            further.bad = batch.bad + further.bad
+            batch = further
+            turn.t_us = detecting.instant(batch, to_us(now), exact=exact)
+            turn.transitions += self._detect(turn.t_us, batch)
+        turn.caught_up = batch.caught_up
         return batch
 
     def _idle(self, batch: Batch | None, t_us: int) -> bool:
@@ -127,12 +148,12 @@ class SelfHealingOrchestrator(Owner):
         next_us = parts.detecting.next_us(self.evaluated_us)
         return (next_us is None or next_us > t_us) and not parts.due(from_us(t_us))
 
-    def _detect(self, t_us: int, caught_up: bool) -> list[Transition]:
+    def _detect(self, t_us: int, batch: Batch) -> list[Transition]:
         """Fold what was read, evaluate the triggers up to `t_us`, open incidents and let them go."""
         if not self._aligned:
             self.register.follow_spec(from_us(self.evaluated_us or t_us))
             self._aligned = True
-        return self._parts.detecting.step(t_us, caught_up=caught_up)
+        return self._parts.detecting.step(t_us, caught_up=batch.caught_up, complete_us=batch.complete_to_us)
 
     def _hear(self, at: datetime) -> None:
         """What the fleet says of its handoffs, what ran out, and what became of effects."""

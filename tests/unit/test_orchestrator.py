@@ -17,6 +17,7 @@ from self_healing.clock import FakeClock, to_us
 from self_healing.config import Settings
 from self_healing.constitution.stop import resume, stop
 from self_healing.errors import StateError, StorageError
+from self_healing.measures import MICRO, Measure
 from self_healing.model import (
     Decision,
     Directive,
@@ -347,3 +348,49 @@ def test_a_state_that_is_ahead_of_the_clock_says_so(fleet: Fleet) -> None:
         health = loop.health()
     assert health["status"] == "degraded"
     assert any("lies ahead" in issue or "has not reached" in issue for issue in health["issues"])
+
+
+def test_a_turn_takes_in_several_slices_and_commits_once_and_the_next_one_goes_on(fleet: Fleet) -> None:
+    padding = "x" * 500_000  # so that three lines fill more than a slice, and a turn reads less than 20
+    ids = [f"t{number}" for number in range(24)]
+    for number, id in enumerate(ids):
+        fleet.task(id, number, 90.0 if id == "t23" else 5.0, padding=padding)
+    points: list[str] = []
+    with fleet.open(30, crash=points.append) as loop:
+        first = loop.cycle(AT + timedelta(seconds=30))
+        assert (first.caught_up, points.count("cycle.committed")) == (False, 1)
+        begun = loop.telemetry.accounting.aggregated
+        assert 8 <= begun < 20
+    with fleet.open(30) as loop:
+        assert loop.telemetry.accounting.aggregated == begun
+        second = loop.cycle(AT + timedelta(seconds=30))
+        assert (second.caught_up, loop.telemetry.accounting.aggregated) == (True, 24)
+        assert [incident.trigger for incident in loop.register.open.values()] == ["slow_tasks"]
+
+
+def test_a_turn_of_several_slices_keeps_every_quarantined_line(fleet: Fleet) -> None:
+    for number in range(6):
+        fleet.task(f"t{number}", number, padding="x" * 900_000)
+        fleet.write(ts="never", number=number)
+    with fleet.open(30) as loop:
+        assert loop.cycle(AT + timedelta(seconds=30)).caught_up
+        assert loop.store.rows(sa.select(sa.func.count()).select_from(schema.quarantine))[0][0] == 6
+
+
+def test_the_history_of_several_files_is_folded_in_the_order_of_time_however_it_is_sliced(fleet: Fleet) -> None:
+    """The calls of a task are in another file than its end; were they folded after it, they would be late."""
+    for number in range(40):
+        seconds = number / 10
+        times = {"agent": "Coder", "id": f"t{number}", "padding": "x" * 50_000}
+        at = [(AT + timedelta(seconds=seconds + after)).isoformat() for after in (0.0, 0.01, 0.02)]
+        fleet.write(ts=at[0], type="task_started", **times)
+        with (fleet.telemetry / "calls.jsonl").open("a") as file:
+            usage = {"total_tokens": 7}
+            file.write(json.dumps({"ts": at[1], "type": "llm_call", "usage": usage, **times}) + "\n")
+        fleet.write(ts=at[2], type="task_finished", status="success", **times)
+    with fleet.open(10) as loop:
+        assert loop.cycle(AT + timedelta(seconds=10)).caught_up
+        trigger = loop.spec.trigger("token_usage_spike")
+        totals = loop.telemetry.window(Measure.of(trigger), trigger.window * MICRO, to_us(AT + timedelta(seconds=10)))
+        assert (totals.count.tolist(), totals.amount.tolist()) == ([40], [280 * MICRO])
+        assert loop.telemetry.tasks.running == 0

@@ -58,14 +58,19 @@ class Detecting:
             until_us = self._on_grid(min(now_us, batch.newest_ts_us or 0, batch.complete_to_us or 0))
         return max(until_us, self._progress.evaluated_us)
 
-    def step(self, t_us: int, *, caught_up: bool) -> list[Transition]:
+    def step(self, t_us: int, *, caught_up: bool, complete_us: int | None = None) -> list[Transition]:
         """Evaluate every instant on the way to `t_us` at which something can change; returns what did.
 
         A fresh state starts at now: its history only fills panes and baselines.
+
+        Args:
+            caught_up: whether everything there is was read.
+            complete_us: up to where everything was read, microseconds; None when that is all, or not known.
         """
         last_us = self._progress.evaluated_us
         if last_us == 0:
-            self._telemetry.fold()
+            if caught_up or complete_us is not None:  # else the files that nothing is known of are read next
+                self._telemetry.fold(complete_us)
             return self._evaluate(t_us) if caught_up else []
         transitions: list[Transition] = []
         while (next_us := self.next_us(last_us)) is not None and next_us <= t_us:

@@ -18,8 +18,8 @@ from self_healing.telemetry.traces import Made, Traces
 Events = tuple[Sequence[Event], NDArray[np.uint8], Ints]
 """Events, the kind of each, and when it happened, microseconds; sorted by time."""
 
-_SPANS = np.array([Kind.SPAN, Kind.LLM_CALL, Kind.TOOL_CALL], np.uint8)
-_TAKEN = np.array([*_SPANS, Kind.LOG], np.uint8)
+_SPANS = np.isin(np.arange(256), [Kind.SPAN, Kind.LLM_CALL, Kind.TOOL_CALL])  # whether a kind is one of these
+_TAKEN = _SPANS | (np.arange(256) == Kind.LOG)
 
 
 class Assembly:
@@ -32,7 +32,7 @@ class Assembly:
 
     def learn(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
         """Learn of events that came, and will be :meth:`put` when their time comes."""
-        for place in np.flatnonzero(np.isin(kind, _SPANS)).tolist():
+        for place in np.flatnonzero(_SPANS[kind]).tolist():
             event = events[place]
             if isinstance(event, Ingested) and _is_span(event) and not Sessions.takes(event):
                 self.traces.learn(event, int(ts[place]))
@@ -51,7 +51,7 @@ class Assembly:
             until_us = int(ts[-1]) if len(ts) else evaluated_us
         made: list[Made] = []
         gone: list[int] = []
-        for place in np.flatnonzero(np.isin(kind, _TAKEN)).tolist():
+        for place in np.flatnonzero(_TAKEN[kind]).tolist():
             event = found[place]
             if isinstance(event, Ingested) and self._take(event, int(ts[place]), evaluated_us, made):
                 gone.append(place)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from self_healing import model
 from self_healing.model import Event, Kind
-from self_healing.telemetry.examples import MOST_OF_A_FOLD, PER_AGENT, plain
+from self_healing.telemetry.examples import MOST_OF_A_FOLD, newest, plain
 from self_healing.telemetry.lines import attributes_of
 from self_healing.telemetry.native import BadLine, Decoded
 from self_healing.telemetry.tail import Position, Tail
@@ -147,14 +147,14 @@ class Gathered:
         Args:
             ended: the places of ended attempts, in the order of their time.
         """
-        described: Counter[str] = Counter()
+        places = ended.tolist()
         begins = [source.place for source in self.sources]
-        for place in reversed(ended.tolist()):
-            event = self.events[place]
-            number = bisect_right(begins, place) - 1
-            if event.agent is None or number < 0 or described[event.agent] == PER_AGENT:
+        for place in [places[each] for each in newest([self.events[place].agent for place in places])]:
+            event, number = self.events[place], bisect_right(begins, place) - 1
+            if number < 0:
                 continue
-            described[event.agent] += 1
             source = self.sources[number]
             if place - source.place < len(source.starts):  # else it is of one of our own segments
-                event.attributes = plain(attributes_of(source.line(place))) | (event.attributes or {}) or None
+                more = attributes_of(source.line(place))
+                if more:  # hardly ever
+                    event.attributes = plain(more) | (event.attributes or {}) or None

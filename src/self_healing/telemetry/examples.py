@@ -29,6 +29,24 @@ Attribute = tuple[str, str]
 """A name and its value as text."""
 
 
+def newest(agents: Sequence[str | None]) -> list[int]:
+    """Which of ended attempts are among the newest of their agents, as many as are kept; ascending.
+
+    Args:
+        agents: of each attempt, in the order of their time.
+    """
+    chosen: list[int] = []
+    found: dict[str | None, int] = {None: PER_AGENT}
+    for place in range(len(agents) - 1, -1, -1):
+        agent = agents[place]
+        count = found.get(agent, 0)
+        if count < PER_AGENT:
+            found[agent] = count + 1
+            chosen.append(place)
+    chosen.reverse()
+    return chosen
+
+
 class Examples:
     """The newest ended attempts of each agent."""
 
@@ -38,7 +56,9 @@ class Examples:
 
     def add(self, events: Sequence[Event]) -> None:
         """Take in attempts that ended, in the order of their time."""
-        for event in events[-MOST_OF_A_FOLD:]:
+        latest = events[-MOST_OF_A_FOLD:]
+        for place in newest([event.agent for event in latest]):
+            event = latest[place]
             if event.agent is not None:
                 kept = self._of.pop(event.agent, None)
                 if kept is None:

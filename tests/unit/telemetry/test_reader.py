@@ -537,3 +537,13 @@ class Writers(RuleBasedStateMachine):
 
 TestEveryLineIsReadExactlyOnce = Writers.TestCase
 TestEveryLineIsReadExactlyOnce.settings = settings(max_examples=60, stateful_step_count=30)
+
+
+def test_reading_on_goes_on_in_what_the_last_look_found(tmp_path: Path, reader: DirectoryReader) -> None:
+    append(tmp_path / "a.jsonl", line(1) + line(2) + line(3))
+    first = reader.read(NOW_US, len(line(1)))
+    append(tmp_path / "b.jsonl", line(4))
+    rest = [reader.read_on(NOW_US, len(line(1))) for _ in range(2)]
+    assert [ids(batch) for batch in (first, *rest)] == [["1"], ["2"], ["3"]]
+    assert ids(reader.read_on(NOW_US, 1000)) == []
+    assert ids(reader.read(NOW_US)) == ["4"]
