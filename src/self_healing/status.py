@@ -19,7 +19,7 @@ from self_healing.errors import StorageError
 from self_healing.model import Accounting, IncidentState
 from self_healing.spec import Spec
 from self_healing.storage.readonly import read
-from self_healing.watching import ahead, unreadable, unwatched
+from self_healing.watching import SEGMENTS, ahead, unread, unreadable, unwatched
 
 Row = tuple[Any, ...]
 
@@ -71,6 +71,7 @@ def status(
         "directives_in_force": _directives_in_force(settings, at),
         "constitutional_violations": violations(settings),
         "telemetry": accounting(settings),
+        "sources": sources(settings),
         "quarantine": quarantine(settings),
     }
 
@@ -95,14 +96,14 @@ def last_health(settings: Settings, spec: Spec, *, at: datetime) -> dict[str, An
     if too_far is not None and too_far not in issues:
         issues.append(too_far)
     telemetry_dir, state_dir = settings.telemetry.dir, settings.storage.state_dir
-    unread = unreadable(telemetry_dir)
-    if unread is None:
-        unread = unwatched(telemetry_dir, state_dir, _fact(settings, "positions") or (), at)
+    waiting = why_unreadable(settings)
+    if waiting is None:
+        waiting = unwatched(telemetry_dir, state_dir, _positions(settings), at)
     elif not telemetry_healthy:
-        unread = None  # said by the last cycle already
-    if unread is not None:
+        waiting = None  # said by the last cycle already
+    if waiting is not None:
         telemetry_healthy = False
-        issues.append(unread)
+        issues.append(waiting)
     return {
         "status": "degraded" if issues else "healthy",
         "telemetry_healthy": telemetry_healthy,
@@ -116,6 +117,25 @@ def accounting(settings: Settings) -> dict[str, Any]:
     """What became of every event, as committed; the keys of ``check``'s ``telemetry`` ``late`` and ``traces_lost``."""
     told: dict[str, Any] = msgspec.to_builtins(msgspec.convert(_fact(settings, "accounting") or {}, Accounting))
     return told
+
+
+def sources(settings: Settings) -> dict[str, Any]:
+    """Where telemetry comes from: `native`, `segments` (whatever came otherwise), and which files wait `unread`."""
+    telemetry_dir, state_dir = settings.telemetry.dir, settings.storage.state_dir
+    return {
+        "native": str(telemetry_dir),
+        "segments": str(state_dir / SEGMENTS),
+        "unread": unread(telemetry_dir, state_dir, _positions(settings)),
+    }
+
+
+def why_unreadable(settings: Settings) -> str | None:
+    """Why the telemetry directory cannot be read now; None when it can."""
+    return unreadable(settings.telemetry.dir, settings.storage.state_dir, _positions(settings))
+
+
+def _positions(settings: Settings) -> Sequence[dict[str, Any]]:
+    return _fact(settings, "positions") or ()
 
 
 def quarantine(settings: Settings) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,36 +21,49 @@ FAR_AHEAD = timedelta(days=1)
 """Further ahead of the clock no check takes a state that has lived by the clock: it could not be used until then."""
 
 # As the reader has them, whose import takes longer than all that `status` does.
-_SUFFIX = ".jsonl"
-_OWN_PREFIX = "events-self-healing-"
+SUFFIX = ".jsonl"
+OWN_PREFIX = "events-self-healing-"
 _BLOCK_BYTES = 1 << 16
 
 
-def unreadable(telemetry_dir: Path) -> str | None:
-    """Why the telemetry directory cannot be read now; None when it can."""
+SEGMENTS = "segments"
+"""The folder in the state directory for what came in otherwise than as native files."""
+
+Positions = Iterable[Mapping[str, Any]]
+"""Where the reading of each file stands, as it is stored."""
+
+
+def unreadable(telemetry_dir: Path, state_dir: Path, positions: Positions) -> str | None:
+    """Why the telemetry directory cannot be read now; None when it can.
+
+    Where no native file was ever read, and something comes in otherwise, there need be none.
+    """
     try:
         with os.scandir(telemetry_dir):
             return None
     except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        if missing and all(each.get("segment") for each in positions) and _entries(state_dir / SEGMENTS):
+            return None
         return (
             f"telemetry directory {telemetry_dir}: {error.strerror}; create it, make it readable, or name another one"
             " with --telemetry-dir"
         )
 
 
-def unwatched(telemetry_dir: Path, state_dir: Path, positions: Iterable[Mapping[str, Any]], at: datetime) -> str | None:
+def unwatched(telemetry_dir: Path, state_dir: Path, positions: Positions, at: datetime) -> str | None:
     """That telemetry waits since long, and no service runs that would read it; None when it does not.
 
     Args:
         telemetry_dir: the fleet's.
         state_dir: of the state that no service runs on.
-        positions: where its reading stands, as they are stored.
+        positions: where reading stands.
         at: now, aware.
     """
     since = _last_written(state_dir) or _changed_at(telemetry_dir)
     if since is None or at - since < UNREAD_FOR:
         return None
-    waiting = list(_unread(telemetry_dir, {(each["device"], each["inode"]): each["offset"] for each in positions}))
+    waiting = unread(telemetry_dir, state_dir, positions)
     if not waiting:
         return None
     first = waiting[0] + (f" and {len(waiting) - 1} more" if len(waiting) > 1 else "")
@@ -103,16 +116,32 @@ def _changed_at(path: Path) -> datetime | None:
         return None
 
 
-def _unread(telemetry_dir: Path, offsets: Mapping[tuple[int, int], int]) -> Iterator[str]:
-    """The files with whole lines that were not read."""
-    with os.scandir(telemetry_dir) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if not entry.name.endswith(_SUFFIX) or entry.name.startswith(_OWN_PREFIX) or not entry.is_file():
-                continue
-            info = entry.stat()
-            offset = offsets.get((info.st_dev, info.st_ino), 0)
-            if offset < info.st_size and _line_ends(entry.path, offset):
-                yield entry.name
+def unread(telemetry_dir: Path, state_dir: Path, positions: Positions) -> list[str]:
+    """The native files and the segments (``segments/NAME``) in which whole lines were not read yet."""
+    offsets = {(each["device"], each["inode"]): each["offset"] for each in positions}
+    native = [entry for entry in _entries(telemetry_dir) if not entry.name.startswith(OWN_PREFIX)]
+    found = [entry.name for entry in native if _waits(entry, offsets)]
+    return found + [f"{SEGMENTS}/{entry.name}" for entry in _entries(state_dir / SEGMENTS) if _waits(entry, offsets)]
+
+
+def _entries(directory: Path) -> list[os.DirEntry[str]]:
+    """The files of events in a directory, by name; none where there is none."""
+    try:
+        with os.scandir(directory) as entries:
+            return sorted((each for each in entries if each.name.endswith(SUFFIX)), key=lambda entry: entry.name)
+    except OSError:  # said by what looks whether it can be read
+        return []
+
+
+def _waits(entry: os.DirEntry[str], offsets: Mapping[tuple[int, int], int]) -> bool:
+    try:
+        if not entry.is_file():
+            return False
+        info = entry.stat()
+        offset = offsets.get((info.st_dev, info.st_ino), 0)
+        return offset < info.st_size and _line_ends(entry.path, offset)
+    except FileNotFoundError:  # it was compacted or moved just now
+        return False
 
 
 def _line_ends(path: str, offset: int) -> bool:

@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 GROUPS = {
     "The service": ("run", "check", "status", "ingest", "init", "demo"),
-    "What is wrong": ("incidents", "silences", "triggers"),
+    "What is wrong": ("incidents", "silences", "triggers", "events"),
     "What is done": ("history", "actions", "directives", "handoffs"),
     "The rules": ("constitution", "audit", "config", "stop-healing", "resume-healing"),
 }

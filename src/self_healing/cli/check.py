@@ -43,9 +43,8 @@ def check(
 
     For example: self-healing check --format json --exit-code
     """
-    from self_healing.status import loaded_spec
+    from self_healing.status import loaded_spec, why_unreadable
     from self_healing.telemetry.signals import unit
-    from self_healing.watching import unreadable
 
     shown = shown or Shown()
     at = None if now is None else _aware(now)
@@ -56,7 +55,7 @@ def check(
     units = {trigger.name: unit(trigger) for trigger in spec.triggers}
     output.show(report, shown.format, lambda told: _print(told, units))
     _warn(settings, spec)
-    if unreadable(settings.telemetry.dir) is not None:
+    if why_unreadable(settings) is not None:
         return COULD_NOT_READ
     return INCIDENTS_OPEN if exit_code and report["incidents"] else 0
 

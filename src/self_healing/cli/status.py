@@ -97,6 +97,8 @@ def _print(status: Json) -> None:
             ("executions", output.counted(status["executions"])),
             ("directives in force", status["directives_in_force"]),
             ("violations", status["constitutional_violations"]),
+            ("telemetry", f"{status['sources']['native']}, and what came otherwise in {status['sources']['segments']}"),
+            ("unread", ", ".join(status["sources"]["unread"]) or "nothing"),
         ]
     )
     _print_accounting(status)
