@@ -332,4 +332,16 @@ def test_the_evidence_of_before_a_restart_is_handed_over(fleet: Scenario) -> Non
     fleet.start("t1", started_at=fleet.clock.now().timestamp() - 70)
 
     handoff = fleet.at(3).expect_handoff(SLOW)
-    assert [each["task"] for each in handoff.message["context"]["examples"]] == ["t0"]
+    assert [each["task"] for each in handoff.message["context"]["examples"]] == ["t1", "t0"]
+
+
+def test_the_evidence_shows_what_still_runs_and_what_lines_say_beyond_the_columns(fleet: Scenario) -> None:
+    fleet.at(0).finish("t0", duration_s=9.0, region="eu", password="hunter2")
+    for number in range(4):
+        fleet.start(f"t{1 + number}", started_at=fleet.clock.now().timestamp() - 70 + number)
+
+    examples = fleet.at(1).expect_handoff(SLOW).message["context"]["examples"]
+    assert [each["task"] for each in examples] == ["t1", "t2", "t3", "t0"]
+    assert (examples[0]["status"], examples[0]["attempt"]) == ("running", 1)
+    assert examples[0]["age_s"] >= 70
+    assert examples[3]["attributes"] == {"region": "eu", "password": "[redacted]"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -10,14 +10,17 @@ from self_healing.actions.directing import Directives
 from self_healing.handoffs.cleaning import clean
 from self_healing.handoffs.evidence import evidence
 from self_healing.incidents.register import Register
-from self_healing.model import Event, Execution, Incident, IncidentState, group_dict
+from self_healing.loop.exemplifying import MOST_EXAMPLES, telling
+from self_healing.model import Execution, Incident, IncidentState, group_dict
 from self_healing.spec import ActionSpec, ActionType, Spec
 from self_healing.storage.store import Store
-from self_healing.telemetry.samples import duration_of, tokens_of
 from self_healing.telemetry.signals import unit
 from self_healing.telemetry.telemetry import Telemetry
 
-MOST_EXAMPLES = 5
+AGES = "task.duration_s"
+"""The signal that tasks show while they still run."""
+
+MOST_RUNNING = 3
 MOST_SIMILAR = 5
 MOST_SHARED = 10
 
@@ -81,7 +84,7 @@ class Gathering:
             incident,
             unit=unit(trigger),
             window={"window_s": trigger.window, "signal": trigger.signal, "aggregate": trigger.aggregate.value},
-            examples=self._examples(agents),
+            examples=self._examples(trigger.signal, agents),
             directives=[each for agent in agents for each in self._directives.in_force(agent, at=self._now())],
             tried=self._store.select(Execution, incident=incident.id),
             similar=[each for each in reversed(past) if each.id != incident.id][:MOST_SIMILAR],
@@ -89,11 +92,21 @@ class Gathering:
             done=settings,
         )
 
-    def _examples(self, agents: Iterable[str]) -> list[dict[str, Any]]:
-        """The affected agents' newest attempts, the failed and the slow ones first."""
-        mine = [event for agent in agents for event in self._telemetry.examples.of(agent)]
-        mine.sort(key=lambda e: (e.status in ("failed", "timeout"), duration_of(e) or 0.0), reverse=True)
-        return [_example(event) for event in mine[:MOST_EXAMPLES]]
+    def _examples(self, signal: str, agents: tuple[str, ...]) -> list[dict[str, Any]]:
+        """The tasks of the affected agents that show it best: what runs too long still, then what ended."""
+        running = self._running(agents) if signal == AGES else []
+        ended = [event for agent in agents for event in self._telemetry.examples.of(agent)]
+        return [*running, *telling(signal, sorted(ended, key=lambda event: event.ts or ""))][:MOST_EXAMPLES]
+
+    def _running(self, agents: tuple[str, ...]) -> list[dict[str, Any]]:
+        """The tasks that have run longest."""
+        now_s = self._now().timestamp()
+        found = [
+            {"task": id, "agent": agent, "status": "running", "age_s": now_s - task.started_at, "attempt": task.attempt}
+            for agent in agents
+            for id, task in self._telemetry.tasks.longest_running(agent, MOST_RUNNING)
+        ]
+        return sorted(found, key=lambda each: -float(each["age_s"] or 0))[:MOST_RUNNING]
 
     def _line(self, incident: Incident) -> dict[str, Any]:
         return {
@@ -104,19 +117,3 @@ class Gathering:
             "value": incident.value,
             "unit": unit(self._spec.trigger(incident.trigger)),
         }
-
-
-def _example(event: Event) -> dict[str, Any]:
-    shown = {
-        "task": event.task_id,
-        "agent": event.agent,
-        "ended_at": event.ts,
-        "status": event.status,
-        "duration_s": duration_of(event),
-        "attempt": event.attempt,
-        "model": event.model,
-        "tokens": tokens_of(event.usage),
-        "cost_usd": event.usage.total_usd if event.usage else None,
-        "error_type": event.error_type,
-    }
-    return {name: value for name, value in shown.items() if value is not None}

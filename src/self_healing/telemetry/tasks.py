@@ -348,6 +348,11 @@ class TaskTable:
         """How many tasks run."""
         return sum(len(agent.running) for agent in self.agents.values())
 
+    def longest_running(self, agent: str, most: int) -> list[tuple[str | None, Running]]:
+        """The tasks of an agent that started first, with their ids."""
+        running = self.agents[agent].running if agent in self.agents else {}
+        return sorted(running.items(), key=lambda each: each[1].started_at)[:most]
+
     def seen(self) -> dict[str, int]:
         """The agents that work, and when the newest event of each was, microseconds."""
         return {name: agent.seen_us for name, agent in self.agents.items() if name is not None and agent.seen_us}
