@@ -23,7 +23,9 @@ _MICRO = 1_000_000
 CODES = 2048
 """Buckets have codes from 0 up to this, ascending with what is in them: negative amounts, zero, positive ones."""
 
-_ZERO = CODES // 2
+ZERO = CODES // 2
+"""The code of the bucket of zero."""
+
 _SHIFT = 320
 """From the index of a positive bucket to how far its code is above zero's: the smallest amount is a millionth."""
 
@@ -34,7 +36,7 @@ def buckets_of(amounts: Ints) -> Ints:
     with np.errstate(divide="ignore"):
         index = np.ceil(np.log2(size / _MICRO) * _PER_DOUBLING) - 1
     away = np.where(size > 0, index + _SHIFT, 0).astype(np.int64)
-    codes: Ints = _ZERO + np.sign(amounts) * away
+    codes: Ints = ZERO + np.sign(amounts) * away
     return codes
 
 
@@ -43,10 +45,20 @@ def bucket_of(amount: int) -> int:
     return int(buckets_of(np.array([amount], np.int64))[0])
 
 
+def code_of(index: int) -> int:
+    """The code of the positive bucket with that index at scale 4; of the outermost one for what lies beyond."""
+    return min(max(ZERO + index + _SHIFT, ZERO + 1), CODES - 1)
+
+
+def middle_of(code: int) -> float:
+    """What stands for the bucket of that code, in the signal's unit."""
+    return float(_MIDDLES[code]) / _MICRO
+
+
 def _middles() -> Floats:
     """What stands for each bucket, in millionths, by its code."""
     base = 2 ** (1 / _PER_DOUBLING)
-    away = np.arange(1, _ZERO)
+    away = np.arange(1, ZERO)
     above = 2.0 ** ((away - _SHIFT) / _PER_DOUBLING) * (2 * base / (1 + base)) * _MICRO
     return np.concatenate([[-above[-1]], -above[::-1], [0.0], above])
 

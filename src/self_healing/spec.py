@@ -130,7 +130,7 @@ class TriggerSpec(Declared):
 
     Args:
         name: unique.
-        signal: a name of :data:`self_healing.telemetry.signals.SIGNALS`.
+        signal: a name of :data:`self_healing.telemetry.signals.SIGNALS`, or ``metric.`` and the name of a metric.
         window: how far back the value looks; at most 24 h.
         group_by: one series for each value of these columns.
         where: only events whose columns have these values.

@@ -31,9 +31,10 @@ class Pane(msgspec.Struct):
         self.count = held(self.count + count)
         self.amount = held(self.amount + amount)
         if count:
-            self.maximum = max(self.maximum, amount)
-            self.minimum = min(self.minimum, amount)
-            bucket = bucket_of(amount)
+            each = amount // count  # of many measurements that came as one, nothing but their mean is known here
+            self.maximum = max(self.maximum, each)
+            self.minimum = min(self.minimum, each)
+            bucket = bucket_of(each)
             self.buckets[bucket] = self.buckets.get(bucket, 0) + count
 
 

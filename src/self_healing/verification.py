@@ -47,11 +47,11 @@ class Judgement(msgspec.Struct, frozen=True):
 def merged(tasks: Iterable[Seen]) -> Totals:
     """The totals of the tasks' samples; arrays of one element."""
     samples = [sample for task in tasks for sample in task.samples]
-    amounts = [amount for _, count, amount in samples if count]
+    amounts = [amount // count for _, count, amount in samples if count]
     buckets: Counter[int] = Counter()
     for _, count, amount in samples:
         if count:
-            buckets[bucket_of(amount)] += count
+            buckets[bucket_of(amount // count)] += count
     return Totals(
         np.array([held(sum(count for _, count, _ in samples))], np.int64),
         np.array([held(sum(amount for _, _, amount in samples))], np.int64),

@@ -81,6 +81,30 @@ def matches(event: Event, where: tuple[tuple[str, str], ...]) -> bool:
 
 
 @dataclass(slots=True)
+class Spread:
+    """How what samples stand for is spread, where a sample is many measurements that its sender put together.
+
+    Args:
+        low, high: the smallest and the largest measurement of each sample, in millionths.
+        of: of each filled bucket, the place of the sample that it is of.
+        codes: of the buckets.
+        counts: how many measurements are in each.
+    """
+
+    low: Ints
+    high: Ints
+    of: NDArray[np.intp]
+    codes: Ints
+    counts: Ints
+
+    def where(self, kept: NDArray[np.bool_]) -> Spread:
+        """Those samples only."""
+        filled = kept[self.of]
+        places = np.cumsum(kept) - 1
+        return Spread(self.low[kept], self.high[kept], places[self.of[filled]], self.codes[filled], self.counts[filled])
+
+
+@dataclass(slots=True)
 class Samples:
     """The samples of one signal.
 
@@ -89,12 +113,14 @@ class Samples:
         index: which row each comes from.
         count: how many samples each stands for (a test run stands for its tests; a late model call for none).
         amount: millionths of the unit; for a ratio signal the numerator.
+        spread: where a sample is more than one amount; None where each is one.
     """
 
     rows: Rows
     index: NDArray[np.intp]
     count: Ints
     amount: Ints
+    spread: Spread | None = None
 
 
 def _ints(values: Sequence[int]) -> Ints:

@@ -90,13 +90,26 @@ SIGNALS: dict[str, Signal] = {
 }
 """Every signal, by its name."""
 
+METRIC = "metric."
+"""What the name of a signal begins with that is a metric of its sender's; the metric's own name follows."""
+
+
+def signal_of(name: str) -> Signal | None:
+    """The signal of that name; None when there is none. Any metric is one, whether or not it ever came."""
+    if name.startswith(METRIC) and len(name) > len(METRIC):
+        return Signal(name=name, unit="", kind=Kind.METRIC, says="A metric of its sender's.", aggregates=MEASURED)
+    return SIGNALS.get(name)
+
+
 GROUP_COLUMNS = ("agent", "model", "provider", "tool", "run_id", "error_type")
 """The columns of an event by which a trigger may group or filter."""
 
 
 def unit(trigger: TriggerSpec) -> str:
     """What a trigger's value is in, such as ``s``, ``USD`` or ``tokens``; ``%`` for a part of a whole, else empty."""
-    signal = SIGNALS[trigger.signal]
+    signal = signal_of(trigger.signal)
+    if signal is None:
+        return ""
     match trigger.aggregate:
         case Aggregate.RATIO:
             return "%"

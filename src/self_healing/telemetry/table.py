@@ -11,6 +11,7 @@ from self_healing.telemetry.buckets import Buckets
 from self_healing.telemetry.cells import EXTREMES, SUMS, Places
 from self_healing.telemetry.panes import Panes
 from self_healing.telemetry.ring import Ring
+from self_healing.telemetry.samples import Spread
 
 
 class PaneTable:
@@ -47,7 +48,7 @@ class PaneTable:
         """When the oldest pane that is kept begins: no older sample joins anything. Below 0 at first."""
         return min(ring.oldest * ring.pane_us for ring in self.panes.rings)
 
-    def add(self, ts: Ints, places: Ints, count: Ints, amount: Ints) -> None:
+    def add(self, ts: Ints, places: Ints, count: Ints, amount: Ints, spread: Spread | None = None) -> None:
         """Put samples into their panes.
 
         Args:
@@ -55,14 +56,18 @@ class PaneTable:
             places: of their groups.
             count: how many samples each stands for; one that stands for none adds to the sum alone.
             amount: millionths of the unit.
+            spread: where a sample is more than one amount.
         """
         columns = [count, amount]
         if self._extremes:
             counted = count > 0
-            columns += [np.where(counted, amount, NONE_MAX), np.where(counted, amount, NONE_MIN)]
+            high, low = (amount, amount) if spread is None else (spread.high, spread.low)
+            columns += [np.where(counted, high, NONE_MAX), np.where(counted, low, NONE_MIN)]
         self.panes.add(ts, places, columns)
-        if self._buckets is not None:
+        if self._buckets is not None and spread is None:
             self._buckets.add_amounts(ts, places, count, amount)
+        elif self._buckets is not None and spread is not None:
+            self._buckets.add(ts[spread.of], places[spread.of], spread.codes, spread.counts)
 
     def window(self, window_us: int, t_us: int, groups: int) -> Totals:
         """The totals of a window of that length at `t_us`; without extremes and histograms where none are asked for."""

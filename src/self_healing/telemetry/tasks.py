@@ -209,6 +209,10 @@ class TaskTable:
         name = OVERFLOW if self._by_agent.is_overflow(place) else name
         return self.agents.setdefault(name, Agent(place=place))
 
+    def is_repair(self, event: Event) -> bool:
+        """Whether an event is of a task that works on a handoff, which feeds no trigger."""
+        return self._handoff_of(event) is not None
+
     def _handoff_of(self, event: Event) -> str | None:
         if event.handoff_id is not None:
             return event.handoff_id

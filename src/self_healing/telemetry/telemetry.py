@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from self_healing.clock import SECOND_US
 from self_healing.measures import FINE_US, MICRO, UNKNOWN_START, Bools, Ints, Measure, Totals
-from self_healing.model import Accounting, Event, Group, Ingested
+from self_healing.model import Accounting, Event, Group, Ingested, Kind
 from self_healing.spec import MAX_GROUPS, PERCENT, Aggregate, Baseline, TriggerSpec
 from self_healing.taps import Accumulator, Restart, Taps
 from self_healing.telemetry.assembly import Assembly
@@ -25,6 +25,7 @@ from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.examples import Examples
 from self_healing.telemetry.groups import BY_AGENT, NOBODY, Grouping
 from self_healing.telemetry.lateness import TOO_LATE, Latecomers
+from self_healing.telemetry.points import Points
 from self_healing.telemetry.samples import Rows, Samples
 from self_healing.telemetry.table import PaneTable
 from self_healing.telemetry.tasks import Folded, Repair, TaskTable
@@ -90,6 +91,7 @@ class Telemetry:
         self.accounting = Accounting()
         self.repairs: list[Repair] = []
         self.examples = Examples()
+        self._points = Points()
         self._measures: dict[str, Measure] = {}
         self._groupings: dict[tuple[str, ...], Grouping] = {}
         self._tables: dict[str, PaneTable] = {}
@@ -194,6 +196,8 @@ class Telemetry:
         for samples in self._samples(folded):
             for signal, found in samples.items():
                 self._put(signal, found, listening, latecomers)
+        for signal, found in self._metrics(events, kind, ts):
+            self._put(signal, found, listening, latecomers)
         if folded.late.events:  # the calls are late, and the panes those of the tasks, which were counted
             for signal, found in folded.late.samples().items():
                 self._put(signal, found, listening, None)
@@ -201,6 +205,15 @@ class Telemetry:
             self._tell_finished(folded)
         self.examples.add(folded.finished.events)
         return latecomers.too_late
+
+    def _metrics(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> Iterable[tuple[str, Samples]]:
+        """The samples of metrics, but for those of repair work."""
+        places = [
+            place for place in np.flatnonzero(kind == Kind.METRIC).tolist() if not self.tasks.is_repair(events[place])
+        ]
+        if not places:
+            return ()
+        return self._points.samples([events[place] for place in places], ts[places].tolist(), self._by_signal)
 
     @staticmethod
     def _samples(folded: Folded) -> Iterator[dict[str, Samples]]:
@@ -216,12 +229,14 @@ class Telemetry:
             measure = table.measure
             grouping = self._groupings[measure.group_by]
             places, count, amount, at = rows.places(grouping)[index], samples.count, samples.amount, index
+            spread = samples.spread
             if measure.where:
                 kept = rows.mask(measure.where)[index]
                 places, count, amount, at = places[kept], count[kept], amount[kept], at[kept]
+                spread = None if spread is None else spread.where(kept)
             if latecomers is not None:
                 latecomers.see(table, rows.events, at, rows.ts[at])
-            table.add(rows.ts[at], places, count, amount)
+            table.add(rows.ts[at], places, count, amount, spread)
             if measure.key in listening:
                 self._tell_samples(measure, rows, at, places, count, amount)
 
@@ -443,6 +458,7 @@ class Telemetry:
             "queue": [queue.events, queue.kind.tolist(), queue.ts.tolist()],
             **self.tasks.pack(),
             **self.assembly.pack(),
+            **self._points.pack(),
         }
         return Stored(rows, facts)
 
@@ -468,6 +484,7 @@ class Telemetry:
                 tables[key].unpack(key, level * MICRO, slot, columns)
         self.tasks.unpack(facts["tasks"], facts["ended"])
         self.assembly.unpack(facts.get("traces"), facts.get("sessions"))
+        self._points.unpack(facts.get("metrics"))
         self.taps = msgspec.convert(facts["taps"], Taps)
         # A tap of a trigger that is gone, or measures something else now, says nothing any more.
         keys = {name: measure.key for name, measure in self._measures.items()}

@@ -10,7 +10,7 @@ from typing import Any
 from self_healing.declarations import Declarations, Mistake, Reader, Values
 from self_healing.problems import listed, unknown
 from self_healing.spec import Aggregate, TriggerSpec
-from self_healing.telemetry.signals import GROUP_COLUMNS, SIGNALS
+from self_healing.telemetry.signals import GROUP_COLUMNS, SIGNALS, signal_of
 
 DEFAULTS = Path(__file__).with_name("defaults.toml")
 """The seven default triggers."""
@@ -55,7 +55,7 @@ def _signal(values: Values) -> Iterator[Mistake]:
     name = values.get("signal")
     if not isinstance(name, str):
         return
-    signal = SIGNALS.get(name)
+    signal = signal_of(name)
     if signal is None:
         yield "signal", name, unknown(name, SIGNALS)
         return

@@ -15,7 +15,7 @@ from self_healing.histograms import Histograms, bucket_of
 from self_healing.measures import MICRO, MOST, NONE_MAX, NONE_MIN, Ints, Measure, Totals
 from self_healing.model import Group, SeriesState
 from self_healing.spec import Aggregate, Baseline, NoData, Operator, Spec, Threshold, TriggerSpec
-from self_healing.telemetry.signals import SIGNALS
+from self_healing.telemetry.signals import METRIC, signal_of
 from self_healing.triggers.conditions import COUNTING
 from self_healing.triggers.framework import TriggerFramework
 
@@ -99,8 +99,10 @@ def _unreachable(trigger: TriggerSpec) -> list[str]:
 
 def _in_range(trigger: TriggerSpec, steps: int) -> bool:
     """Whether a value can be `steps` or still better or worse: beyond it on the side that it points to."""
-    signal = SIGNALS.get(trigger.signal)
+    signal = signal_of(trigger.signal)
     share = trigger.aggregate is Aggregate.RATIO or (signal is not None and signal.unit == "score")
+    if trigger.signal.startswith(METRIC) and trigger.aggregate not in COUNTING:
+        return True
     return steps >= 0 and not (share and trigger.aggregate not in COUNTING and steps > MICRO)
 
 

@@ -288,3 +288,19 @@ def test_whatever_a_table_holds_is_either_loaded_or_named_in_lines_with_their_ke
     result = read_triggers([], overrides={"slow_tasks": given_values})
     assert len(result.specs) == (6 if result.problems else 7)
     assert all(line.startswith("override: trigger slow_tasks: ") and "\n" not in line for line in result.problems)
+
+
+def test_a_metric_of_any_name_is_a_signal_of_amounts(tmp_path: Path) -> None:
+    file = tmp_path / "triggers.toml"
+    file.write_text(NEW.replace('"task.quality"', '"metric.queue.wait"').replace('"mean"', '"p95"'))
+    assert by_name(file)["poor_quality"].signal == "metric.queue.wait"
+
+
+def test_a_metric_needs_a_name_and_has_no_ratio(tmp_path: Path) -> None:
+    file = tmp_path / "triggers.toml"
+    file.write_text(NEW.replace('"task.quality"', '"metric."'))
+    with pytest.raises(ConfigError, match=r'signal: "metric\."'):
+        load_triggers([file])
+    file.write_text(NEW.replace('"task.quality"', '"metric.queue.wait"').replace('"mean"', '"ratio"'))
+    with pytest.raises(ConfigError, match=r"p99 for metric\.queue\.wait"):
+        load_triggers([file])
