@@ -2,7 +2,7 @@
 # Needed beforehand: Python >= 3.11 with its venv module, make, and a C compiler.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench docs lock clean
+.PHONY: help setup demo run test check bench fuzz docs lock clean
 
 BIN := .venv/bin
 STAMP := .venv/.stamp-dev
@@ -31,6 +31,9 @@ check: $(STAMP) ## lint, format and types
 bench: $(STAMP) ## the measured numbers, each beside its baseline
 	$(BIN)/python -m benchmarks
 
+fuzz: $(STAMP) ## feed the parsers what nobody should send, for a minute
+	$(BIN)/python -m fuzz
+
 docs: $(STAMP) ## build the documentation into site/
 	$(BIN)/zensical build --strict
 
@@ -40,7 +43,7 @@ lock: $(STAMP) ## recompile requirements/ from pyproject.toml
 
 clean: ## remove .venv and everything built (never logs/ or .self-healing/)
 	rm -rf .venv site dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find src tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
+	find src tests benchmarks fuzz -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamp is touched last, so an install that was cut short is done again.
 $(STAMP): requirements/dev.txt pyproject.toml

@@ -1,0 +1,1 @@
+"""What outsiders can send, fuzzed: ``python -m fuzz [NAME...]``."""
