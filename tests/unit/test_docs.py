@@ -13,27 +13,36 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cyclopts import App
 from pydantic import BaseModel
 
 from self_healing.actions.registry import read_actions
+from self_healing.api.server import Server
 from self_healing.cli import build
-from self_healing.config import SETTING_KEYS, VARIABLE_PREFIX, Settings
+from self_healing.clock import SystemClock
+from self_healing.config import SETTING_KEYS, VARIABLE_PREFIX, ServerSettings, Settings
 from self_healing.constitution.articles import load
 from self_healing.model import ExecutionStatus, Outcome, Reason
 from self_healing.spec import DIRECTIVES, ActionSpec, Limits, TriggerSpec
 from self_healing.surface import open_surface
+from self_healing.telemetry.intake import Intake
 from self_healing.telemetry.lines import BadLine
+from self_healing.telemetry.segments import Segments
 from self_healing.telemetry.signals import GROUP_COLUMNS, SIGNALS
 from self_healing.triggers.declared import read_triggers
+from tests.unit.telemetry.test_intake import lines
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SHARED_OPTIONS = {"--telemetry-dir", "--state-dir", "--logs-dir", "--config", "--format"}
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
+SENDING = sorted((DOCS / "how-to/sources").glob("*.md"))
+"""Pages whose code sends to a service."""
 
 
 def name_of(page: object) -> str:
@@ -62,7 +71,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(blocks(page, "python"))], ids=name_of)
+@pytest.mark.parametrize("page", [p for p in PAGES if any(blocks(p, "python")) and p not in SENDING], ids=name_of)
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith(VARIABLE_PREFIX)]:
@@ -71,6 +80,43 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     for line, code in blocks(page, "python"):
         # Blank lines in front make a traceback point at the page's own line.
         exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", [page for page in SENDING if any(blocks(page, "python"))], ids=name_of)
+def test_the_python_of_a_page_that_sends_reaches_a_service(page: Path, tmp_path: Path) -> None:
+    program = tmp_path / "page.py"
+    program.write_text("\n".join(code for _, code in blocks(page, "python")))
+    with listening(tmp_path / "segments") as server:
+        # A process of its own, for frameworks instrument for good.
+        environment = {
+            **os.environ,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": server.addresses["otlp_http_port"],
+            "SERVICE": server.addresses["port"],
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        }
+        command = [sys.executable, str(program)]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    assert lines(tmp_path / "segments")
+
+
+@contextmanager
+def listening(segments: Path) -> Iterator[Server]:
+    """A server on free ports that writes to those segments."""
+    clock = SystemClock()
+
+    async def ask(command: str) -> dict[str, Any]:
+        raise AssertionError(f"nobody asks for {command}")
+
+    intake = Intake(Segments(segments, now=clock.now), now=clock.now)
+    intake.start()
+    server = Server(ServerSettings(port=0, otlp_http_port=0, otlp_grpc_port=None), submit=intake.submit, ask=ask)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        intake.stop()
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(blocks(page, "json"))], ids=name_of)
