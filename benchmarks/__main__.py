@@ -19,6 +19,7 @@ NAMES = (
     "idle",
     "latency",
     "emitting",
+    "looking",
 )
 
 
