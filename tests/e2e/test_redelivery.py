@@ -1,0 +1,148 @@
+"""However senders repeat and reorder what they send, each item is folded once, and the accounting says what came."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from self_healing.api.server import Server
+from self_healing.clock import FakeClock
+from self_healing.config import ServerSettings
+from self_healing.measures import MICRO, Measure
+from self_healing.model import Group
+from self_healing.orchestrator import SelfHealingOrchestrator
+from self_healing.telemetry.intake import Receipt
+from self_healing.telemetry.normalised import Normalised
+from tests.accounts import held
+from tests.e2e.test_service import settings
+from tests.unit.api.test_server import span, traces
+
+AT = datetime(2026, 1, 5, 10, 0, 30, tzinfo=UTC)
+LINE = {"ts": "2026-01-05T10:00:00Z", "type": "task_finished", "agent": "Lines", "status": "success", "duration_s": 1.0}
+
+Step = tuple[str, Any]
+SPANS = st.tuples(st.just("spans"), st.lists(st.integers(1, 9), min_size=1, max_size=5))
+EVENTS = st.tuples(st.just("events"), st.integers(1, 4))
+OTHER = st.sampled_from([("fold", None), ("restart", None)])
+STEPS = st.lists(st.one_of(SPANS, EVENTS, OTHER), max_size=15)
+"""Spans by their numbers, which may come again in any batch; events by the key of their batch; what is done between."""
+
+
+class Fleet:
+    """A loop whose way in is the server of the test."""
+
+    def __init__(self, directory: Path) -> None:
+        (directory / "telemetry").mkdir()
+        self._settings, self._clock = settings(directory), FakeClock(AT)
+        self.loop = SelfHealingOrchestrator.open(self._settings, clock=self._clock)
+
+    def fold(self) -> None:
+        self._clock.advance(timedelta(seconds=1).total_seconds())
+        while not self.loop.cycle(self._clock.now()).caught_up:
+            pass
+
+    def restart(self) -> None:
+        self.loop.close()
+        self.loop = SelfHealingOrchestrator.open(self._settings, clock=self._clock)
+
+    def counts(self) -> dict[str, Any]:
+        count = self.loop.telemetry.accounting
+        return held({name: getattr(count, name) for name in count.__struct_fields__})
+
+    def tasks(self) -> dict[Group, int]:
+        """How many tasks of each agent ended, as triggers see it."""
+        trigger = self.loop.spec.trigger("slow_tasks")
+        measure = Measure.of(trigger)
+        totals = self.loop.telemetry.window(measure, trigger.window * MICRO, self.loop.evaluated_us)
+        counted = zip(self.loop.telemetry.groups(measure.group_by), totals.count.tolist(), strict=True)
+        return {group: count for group, count in counted if count}
+
+
+class Door:
+    """A server that stands while one fleet after the other stands behind it."""
+
+    def __init__(self) -> None:
+        self.fleet: Fleet | None = None
+        ports = ServerSettings(port=0, otlp_http_port=None, otlp_grpc_port=None)
+        self.server = Server(ports, submit=self._submit, ask=self._ask)
+
+    def _submit(self, batch: Normalised, source: str) -> Future[Receipt]:
+        assert self.fleet is not None
+        return self.fleet.loop.receiving.intake.submit(batch, source)
+
+    async def _ask(self, command: str) -> dict[str, Any]:
+        raise AssertionError(f"nobody asks for {command}")
+
+    @contextmanager
+    def behind(self, directory: Path) -> Iterator[Fleet]:
+        self.fleet = Fleet(directory)
+        try:
+            yield self.fleet
+        finally:
+            self.fleet.loop.close()
+
+    def post(self, path: str, body: bytes, headers: dict[str, str]) -> None:
+        connection = http.client.HTTPConnection(self.server.addresses["port"].removeprefix("http://"), timeout=30)
+        try:
+            connection.request("POST", path, body, headers)
+            assert connection.getresponse().status == 200
+        finally:
+            connection.close()
+
+    def send(self, step: Step) -> None:
+        """Send what a step says."""
+        match step:
+            case ("spans", list() as numbers):
+                body = traces(*(span(number, traceId=f"{number:032x}") for number in numbers))
+                self.post("/v1/traces", body, {"Content-Type": "application/json"})
+            case ("events", int() as key):
+                lines = "\n".join(json.dumps({**LINE, "id": f"{key}-{place}"}) for place in range(key))
+                headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": str(key)}
+                self.post("/v1/events", lines.encode(), headers)
+
+
+@pytest.fixture(scope="module")
+def door() -> Iterator[Door]:
+    door = Door()
+    door.server.start()
+    try:
+        yield door
+    finally:
+        door.server.stop()
+
+
+@examples(max_examples=25)
+@given(steps=STEPS)
+def test_each_item_is_folded_once_however_often_and_in_whatever_order_it_comes(door: Door, steps: list[Step]) -> None:
+    spans = {number for kind, numbers in steps if kind == "spans" for number in numbers}
+    keys = {key for kind, key in steps if kind == "events"}
+    distinct = len(spans) + sum(keys)
+    # A batch that is known by its key changes nothing when it comes again; a span that comes again is counted.
+    received = sum(len(numbers) for kind, numbers in steps if kind == "spans") + sum(keys)
+    with TemporaryDirectory() as place, door.behind(Path(place)) as fleet:
+        for step in steps:
+            match step[0]:
+                case "fold":
+                    fleet.fold()
+                case "restart":
+                    fleet.restart()
+                case _:
+                    door.send(step)
+        fleet.fold()
+        counts, tasks = fleet.counts(), fleet.tasks()
+    assert (counts["received"], counts["aggregated"], counts["in_flight"]) == (received, distinct, 0)
+    assert sum(counts["dropped"].values()) == counts["dropped"].get("duplicate", 0) == received - distinct
+    expected = {(("agent", "Coder"),): len(spans), (("agent", "Lines"),): sum(keys)}
+    assert tasks == {group: count for group, count in expected.items() if count}
