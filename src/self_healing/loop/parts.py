@@ -40,8 +40,8 @@ from self_healing.model import Directive, Handoff, HandoffStatus, IncidentState,
 from self_healing.spec import Spec
 from self_healing.storage import schema
 from self_healing.storage.store import Store
+from self_healing.telemetry.agents import Repair
 from self_healing.telemetry.reader import Batch
-from self_healing.telemetry.tasks import Repair
 from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.framework import TriggerFramework
 from self_healing.triggers.selftest import failures

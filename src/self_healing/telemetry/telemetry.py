@@ -20,6 +20,7 @@ from self_healing.measures import FINE_US, MICRO, UNKNOWN_START, Bools, Ints, Me
 from self_healing.model import Accounting, Event, Group, Ingested, Kind
 from self_healing.spec import MAX_GROUPS, PERCENT, Aggregate, Baseline, TriggerSpec
 from self_healing.taps import Accumulator, Restart, Taps
+from self_healing.telemetry.agents import Folded, Repair
 from self_healing.telemetry.assembly import Assembly
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.examples import Examples
@@ -28,7 +29,7 @@ from self_healing.telemetry.lateness import TOO_LATE, Latecomers
 from self_healing.telemetry.points import Points
 from self_healing.telemetry.samples import Rows, Samples
 from self_healing.telemetry.table import PaneTable
-from self_healing.telemetry.tasks import Folded, Repair, TaskTable
+from self_healing.telemetry.tasks import TaskTable
 
 
 @dataclass(slots=True)
