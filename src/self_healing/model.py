@@ -278,6 +278,7 @@ class Incident(Record, frozen=True, kw_only=True):
     execution: str | None = None  # the newest one
     verification: str | None = None  # the newest one
     attempts: int = 0  # effects begun, and relapses
+    given_back: int = 0  # attempts whose effect never began after all; their keys are not used again
     relapses: int = 0
     pauses: int = 0  # how often probation failed and the pause began anew
     hold_s: float = 300.0  # how long a directive stays after it did good, before it is undone to see
@@ -293,6 +294,11 @@ class Incident(Record, frozen=True, kw_only=True):
     parent: str | None = None  # the incident that hands over for it and for others that share a cause
     worst_ending: CloseReason | None = None  # of a parent: the least good with which one beneath it was closed
     notes: tuple[Note, ...] = ()
+
+    @property
+    def next_attempt(self) -> int:
+        """The number of its next attempt, under which it has its idempotency key; no two have the same."""
+        return self.attempts + self.given_back
 
     @property
     def is_parent(self) -> bool:

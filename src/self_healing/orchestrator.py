@@ -230,15 +230,14 @@ class SelfHealingOrchestrator(Owner):
         if to_us(at) < self.evaluated_us:
             last = from_us(self.evaluated_us).isoformat()
             raise StateError(f"{at.isoformat()} lies before {last}, which was evaluated already; give a later --now")
-        self._checked_at = at
+        self._checked_at, known = at, self.violations
         try:
             # A service has taken up long ago what was left; what is under way there was begun by another turn.
-            begun, violations = [] if self._recovered else self.recover(), 0
+            begun = [] if self._recovered else self.recover()
             turn = self.cycle(at, exact=True)
             while not turn.caught_up:
-                violations += turn.violations
                 turn = self.cycle(at, exact=True)
-            self.last_check = Check((*begun, *turn.begun), violations + turn.violations)
+            self.last_check = Check((*begun, *turn.begun), self.violations - known)
             self.summarise(at)
             return self.checked(self.last_check)
         finally:

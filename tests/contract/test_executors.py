@@ -41,6 +41,7 @@ class Bench:
     stopped: Callable[[], bool] = lambda: False
     fresh: Callable[[Decision], bool] = lambda _decision: True
     crash: Callable[[str], None] = lambda _point: None
+    bypassed: Callable[[ConstitutionBypass], None] = lambda _bypass: None
 
     def during(self, steps: Callable[[Executor], Awaitable[None]]) -> None:
         async def run() -> None:
@@ -74,7 +75,13 @@ class Bench:
 
     def _executor(self) -> Executor:
         effect = effect_on(
-            self.store, self.channel, now=self.clock.now, stopped=self.stopped, fresh=self.fresh, crash=self.crash
+            self.store,
+            self.channel,
+            now=self.clock.now,
+            stopped=self.stopped,
+            fresh=self.fresh,
+            crash=self.crash,
+            bypassed=self.bypassed,
         )
         return InlineExecutor(effect) if self.kind == "inline" else LocalExecutor(effect, Limits)
 
@@ -168,8 +175,39 @@ def test_what_the_gate_allowed_for_something_else_is_refused(bench: Bench) -> No
     bench.store.put(handoff(1), msgspec.structs.replace(intended, settings={"paused": True}))
     with pytest.raises(ConstitutionBypass, match="decision dec-1 is about another settings"):
         bench.submit("exe-1")
-    with pytest.raises(ConstitutionBypass):
-        bench.recover()
+
+
+def test_what_the_gate_did_not_allow_is_ended_at_the_next_start_and_the_rest_goes_on(bench: Bench) -> None:
+    heard: list[str] = []
+    bench.bypassed = lambda bypass: heard.append(bypass.execution)
+    forged = execution(1)
+    record(bench.store, decision(forged, Outcome.DENY))
+    bench.store.put(handoff(1), forged)
+    other = intend(bench.store, 2)
+    intend(bench.store, 3, handoff="hnd-2")
+    missing = intend(bench.store, 4, handoff="hnd-9")
+
+    assert [each.id for each in bench.recover()] == [other]
+
+    assert heard == ["exe-1", "exe-3", missing]
+    for id in heard:
+        assert (bench.execution(id).status, bench.execution(id).tries) == (S.FAILED, 0)
+        assert "only what the gate allowed is ever done" in (bench.execution(id).error or "")
+    assert bench.execution(other).status is S.DISPATCHED
+    assert [each.id for each in recording(bench).delivered] == ["hnd-2"]
+    assert bench.store.get(Handoff, "hnd-1").status is HandoffStatus.FAILED
+    assert bench.recover() == []
+
+
+def test_what_is_changed_while_it_waits_for_its_effect_is_ended_before_it(bench: Bench) -> None:
+    def tampered(point: str) -> None:
+        if point == "intent.committed":
+            bench.store.put(msgspec.structs.replace(bench.execution(), target="Other"))
+
+    bench.crash = tampered
+    bench.submit(intend(bench.store))
+    assert (bench.execution().status, recording(bench).calls) == (S.FAILED, 0)
+    assert bench.store.count(Directive) == 0
 
 
 def test_a_decision_that_is_not_on_the_audit_log_allows_nothing(bench: Bench) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from self_healing.constitution.stop import resume, stop
-from self_healing.model import Execution, ExecutionStatus, Incident, IncidentState
+from self_healing.model import Execution, ExecutionStatus, HandoffStatus, Incident, IncidentState
+from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
 
@@ -233,6 +234,27 @@ def test_an_agent_that_stayed_unwell_is_left_alone_twice_as_long_after_the_secon
     assert actions(fleet, "enforce_test_standards") == {"Coder": ExecutionStatus.DEFERRED}
     fleet.at(722).incident("test_failure_spike")
     assert actions(fleet, "enforce_test_standards") == {"Coder": ExecutionStatus.DISPATCHED}
+
+
+def test_an_intent_that_a_person_stops_before_it_begins_counts_for_no_limit_and_no_attempt(fleet: Scenario) -> None:
+    def stopping(point: str) -> None:
+        if point == "intent.committed" and fleet.now_s < 8:
+            stop(fleet.settings.storage.state_dir, "looking", "Ada", fleet.clock.now())
+
+    fleet.loop.close()
+    fleet.loop = SelfHealingOrchestrator.open(fleet.settings, clock=fleet.clock, crash=stopping)
+    slow(fleet, "Coder")
+    for second in (1, 3, 5, 7):
+        fleet.at(second).expect_incident(SLOW, "Coder", "open", attempts=0)
+        resume(fleet.settings.storage.state_dir)
+
+    fleet.at(9).expect_incident(SLOW, "Coder", "acting", attempts=1)
+
+    stopped = [e for e in fleet.loop.store.select(Execution) if e.status is ExecutionStatus.FAILED]
+    assert len(stopped) == 4
+    assert len({e.key for e in stopped}) == len(stopped)
+    delivered = [h for h in fleet.handoffs("ChiefArchitectAgent") if h.status is HandoffStatus.DELIVERED]
+    assert len(delivered) == 1
 
 
 def test_observe_records_what_it_would_have_done_and_does_nothing(scenario: MakeScenario) -> None:

@@ -91,10 +91,9 @@ class Attempt:
     def __exit__(self, *_: object) -> None:
         traces(self.fleet)
         resume(self.fleet.directory / "state")
-        with suppress(SelfHealingError):  # a forged row is refused aloud, and then the loop does nothing more
-            self.fleet.restart()
-            self.fleet.at(60, step_s=10).finish("later")
-            self.fleet.at(70)
+        self.fleet.restart()  # a forged row is ended aloud, and the rest goes on
+        self.fleet.at(60, step_s=10).finish("later")
+        self.fleet.at(70)
         traces(self.fleet)
         self.fleet.close()
         self._place.cleanup()
@@ -113,6 +112,37 @@ def arguments(command: str, ids: list[str]) -> st.SearchStrategy[dict[str, Any]]
         st.fixed_dictionaries(likely),
         st.fixed_dictionaries({}, optional={**dict.fromkeys(names, value), "approved": value, "force": value}),
     )
+
+
+def test_a_forged_intent_is_ended_counted_and_logged_and_the_loop_goes_on(story: Path) -> None:
+    with Attempt(story) as fleet:
+        store = fleet.loop.store
+        [true] = store.select(Execution, status=ExecutionStatus.DISPATCHED.value)
+        forged = msgspec.structs.replace(
+            true,
+            id="exe-x",
+            status=ExecutionStatus.INTENDED,
+            key=None,
+            handoff=None,
+            settings={"paused": True},
+            tries=0,
+        )
+        store.put(msgspec.structs.replace(forged, tries=0))
+        known = fleet.loop.violations
+        resume(fleet.directory / "state")
+
+        fleet.restart()
+        fleet.at(1).expect_actions(SLOW, "Other", analyze_slow_tasks="dispatched").expect_directives(
+            quality_gate="strict"
+        )
+
+        assert fleet.loop.store.get(Execution, "exe-x").status is ExecutionStatus.FAILED
+        assert fleet.loop.violations == known + 1
+        [log] = [file.read_text() for file in (fleet.directory / "logs" / "self_healing").glob("actions-*.log")]
+        assert "constitution_bypassed" in log
+        assert "exe-x" in log
+        fleet.restart()
+        assert fleet.loop.violations == known + 1
 
 
 EXAMPLES = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))

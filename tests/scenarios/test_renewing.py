@@ -10,7 +10,7 @@ from self_healing.model import Decision, ExecutionStatus, Incident, Outcome
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
-from tests.scenarios.test_limits import RETRIES, actions, working
+from tests.scenarios.test_limits import RETRIES, actions, slow, working
 from tests.scenarios.test_probation import ERRORS, paused, probes
 
 
@@ -69,13 +69,31 @@ def test_a_probation_that_the_loaded_spec_declares_no_more_waits_for_a_person(sc
     assert "action_not_in_plan" in (fleet.incident(ERRORS).escalation or "")
 
 
-def test_an_agent_is_not_paused_again_when_much_of_the_fleet_has_the_same_trouble(scenario: MakeScenario) -> None:
+def test_an_agent_on_probation_goes_to_a_person_with_the_fleet_that_gets_the_same_trouble(
+    scenario: MakeScenario,
+) -> None:
     fleet = scenario(step_s=60)
     for agent in ("A", "B", "C"):
         fleet.finish(f"well-{agent}", agent)
     paused(fleet)
     fleet.at(300).expect_directives(max_concurrency=1)
+
     unwell(fleet.at(310), "A", "B")
+    fleet.at(320)
+
+    [parent] = [incident for incident in fleet.loop.store.select(Incident) if incident.is_parent]
+    for agent in ("A", "B", "Coder"):
+        fleet.expect_incident(ERRORS, agent, "escalated", parent=parent.id)
+    fleet.expect_directives(max_concurrency=1)
+
+
+def test_an_agent_is_not_paused_again_when_much_of_the_fleet_is_in_trouble(scenario: MakeScenario) -> None:
+    fleet = scenario(step_s=60)
+    for agent in ("A", "B", "C"):
+        fleet.finish(f"well-{agent}", agent)
+    paused(fleet)
+    fleet.at(300).expect_directives(max_concurrency=1)
+    slow(fleet.at(310), "A", "B")
 
     probes(fleet, 320, 1, status="failed")
 

@@ -76,6 +76,7 @@ class Effect:
         action: the declared action of that name. Raises KeyError when it is no longer declared.
         now: the present instant.
         stopped: whether a person stopped all effects; asked right before each.
+        bypassed: hears of what the gate did not allow, in the transaction that ends it.
         crash: called with each name of CRASH_POINTS as it is passed.
     """
 
@@ -91,6 +92,7 @@ class Effect:
         action: Callable[[str], ActionSpec],
         now: Callable[[], datetime],
         stopped: Callable[[], bool],
+        bypassed: Callable[[ConstitutionBypass], None],
         crash: Callable[[str], None] = _nothing,
     ) -> None:
         self._store = store
@@ -102,6 +104,7 @@ class Effect:
         self._action = action
         self._now = now
         self._stopped = stopped
+        self._bypassed = bypassed
         self._crash = crash
 
     def allowed(self, id: str) -> Execution:
@@ -114,14 +117,30 @@ class Effect:
         execution = self._store.get(Execution, id)
         if execution.status is ExecutionStatus.INTENDED:
             self._allowing(execution)
-            handoff = self._handoff(execution)
-            if handoff is not None and (handoff.execution, handoff.target_agent) != (id, execution.target_agent):
-                raise ConstitutionBypass(id, f"handoff {handoff.id} is not its own")
+            if execution.handoff is not None and self._own_handoff(execution) is None:
+                raise ConstitutionBypass(id, f"handoff {execution.handoff} is not its own")
         return execution
 
+    def _own_handoff(self, execution: Execution) -> Handoff | None:
+        found = None if execution.handoff is None else self._store.find(Handoff, execution.handoff)
+        own = (execution.id, execution.target_agent)
+        return found if found is not None and (found.execution, found.target_agent) == own else None
+
     def intended(self) -> list[Execution]:
-        """The executions without an outcome, oldest first."""
-        return self._store.select(Execution, status=ExecutionStatus.INTENDED.value)
+        """The executions without an outcome, oldest first; what the gate did not allow is ended as failed, aloud."""
+        left: list[Execution] = []
+        for execution in self._store.select(Execution, status=ExecutionStatus.INTENDED.value):
+            try:
+                left.append(self.allowed(execution.id))
+            except ConstitutionBypass as bypass:
+                self._refuse(bypass)
+        return left
+
+    def _refuse(self, bypass: ConstitutionBypass) -> None:
+        """End what somebody wrote into the state past the gate, so that the rest goes on."""
+        with self._store.transaction():
+            self._failed(bypass.execution, str(bypass))
+            self._bypassed(bypass)
 
     def rank(self, execution: Execution) -> int:
         """0 for what goes first; by the priority of its action."""
@@ -134,13 +153,21 @@ class Effect:
     async def run(self, id: str, call: Call, retry: Retry) -> None:
         """Bring the effect about and write its outcome; nothing when there is an outcome already.
 
+        What is not what the gate allowed is ended as failed, aloud.
+
         Raises:
-            NotFound, ConstitutionBypass: as `allowed`.
+            NotFound: there is none.
             StorageError: the state could not be written; the execution is still intended, and may be run again.
         """
-        execution = self.allowed(id)
-        if execution.status is not ExecutionStatus.INTENDED:
-            return
+        try:
+            execution = self.allowed(id)
+            if execution.status is ExecutionStatus.INTENDED:
+                await self._run(execution, call, retry)
+        except ConstitutionBypass as bypass:
+            self._refuse(bypass)
+
+    async def _run(self, execution: Execution, call: Call, retry: Retry) -> None:
+        id = execution.id
         self._crash("intent.committed")
         try:
             spec = self._action(execution.action)
@@ -244,7 +271,7 @@ class Effect:
         with self._store.transaction():
             execution = self._store.get(Execution, id)
             self._directives.undo([directive.id for directive in self._directives.of(execution)], at=at, reason=error)
-            handoff = self._handoff(execution)
+            handoff = self._own_handoff(execution)
             if handoff is not None and handoff.status is HandoffStatus.CREATED:
                 ended = msgspec.structs.replace(handoff, status=HandoffStatus.FAILED, ended_at=at, result=error)
                 self._store.put(ended)

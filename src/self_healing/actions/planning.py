@@ -119,7 +119,7 @@ class Planner:
             action=action.name,
             action_type=action.type.value,
             step=step,
-            attempt=self._analyses(incident, step) if diagnostic else incident.attempts,
+            attempt=self._analyses(incident, step) if diagnostic else incident.next_attempt,
             target=target,
             target_agent=recipient,
             settings=self.settings(action, incident),

@@ -36,7 +36,10 @@ class Executor(Protocol):
         ...
 
     def recover(self) -> list[Execution]:
-        """Take up what an earlier process left without an outcome; returns it as it was found. Raises as `submit`."""
+        """Take up what an earlier process left without an outcome; returns it as it was found.
+
+        What the gate did not allow is ended as failed, and not among it.
+        """
         ...
 
     def check(self) -> None:

@@ -36,7 +36,7 @@ class Effects:
     """Executions that the gate allowed, indexed, so that judging one proposal costs little however many there were.
 
     An execution counts from its ``created_at``, which is when its intent was committed. What was denied or deferred,
-    what waits for a person, and what was only noted in observe mode is left out.
+    what waits for a person, what was only noted in observe mode and what ended before it began is left out.
 
     Args:
         executions: in any order; those of the last 24 h are enough.
@@ -58,7 +58,8 @@ class Effects:
         """Take in one execution, new or in place of itself as it was before."""
         if execution.id in self._by_id:
             self._remove(execution.id)
-        if execution.status not in _WITH_EFFECT:
+        never_began = execution.status is ExecutionStatus.FAILED and not execution.tries
+        if execution.status not in _WITH_EFFECT or never_began:
             return
         self._by_id[execution.id] = execution
         bisect.insort(self._times, execution.created_at)

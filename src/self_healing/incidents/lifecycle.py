@@ -138,6 +138,11 @@ def escalated(incident: Incident, at: datetime, why: str) -> Incident:
     return noted(up, at, "escalated", why)
 
 
+def given_back(incident: Incident) -> Incident:
+    """The incident whose newest attempt never began: it counts for nothing, and its key is not used again."""
+    return msgspec.structs.replace(incident, attempts=incident.attempts - 1, given_back=incident.given_back + 1)
+
+
 def replanned(incident: Incident, trigger: TriggerSpec, spec_version: str) -> Incident:
     """An incident that waits, with the plan that the loaded spec has for it now; from its first action on."""
     return msgspec.structs.replace(

@@ -92,6 +92,11 @@ class Judging:
         self.violations: int = store.fact(VIOLATIONS, int) or 0  # since the state began
         self._counted: dict[str, set[Violation]] = {}  # by incident, of some that are not closed
 
+    def bypassed(self) -> None:
+        """An effect was asked for that the gate did not allow: a violation, whatever article it would have been."""
+        self.violations += 1
+        self._store.put_fact(VIOLATIONS, self.violations)
+
     def at(self, at: datetime) -> Decide:
         """The gate with the facts of that instant."""
         circumstances = self._circumstances(at)

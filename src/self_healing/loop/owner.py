@@ -18,7 +18,7 @@ from self_healing.constitution.audit import Audit
 from self_healing.constitution.decisions import Decisions
 from self_healing.constitution.effects import Effects
 from self_healing.constitution.stop import StopRecord, stopped
-from self_healing.errors import HandoffRefused, NotFound, SilenceRefused, StateError, StorageError
+from self_healing.errors import ConstitutionBypass, HandoffRefused, NotFound, SilenceRefused, StateError, StorageError
 from self_healing.handoffs.channel import Channel
 from self_healing.handoffs.file import FileChannel
 from self_healing.handoffs.outbox import Notices
@@ -114,6 +114,7 @@ class Owner:
             action=self._declared,
             now=self.now,
             stopped=lambda: not self._free(),
+            bypassed=self._bypassed,
             crash=crash,
         )
         self.executor = executor(effect, lambda: self.spec.limits) if executor else InlineExecutor(effect)
@@ -142,6 +143,12 @@ class Owner:
     def _declared(self, action: str) -> ActionSpec:
         # Not the method of a spec: the spec may be another one when it is asked.
         return self.spec.action(action)
+
+    def _bypassed(self, bypass: ConstitutionBypass) -> None:
+        """Somebody wrote past the gate."""
+        self._parts.judging.bypassed()
+        self._telling.bypassed(bypass)
+        self._touched = True
 
     def _fresh(self, decision: Decision) -> bool:
         """Whether a decision may still be acted on: of the loaded spec, and not too old."""

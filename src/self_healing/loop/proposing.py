@@ -210,7 +210,7 @@ class Proposer:
 
 def _carried(before: Execution, incident: Incident) -> bool:
     """Whether an execution waits for the very step that is next."""
-    return before.status in WAITING and before.step == incident.step and before.attempt == incident.attempts
+    return before.status in WAITING and before.step == incident.step and before.attempt == incident.next_attempt
 
 
 def _resting(incident: Incident) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from self_healing.constitution.audit import Audit
+from self_healing.errors import ConstitutionBypass
 from self_healing.logs import Logs, OwnTelemetry
 from self_healing.loop.health import BadLines
 from self_healing.model import (
@@ -79,6 +80,11 @@ class Telling:
         findings = [f"{finding.article}/{finding.policy}" for finding in decision.findings]
         about = {"incident": proposal.incident, "action": proposal.action, "findings": findings}
         self._news.append(lambda: self._logs.actions.warning("constitutional_violation", **about))
+
+    def bypassed(self, bypass: ConstitutionBypass) -> None:
+        """Somebody asked for an effect past the gate."""
+        about = {"execution": bypass.execution, "why": str(bypass)}
+        self._news.append(lambda: self._logs.actions.error("constitution_bypassed", **about))
 
     def ended(self, execution: Execution) -> None:
         """An effect came to its outcome."""

@@ -19,7 +19,7 @@ import msgspec
 from self_healing.actions.directing import EXPIRED, Directives
 from self_healing.actions.effect import STALE, STOPPED
 from self_healing.actions.planning import DIAGNOSTIC_STEP
-from self_healing.incidents.lifecycle import moved, noted
+from self_healing.incidents.lifecycle import given_back, moved, noted
 from self_healing.incidents.register import Register
 from self_healing.loop.probation import Probation
 from self_healing.loop.renewing import Renewing, refused
@@ -120,6 +120,8 @@ class Treatment:
     # -- acting
 
     def _acting(self, incident: Incident, execution: Execution, action: ActionSpec | None, at: datetime) -> None:
+        if execution.status is ExecutionStatus.FAILED and not execution.tries:
+            incident = given_back(incident)
         match execution.status:
             case ExecutionStatus.FAILED if execution.error == STOPPED:
                 # Nothing was tried: the same step is due again once the person who said stop lets it go on.

@@ -60,7 +60,9 @@ class Underway:
         return [directive for directives in self._about_to_be.values() for directive in directives]
 
     def _directives(self, execution: Execution) -> tuple[Directive, ...]:
-        decision = self._store.get(Decision, execution.decision)
+        decision = self._store.find(Decision, execution.decision)
+        if decision is None:
+            return ()  # somebody wrote it past the gate; it is refused, and sets nothing
         return tuple(
             Directive(
                 id=f"{execution.id}/{name}",

@@ -212,6 +212,7 @@ def execution(number: int, at: datetime, **changes: Any) -> Execution:
         target_agent="Auditor",
         status=ExecutionStatus.DISPATCHED,
         decision="dec-1",
+        tries=1,
         created_at=at,
         updated_at=at,
     )

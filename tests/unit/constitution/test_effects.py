@@ -135,6 +135,16 @@ def test_only_what_is_over_for_a_day_is_forgotten() -> None:
     assert effects.in_last_minute(ago(day - 2)) == 1
 
 
+def test_what_ended_before_it_began_is_no_failure_and_no_action() -> None:
+    effects = Effects(execution(number, ago(1), action="pause", status=INTENDED, tries=0) for number in range(5))
+    assert (effects.running(), effects.in_last_minute(NOW)) == (5, 5)
+    for number in range(5):
+        effects.add(execution(number, ago(1), action="pause", status=FAILED, tries=0))
+    assert not effects.breaker_open("pause", NOW, Limits())
+    assert (effects.running(), effects.in_last_minute(NOW)) == (0, 0)
+    assert effects.times_on("a1", NOW, leaving_out=frozenset()) == []
+
+
 EXECUTIONS = st.builds(
     lambda number, age_s, target, status: execution(number, ago(age_s), target=target, status=status),
     st.integers(0, 8),
