@@ -147,10 +147,10 @@ class Ring:
     # -- questions
 
     def between(self, first: int, last: int) -> Iterator[Cells]:
-        """The closed panes from `first` to `last` that have samples, the newest first."""
+        """The closed panes from `first` to `last` that have samples, as they are packed, the newest first."""
         start, end = bisect_left(self._slots, first), bisect_right(self._slots, last)
         for slot in reversed(self._slots[start:end]):
-            yield packing.unpack(self._closed[slot])
+            yield packing.as_packed(self._closed[slot])
 
     def cells(self, slot: int) -> Cells | None:
         """One pane; None when no sample is in it."""

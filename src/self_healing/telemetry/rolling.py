@@ -87,7 +87,7 @@ class Sums:
         for cells in panes:
             self.version += 1
             for total, column in zip(self.sums, cells.columns, strict=False):  # the extremes are no sums
-                how.at(total, cells.places, column)
+                cells.join(how, total, column)
 
     def late(self, slot: int, cells: Cells) -> None:
         """Take in what joined the closed pane `slot`."""
@@ -134,6 +134,6 @@ def suffixes(panes: Sequence[tuple[int, Iterable[Cells]]], width: int) -> dict[i
     for first, beyond in panes:
         for cells in beyond:
             for field, extreme, column in zip(EXTREMES, extremes, cells.columns[2:], strict=True):
-                field.merge.at(extreme, cells.places, column)
+                cells.join(field.merge, extreme, column)
         found[first] = [extreme.copy() for extreme in extremes]
     return found
