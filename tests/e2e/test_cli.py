@@ -8,6 +8,7 @@ import pty
 import re
 import shlex
 import signal
+import socket
 import sqlite3
 import struct
 import subprocess
@@ -119,6 +120,17 @@ def test_every_mistake_in_the_configuration_is_told_at_once(cli: Run, tmp_path: 
 
 
 # -- set up
+
+
+@pytest.mark.parametrize("setting", ["otlp_http_port", "otlp_grpc_port", "port"])
+def test_a_port_that_is_taken_is_told_with_the_setting_that_moves_it_and_nothing_else(cli: Run, setting: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        told = refused(cli("run", **{f"{VARIABLE_PREFIX}SERVER_{setting.upper()}": str(number)}))
+    assert told == (
+        f"self-healing: server.{setting}: {number}: cannot be opened on 127.0.0.1: Address already in use;"
+        " set another, or false for none\n"
+    )
 
 
 def test_init_writes_a_configuration_in_observe_mode_once(cli: Run, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -124,6 +125,8 @@ class Server:
             return
         from self_healing.api.otlp_grpc import make_server
 
+        if port:  # what gRPC finds wrong with a port it writes to stderr in words of its own
+            listen(self._settings.host, port, "otlp_grpc_port").close()
         server = make_server(self._taking, self._settings.token)
         try:
             bound = server.add_insecure_port(_address(self._settings.host, port))
@@ -147,7 +150,9 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise _not_opened(setting, port, host, error.strerror or str(error)) from error
+        # Not its own text, which names the address once more.
+        why = str(error) if error.errno is None else os.strerror(error.errno)
+        raise _not_opened(setting, port, host, why) from error
 
 
 def _not_opened(setting: str, port: int, host: str, why: str) -> ConfigError:
