@@ -26,6 +26,9 @@ CODES = 2048
 ZERO = CODES // 2
 """The code of the bucket of zero."""
 
+_FULL = 2**40
+"""A bucket counts no further, so that ranks over all buckets fit in a column."""
+
 _SHIFT = 320
 """From the index of a positive bucket to how far its code is above zero's: the smallest amount is a millionth."""
 
@@ -41,8 +44,9 @@ def buckets_of(amounts: Ints) -> Ints:
 
 
 def bucket_of(amount: int) -> int:
-    """The code of one amount's bucket."""
-    return int(buckets_of(np.array([amount], np.int64))[0])
+    """The code of one amount's bucket; of the outermost one for what no column holds."""
+    most = 2**62
+    return int(buckets_of(np.array([max(min(amount, most), -most)], np.int64))[0])
 
 
 def code_of(index: int) -> int:
@@ -87,7 +91,7 @@ class Histograms:
         return cls(
             np.array([0, len(codes)], np.int64),
             np.array(codes, np.int64),
-            np.array([counts[code] for code in codes], np.int64),
+            np.array([min(counts[code], _FULL) for code in codes], np.int64),
         )
 
     @property
