@@ -35,7 +35,7 @@ class Pane(msgspec.Struct):
             self.maximum = max(self.maximum, each)
             self.minimum = min(self.minimum, each)
             bucket = bucket_of(each)
-            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+            self.buckets[bucket] = held(self.buckets.get(bucket, 0) + count)
 
 
 class Restart(msgspec.Struct):
