@@ -64,7 +64,8 @@ class Restart(msgspec.Struct):
                 whole.amount = held(whole.amount + pane.amount)
                 whole.maximum = max(whole.maximum, pane.maximum)
                 whole.minimum = min(whole.minimum, pane.minimum)
-                buckets.update(pane.buckets)
+                for bucket, count in pane.buckets.items():
+                    buckets[bucket] = held(buckets[bucket] + count)
         return Totals(
             np.array([whole.count]),
             np.array([whole.amount]),

@@ -99,6 +99,7 @@ def test_a_state_that_is_not_there_or_no_directory_is_refused(tmp_path: Path) ->
         Store(tmp_path / "file")
 
 
+@pytest.mark.spoils_state
 def test_a_file_that_is_no_database_is_corrupt_and_the_lock_is_given_back(tmp_path: Path) -> None:
     (tmp_path / DATABASE).write_bytes(b"nonsense" * 1000)
     for _ in range(2):
