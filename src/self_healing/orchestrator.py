@@ -92,8 +92,8 @@ class SelfHealingOrchestrator(Owner):
                 if batch is not None:
                     batch = self._take_in(batch, turn, now, exact=exact)
                 at = from_us(turn.t_us)
-                if batch is not None:
-                    self._hear(at)
+                # Where nothing can be read, outcomes, deadlines and what expires go by the clock.
+                self._hear(at if batch is not None else self.now())
                 if batch is not None and turn.caught_up:
                     self._verify(at)
                     turn.begun = self._decide(at)
@@ -142,7 +142,7 @@ class SelfHealingOrchestrator(Owner):
         if self._touched or self._notices.due(self.now()) or parts.unstored("health", self.health()):
             return False
         if batch is None:
-            return True
+            return not parts.due_by_clock(self.now())
         if batch.received or batch.bad or batch.positions != parts.progress.positions or not self._aligned:
             return False
         next_us = parts.detecting.next_us(self.evaluated_us)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from self_healing.model import Handoff, HandoffStatus, Incident, IncidentState, Verification
@@ -236,3 +237,27 @@ def test_no_handoff_about_several_agents_goes_to_one_of_them(fleet: Scenario) ->
     fleet.at(12)
     [handoff] = handoffs(fleet, parents(fleet)[0])
     assert handoff.target_agent == "Operator"
+
+
+def test_what_has_nothing_to_set_of_its_own_leaves_all_to_its_parent(scenario: MakeScenario, tmp_path: Path) -> None:
+    triggers, actions = tmp_path / "triggers.toml", tmp_path / "actions.toml"
+    triggers.write_text(
+        '[[trigger]]\nname = "free"\ntype = "cost"\nsignal = "task.cost_usd"\naggregate = "min"\nwindow = "5m"\n'
+        'group_by = ["agent"]\ncondition = {kind = "threshold", op = "<=", value = 0}\nactions = ["budget"]\n'
+        'severity = "high"\ntarget_agent = "PlannerAgent"\n'
+    )
+    actions.write_text(
+        '[[action]]\nname = "budget"\ntype = "cost_optimization"\npriority = "high"\ntarget_agent = "PlannerAgent"\n'
+        'prompt = "Look."\ndirectives = {token_budget = {of = "threshold", times = 2, whole = true}}\n'
+    )
+    fleet = scenario(settings={"triggers": {"files": [triggers]}, "actions": {"files": [actions]}})
+    ill = fleet_of(fleet, 12)
+    for agent in ill:
+        fleet.at(10).finish(f"c{agent}", agent, duration_s=1.0, model="m-2", usage={"total_usd": 0.0})
+
+    fleet.at(14)
+
+    [parent] = parents(fleet)
+    for agent in ill:
+        fleet.expect_incident("free", agent, "open", parent=parent.id, execution=None)
+    assert len(handoffs(fleet, parent)) == 1

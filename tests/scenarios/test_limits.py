@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from self_healing.constitution.stop import resume, stop
-from self_healing.model import Execution, ExecutionStatus, HandoffStatus, Incident, IncidentState
+from self_healing.model import Execution, ExecutionStatus, HandoffStatus, Incident, IncidentState, Lesson
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
@@ -268,3 +270,68 @@ def test_observe_records_what_it_would_have_done_and_does_nothing(scenario: Make
     assert fleet.loop.inbox.list() == []
     assert not (fleet.directory / "logs" / "handoffs").exists()
     assert not any(what in {note.what for note in fleet.incident(RETRIES).notes} for what in ("acting", "verifying"))
+
+
+def observing(fleet: Scenario, mode: str = "observe") -> None:
+    """Start again in another mode."""
+    fleet.settings = type(fleet.settings).model_validate({**fleet.settings.model_dump(), "actions": {"mode": mode}})
+    fleet.restart()
+
+
+def test_what_is_under_way_when_the_mode_becomes_observe_is_neither_judged_nor_learnt_nor_escalated(
+    scenario: MakeScenario,
+) -> None:
+    fleet = scenario(step_s=10)
+    retrying(fleet, "Coder")
+    fleet.at(1).expect_incident(RETRIES, "Coder", "verifying")
+
+    observing(fleet)
+    for number in range(5):
+        fleet.finish(f"again{number}", "Coder", attempt=3, duration_s=1.0, started_at=fleet.now_s)
+    fleet.at(30).expect_incident(RETRIES, "Coder", "open", verification=None)
+    fleet.at(1_000).finish("well", "Coder", duration_s=1.0)
+    fleet.at(1_200).expect_incident(RETRIES, "Coder", "closed", "recovered")
+
+    [lesson] = fleet.loop.store.select(Lesson)
+    assert (lesson.not_healed, lesson.inconclusive, lesson.recent) == (0, 0, ())
+    assert fleet.handoffs("Operator") == []
+
+
+def test_an_intent_that_observe_mode_keeps_from_its_effect_says_so_and_is_no_attempt(fleet: Scenario) -> None:
+    def killed(point: str) -> None:
+        if point == "intent.committed":
+            raise KeyboardInterrupt
+
+    fleet.loop.close()
+    fleet.loop = SelfHealingOrchestrator.open(fleet.settings, clock=fleet.clock, crash=killed)
+    slow(fleet, "Coder")
+    with pytest.raises(KeyboardInterrupt):
+        fleet.at(1)
+
+    observing(fleet)
+
+    fleet.at(2).expect_incident(SLOW, "Coder", "open", attempts=0)
+    [execution] = [e for e in fleet.loop.store.select(Execution) if e.status is ExecutionStatus.FAILED]
+    assert execution.error == "mode is observe"
+    observing(fleet, "act")
+    fleet.at(4).expect_incident(SLOW, "Coder", "acting", attempts=1)
+
+
+def test_an_intent_that_a_close_takes_back_has_its_outcome_on_the_audit_log(fleet: Scenario) -> None:
+    def dismissing(point: str) -> None:
+        if point == "intent.committed":
+            raise KeyboardInterrupt
+
+    fleet.loop.close()
+    fleet.loop = SelfHealingOrchestrator.open(fleet.settings, clock=fleet.clock, crash=dismissing)
+    slow(fleet, "Coder")
+    with pytest.raises(KeyboardInterrupt):
+        fleet.at(1)
+    fleet.loop.close()
+    fleet.loop = SelfHealingOrchestrator.open(fleet.settings, clock=fleet.clock)
+    [incident] = fleet.loop.register.open.values()
+
+    fleet.loop.dismiss(incident.id, "Ada", "a drill")
+
+    outcomes = [entry.payload for entry in fleet.loop.audit.tail(100) if entry.kind == "outcome"]
+    assert [(told["execution"], told["status"]) for told in outcomes] == [(incident.execution, "failed")]

@@ -239,6 +239,28 @@ def test_telemetry_that_cannot_be_read_stops_the_loops_time_and_is_said(fleet: F
         assert loop.health()["status"] == "healthy"
 
 
+def test_deadlines_and_what_expires_go_by_the_clock_where_no_telemetry_can_be_read(fleet: Fleet) -> None:
+    fleet.task("retried", 0, 1.0, attempt=3)
+    fleet.check(10)
+    fleet.telemetry.rename(fleet.directory / "aside")
+    with fleet.open(20) as loop:
+        loop.cycle(loop.clock.now())
+        assert isinstance(loop.clock, FakeClock)
+        loop.clock.set(AT + timedelta(seconds=3_700))
+        [directive] = loop.store.select(Directive)
+        [handoff] = loop.store.select(Handoff)
+        assert (directive.undone_at, handoff.status) == (None, HandoffStatus.DELIVERED)
+        known = len(loop.store.select(Decision))
+
+        loop.cycle(loop.clock.now())
+
+        [directive] = loop.store.select(Directive)
+        [handoff] = loop.store.select(Handoff)
+        assert (directive.undone_reason, handoff.status) == ("expired", HandoffStatus.EXPIRED)
+        assert len(loop.store.select(Decision)) == known
+        assert loop.evaluated_us == to_us(AT) + 10 * 10**6
+
+
 def test_a_file_of_bad_lines_is_named(fleet: Fleet) -> None:
     fleet.task("fine", 0)
     with (fleet.telemetry / "bad.jsonl").open("w") as file:

@@ -33,6 +33,9 @@ CRASH_POINTS = ("intent.committed", "effect.directives", "effect.delivered", "ou
 STOPPED = "stopped by a person"
 """The error of an execution that the stop kept from its effect."""
 
+OBSERVED = "mode is observe"
+"""The error of an execution that observe mode kept from its effect."""
+
 STALE = "its decision is too old to act on"
 """The error of an execution that was not done because its decision was too old by then; it is decided anew."""
 
@@ -76,6 +79,7 @@ class Effect:
         action: the declared action of that name. Raises KeyError when it is no longer declared.
         now: the present instant.
         stopped: whether a person stopped all effects; asked right before each.
+        observe: whether no effect may be brought about at all.
         bypassed: hears of what the gate did not allow, in the transaction that ends it.
         crash: called with each name of CRASH_POINTS as it is passed.
     """
@@ -92,6 +96,7 @@ class Effect:
         action: Callable[[str], ActionSpec],
         now: Callable[[], datetime],
         stopped: Callable[[], bool],
+        observe: bool,
         bypassed: Callable[[ConstitutionBypass], None],
         crash: Callable[[str], None] = _nothing,
     ) -> None:
@@ -104,6 +109,7 @@ class Effect:
         self._action = action
         self._now = now
         self._stopped = stopped
+        self._observe = observe
         self._bypassed = bypassed
         self._crash = crash
 
@@ -207,6 +213,8 @@ class Effect:
                 raise _Untold
         if handoff is not None and handoff.status is not HandoffStatus.CREATED:
             raise _Refused(f"handoff {handoff.id} is {handoff.status.value} before it was delivered")
+        if self._observe:
+            raise _Refused(OBSERVED)
         if self._stopped():
             raise _Refused(STOPPED)
         if not self._fresh(self._allowing(execution)):

@@ -19,6 +19,8 @@ from self_healing.handoffs.cleaning import clean_text
 from self_healing.model import Handoff, HandoffStatus, Note
 from self_healing.storage.store import Store
 
+MOST_NOTES = 200
+
 ENDED = (HandoffStatus.COMPLETED, HandoffStatus.FAILED, HandoffStatus.EXPIRED)
 OPEN = (HandoffStatus.CREATED, HandoffStatus.DELIVERED, HandoffStatus.ACCEPTED)
 
@@ -122,4 +124,5 @@ class Inbox:
 
 
 def _noted(handoff: Handoff, at: datetime, what: str, text: str) -> Handoff:
-    return msgspec.structs.replace(handoff, notes=(*handoff.notes, Note(at=at, what=what, text=clean_text(text))))
+    notes = (*handoff.notes, Note(at=at, what=what, text=clean_text(text)))
+    return msgspec.structs.replace(handoff, notes=notes[-MOST_NOTES:])

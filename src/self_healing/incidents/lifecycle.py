@@ -32,7 +32,7 @@ NEXT: dict[IncidentState, frozenset[IncidentState]] = {
     IncidentState.VERIFYING: frozenset(
         {IncidentState.OPEN, IncidentState.ACTING, IncidentState.MITIGATED, *_OUT},
     ),
-    IncidentState.MITIGATED: frozenset({IncidentState.VERIFYING, *_OUT}),
+    IncidentState.MITIGATED: frozenset({IncidentState.OPEN, IncidentState.VERIFYING, *_OUT}),
     IncidentState.ESCALATED: frozenset({IncidentState.CLOSED}),
     IncidentState.CLOSED: frozenset({IncidentState.OPEN}),
 }
@@ -99,6 +99,7 @@ def reopened(incident: Incident, trigger: TriggerSpec, verdict: Verdict) -> Inci
         closed_by=None,
         escalated_at=None,
         escalation=None,
+        acknowledged_by=None,
         mitigated_at=None,
         execution=None,
         verification=None,

@@ -113,7 +113,8 @@ class Owner:
             audit=self.audit.append,
             action=self._declared,
             now=self.now,
-            stopped=lambda: not self._free(),
+            stopped=lambda: self._stop() is not None,
+            observe=settings.actions.mode is Mode.OBSERVE,
             bypassed=self._bypassed,
             crash=crash,
         )

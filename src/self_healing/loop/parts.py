@@ -151,7 +151,18 @@ class Parts:
             patience=timedelta(seconds=spec.limits.defer_at_most),
         )
         probation = Probation(store, register, verifying, directives, inbox, renewing)
-        treatment = Treatment(store, register, verifying, probation, renewing, directives, spec, free=free)
+        treatment = Treatment(
+            store,
+            register,
+            verifying,
+            probation,
+            renewing,
+            directives,
+            spec,
+            audit=audit.append,
+            free=free,
+            observe=observe,
+        )
         judging = Judging(
             store,
             Gate(),
@@ -242,9 +253,11 @@ class Parts:
 
     def due(self, at: datetime) -> bool:
         """Whether at that instant something may change though nothing was read."""
-        if len(self.underway) or self.diagnoser.pending or self._busy():
-            return True
-        return self._due_at is not None and at >= self._due_at
+        return self.due_by_clock(at) or self.diagnoser.pending or self._busy()
+
+    def due_by_clock(self, at: datetime) -> bool:
+        """Whether at that instant effects are under way, or something runs out, whatever the telemetry says."""
+        return len(self.underway) > 0 or (self._due_at is not None and at >= self._due_at)
 
     def _busy(self) -> bool:
         """Whether some incident is neither in a person's hands nor, in observe mode, merely noted."""

@@ -124,8 +124,8 @@ class Proposer:
             children = self._register.children(incident)
             return any(child.state is not IncidentState.ESCALATED and self._fires(child) for child in children)
         action = self._action_of(incident)
-        if incident.parent is not None and (action is None or not action.directives):
-            return False  # its parent hands over for it
+        if incident.parent is not None and (action is None or not self._planner.settings(action, incident)):
+            return False  # its parent hands over for it, and there is nothing to set
         return self._fires(incident)
 
     def _fires(self, incident: Incident) -> bool:

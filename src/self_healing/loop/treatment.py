@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from self_healing.actions.directing import EXPIRED, Directives
-from self_healing.actions.effect import STALE, STOPPED
+from self_healing.actions.directing import EXPIRED, AuditAppend, Directives
+from self_healing.actions.effect import OBSERVED, STALE, STOPPED
 from self_healing.actions.planning import DIAGNOSTIC_STEP
 from self_healing.incidents.lifecycle import given_back, moved, noted
 from self_healing.incidents.register import Register
@@ -63,8 +63,10 @@ class Treatment:
         renewing: asks the gate again before anything is restored.
         directives: what is in force.
         spec: the loaded spec.
+        audit: puts one entry on the audit log.
         free: whether anything may be set or undone in the fleet now; not while a person has stopped healing, nor in
             observe mode. What would be done then waits.
+        observe: whether nothing is judged, learnt or gone on with.
     """
 
     def __init__(
@@ -77,7 +79,9 @@ class Treatment:
         directives: Directives,
         spec: Spec,
         *,
+        audit: AuditAppend,
         free: Callable[[], bool],
+        observe: bool,
     ) -> None:
         self._store = store
         self._register = register
@@ -86,7 +90,9 @@ class Treatment:
         self._renewing = renewing
         self._directives = directives
         self._spec = spec
+        self._audit = audit
         self._free = free
+        self._observe = observe
 
     def follow(self, incident: Incident, at: datetime) -> None:
         """Carry `incident` as far as what is known at `at` allows: what is there already may be judged at once."""
@@ -102,7 +108,9 @@ class Treatment:
     def _follow(self, incident: Incident, at: datetime) -> None:
         execution = self._store.get(Execution, incident.execution or "")
         action = next((each for each in self._spec.actions if each.name == execution.action), None)
-        if incident.state is IncidentState.ACTING:
+        if self._observe:
+            self._observed(incident, execution, at)
+        elif incident.state is IncidentState.ACTING:
             self._acting(incident, execution, action, at)
         elif action is None:
             self._undeclared(incident, execution, at)
@@ -113,6 +121,17 @@ class Treatment:
         else:
             self._mitigated(incident, execution, action, at)
 
+    def _observed(self, incident: Incident, execution: Execution, at: datetime) -> None:
+        """The mode was changed to observe: what was under way is neither judged nor gone on with, and merely noted."""
+        if execution.status is ExecutionStatus.INTENDED:
+            return  # it ends before it begins
+        self._verification.drop(incident, at)
+        if _never_began(execution):
+            incident = given_back(incident)
+        left = moved(incident, IncidentState.OPEN, at, execution=None, verification=None)
+        why = f"{OBSERVED}: {execution.action} is not judged, and nothing is gone on with"
+        self._register.note(left, at, "left", why)
+
     def _undeclared(self, incident: Incident, execution: Execution, at: datetime) -> None:
         why = f"action {execution.action} is no longer declared; what it set stays until it expires or is undone"
         self._register.escalate(incident, at, why)
@@ -120,7 +139,7 @@ class Treatment:
     # -- acting
 
     def _acting(self, incident: Incident, execution: Execution, action: ActionSpec | None, at: datetime) -> None:
-        if execution.status is ExecutionStatus.FAILED and not execution.tries:
+        if _never_began(execution):
             incident = given_back(incident)
         match execution.status:
             case ExecutionStatus.FAILED if execution.error == STOPPED:
@@ -169,6 +188,8 @@ class Treatment:
     def _cancel(self, execution: Execution, at: datetime, why: str) -> None:
         ended = msgspec.structs.replace(execution, status=ExecutionStatus.FAILED, error=why, updated_at=at)
         self._store.put(ended)
+        told = {"execution": execution.id, "handoff": execution.handoff, "status": ended.status.value, "error": why}
+        self._audit("outcome", told, at)
         handoff = self._handoff(execution)
         if handoff is not None and handoff.status is HandoffStatus.CREATED:
             self._store.put(msgspec.structs.replace(handoff, status=HandoffStatus.FAILED, ended_at=at, result=why))
@@ -395,3 +416,7 @@ class Treatment:
         else:
             value = amount(judgement.value, unit(self._spec.trigger(incident.trigger)))
         return f"{value} on {judgement.samples} sample{'' if judgement.samples == 1 else 's'}"
+
+
+def _never_began(execution: Execution) -> bool:
+    return execution.status is ExecutionStatus.FAILED and not execution.tries

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from self_healing.errors import HandoffRefused, NotFound
-from self_healing.handoffs.inbox import ALLOWED, Inbox, advance
+from self_healing.handoffs.inbox import ALLOWED, MOST_NOTES, Inbox, advance
 from self_healing.model import Handoff, HandoffStatus
 from self_healing.storage.store import Store
 from tests.unit.actions.intents import START, handoff
@@ -109,6 +109,12 @@ def test_a_note_changes_the_state_and_not_the_message(store: Store, inbox: Inbox
     noted = inbox.note("hnd-1", at=LATER, text="paused again\u202e")
     assert noted.notes[-1].text == "paused again\\u202e"
     assert (noted.message, noted.status) == (before.message, before.status)
+
+
+def test_only_the_newest_notes_are_kept(inbox: Inbox) -> None:
+    for number in range(MOST_NOTES + 5):
+        noted = inbox.note("hnd-1", at=LATER, text=str(number))
+    assert [note.text for note in noted.notes] == [str(number) for number in range(5, MOST_NOTES + 5)]
 
 
 def test_handoffs_are_listed_by_status(store: Store, inbox: Inbox) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -129,6 +130,13 @@ def test_the_new_lines_of_a_timeline_are_found_even_where_the_oldest_went(before
         later = noted(later, START, "y", str(number))
     assert [note.text for note in fresh_notes(incident.notes, later.notes)] == [str(n) for n in range(added)]
     assert fresh_notes((), later.notes) == later.notes
+
+
+def test_what_a_person_saw_of_an_earlier_opening_says_nothing_about_the_next() -> None:
+    seen = msgspec.structs.replace(opened(TRIGGER, verdict(START)), acknowledged_by="Ada")
+    over = closed(seen, START, CloseReason.HEALED, "well")
+    assert over.acknowledged_by == "Ada"
+    assert reopened(over, TRIGGER, verdict(START)).acknowledged_by is None
 
 
 def test_a_timeline_says_values_with_their_unit() -> None:
