@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
-from self_healing.model import Execution, HandoffStatus, Lesson, Result, Verification
+from self_healing.incidents.register import REMEMBERED
+from self_healing.model import Execution, HandoffStatus, Incident, Lesson, Result, Verification
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
 
@@ -345,3 +348,22 @@ def test_the_evidence_shows_what_still_runs_and_what_lines_say_beyond_the_column
     assert (examples[0]["status"], examples[0]["attempt"]) == ("running", 1)
     assert examples[0]["age_s"] >= 70
     assert examples[3]["attributes"] == {"region": "eu", "password": "[redacted]"}
+
+
+def test_an_incident_that_was_closed_lately_is_reopened_after_a_restart_however_many_came_after_it(
+    scenario: MakeScenario,
+) -> None:
+    fleet = scenario(step_s=10)
+    fleet.finish("slow", duration_s=70.0)
+    incident = fleet.at(10).incident("slow_tasks")
+    fleet.loop.dismiss(incident.id, "Ada", "a drill")
+    closed = fleet.loop.store.get(Incident, incident.id)
+    earlier = fleet.start_at - timedelta(hours=2)
+    fleet.loop.store.put(
+        *(msgspec.structs.replace(closed, id=f"inc-{n}", group=(), closed_at=earlier) for n in range(REMEMBERED))
+    )
+    fleet.restart()
+
+    fleet.at(20).finish("again", duration_s=70.0)
+
+    fleet.at(30).expect_incident("slow_tasks", "Coder", "acting", id=incident.id, reopened=1)

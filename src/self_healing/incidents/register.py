@@ -124,7 +124,7 @@ class Register:
         self._closed: dict[Key, Incident] = {}  # the last one of each series that has none open, while it may reopen
         self._many_closed = FEW_CLOSED
         self._muted: set[Key] = set()  # series that fire, and open nothing while they are muted
-        for incident in store.select(Incident, state=IncidentState.CLOSED.value, newest=REMEMBERED):
+        for incident in store.select(Incident, state=IncidentState.CLOSED.value, newest=REMEMBERED, by="closed_at"):
             self._remember(incident)
 
     def _remember(self, incident: Incident) -> None:

@@ -22,7 +22,7 @@ class Underway:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        recent = store.select(Execution, newest=REMEMBERED)
+        recent = store.select(Execution, newest=REMEMBERED, by="updated_at")
         self.effects = Effects(recent)
         # An analysis is over with its delivery; where the process ended in between, nobody has heard of it yet.
         dispatched = ExecutionStatus.DISPATCHED

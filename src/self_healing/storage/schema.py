@@ -31,7 +31,7 @@ def _record_table(name: str, *fields: str) -> Table:
     return table
 
 
-incidents = _record_table("incidents", "trigger", "state")
+incidents = _record_table("incidents", "trigger", "state", "closed_at")
 decisions = _record_table("decisions", "incident", "outcome")
 directives = _record_table("directives", "agent", "owner", "open")
 handoffs = _record_table("handoffs", "incident", "execution", "status")
@@ -49,6 +49,7 @@ executions = Table(
     Column("key", String, nullable=True),
     # No execution without a decision that is on record: the database itself refuses one.
     Column("decision", String, ForeignKey("decisions.id"), nullable=False),
+    Column("updated_at", String, nullable=True, index=True),
     Column("record", Text, nullable=False),
 )
 Index(

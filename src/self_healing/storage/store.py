@@ -10,6 +10,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +53,8 @@ def _looked_up(table: sa.Table, column: str, record: model.Record) -> str | None
     """The value of a look-up column: the field of that name, or what is derived from the record."""
     derive = DERIVED.get((table.name, column))
     value = getattr(record, column) if derive is None else derive(record)
+    if isinstance(value, datetime):  # of one length, so that their order is that of time
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
     return None if value is None else str(value)
 
 
@@ -206,11 +209,14 @@ class Store:
             row = connection.scalar(sa.select(table.c.record).where(table.c.id == id))
         return None if row is None else self._record(row, kind)
 
-    def select(self, kind: type[R], *, newest: int | None = None, **where: str | Iterable[str]) -> list[R]:
+    def select(
+        self, kind: type[R], *, newest: int | None = None, by: str = "seq", **where: str | Iterable[str]
+    ) -> list[R]:
         """The records of that kind whose look-up columns have the given values, oldest first.
 
         Args:
             newest: only so many of the newest.
+            by: the column that says which is older; the order in which they came first when left out.
             where: for each column a value, or several of which one must match.
         """
         table = TABLES[kind]
@@ -218,7 +224,8 @@ class Store:
         for column, value in where.items():
             values = [value] if isinstance(value, str) else list(value)
             query = query.where(table.c[column].in_(values))
-        query = query.order_by(table.c.seq if newest is None else table.c.seq.desc()).limit(newest)
+        order = [table.c[by]] if by == "seq" else [table.c[by], table.c.seq]
+        query = query.order_by(*(order if newest is None else [column.desc() for column in order])).limit(newest)
         with self._reading() as connection:
             rows = connection.scalars(query).all()
         records = [self._record(row, kind) for row in rows]

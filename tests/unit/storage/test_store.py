@@ -15,12 +15,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from self_healing.errors import NotFound, StateBusy, StateCorrupt, StateError, StorageError
-from self_healing.model import Execution, Judged, Lesson, Result
+from self_healing.model import Execution, Incident, IncidentState, Judged, Lesson, Result
 from self_healing.storage.migrations import upgrade
 from self_healing.storage.readonly import DATABASE, read
 from self_healing.storage.schema import metadata
 from self_healing.storage.store import Store
 from tests.unit.actions.intents import execution
+from tests.unit.constitution.fine import ago, incident
+
+AGES = (("a", 0.0), ("b", 0.5), ("c", 10.0))
 
 
 def lesson(name: str = "a") -> Lesson:
@@ -121,6 +124,21 @@ def test_a_record_and_a_schema_version_that_nobody_wrote_are_corrupt(tmp_path: P
         Store(tmp_path)
 
 
+def test_the_newest_are_found_by_when_they_ended_also_in_a_state_of_an_earlier_release(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        over = [incident(id=name, state=IncidentState.CLOSED, closed_at=ago(age)) for name, age in AGES]
+        store.put(*over)
+        assert [each.id for each in store.select(Incident, newest=2, by="closed_at", state="closed")] == ["b", "a"]
+    with sqlite3.connect(tmp_path / DATABASE) as other:
+        for table, column in (("incidents", "closed_at"), ("executions", "updated_at")):
+            other.execute(f"DROP INDEX ix_{table}_{column}")
+            other.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        other.execute("UPDATE alembic_version SET version_num = '0003'")
+    other.close()
+    with Store(tmp_path) as store:
+        assert [each.id for each in store.select(Incident, newest=2, by="closed_at", state="closed")] == ["b", "a"]
+
+
 def test_lessons_that_an_earlier_release_wrote_get_the_time_of_their_newest_result(tmp_path: Path) -> None:
     at = datetime(2026, 1, 5, tzinfo=UTC)
     with Store(tmp_path) as store:
@@ -128,6 +146,9 @@ def test_lessons_that_an_earlier_release_wrote_get_the_time_of_their_newest_resu
     with sqlite3.connect(tmp_path / DATABASE) as other:
         other.execute("""UPDATE lessons SET record = json_set(record, '$.recent', json('["healed","worse"]'))""")
         other.execute("UPDATE alembic_version SET version_num = '0002'")
+        for table, column in (("incidents", "closed_at"), ("executions", "updated_at")):
+            other.execute(f"DROP INDEX ix_{table}_{column}")
+            other.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     other.close()
 
     with Store(tmp_path) as store:
