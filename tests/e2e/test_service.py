@@ -90,6 +90,23 @@ def test_it_answers_a_check_once_its_effects_are_there_and_gives_the_state_back(
     assert ask(tmp_path / "state", "health") is None
 
 
+def test_checks_that_overlap_each_get_their_answer_and_nothing_is_done_twice(tmp_path: Path) -> None:
+    (tmp_path / "telemetry").mkdir()
+
+    async def steps() -> None:
+        async with running(tmp_path) as tell:
+            await until(tell, "healthy")
+            slow_task(tmp_path)
+            answers = await asyncio.gather(*(tell("check") for _ in range(4)))
+            for told in answers:
+                assert [each["status"] for each in told["actions"]] == ["dispatched"]
+                assert len(told["incidents"]) == 1
+            assert sum(told["actions_executed"] for told in answers) <= 1  # a turn of the service may have been first
+
+    asyncio.run(steps())
+    assert len(list((tmp_path / "logs" / "handoffs").glob("*.json"))) == 1
+
+
 def test_a_missing_telemetry_directory_is_degraded_and_comes_back(tmp_path: Path) -> None:
     async def steps() -> None:
         async with running(tmp_path) as tell:
