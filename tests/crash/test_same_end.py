@@ -111,6 +111,12 @@ INSTANTS_S = (0, 10, 20, 330, 345, 400, LAST_S)
 """When somebody checks: trouble, its repair, a probation, and what comes of it."""
 
 
+def handed_for_all(directory: Path) -> list[str]:
+    """The handoffs about several series that share a cause."""
+    there = [json.loads(path.read_bytes()) for path in (directory / "logs" / "handoffs").glob("*.json")]
+    return [each["id"] for each in there if "incidents_beneath" in each["context"]]
+
+
 def tell(directory: Path, second: int) -> None:
     """Write what the fleet says until then; nothing twice."""
     from datetime import timedelta
@@ -126,9 +132,17 @@ def tell(directory: Path, second: int) -> None:
     said = {
         0: [task(f"well{n}", -50 + n, agent=f"A{n}") for n in range(12)],
         10: [task(f"bad{n}", 5, status="failed") for n in range(10)],
-        20: [task("again", 15, agent="Other", attempt=3), task("slow", 16, agent="Third", duration_s=70.0)],
+        20: [
+            task("again", 15, agent="Other", attempt=3),
+            task("slow", 16, agent="Third", duration_s=70.0),
+            *(task(f"slow{n}", 16, agent=f"M{n}", model="m-2", duration_s=70.0) for n in range(4)),
+        ],
+        330: [task("repair", 325, agent="ChiefArchitectAgent", handoff_id=each) for each in handed_for_all(directory)],
         345: [task("probe", 340, status="failed")],
-        400: [task(f"fine{n}", 360 + n, agent="Other") for n in range(4)],
+        400: [
+            *(task(f"fine{n}", 360 + n, agent="Other") for n in range(4)),
+            *(task(f"fine{n}-{m}", 360 + n, agent=f"M{m}", model="m-2") for n in range(4) for m in range(4)),
+        ],
     }
     with (directory / "telemetry" / "events-20260105.jsonl").open("a") as file:
         file.writelines(said.get(second, []))
@@ -155,6 +169,12 @@ def test_the_story_has_directives_set_again_and_handoffs(undisturbed: dict[str, 
     assert undisturbed["keys"]
     assert {name for _, name, *_ in undisturbed["directives"]} >= {"paused", "max_concurrency", "quality_gate"}
     assert len(undisturbed["delivered"]) >= 3
+
+
+def test_the_story_has_a_parent_that_is_healed_with_what_is_beneath_it(undisturbed: dict[str, Any]) -> None:
+    ended = {name: (state, reason) for name, state, reason, *_ in undisturbed["incidents"]}
+    assert ended["slow_tasks/model=m-2"] == ("closed", "healed")
+    assert [ended[f"slow_tasks/M{n}"] for n in range(4)] == [("closed", "healed")] * 4
 
 
 @pytest.mark.parametrize("point", POINTS)
