@@ -135,6 +135,7 @@ def test_a_port_that_is_taken_is_told_with_the_setting_that_moves_it_and_nothing
 
 def test_init_writes_a_configuration_in_observe_mode_once(cli: Run, tmp_path: Path) -> None:
     assert cli("init", "--telemetry-dir", 'my "agents"').returncode == 0
+    assert (tmp_path / 'my "agents"').is_dir()
     told = said(cli("config", "validate", "--format", "json"))
     assert told["settings"]["actions"]["mode"] == "observe"
     assert told["settings"]["telemetry"]["dir"] == 'my "agents"'

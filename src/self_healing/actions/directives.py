@@ -7,6 +7,7 @@ Only the standard library is used here, because every agent pays for this import
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -20,32 +21,39 @@ if TYPE_CHECKING:
     from self_healing.model import Directive
 
 STATE_DIR = ".self-healing"
+STATE_DIR_VARIABLE = "SELF_HEALING_STORAGE_STATE_DIR"
+"""Where an agent's environment says which state is meant, as it does for the command line."""
 
 _OPEN = "SELECT record FROM directives WHERE open = 'yes' ORDER BY seq"
 _OPEN_OF_AGENT = "SELECT record FROM directives WHERE open = 'yes' AND agent = ? ORDER BY seq"
 _TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'directives'"
 
 
-def read_directives(agent: str, *, state_dir: str | Path = STATE_DIR, now: datetime | None = None) -> dict[str, Any]:
+def read_directives(agent: str, *, state_dir: str | Path | None = None, now: datetime | None = None) -> dict[str, Any]:
     """The settings in force for `agent`, such as ``{"paused": True}``; empty when there are none, or no state yet.
 
     Where several directives set the same thing, the safer value holds.
 
     Args:
         agent: its name as in its telemetry.
-        state_dir: the framework's state directory.
+        state_dir: the framework's state directory; when left out, what the variable ``SELF_HEALING_STORAGE_STATE_DIR``
+            says, else ``.self-healing`` in the current directory.
         now: the instant to ask for, aware; the machine's time when left out.
 
     Raises:
         StorageError: the state cannot be read now.
         StateCorrupt: what is there is no state of ours.
     """
-    return _by_agent(_records(Path(state_dir), _OPEN_OF_AGENT, (agent,)), now).get(agent, {})
+    return _by_agent(_records(_found(state_dir), _OPEN_OF_AGENT, (agent,)), now).get(agent, {})
 
 
-def read_all(state_dir: str | Path = STATE_DIR, now: datetime | None = None) -> dict[str, dict[str, Any]]:
+def read_all(state_dir: str | Path | None = None, now: datetime | None = None) -> dict[str, dict[str, Any]]:
     """For each agent that has any, the settings in force; otherwise as :func:`read_directives`."""
-    return _by_agent(_records(Path(state_dir), _OPEN, ()), now)
+    return _by_agent(_records(_found(state_dir), _OPEN, ()), now)
+
+
+def _found(state_dir: str | Path | None) -> Path:
+    return Path(state_dir or os.environ.get(STATE_DIR_VARIABLE) or STATE_DIR)
 
 
 def effective(directives: Iterable[Directive], at: datetime) -> dict[str, Any]:

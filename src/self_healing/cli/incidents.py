@@ -75,6 +75,7 @@ def _answer(command: str, id: str, reason: str, by: str | None, shown: Shown | N
 
 def print_incidents(incidents: list[Json], *, empty: str = "no incident") -> None:
     """A line an incident; `opened_at` and `close_reason` where they are known."""
+    dated = any("opened_at" in each for each in incidents)  # the report of a check is not
     output.table(
         (
             "id",
@@ -84,7 +85,7 @@ def print_incidents(incidents: list[Json], *, empty: str = "no incident") -> Non
             "state",
             "value",
             Column("limit", rank=1),
-            output.when("opened", rank=2),
+            *([output.when("opened", rank=2)] if dated else []),
         ),
         (
             (
@@ -95,7 +96,7 @@ def print_incidents(incidents: list[Json], *, empty: str = "no incident") -> Non
                 each.get("close_reason") or each["state"],
                 output.amount(each["value"], each["unit"]),
                 output.amount(each["threshold"], each["unit"]),
-                output.instant(each.get("opened_at")),
+                *([output.instant(each["opened_at"])] if dated else []),
             )
             for each in incidents
         ),

@@ -13,6 +13,7 @@ from self_healing.cli.template import TEMPLATE
 from self_healing.errors import SelfHealingError
 
 FILE = Path("self-healing.toml")
+TELEMETRY = Path("logs/telemetry")
 
 
 def init(
@@ -20,7 +21,7 @@ def init(
     force: Annotated[bool, Parameter(show_default=False, help="Write over a file that is there.")] = False,
     where: Where | None = None,
 ) -> int:
-    """Write a commented self-healing.toml, in observe mode, with the directories that are given."""
+    """Write a commented self-healing.toml, in observe mode, and make the telemetry directory that it names."""
     where = where or Where()
     path = where.config or FILE
     try:
@@ -28,6 +29,8 @@ def init(
             file.write(_filled(where))
     except FileExistsError as error:
         raise SelfHealingError(f"{path} is there already; --force writes over it") from error
+    # So that a first start finds nothing missing, whether or not anything will ever be written there.
+    (where.telemetry_dir or TELEMETRY).mkdir(parents=True, exist_ok=True)
     print(f"wrote {path}, in observe mode")
     print("next: self-healing config validate   is it right?")
     print("      self-healing run               watch, and say what would be done")

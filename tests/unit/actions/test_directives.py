@@ -252,6 +252,15 @@ def test_without_now_the_machines_time_counts(store: Store, tmp_path: Path) -> N
     assert read_directives("Coder", state_dir=tmp_path / "state") == {"paused": True}
 
 
+def test_an_agents_environment_says_which_state_is_meant(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(directive("paused", True))
+    monkeypatch.setenv("SELF_HEALING_STORAGE_STATE_DIR", str(tmp_path / "state"))
+    assert read_directives("Coder", now=START) == {"paused": True}
+    assert read_directives("Coder", state_dir=tmp_path / "none", now=START) == {}
+
+
 def test_without_a_state_nothing_is_in_force(tmp_path: Path) -> None:
     assert read_directives("Coder", state_dir=tmp_path / "none", now=START) == {}
     assert read_all(tmp_path / "none", START) == {}
