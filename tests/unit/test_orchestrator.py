@@ -141,6 +141,22 @@ def test_while_a_person_has_said_stop_nothing_is_proposed_and_nothing_violated(f
     assert fleet.check(13)["actions_executed"] == 1
 
 
+def test_a_stop_and_its_end_are_each_on_the_audit_log_once(fleet: Fleet) -> None:
+    state_dir = fleet.settings.storage.state_dir
+    stop(state_dir, "looking", "Ada", AT)
+    for at in (10, 11):
+        fleet.check(at)
+    resume(state_dir)
+    for at in (12, 13):
+        fleet.check(at)
+    with fleet.open(14) as loop:
+        said = [entry for entry in loop.audit.tail(100) if entry.kind in ("stopped", "resumed")]
+    assert sorted((entry.kind, *entry.payload.values()) for entry in said) == [
+        ("resumed",),
+        ("stopped", "Ada", "looking"),
+    ]
+
+
 def test_in_observe_mode_nothing_is_done_and_nothing_escalates(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, actions={"mode": "observe"})
     fleet.task("slow", 0, 90.0)

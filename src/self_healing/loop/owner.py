@@ -89,6 +89,7 @@ class Owner:
         self.logs = Logs(settings.storage.logs_dir / "self_healing", clock)
         self.own = OwnTelemetry(settings.telemetry.dir)
         self.audit = Audit(store)
+        self._stop_told: dict[str, Any] | None = store.fact("stop")  # the stop that is on the audit log
         self._decisions = Decisions(store, self.audit)
         self._directives = Directives(store, allowing=self._decisions.allowing, audit=self.audit.append)
         self._telling = Telling(self.logs, self.own, self.audit, on_note)
@@ -394,9 +395,19 @@ class Owner:
 
     def _commit(self, batch: Batch | None, transitions: Sequence[Transition] = ()) -> None:
         """Write what the turn came to, in the transaction that is open."""
+        self._heed_stop()
         self._parts.save(batch, transitions, health=self.health(), intake=self._health.intake)
         self._touched = False
         self._crash("cycle.written")
+
+    def _heed_stop(self) -> None:
+        """Put on the audit log that a person stopped or resumed healing: that needs no owner, so it is noticed here."""
+        stop = self._stop()
+        told = None if stop is None else {"by": stop.by, "reason": stop.reason}
+        if told != self._stop_told:
+            self.audit.append("resumed" if told is None else "stopped", told or {}, self.now())
+            self.store.put_fact("stop", told)
+            self._stop_told = told
 
     @contextmanager
     def _by_person(self) -> Iterator[None]:
