@@ -97,6 +97,7 @@ class Sums:
 
     def forget(self) -> None:
         """Work it out anew the next time."""
+        self.version += 1
         for total in self.sums:
             total[:] = 0
         self.first, self.last = _NOTHING

@@ -8,7 +8,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from self_healing.clock import HOUR_US, SECOND_US
@@ -155,7 +155,15 @@ ops = st.lists(
 )
 
 
+A_JUMP_AFTER_WHICH_A_BASELINE_IS_OF_NOTHING: list[Op] = [
+    [(0, 0, 1, 0), (900 * SECOND_US, 0, 1, 0), (9000 * SECOND_US, 0, 1, 0)],
+    Look(0),
+    [(0, 0, 1, 0), (8280 * SECOND_US, 0, 1, 0)],
+]
+
+
 @settings(max_examples=150, deadline=None)
+@example(ops=A_JUMP_AFTER_WHICH_A_BASELINE_IS_OF_NOTHING)
 @given(ops=ops)
 def test_any_window_and_baseline_is_what_its_samples_add_up_to(ops: list[Op]) -> None:
     table = Table()
