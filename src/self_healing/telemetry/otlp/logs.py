@@ -9,9 +9,9 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from self_healing.model import Ingested
-from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.otlp.cells import attempt_of, cells_of, failure, kept_of, priced, score, usage_of
+from self_healing.telemetry.otlp.items import normalised
 from self_healing.telemetry.otlp.json_body import LogsRequest, decode_json
 from self_healing.telemetry.otlp.names import (
     EVENT_SOURCES,
@@ -45,22 +45,15 @@ def logs(body: bytes, *, json: bool = False) -> Normalised:
         request = cast("ExportLogsServiceRequest", decode_json(body, LogsRequest))
     else:
         request = decode_protobuf(body, ExportLogsServiceRequest)
-    normalised = Normalised()
-    with collector_off():
-        for origin, record in _records(request):
-            try:
-                normalised.events.append(_event(record, origin))
-            except BadItem as bad:
-                normalised.reject(bad.reason)
-    return normalised
+    return normalised(_records(request), lambda record, origin: [_event(record, origin)])
 
 
-def _records(request: ExportLogsServiceRequest) -> Iterator[tuple[Origin, LogRecord]]:
+def _records(request: ExportLogsServiceRequest) -> Iterator[tuple[LogRecord, Origin]]:
     for resource_logs in request.resource_logs:
         for scope_logs in resource_logs.scope_logs:
             origin = origin_of(scope_logs.scope.name, resource_logs.resource.attributes)
             for record in scope_logs.log_records:
-                yield origin, record
+                yield record, origin
 
 
 def _event(record: LogRecord, origin: Origin) -> Ingested:

@@ -23,11 +23,11 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 )
 
 from self_healing.model import Ingested
-from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.metric import BUCKETS_MAX, POINT, MetricPoint
 from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.otlp import values
 from self_healing.telemetry.otlp.cells import cells_of, kept_of
+from self_healing.telemetry.otlp.items import normalised
 from self_healing.telemetry.otlp.json_body import MetricsRequest, decode_json
 from self_healing.telemetry.otlp.names import PROVIDER_OF, SOURCE_OF
 from self_healing.telemetry.otlp.plan import NAME_MAX, READERS, Attributes, Origin, origin_of, plan_for
@@ -68,18 +68,11 @@ def metrics(body: bytes, *, json: bool = False) -> Normalised:
         request = cast("ExportMetricsServiceRequest", decode_json(body, MetricsRequest))
     else:
         request = decode_protobuf(body, ExportMetricsServiceRequest)
-    normalised = Normalised()
-    with collector_off():
-        for origin, resource, metric in _metrics(request):
-            for point in _points(metric):
-                try:
-                    normalised.events.append(_event(point, metric, origin, resource))
-                except BadItem as bad:
-                    normalised.reject(bad.reason)
-    return normalised
+    points = ((point, *rest) for rest in _metrics(request) for point in _points(rest[0]))
+    return normalised(points, lambda *point: [_event(*point)])
 
 
-def _metrics(request: ExportMetricsServiceRequest) -> Iterator[tuple[Origin, bytes, Metric]]:
+def _metrics(request: ExportMetricsServiceRequest) -> Iterator[tuple[Metric, Origin, bytes]]:
     """Each metric with where it comes from, and with its resource in bytes."""
     for resource_metrics in request.resource_metrics:
         attributes = resource_metrics.resource.attributes
@@ -87,7 +80,7 @@ def _metrics(request: ExportMetricsServiceRequest) -> Iterator[tuple[Origin, byt
         for scope_metrics in resource_metrics.scope_metrics:
             origin = origin_of(scope_metrics.scope.name, attributes)
             for metric in scope_metrics.metrics:
-                yield origin, resource, metric
+                yield metric, origin, resource
 
 
 def _points(metric: Metric) -> Iterator[Point]:

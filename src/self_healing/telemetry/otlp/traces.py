@@ -10,7 +10,6 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from self_healing.measures import LARGEST
 from self_healing.model import Ingested
-from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.otlp.attributes import RawTraceRequest, known
 from self_healing.telemetry.otlp.cells import (
@@ -22,6 +21,7 @@ from self_healing.telemetry.otlp.cells import (
     score,
     usage_of,
 )
+from self_healing.telemetry.otlp.items import normalised
 from self_healing.telemetry.otlp.json_body import TraceRequest, decode_json
 from self_healing.telemetry.otlp.names import LOGS_ONLY, ROLES, SOURCE_OF, WRAPS_AGENTS
 from self_healing.telemetry.otlp.plan import READERS, Attributes, Origin, Plan, origin_of, plan_for
@@ -54,24 +54,20 @@ def traces(body: bytes, *, json: bool = False) -> Normalised:
         request = cast("ExportTraceServiceRequest", decode_json(body, TraceRequest))
     else:
         request = decode_protobuf(body, RawTraceRequest)
-    normalised = Normalised()
-    with collector_off():
-        for origin, span in _spans(request):
-            # A cast, for only their type differs: in protobuf they are bytes still.
-            attributes = span.attributes if json else known(cast("Iterable[bytes]", span.attributes))
-            try:
-                normalised.events += _events(span, attributes, origin)
-            except BadItem as bad:
-                normalised.reject(bad.reason)
-    return normalised
+    # A cast, for only their type differs: in protobuf they are bytes still.
+    spans = (
+        (span, span.attributes if json else known(cast("Iterable[bytes]", span.attributes)), origin)
+        for span, origin in _spans(request)
+    )
+    return normalised(spans, _events)
 
 
-def _spans(request: ExportTraceServiceRequest) -> Iterator[tuple[Origin, Span]]:
+def _spans(request: ExportTraceServiceRequest) -> Iterator[tuple[Span, Origin]]:
     for resource_spans in request.resource_spans:
         for scope_spans in resource_spans.scope_spans:
             origin = origin_of(scope_spans.scope.name, resource_spans.resource.attributes)
             for span in scope_spans.spans:
-                yield origin, span
+                yield span, origin
 
 
 def _events(span: Span, attributes: Attributes, origin: Origin) -> list[Ingested]:

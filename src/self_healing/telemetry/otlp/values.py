@@ -66,27 +66,6 @@ def count(value: AnyValue) -> int | None:
     return None if amount_ is None else int(amount_)
 
 
-def amount(value: AnyValue) -> float | None:
-    """A number that is not below zero, also when it came as a text.
-
-    Raises:
-        BadItem: it is below zero, too large, or not finite.
-    """
-    number = scalar(value)
-    if isinstance(number, str):
-        try:
-            number = float(number)
-        except ValueError:
-            return None
-    if number is None or isinstance(number, bool):
-        return None
-    if not math.isfinite(number):
-        raise BadItem(Rejection.NON_FINITE)
-    if not 0 <= number <= LARGEST:
-        raise BadItem(Rejection.INVALID_VALUE)
-    return float(number)
-
-
 def number(value: AnyValue) -> float | None:
     """Any finite number, also when it came as a text.
 
@@ -104,6 +83,18 @@ def number(value: AnyValue) -> float | None:
     if not math.isfinite(found):
         raise BadItem(Rejection.NON_FINITE)
     return float(found)
+
+
+def amount(value: AnyValue) -> float | None:
+    """A number that is not below zero, also when it came as a text.
+
+    Raises:
+        BadItem: it is below zero, too large, or not finite.
+    """
+    found = number(value)
+    if found is not None and not 0 <= found <= LARGEST:
+        raise BadItem(Rejection.INVALID_VALUE)
+    return found
 
 
 def flag(value: AnyValue) -> bool | None:

@@ -1,0 +1,30 @@
+"""The items of a request, whatever they are: each becomes events or is rejected, and rejects no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVarTuple
+
+from self_healing.model import Ingested
+from self_healing.telemetry.collector import collector_off
+from self_healing.telemetry.normalised import Normalised
+from self_healing.telemetry.otlp.rejection import BadItem
+
+Item = TypeVarTuple("Item")
+
+
+def normalised(items: Iterable[tuple[*Item]], events_of: Callable[[*Item], list[Ingested]]) -> Normalised:
+    """What a request holds.
+
+    Args:
+        items: each with where it comes from.
+        events_of: the events of one; raises BadItem for one that is bad for good.
+    """
+    batch = Normalised()
+    with collector_off():
+        for item in items:
+            try:
+                batch.events += events_of(*item)
+            except BadItem as bad:
+                batch.reject(bad.reason)
+    return batch
