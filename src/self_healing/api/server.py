@@ -62,7 +62,7 @@ class Server:
         self._thread.start()
         try:
             self._started.result()
-        except ConfigError:
+        except BaseException:
             self.stop()
             raise
 
@@ -76,19 +76,20 @@ class Server:
         self._sockets.close()
 
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            if self._started.done():
+                raise
+            self._started.set_exception(error)  # whoever waits for the start must hear of it, whatever it is
 
     async def _serve(self) -> None:
         """Everything on the thread, until it is told to end."""
         loop, ending = asyncio.get_running_loop(), asyncio.Event()
         async with AsyncExitStack() as open_now:
-            try:
-                for setting, app in self._apps.items():
-                    await open_now.enter_async_context(self._http(setting, app))
-                await open_now.enter_async_context(self._grpc())
-            except ConfigError as error:
-                self._started.set_exception(error)
-                return
+            for setting, app in self._apps.items():
+                await open_now.enter_async_context(self._http(setting, app))
+            await open_now.enter_async_context(self._grpc())
             self._started.set_result(lambda: loop.is_closed() or loop.call_soon_threadsafe(ending.set))
             await ending.wait()
 
