@@ -7,9 +7,9 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from self_healing.cli.columns import Column
 from self_healing.cli.options import Format
 from self_healing.handoffs.cleaning import escape
 from self_healing.wording import amount, number, plain, span
@@ -41,23 +41,6 @@ def show(data: Json, format: Format, people: Callable[[Json], None]) -> None:
         print(json.dumps(data, indent=2))
     else:
         people(data)
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a table, and what becomes of it where the terminal is too narrow for all.
-
-    Args:
-        heading: its first line.
-        rank: columns are left out by rank, the highest first; those of rank 0 stay.
-        instant: its cells are instants, which a narrow terminal shows without the year.
-        text: several words, which may be broken over lines, or put beneath the row where hardly any room is left.
-    """
-
-    heading: str
-    rank: int = 0
-    instant: bool = False
-    text: bool = False
 
 
 def when(what: str, rank: int = 0) -> Column:

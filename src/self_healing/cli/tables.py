@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
-from self_healing.cli.output import Column
+from self_healing.cli.columns import Column
 
 GAP = 2
 """Spaces between two columns."""
