@@ -29,8 +29,15 @@ def init(
             file.write(_filled(where))
     except FileExistsError as error:
         raise SelfHealingError(f"{path} is there already; --force writes over it") from error
-    # So that a first start finds nothing missing, whether or not anything will ever be written there.
-    (where.telemetry_dir or TELEMETRY).mkdir(parents=True, exist_ok=True)
+    telemetry_dir = where.telemetry_dir or TELEMETRY
+    try:
+        # So that a first start finds nothing missing, whether or not anything will ever be written there.
+        telemetry_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SelfHealingError(
+            f"wrote {path}, but the telemetry directory {telemetry_dir} cannot be made: {error.strerror}; make it, or "
+            f"name another one in {path}"
+        ) from error
     print(f"wrote {path}, in observe mode")
     print("next: self-healing config validate   is it right?")
     print("      self-healing run               watch, and say what would be done")
