@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from self_healing.clock import Clock
+from self_healing.filenames import OWN_EVENTS, SUFFIX
 from self_healing.handoffs.cleaning import clean
 
 if TYPE_CHECKING:
@@ -26,26 +27,26 @@ OwnEvent = Literal["self_healing_trigger", "self_healing_orchestrator", "self_he
 
 
 class DailyLines:
-    """Lines appended to one file a day, ``<name>-YYYYMMDD.<ending>``.
+    """Lines appended to one file a day, ``<prefix>YYYYMMDD<suffix>``.
 
     Args:
         directory: where the files are.
-        name: how their names begin.
-        ending: how they end, without the dot.
+        prefix: how their names begin.
+        suffix: how they end.
         make_directory: whether to make it when missing, rather than take that for a problem.
     """
 
-    def __init__(self, directory: Path, name: str, ending: str, *, make_directory: bool) -> None:
+    def __init__(self, directory: Path, prefix: str, suffix: str, *, make_directory: bool) -> None:
         self._directory = directory
-        self._name = name
-        self._ending = ending
+        self._prefix = prefix
+        self._suffix = suffix
         self._make_directory = make_directory
         self.lost = 0  # lines that could not be written, since the start
         self.problem: str | None = None  # why the last line could not be written
 
     def append(self, line: bytes, at: datetime) -> bool:
         """Append one line to the file of `at`'s day in UTC; whether that worked."""
-        path = self._directory / f"{self._name}-{at.astimezone(UTC):%Y%m%d}.{self._ending}"
+        path = self._directory / f"{self._prefix}{at.astimezone(UTC):%Y%m%d}{self._suffix}"
         try:
             if self._make_directory:
                 self._directory.mkdir(parents=True, exist_ok=True)
@@ -86,7 +87,7 @@ class Logs:
 
     def __init__(self, directory: Path, clock: Clock) -> None:
         self._clock = clock
-        self._lines = {name: DailyLines(directory, name, "log", make_directory=True) for name in LOG_NAMES}
+        self._lines = {name: DailyLines(directory, f"{name}-", ".log", make_directory=True) for name in LOG_NAMES}
 
     @cached_property
     def triggers(self) -> FilteringBoundLogger:
@@ -159,7 +160,7 @@ class OwnTelemetry:
     """
 
     def __init__(self, telemetry_dir: Path) -> None:
-        self._lines = DailyLines(telemetry_dir, "events-self-healing", "jsonl", make_directory=False)
+        self._lines = DailyLines(telemetry_dir, OWN_EVENTS, SUFFIX, make_directory=False)
 
     def emit(self, kind: OwnEvent, at: datetime, **fields: Any) -> bool:
         """Append one event in the native format; whether that worked."""

@@ -10,7 +10,7 @@ import hashlib
 import secrets
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -76,6 +76,26 @@ class Kind(IntEnum):
     OWN = 10  # our own self_healing_* lines; neither counted nor read
     SPAN = 11  # a part of a trace that is no call of a model or a tool; may turn out to be a task
     METRIC = 12  # one point of a metric that its sender had aggregated already
+
+
+KindName = Literal[
+    "task_started",
+    "task_finished",
+    "heartbeat",
+    "llm_call",
+    "tool_call",
+    "test_run",
+    "quality_score",
+    "orchestrator_started",
+    "orchestrator_finished",
+    "log",
+    "span",
+    "metric",
+]
+"""What a line calls the kinds above; our own have no place here."""
+
+StatusName = Literal["success", "failed", "timeout", "canceled"]
+"""What a line calls how an attempt ended."""
 
 
 class Status(IntEnum):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from self_healing.config import Settings
 from self_healing.errors import StorageError
+from self_healing.filenames import SEGMENTS
 from self_healing.telemetry.intake import Intake
 from self_healing.telemetry.junit_files import JunitFolder
 from self_healing.telemetry.retention import Retention
@@ -37,7 +38,7 @@ class Receiving:
 
     def __init__(self, settings: Settings, *, now: Callable[[], datetime]) -> None:
         state_dir, telemetry = settings.storage.state_dir, settings.telemetry
-        self.segments = Segments(state_dir / "segments", now=now)
+        self.segments = Segments(state_dir / SEGMENTS, now=now)
         self.notes = list(self.segments.notes)  # what was mended, deleted or set aside; for whoever logs to take
         self._now = now
         self._intake: Intake | None = None
@@ -50,6 +51,10 @@ class Receiving:
             for folder in telemetry.junit_dirs
         ]
         self._look_at = self._tend_at = now()
+
+    def open(self) -> None:
+        """Begin to take batches, before several threads ask for it. Raises StorageError: a segment cannot be read."""
+        _ = self.intake
 
     @property
     def intake(self) -> Intake:

@@ -86,7 +86,7 @@ class Service:
             on_note=self._on_note,
         )
         if self.settings.server.listens:
-            loop.receiving.intake  # noqa: B018 begins here, for it is asked for on several threads later
+            loop.receiving.open()
         loop.logs.orchestrator.info("started", spec_version=loop.spec.version, mode=self.settings.actions.mode.value)
         return loop
 

@@ -16,10 +16,11 @@ import msgspec
 from self_healing.config import Settings, load_spec
 from self_healing.constitution.stop import stopped
 from self_healing.errors import StorageError
+from self_healing.filenames import SEGMENTS
 from self_healing.model import Accounting, IncidentState
 from self_healing.spec import Spec
 from self_healing.storage.readonly import read
-from self_healing.watching import SEGMENTS, ahead, unread, unreadable, unwatched
+from self_healing.watching import ahead, unread, unreadable, unwatched
 
 Row = tuple[Any, ...]
 

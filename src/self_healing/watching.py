@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from self_healing.errors import StateError
+from self_healing.filenames import OWN_EVENTS, SEGMENTS, SUFFIX
 from self_healing.storage.readonly import DATABASE
 
 UNREAD_FOR = timedelta(minutes=15)
@@ -20,14 +21,7 @@ AHEAD = timedelta(minutes=1)
 FAR_AHEAD = timedelta(days=1)
 """Further ahead of the clock no check takes a state that has lived by the clock: it could not be used until then."""
 
-# As the reader has them, whose import takes longer than all that `status` does.
-SUFFIX = ".jsonl"
-OWN_PREFIX = "events-self-healing-"
 _BLOCK_BYTES = 1 << 16
-
-
-SEGMENTS = "segments"
-"""The folder in the state directory for what came in otherwise than as native files."""
 
 Positions = Iterable[Mapping[str, Any]]
 """Where the reading of each file stands, as it is stored."""
@@ -119,7 +113,7 @@ def _changed_at(path: Path) -> datetime | None:
 def unread(telemetry_dir: Path, state_dir: Path, positions: Positions) -> list[str]:
     """The native files and the segments (``segments/NAME``) in which whole lines were not read yet."""
     offsets = {(each["device"], each["inode"]): each["offset"] for each in positions}
-    native = [entry for entry in _entries(telemetry_dir) if not entry.name.startswith(OWN_PREFIX)]
+    native = [entry for entry in _entries(telemetry_dir) if not entry.name.startswith(OWN_EVENTS)]
     found = [entry.name for entry in native if _waits(entry, offsets)]
     return found + [f"{SEGMENTS}/{entry.name}" for entry in _entries(state_dir / SEGMENTS) if _waits(entry, offsets)]
 
@@ -142,6 +136,8 @@ def _waits(entry: os.DirEntry[str], offsets: Mapping[tuple[int, int], int]) -> b
         return offset < info.st_size and _line_ends(entry.path, offset)
     except FileNotFoundError:  # it was compacted or moved just now
         return False
+    except PermissionError:  # why it is not read, the reader says
+        return True
 
 
 def _line_ends(path: str, offset: int) -> bool:

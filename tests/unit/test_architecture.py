@@ -21,6 +21,7 @@ SHARED = frozenset(
         "clock",
         "declarations",
         "errors",
+        "filenames",
         "histograms",
         "measures",
         "model",

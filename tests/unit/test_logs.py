@@ -112,7 +112,7 @@ def test_a_problem_that_passed_is_no_problem_any_more(tmp_path: Path, clock: Fak
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this machine has no /dev/full")
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
     (tmp_path / "x-20260105.log").symlink_to("/dev/full")
-    daily = DailyLines(tmp_path, "x", "log", make_directory=False)
+    daily = DailyLines(tmp_path, "x-", ".log", make_directory=False)
     assert daily.append(b"{}", AT) is False
     assert "No space left on device" in (daily.problem or "")
 
@@ -120,12 +120,12 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
 def test_a_torn_last_line_stays_alone(tmp_path: Path) -> None:
     file = tmp_path / "x-20260105.log"
     file.write_bytes(b'{"a":1}\n{"b":')
-    assert DailyLines(tmp_path, "x", "log", make_directory=False).append(b'{"c":3}', AT)
+    assert DailyLines(tmp_path, "x-", ".log", make_directory=False).append(b'{"c":3}', AT)
     assert file.read_bytes() == b'{"a":1}\n{"b":\n{"c":3}\n'
 
 
 def test_a_log_that_is_rotated_away_is_begun_anew(tmp_path: Path) -> None:
-    daily = DailyLines(tmp_path, "x", "log", make_directory=False)
+    daily = DailyLines(tmp_path, "x-", ".log", make_directory=False)
     daily.append(b"1", AT)
     (tmp_path / "x-20260105.log").rename(tmp_path / "old")
     daily.append(b"2", AT)

@@ -6,13 +6,11 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from self_healing import watching
 from self_healing.clock import FakeClock
 from self_healing.config import Settings
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.status import last_health, loaded_spec, sources, why_unreadable
 from self_healing.surface import Surface
-from self_healing.telemetry import reader
 
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 LATER = datetime.now(UTC) + timedelta(hours=1)
@@ -31,10 +29,6 @@ def bring(loop: SelfHealingOrchestrator, directory: Path) -> None:
     """Bring one test run in, which goes into a segment."""
     (directory / "junit.xml").write_text("<testsuite><testcase name='a'/></testsuite>")
     Surface(loop).call("ingest_junit", {"paths": [str(directory / "junit.xml")], "agent": "Coder"})
-
-
-def test_its_words_for_files_are_the_readers() -> None:
-    assert (watching.SUFFIX, watching.OWN_PREFIX) == (reader.SUFFIX, reader.OWN_PREFIX)
 
 
 def test_native_files_wait_until_they_are_read_and_our_own_never_do(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import select
 import sys
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -16,6 +16,8 @@ from self_healing.cli.history import Limit
 from self_healing.cli.options import Format, Shown
 from self_healing.cli.output import Column
 from self_healing.errors import SelfHealingError
+from self_healing.filenames import SEGMENTS
+from self_healing.model import KindName, StatusName
 
 if TYPE_CHECKING:
     from self_healing.telemetry.query.files import Places
@@ -26,22 +28,6 @@ Json = dict[str, Any]
 
 POLL_S = 0.5
 """How often it is looked for what is new."""
-
-EventKind = Literal[
-    "task_started",
-    "task_finished",
-    "heartbeat",
-    "llm_call",
-    "tool_call",
-    "test_run",
-    "quality_score",
-    "orchestrator_started",
-    "orchestrator_finished",
-    "log",
-    "span",
-    "metric",
-]
-EventStatus = Literal["success", "failed", "timeout", "canceled"]
 
 Texts = tuple[str, ...]
 
@@ -54,8 +40,8 @@ def events(
     *,
     agent: Annotated[Texts, _only("what this agent did")] = (),
     task: Annotated[Texts, _only("what belongs to this task")] = (),
-    kind: Annotated[tuple[EventKind, ...], _only("events of this kind")] = (),
-    status: Annotated[tuple[EventStatus, ...], _only("what ended so")] = (),
+    kind: Annotated[tuple[KindName, ...], _only("events of this kind")] = (),
+    status: Annotated[tuple[StatusName, ...], _only("what ended so")] = (),
     model: Annotated[Texts, _only("what was done with this model")] = (),
     source: Annotated[Texts, _only("what came this way: native, otlp, otlp/codex, ...")] = (),
     trace: Annotated[Texts, _only("what belongs to this trace")] = (),
@@ -85,7 +71,7 @@ def events(
         since_us=_instant_us("--since", since, now),
         until_us=_instant_us("--until", until, now),
     )
-    places = Places(telemetry=settings.telemetry.dir, segments=settings.storage.state_dir / "segments")
+    places = Places(telemetry=settings.telemetry.dir, segments=settings.storage.state_dir / SEGMENTS)
     if follow:
         _follow(places, wanted, limit, shown.format)
     else:

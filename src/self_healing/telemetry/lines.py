@@ -7,7 +7,7 @@ import math
 import re
 import sys
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from self_healing import model
 from self_healing.measures import LARGEST
-from self_healing.model import Event, Ingested
+from self_healing.model import Event, Ingested, KindName, StatusName
 
 LINE_MAX_BYTES = 1 << 20
 """The longest line that is read, without its newline."""
@@ -46,7 +46,6 @@ _Instant = Annotated[float, Meta(ge=0, lt=_YEAR_10000_S)]
 _Attempt = Annotated[int, Meta(ge=1, le=LARGEST)]
 _Share = Annotated[float, Meta(ge=0, le=1)]
 _None = Annotated[dict[str, Any], Meta(max_length=0)]
-_Ending = Literal["success", "failed", "timeout", "canceled"]
 
 
 class _Usage(model.Usage, gc=False):  # noqa: PLW1641 as unhashable as what it derives from
@@ -65,7 +64,7 @@ class _Line(Event, gc=False):  # noqa: PLW1641 as unhashable as what it derives 
     """An event whose ranges the decoder checks; equal to any event with the same fields."""
 
     attempt: _Attempt | None = None
-    status: _Ending | None = None
+    status: StatusName | None = None
     started_at: _Instant | None = None
     finished_at: _Instant | None = None
     duration_s: _Amount | None = None
@@ -86,20 +85,7 @@ class _KnownLine(_Line, gc=False):
 
     attributes: _None | None = None
 
-    kind: Literal[
-        "task_started",
-        "task_finished",
-        "heartbeat",
-        "llm_call",
-        "tool_call",
-        "test_run",
-        "quality_score",
-        "orchestrator_started",
-        "orchestrator_finished",
-        "log",
-        "span",
-        "metric",
-    ] = "log"
+    kind: KindName = "log"
 
 
 class SegmentLine(Ingested, gc=False):  # noqa: PLW1641 as unhashable as what it derives from
@@ -109,7 +95,7 @@ class SegmentLine(Ingested, gc=False):  # noqa: PLW1641 as unhashable as what it
     """
 
     attempt: _Attempt | None = None
-    status: _Ending | None = None
+    status: StatusName | None = None
     started_at: _Instant | None = None
     finished_at: _Instant | None = None
     duration_s: _Amount | None = None

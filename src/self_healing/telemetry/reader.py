@@ -18,16 +18,13 @@ from pathlib import Path
 import msgspec
 
 from self_healing.errors import TelemetryError
+from self_healing.filenames import OWN_EVENTS, SUFFIX
 from self_healing.telemetry.batch import Batch, Gathered, Quarantined
 from self_healing.telemetry.lines import NATIVE, SEGMENTS, Lines
 from self_healing.telemetry.native import LINE_MAX_BYTES, BadLine, decode
 from self_healing.telemetry.tail import Position, Tail
 
 __all__ = ["Batch", "DirectoryReader", "Position", "Quarantined"]
-
-SUFFIX = ".jsonl"
-OWN_PREFIX = "events-self-healing-"
-"""How the names of the files begin that the framework writes itself; they are not read."""
 
 SLICE_BYTES = LINE_MAX_BYTES + 1
 """How much of one file is read before the others get their turn; with no newline in it, a line is too long."""
@@ -185,7 +182,7 @@ class DirectoryReader:
         with os.scandir(self.directory) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 wanted = entry.name.endswith(SUFFIX)
-                if entry.name.startswith(OWN_PREFIX) or not (wanted or entry.inode() in inodes):
+                if entry.name.startswith(OWN_EVENTS) or not (wanted or entry.inode() in inodes):
                     continue
                 try:
                     info = entry.stat()

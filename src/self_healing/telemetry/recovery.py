@@ -10,14 +10,12 @@ from typing import Any, Final
 import msgspec
 
 from self_healing.errors import StorageError
+from self_healing.filenames import SUFFIX
 from self_healing.telemetry.identities import Identities, identity
 from self_healing.telemetry.lines import INTAKE
 
-LINES: Final = ".jsonl"
-"""A segment as it is written,"""
-
 PARQUET: Final = ".parquet"
-"""and once it is compacted."""
+"""How the name of a segment ends once it is compacted."""
 
 _CHUNK_BYTES: Final = 8 << 20
 
@@ -46,7 +44,7 @@ def recover(directory: Path) -> list[str]:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        newest = next((file for file in reversed(segment_files(directory)) if file.suffix == LINES), None)
+        newest = next((file for file in reversed(segment_files(directory)) if file.suffix == SUFFIX), None)
         return [] if newest is None else _mend(newest)
     except OSError as error:
         raise StorageError(f"cannot use the segments in {directory}: {error.strerror or error}") from error
@@ -146,13 +144,11 @@ def remember(directory: Path, identities: Identities, now_us: int, kept_us: int,
 
 
 def _identities_in(file: Path) -> Iterator[int]:
-    match file.suffix:
-        case ".jsonl" | ".corrupt":
-            return _identities_of(_known_lines(file))
-        case ".parquet":
-            return _identities_of(_known_rows(file))
-        case _:  # it was being written when a process ended
-            return iter(())
+    if file.suffix in (SUFFIX, ".corrupt"):
+        return _identities_of(_known_lines(file))
+    if file.suffix == PARQUET:
+        return _identities_of(_known_rows(file))
+    return iter(())  # it was being written when a process ended
 
 
 def _identities_of(lines: Iterable[_Known]) -> Iterator[int]:

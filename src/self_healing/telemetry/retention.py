@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from self_healing.errors import StorageError
-from self_healing.telemetry.recovery import LINES, PARQUET, segment_files
+from self_healing.filenames import SUFFIX
+from self_healing.telemetry.recovery import PARQUET, segment_files
 from self_healing.telemetry.segments import sync_directory
 
 CORRUPT: Final = ".corrupt"
@@ -78,7 +79,7 @@ class Retention:
             for part in self._directory.glob(f"*{PART}"):  # left by a process that ended while it wrote
                 part.unlink()
             for file in segment_files(self._directory):
-                if file.suffix == LINES and file.name != active and folded.get(file.name, -1) >= file.stat().st_size:
+                if file.suffix == SUFFIX and file.name != active and folded.get(file.name, -1) >= file.stat().st_size:
                     notes += self._compact(file)
             return notes + self._delete(now)
         except OSError as error:

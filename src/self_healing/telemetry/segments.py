@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from self_healing.errors import Overloaded, StorageError
-from self_healing.telemetry.recovery import LINES, number_of, recover, segment_files
+from self_healing.filenames import SUFFIX
+from self_healing.telemetry.recovery import number_of, recover, segment_files
 
 SEGMENT_BYTES: Final = 64 << 20
 """A segment is closed when it is so large,"""
@@ -227,7 +228,7 @@ class Segments:
         """Begin the next segment."""
         for name in list(self._synced):  # what an earlier failure left must be gone before anything follows it
             self._cut_back(name)
-        name = f"{self._next:010d}{LINES}"
+        name = f"{self._next:010d}{SUFFIX}"
         self._next += 1
         self._synced[name] = 0  # before it is there: nobody may read what is not synced
         try:

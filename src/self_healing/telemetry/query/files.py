@@ -9,9 +9,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from self_healing.errors import TelemetryError
+from self_healing.filenames import OWN_EVENTS, SUFFIX
 from self_healing.telemetry.native import FUTURE_MAX_US
-from self_healing.telemetry.reader import OWN_PREFIX, SUFFIX
-from self_healing.telemetry.recovery import LINES, PARQUET, number_of, segment_files
+from self_healing.telemetry.recovery import PARQUET, number_of, segment_files
 from self_healing.telemetry.retention import CORRUPT
 
 
@@ -90,7 +90,7 @@ def _native(directory: Path, listing: Listing) -> bool:
         listing.problems.append(f"{directory} is skipped: {error.strerror}")
         return True
     for name in names:
-        if name.endswith(SUFFIX) and not name.startswith(OWN_PREFIX):
+        if name.endswith(SUFFIX) and not name.startswith(OWN_EVENTS):
             _add(directory / name, Form.NATIVE, listing)
     return True
 
@@ -108,7 +108,7 @@ def _segments(directory: Path, listing: Listing) -> bool:
     for file in files:
         if file.suffix == PARQUET:
             _add(file, Form.COMPACTED, listing)
-        elif file.suffix in (LINES, CORRUPT) and number_of(file) not in compacted:
+        elif file.suffix in (SUFFIX, CORRUPT) and number_of(file) not in compacted:
             # Both are there for a moment, and hold the same.
             _add(file, Form.SEGMENT, listing)
     return True
