@@ -148,6 +148,12 @@ def test_init_writes_a_configuration_in_observe_mode_once(cli: Run, tmp_path: Pa
     assert "observe" in (tmp_path / "self-healing.toml").read_text()
 
 
+def test_init_says_when_the_telemetry_directory_cannot_be_made(cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file\n")
+    told = refused(cli("init", "--telemetry-dir", "taken/events"))
+    assert "wrote self-healing.toml, but the telemetry directory taken/events cannot be made: Not a directory" in told
+
+
 def test_config_schema_is_json_schema(cli: Run) -> None:
     assert set(said(cli("config", "schema"))["properties"]) >= {"telemetry", "triggers", "actions"}
 

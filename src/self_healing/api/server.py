@@ -151,8 +151,10 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        # Not its own text, which names the address once more.
-        why = str(error) if error.errno is None else os.strerror(error.errno)
+        if error.errno is not None and error.errno < 0:  # of getaddrinfo, whose numbers are below zero
+            why = "no host of that name is known here"
+        else:  # not its own text, which names the address once more
+            why = str(error) if error.errno is None else os.strerror(error.errno)
         raise _not_opened(setting, port, host, why) from error
 
 

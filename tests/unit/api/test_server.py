@@ -71,6 +71,18 @@ def serving(submit: Any, **settings: Any) -> Iterator[Server]:
         server.stop()
 
 
+def refuse(_batch: Any) -> Any:
+    raise AssertionError("nothing is sent here")
+
+
+def test_a_host_that_is_none_ends_the_start_with_the_setting() -> None:
+    with (
+        pytest.raises(ConfigError, match=r"server\.otlp_http_port: 0: cannot be opened on a\.\.b: no host of"),
+        serving(refuse, host="a..b", token="t"),
+    ):
+        pass
+
+
 @pytest.fixture
 def segments(tmp_path: Path) -> Path:
     return tmp_path / "segments"
