@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from self_healing.errors import TelemetryError
 from self_healing.problems import suggestion
 from self_healing.telemetry.query import statements
+from self_healing.telemetry.query.belonging import SPANS, belonging, place_of
 from self_healing.telemetry.query.files import Form, Places, list_files
 from self_healing.telemetry.query.rows import NATIVE_SOURCE, Row, Wanted, comes_from, rows
 
@@ -23,11 +24,16 @@ TRIES: Final = 5
 SPARE: Final = 8
 """So many lines more are asked for at first, for those that turn out to be none."""
 
+MOST_SPANS: Final = 100_000
+"""Of the traces of what is found, so many spans are looked at to tell whose work it is; as many as are put together."""
+
 MOST_NAMES: Final = 10_000
 """Among so many names the nearest to a wrong one is looked for."""
 
 _NAMED: Final = {"agents": "agent", "models": "model", "sources": "source"}
 """The filters by names of which there are few enough to suggest one, and their fields."""
+
+_OURS: Final = (Form.SEGMENT, Form.COMPACTED)
 
 Statement = Callable[[Form, Sequence[Path]], tuple[str, dict[str, Any]]]
 
@@ -91,6 +97,10 @@ class _Look:
         self._connection.close()
 
     def newest(self, limit: int) -> list[Row]:
+        if self._wanted.whose:
+            self._connection.execute(statements.RELATED)
+            for form in _OURS:
+                self._ask(form, self._files[form], partial(statements.related, wanted=self._wanted))
         found = [row for form in Form for row in self._newest_of(form, limit)]
         return sorted(found, key=lambda row: row.at_us, reverse=True)[:limit]
 
@@ -101,7 +111,7 @@ class _Look:
             asked = partial(statements.newest, wanted=self._wanted, most=most)
             fetched = self._ask(form, self._files[form], asked)
             lines = [(line.encode(), file) for _, line, file in fetched]
-            good = [row for row in rows(lines, form) if self._wanted.admits(row)]
+            good = self._good(rows(lines, form), form)
             good.sort(key=lambda row: row.at_us, reverse=True)
             # Of those that were not fetched, none is younger than the oldest that was.
             oldest_us = min((at_us for at_us, *_ in fetched if at_us is not None), default=None)
@@ -109,6 +119,21 @@ class _Look:
             if enough or len(fetched) < most:
                 return good[:limit]
             most *= 4
+
+    def _good(self, found: list[Row], form: Form) -> list[Row]:
+        """Of these events those that are wanted, by what they say or by whose they are, which is what is told then."""
+        found = [row for row in found if self._wanted.may_admit(row)]
+        places = () if form is Form.NATIVE else (place_of(row) for row in found)
+        traces = tuple({place[0] for place in places if place is not None})
+        whose = belonging(found, self._spans_of(traces)) if traces else found
+        both = zip(found, whose, strict=True)
+        return [owned for row, owned in both if self._wanted.admits(row) or self._wanted.admits(owned)]
+
+    def _spans_of(self, traces: tuple[str, ...]) -> Iterator[Row]:
+        for form in _OURS:
+            asked = partial(statements.newest, wanted=Wanted(traces=traces, kinds=SPANS), most=MOST_SPANS)
+            fetched = self._ask(form, self._files[form], asked)
+            yield from rows([(line.encode(), file) for _, line, file in fetched], form)
 
     def unheard_of(self) -> list[str]:
         """Of the names that were asked for and that no event has, the nearest that one has."""

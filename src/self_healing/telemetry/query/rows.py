@@ -46,17 +46,25 @@ class Wanted:
     since_us: int | None = None
     until_us: int | None = None
 
+    @property
+    def whose(self) -> bool:
+        """Whether it matters whose work an event is."""
+        return bool(self.agents or self.tasks)
+
     def admits(self, row: Row) -> bool:
         """Whether that event is wanted."""
+        told = row.told
+        return self.may_admit(row) and _one_of(told["agent"], self.agents) and _one_of(told["task_id"], self.tasks)
+
+    def may_admit(self, row: Row) -> bool:
+        """Whether it is wanted, whosever work it is."""
         if (self.since_us is not None and row.at_us < self.since_us) or (
             self.until_us is not None and row.at_us >= self.until_us
         ):
             return False
         told = row.told
         return (
-            _one_of(told["agent"], self.agents)
-            and _one_of(told["task_id"], self.tasks)
-            and _one_of(told["kind"], self.kinds)
+            _one_of(told["kind"], self.kinds)
             and _one_of(told["status"], self.statuses)
             and _one_of(told["model"], self.models)
             and _one_of(told["trace_id"], self.traces)

@@ -19,6 +19,12 @@ from self_healing.telemetry.query.rows import KINDS, Wanted
 COLUMNS: Final = {"agents": "agent", "tasks": "id", "statuses": "status", "models": "model", "traces": "trace_id"}
 """Of each filter that compares with the texts of a field, that field."""
 
+WHOSE: Final = ("agents", "tasks")
+"""The filters whose fields a span may have from another of its trace."""
+
+RELATED: Final = "CREATE TEMP TABLE related (trace_id VARCHAR)"
+"""Makes the table of the traces in which some span says what is asked for, without which :func:`newest` cannot be."""
+
 _FILES: Final = {
     # What no JSON is comes as NULL, and so does the torn last line of a file that is being written.
     Form.NATIVE: "read_ndjson_objects($files, ignore_errors = true, compression = 'uncompressed', filename = true)",
@@ -49,6 +55,20 @@ def newest(form: Form, files: Sequence[Path], wanted: Wanted, most: int) -> tupl
     return statement, parameters | _given(form, files, wanted) | {"most": most}
 
 
+def related(form: Form, files: Sequence[Path], wanted: Wanted) -> tuple[str, Parameters]:
+    """The statement that remembers the traces in those files in which something is, or may be, the work of an agent or
+    the task that is wanted."""
+    asked = [name for name in WHOSE if getattr(wanted, name)]
+    says = " OR ".join(f"s.{COLUMNS[name]} IN (SELECT unnest(${name}))" for name in asked)
+    statement = f"""
+        INSERT INTO related SELECT DISTINCT s.trace_id FROM {_source(form)}
+        WHERE s.trace_id IS NOT NULL AND s.span_id IS NOT NULL
+            AND (s.role = 'agent' OR s.parent_id IS NULL) AND ({says})
+    """
+    given = {name: list(getattr(wanted, name)) for name in asked}
+    return statement, given | _given(form, files, wanted, "trace_id", "span_id", "parent_id", "role")
+
+
 def names(form: Form, files: Sequence[Path], field: str, most: int) -> tuple[str, Parameters]:
     """The statement for what `field` says in those files, each value once."""
     statement = f"SELECT DISTINCT s.{field} FROM {_source(form)} WHERE s.{field} IS NOT NULL LIMIT $most"
@@ -68,6 +88,7 @@ def _given(form: Form, files: Sequence[Path], wanted: Wanted, *others: str) -> P
     given: Parameters = {"files": [_literal(file) for file in files]}
     if form is not Form.COMPACTED:
         needed = [column for name, column in COLUMNS.items() if getattr(wanted, name)]
+        needed += ["trace_id"] if wanted.whose else []
         texts = dict.fromkeys(("ts", "type", *needed, *(["source"] if wanted.sources else []), *others), "VARCHAR")
         given["shape"] = msgspec.json.encode(texts | {"started_at": "DOUBLE", "finished_at": "DOUBLE"}).decode()
     return given
@@ -78,7 +99,9 @@ def _condition(form: Form, wanted: Wanted) -> tuple[str, Parameters]:
     terms, given = [own, f"({_time(wanted)} OR (at_us IS NULL AND s.ts IS NOT NULL))"], Parameters()
     for name, column in COLUMNS.items():
         if getattr(wanted, name):
-            terms.append(f"list_contains(${name}, s.{column})")
+            says = f"s.{column} IN (SELECT unnest(${name}))"
+            inherits = name in WHOSE and form is not Form.NATIVE
+            terms.append(f"({says} OR s.trace_id IN (SELECT trace_id FROM related))" if inherits else says)
             given[name] = list(getattr(wanted, name))
     if wanted.kinds:
         terms.append(f"({_kinds(wanted)})")
