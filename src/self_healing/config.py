@@ -19,8 +19,9 @@ from pydantic_core import core_schema
 
 from self_healing.actions.registry import read_actions
 from self_healing.declarations import Values
+from self_healing.documents import Document, read_document
 from self_healing.errors import ConfigError
-from self_healing.problems import Place, one_line, problems_of, read_toml, shown, unknown
+from self_healing.problems import Place, one_line, problems_of, shown, unknown
 from self_healing.spec import MAX_GROUPS, Declared, Duration, Limits, Spec, parse_duration
 from self_healing.triggers.declared import read_triggers
 
@@ -202,12 +203,13 @@ class _Given:
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
         self._where: dict[str, str] = {}
-        self._file = ""
+        self._file = Document(file="")
         self._problems: list[str] = []
 
     def file(self, path: Path) -> None:
-        self._file = str(path)
-        self._values = read_toml(path, self._problems)
+        self._file = read_document(path)
+        self._values = self._file.values
+        self._problems += self._file.problems
 
     def variables(self, environ: Mapping[str, str]) -> None:
         for name in sorted(name for name in environ if name.startswith(VARIABLE_PREFIX)):
@@ -250,7 +252,7 @@ class _Given:
     def _given_at(self, key: str) -> str:
         """Where the setting was given that `key` is, or is a part of."""
         owners = [name for name in self._where if key == name or key.startswith(f"{name}.")]
-        return self._where[owners[0]] if owners else self._file
+        return self._where[owners[0]] if owners else self._file.at(key)
 
 
 def _from_text(key: str, text: str) -> Any:

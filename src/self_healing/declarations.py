@@ -13,8 +13,10 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from self_healing.documents import Document, read_document
 from self_healing.errors import ConfigError
-from self_healing.problems import keys, one_line, problems_of, read_toml, shown, suggestion, unknown
+from self_healing.problems import keys, one_line, problems_of, shown, suggestion, unknown
+from self_healing.spec import parse_duration
 
 Model = TypeVar("Model", bound=BaseModel)
 Values = Mapping[str, Any]
@@ -50,14 +52,31 @@ class _Table:
     """One declaration as merged so far."""
 
     values: dict[str, Any] = field(default_factory=dict)
-    given: dict[str, str] = field(default_factory=dict)  # key -> the file that gave it last
-    last: str = ""  # the file that touched it last: to blame for what is missing or does not agree
+    given: dict[str, str] = field(default_factory=dict)  # dotted key -> where it was given last
+    last: str = ""  # where it was touched last: to blame for what is missing or does not agree
+    incomplete: bool = False  # whether a part of a file that touched it could not be read
 
-    def change(self, values: Values, where: str, *, blamed: bool) -> None:
+    def change(self, values: Values, where: str, places: Mapping[str, str]) -> None:
+        """Lay `values` over it, given at `where`, each dotted key at its own of `places`, which a person wrote."""
         self.values.update(values)
         self.last = where
-        if blamed:
-            self.given.update(dict.fromkeys(values, where))
+        self.given = {key: place for key, place in self.given.items() if key.partition(".")[0] not in values}
+        self.given.update(places)
+
+    def at(self, key: str) -> str:
+        """Where the dotted `key`, or what it is a part of, was given; where the table was, when it was not."""
+        while key and key not in self.given:
+            key = key.rpartition(".")[0]
+        return self.given[key] if key else self.last
+
+
+def seconds_of(value: Any) -> int | None:
+    """The seconds of a duration as TOML has it; None when it is none, which its model says."""
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        return None
+    return seconds if isinstance(seconds, int) and not isinstance(seconds, bool) else None
 
 
 class Reader(Generic[Model]):
@@ -79,13 +98,13 @@ class Reader(Generic[Model]):
 
     def shipped(self, file: Path) -> None:
         """Begin with the tables that come with the package."""
-        self._layer(file, f"the shipped {self._kind}s", blamed=False)
+        self._layer(read_document(file), shipped=True)
         self._shipped = frozenset(self._tables)
 
     def files(self, files: Sequence[Path]) -> None:
         """Lay a person's files over it, in their order."""
         for file in files:
-            self._layer(file, str(file), blamed=True)
+            self._layer(read_document(file), shipped=False)
 
     def overrides(self, overrides: Mapping[str, Values]) -> None:
         """Lay the changes made at run time over it, by name; they declare nothing new."""
@@ -96,7 +115,7 @@ class Reader(Generic[Model]):
             elif "name" in values:
                 self._problems.append(f"{where}: name: {shown(values['name'])}: allowed are the other keys")
             else:
-                self._tables[name].change(values, "override", blamed=True)
+                self._tables[name].change(values, "override", dict.fromkeys(values, "override"))
 
     def result(self) -> Declarations[Model]:
         """Validate everything that was collected."""
@@ -108,43 +127,60 @@ class Reader(Generic[Model]):
             specs += [spec] if spec is not None else []
         return Declarations(tuple(specs), tuple(self._tables), tuple(map(one_line, problems)))
 
-    def _layer(self, file: Path, where: str, *, blamed: bool) -> None:
-        seen: set[str] = set()
-        for number, values in enumerate(self._read(file, where), start=1):
+    def _layer(self, document: Document, *, shipped: bool) -> None:
+        self._problems += document.problems
+        seen: dict[str, str] = {}
+        for number, values in enumerate(self._of(document)):
+            above = f"{self._kind}.{number}"
+            where = document.at(above)
             name = values.get("name")
             if not isinstance(name, str):
                 given = "missing" if name is None else shown(name)
-                self._problems.append(f"{where}: {self._kind} number {number}: name: {given}: allowed is text")
+                where = document.at(f"{above}.name")
+                self._problems.append(f"{where}: {self._kind} number {number + 1}: name: {given}: allowed is text")
             elif name in seen:
-                self._problems.append(f"{where}: {self._kind} {name}: name: {shown(name)}: allowed is once in a file")
+                self._problems.append(
+                    f"{document.at(f'{above}.name')}: {self._kind} {name}: name: {shown(name)}: "
+                    f"allowed is once in a file; it is at {seen[name]} already"
+                )
             else:
-                seen.add(name)
-                self._tables.setdefault(name, _Table()).change(values, where, blamed=blamed)
+                seen[name] = where
+                table = self._tables.setdefault(name, _Table())
+                table.incomplete |= bool(document.problems)
+                if shipped:
+                    table.change(values, f"the shipped {self._kind}s", {})
+                else:
+                    table.change(values, where, document.within(above))
 
-    def _read(self, file: Path, where: str) -> list[dict[str, Any]]:
+    def _of(self, document: Document) -> list[dict[str, Any]]:
+        """The tables of this kind in `document`."""
         allowed = f"allowed are tables [[{self._kind}]]"
-        document = read_toml(file, self._problems)
-        tables = document.pop(self._kind, [])
-        self._problems += [f"{where}: {key}: {shown(value)}: unknown; {allowed}" for key, value in document.items()]
+        for key, value in document.values.items():
+            if key != self._kind:
+                self._problems.append(f"{document.at(key)}: {key}: {shown(value)}: unknown; {allowed}")
+        tables = document.values.get(self._kind, [])
         if isinstance(tables, list) and all(isinstance(table, dict) for table in tables):
             return tables
-        self._problems.append(f"{where}: {self._kind}: {shown(tables)}: {allowed}")
+        self._problems.append(f"{document.at(self._kind)}: {self._kind}: {shown(tables)}: {allowed}")
         return []
 
     def _validated(self, name: str, table: _Table) -> tuple[list[str], Model | None]:
         def where(key: str) -> str:
-            return f"{table.given.get(key.partition('.')[0], table.last)}: {self._kind} {name}"
+            return f"{table.at(key)}: {self._kind} {name}"
 
         problems: list[str] = []
         spec: Model | None = None
+        mistakes = list(self._check(table.values))
         try:
             spec = self._model.model_validate(table.values)
         except ValidationError as error:
-            problems += problems_of(error, where, self._model)
-            problems += self._misspelt(name, table, where)
+            if not mistakes or any(detail["loc"] for detail in error.errors()):
+                # Else it is the model's guard against what does not go together, which the check told key by key.
+                problems += problems_of(error, where, self._model, incomplete=table.incomplete)
+                problems += [] if table.incomplete else self._misspelt(name, table, where)
         for key in table.values.keys() & self._model.model_fields.keys() - set(keys(self._model)):  # Python's own names
             problems.append(f"{where(key)}: {key}: {shown(table.values[key])}: {unknown(key, keys(self._model))}")
-        for key, value, allowed in self._check(table.values):
+        for key, value, allowed in mistakes:
             place = f"{where(key)}: {key}: "
             if not any(problem.startswith(place) for problem in problems):  # the model has said so
                 problems.append(f"{place}{shown(value)}: {allowed}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import tomllib
 from collections.abc import Callable, Collection
 from enum import Enum
 from pathlib import Path
@@ -20,7 +19,7 @@ from pydantic.fields import FieldInfo
 from self_healing.spec import parse_duration
 
 Where = Callable[[str], str]
-"""Says for a dotted key (``""``: the whole) where it was given, such as ``triggers.toml: trigger slow_tasks``."""
+"""Says for a dotted key (``""``: the whole) where it was given, such as ``triggers.toml:3: trigger slow_tasks``."""
 
 _LONGEST = 80
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
@@ -53,7 +52,8 @@ def listed(names: Collection[str]) -> str:
 
 def suggestion(name: str, names: Collection[str]) -> str:
     """The question after the nearest of `names`, with a space before it; empty when none is near."""
-    near = difflib.get_close_matches(name, list(names), n=1)
+    swapped = [each for each in names if sorted(each) == sorted(name)]  # => is nearer to >= than to >
+    near = swapped or difflib.get_close_matches(name, list(names), n=1)
     return f" did you mean {near[0]}?" if near else ""
 
 
@@ -62,31 +62,19 @@ def unknown(name: str, names: Collection[str]) -> str:
     return f"unknown;{suggestion(name, names)} {listed(names)}"
 
 
-def read_toml(path: Path, problems: list[str]) -> dict[str, Any]:
-    """The TOML in the file at `path`, or an empty table when it cannot be read, which joins `problems`."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        problems.append(f"{path}: no such file: allowed is an existing TOML file")
-    except OSError as error:
-        problems.append(f"{path}: cannot be read ({error.strerror}): allowed is a readable TOML file")
-    except UnicodeDecodeError as error:
-        problems.append(f"{path}: byte {error.start} is not UTF-8: allowed is TOML in UTF-8")
-    except tomllib.TOMLDecodeError as error:
-        problems.append(f"{path}: {error}: allowed is TOML")
-    return {}
-
-
-def problems_of(error: ValidationError, where: Where, model: type[BaseModel]) -> list[str]:
+def problems_of(error: ValidationError, where: Where, model: type[BaseModel], *, incomplete: bool = False) -> list[str]:
     """One line for each mistake that pydantic found when it validated `model`.
 
     Args:
         error: what the validation raised.
         where: says for a dotted key where it was given.
         model: the model that was validated; its fields say what is allowed.
+        incomplete: whether a part of what was given could not be read, so that nothing is known to be missing.
     """
     lines: dict[str, None] = {}  # a set that keeps its order: each member of a union brings its own error for one value
     for detail in error.errors(include_url=False):
+        if incomplete and detail["type"] in ("missing", "union_tag_not_found"):
+            continue
         place = Place(model, detail["loc"])
         if place.member is not None and isinstance(detail["input"], dict) and not _is_model(place.member):
             continue  # a table was meant for the union's model, whose own errors say what is wrong
@@ -111,6 +99,11 @@ def _complaint(detail: dict[str, Any], place: Place) -> str:
             return str(context["error"])
         case "union_tag_not_found":
             return f"{context['discriminator'].strip(chr(39))} is missing: {_allowed(place.at)}"
+        case "union_tag_invalid":
+            near = suggestion(context["tag"], [_labels(member)[1] for member in _members(place.at)])
+            return f"unknown kind;{near} {_allowed(place.at)}"
+        case "enum" | "literal_error" if isinstance(detail["input"], str) and _choices(place.at):
+            return unknown(detail["input"], _choices(place.at))
         case "string_too_short":
             return "allowed is text that is not empty"
         case "finite_number":

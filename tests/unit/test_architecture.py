@@ -20,6 +20,7 @@ SHARED = frozenset(
     (
         "clock",
         "declarations",
+        "documents",
         "errors",
         "filenames",
         "histograms",

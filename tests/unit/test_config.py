@@ -146,28 +146,29 @@ def test_other_variables_are_none_of_our_business() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('[actions]\nmode = "acting"', 'my.toml: actions.mode: "acting": allowed are act, observe'),
+        ('[actions]\nmode = "acting"',
+         'my.toml:2: actions.mode: "acting": unknown; did you mean act? allowed are act, observe'),
         ('[actions]\nmod = "act"',
-         'my.toml: actions.mod: "act": unknown; did you mean mode? allowed are files, mode, fallback'),
+         'my.toml:2: actions.mod: "act": unknown; did you mean mode? allowed are files, mode, fallback'),
         ("[telemtry]\nx = 1",
-         'my.toml: telemtry: {"x": 1}: unknown; did you mean telemetry? '
+         'my.toml:1: telemtry: {"x": 1}: unknown; did you mean telemetry? '
          "allowed are telemetry, triggers, actions, constitution, storage, server"),
         ("telemetry = 5",
-         "my.toml: telemetry: 5: allowed is a table of dir, keep, keep_bytes, junit_dirs, junit_agent"),
-        ('[telemetry]\ndir = ""', 'my.toml: telemetry.dir: "": allowed is text that is not empty'),
-        ("[telemetry]\ndir = 5", "my.toml: telemetry.dir: 5: allowed is a path"),
-        ("[triggers]\nfiles = [3]", "my.toml: triggers.files.0: 3: allowed is a path"),
-        ('[triggers]\nfiles = "a.toml"', 'my.toml: triggers.files: "a.toml": allowed is a list'),
-        ('[triggers]\ngrid = "2m"', 'my.toml: triggers.grid: "2m": allowed is at most 60 s'),
+         "my.toml:1: telemetry: 5: allowed is a table of dir, keep, keep_bytes, junit_dirs, junit_agent"),
+        ('[telemetry]\ndir = ""', 'my.toml:2: telemetry.dir: "": allowed is text that is not empty'),
+        ("[telemetry]\ndir = 5", "my.toml:2: telemetry.dir: 5: allowed is a path"),
+        ("[triggers]\nfiles = [3]", "my.toml:2: triggers.files.0: 3: allowed is a path"),
+        ('[triggers]\nfiles = "a.toml"', 'my.toml:2: triggers.files: "a.toml": allowed is a list'),
+        ('[triggers]\ngrid = "2m"', 'my.toml:2: triggers.grid: "2m": allowed is at most 60 s'),
         ('[triggers]\ngrid = "often"',
-         'my.toml: triggers.grid: "often": allowed is a whole number and one of s, m, h, d, such as 90s, 5m, 24h'),
-        ("[actions]\nfallback = ' '", 'my.toml: actions.fallback: " ": allowed is text that is not empty'),
+         'my.toml:2: triggers.grid: "often": allowed is a whole number and one of s, m, h, d, such as 90s, 5m, 24h'),
+        ("[actions]\nfallback = ' '", 'my.toml:2: actions.fallback: " ": allowed is text that is not empty'),
         ("[constitution.limits]\nfleet_stop_percent = 101",
-         "my.toml: constitution.limits.fleet_stop_percent: 101: allowed is at most 100"),
+         "my.toml:2: constitution.limits.fleet_stop_percent: 101: allowed is at most 100"),
         ("[constitution.limits]\nattempts_per_incidnt = 3",
-         "my.toml: constitution.limits.attempts_per_incidnt: 3: unknown; did you mean attempts_per_incident? "
+         "my.toml:2: constitution.limits.attempts_per_incidnt: 3: unknown; did you mean attempts_per_incident? "
          f"allowed are {LIMIT_KEYS}"),
-        ("[a\n", "my.toml: Expected ']' at the end of a table declaration (at line 1, column 3): allowed is TOML"),
+        ("[a\n", "my.toml:1: Expected ']' at the end of a table declaration (column 3): allowed is TOML"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_the_file_is_named_with_key_value_and_what_is_allowed(text: str, problem: str) -> None:
@@ -176,7 +177,7 @@ def test_a_mistake_in_the_file_is_named_with_key_value_and_what_is_allowed(text:
 
 def test_a_value_in_the_place_of_a_section_is_refused_though_a_flag_is_given_for_it() -> None:
     assert refusal("telemetry = 5", flags={"telemetry.dir": "x"}) == [
-        "my.toml: telemetry: 5: allowed is a table of dir, keep, keep_bytes, junit_dirs, junit_agent"
+        "my.toml:1: telemetry: 5: allowed is a table of dir, keep, keep_bytes, junit_dirs, junit_agent"
     ]
 
 
@@ -192,7 +193,7 @@ def test_a_default_file_that_is_a_broken_link_is_no_missing_file() -> None:
 
 def test_a_key_with_control_characters_cannot_forge_a_line() -> None:
     [problem] = refusal('"x\\nmy.toml: all is well\\u202e" = 1\n')
-    assert problem.startswith("my.toml: x\\nmy.toml: all is well\\u202e: 1: unknown;")
+    assert problem.startswith("my.toml:1: x\\nmy.toml: all is well\\u202e: 1: unknown;")
 
 
 def test_an_unknown_variable_is_refused_with_the_nearest_name() -> None:
@@ -203,7 +204,9 @@ def test_an_unknown_variable_is_refused_with_the_nearest_name() -> None:
 
 
 def test_a_flag_is_refused_like_any_other_value() -> None:
-    assert refusal(flags={"actions.mode": "acting"}) == ['flag: actions.mode: "acting": allowed are act, observe']
+    assert refusal(flags={"actions.mode": "acting"}) == [
+        'flag: actions.mode: "acting": unknown; did you mean act? allowed are act, observe'
+    ]
     assert refusal(flags={"actions.mod": "act"})[0].startswith(
         'flag: actions.mod: "act": unknown; did you mean actions.mode?'
     )
@@ -219,9 +222,9 @@ def test_all_mistakes_are_reported_at_once_each_with_its_own_source() -> None:
         ["variable SELF_HEALING_X", '"1"'],
         ["flag", "telemetry.dir"],
         ["variable SELF_HEALING_TRIGGERS_FILES", "triggers.files.0"],
-        ["my.toml", "triggers.grid"],
-        ["my.toml", "actions.mode"],
-        ["my.toml", "storage.logs"],
+        ["my.toml:4", "triggers.grid"],
+        ["my.toml:2", "actions.mode"],
+        ["my.toml:6", "storage.logs"],
     ]
 
 
@@ -267,7 +270,7 @@ def test_a_plan_that_names_an_unknown_action_is_refused_with_the_nearest_one() -
         load_spec(load('[triggers]\nfiles = ["t.toml"]'))
     [problem] = refused.value.problems
     assert problem.startswith(
-        't.toml: trigger slow_tasks: actions.0: "analyse_slow_tasks": unknown; did you mean analyze_slow_tasks? '
+        't.toml:3: trigger slow_tasks: actions.0: "analyse_slow_tasks": unknown; did you mean analyze_slow_tasks? '
         "allowed are analyze_slow_tasks, resolve_retry_failures, "
     )
 
@@ -280,8 +283,8 @@ def test_mistakes_in_triggers_and_actions_come_together_and_a_broken_action_is_s
     with pytest.raises(ConfigError) as refused:
         load_spec(load('[triggers]\nfiles = ["t.toml"]\n[actions]\nfiles = ["a.toml"]'))
     assert refused.value.problems == [
-        't.toml: trigger slow_tasks: severity: "x": allowed are low, medium, high, critical',
-        "a.toml: action tell_me: prompt: missing: allowed is text",
+        't.toml:4: trigger slow_tasks: severity: "x": unknown; allowed are low, medium, high, critical',
+        "a.toml:1: action tell_me: prompt: missing: allowed is text",
     ]
 
 

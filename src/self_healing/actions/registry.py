@@ -7,15 +7,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, assert_never
 
-from self_healing.declarations import Declarations, Mistake, Reader, Values
+from self_healing.declarations import Declarations, Mistake, Reader, Values, seconds_of
 from self_healing.errors import NotFound
-from self_healing.spec import DIRECTIVES, ActionSpec, ActionType, Scaled, TriggerSpec
+from self_healing.problems import listed, unknown
+from self_healing.spec import ALLOWED_DIRECTIVES, DIRECTIVES, ActionSpec, ActionType, Scaled, TriggerSpec
 
 DEFAULTS = Path(__file__).with_name("defaults.toml")
 """The eight default actions."""
 
 DIAGNOSTIC = "comprehensive_system_analysis"
 """The action that three open incidents and every escalation call for; it changes nothing and needs no attempt."""
+
+PAUSE_KEYS = ("hold_off", "expires")
+"""How long the first pause of a shutdown lasts, and when any does at the latest."""
+
+KINDS = {bool: "true or false", str: "text", int: "a whole number", (int, float): "a number"}
+"""The types of settings, in words."""
 
 
 class ActionRegistry:
@@ -122,24 +129,47 @@ def read_actions(files: Sequence[Path]) -> Declarations[ActionSpec]:
 
 
 def _check(values: Values) -> Iterator[Mistake]:
-    """What an action's own model does not hold; values of a wrong type are left to the model."""
+    """What an action's own model does not hold, or tells one by one; values of a wrong type are left to the model."""
     for key in ("target_agent", "prompt"):
         if isinstance(values.get(key), str) and values[key].isspace():
             yield key, values[key], "allowed is text that is not empty"
     if values.get("name") == DIAGNOSTIC and values.get("type") != ActionType.DIAGNOSTIC:
         yield "type", values.get("type"), "allowed is diagnostic, as every escalation calls for it"
-    directives = values.get("directives")
-    for name, value in directives.items() if isinstance(directives, Mapping) else ():
-        yield from _directive(name, value)
+    kind = next((each for each in ActionType if each == values.get("type")), None)
+    directives = values.get("directives", {})
+    if not isinstance(directives, Mapping):
+        return
+    for name, value in directives.items():
+        if name not in DIRECTIVES:
+            yield f"directives.{name}", value, unknown(name, ALLOWED_DIRECTIVES[kind] if kind else DIRECTIVES)
+        elif kind is not None and name not in ALLOWED_DIRECTIVES[kind]:
+            yield f"directives.{name}", value, f"{listed(ALLOWED_DIRECTIVES[kind])} for {kind.value}"
+        else:
+            yield from _directive(name, value)
+    if kind is ActionType.EMERGENCY_SHUTDOWN:
+        yield from _pause(values, directives)
+
+
+def _pause(values: Values, directives: Values) -> Iterator[Mistake]:
+    """A shutdown pauses, for as long as it says at first."""
+    if directives.get("paused", False) is False:
+        yield "directives", directives, "allowed is paused = true in an emergency_shutdown"
+    hold_off_s, expires_s = (seconds_of(values.get(key, ActionSpec.model_fields[key].default)) for key in PAUSE_KEYS)
+    if hold_off_s is not None and expires_s is not None and hold_off_s > expires_s > 0:
+        yield "hold_off", values.get("hold_off"), f"allowed is at most {expires_s} s, when the pause expires"
 
 
 def _directive(name: str, value: Any) -> Iterator[Mistake]:
     """Numbers must be above zero, and only numbers can be scaled, those of whole things to whole ones."""
-    kinds = DIRECTIVES.get(name)
+    kinds = DIRECTIVES[name]
     if isinstance(value, Mapping):
         if kinds in (bool, str):
             yield f"directives.{name}", value, "allowed is a value that is not scaled"
         elif kinds is int and value.get("whole") is not True:
             yield f"directives.{name}", value, "allowed is a scaled value with whole = true"
+    elif not isinstance(value, bool | int | float | str):
+        return
+    elif not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+        yield f"directives.{name}", value, f"allowed is {KINDS[kinds]}"
     elif isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
         yield f"directives.{name}", value, "allowed is more than 0"

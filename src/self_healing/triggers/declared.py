@@ -11,6 +11,7 @@ from self_healing.declarations import Declarations, Mistake, Reader, Values
 from self_healing.problems import listed, unknown
 from self_healing.spec import Aggregate, TriggerSpec
 from self_healing.telemetry.signals import GROUP_COLUMNS, SIGNALS, signal_of
+from self_healing.triggers.contradictions import contradictions
 
 DEFAULTS = Path(__file__).with_name("defaults.toml")
 """The seven default triggers."""
@@ -44,6 +45,7 @@ def _check(values: Values, actions: Collection[str] | None) -> Iterator[Mistake]
     """What a trigger's own model cannot know; values of a wrong type are left to the model."""
     yield from _signal(values)
     yield from _columns(values)
+    yield from contradictions(values)
     if isinstance(values.get("target_agent"), str) and values["target_agent"].isspace():
         yield "target_agent", values["target_agent"], "allowed is text that is not empty"
     for number, action in _texts(values.get("actions")):
@@ -62,15 +64,12 @@ def _signal(values: Values) -> Iterator[Mistake]:
     aggregate = values.get("aggregate")
     if aggregate in list(Aggregate) and aggregate not in signal.aggregates:
         yield "aggregate", aggregate, f"{listed([each.value for each in signal.aggregates])} for {name}"
-    value = _threshold(values)
-    if signal.ratio and value is not None and not 0 <= value <= 1:
-        yield "condition.value", value, f"allowed is 0 to 1, as {name} is a part of a whole"
-
-
-def _threshold(values: Values) -> float | None:
     condition = values.get("condition")
-    value = condition.get("value") if isinstance(condition, Mapping) else None
-    return value if isinstance(value, int | float) else None
+    limits = {"condition.value": condition.get("value") if isinstance(condition, Mapping) else None}
+    limits["clear"] = values.get("clear")
+    for key, value in limits.items():
+        if signal.ratio and isinstance(value, int | float) and not 0 <= value <= 1:
+            yield key, value, f"allowed is 0 to 1, as {name} is a part of a whole"
 
 
 def _columns(values: Values) -> Iterator[Mistake]:

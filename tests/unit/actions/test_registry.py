@@ -189,7 +189,7 @@ def test_another_name_declares_a_new_action_after_the_defaults(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("key", "problem"),
     [
-        ('priority = "urgent"', 'priority: "urgent": allowed are emergency, critical, high, medium, low'),
+        ('priority = "urgent"', 'priority: "urgent": unknown; allowed are emergency, critical, high, medium, low'),
         ("prompt = '  '", 'prompt: "  ": allowed is text that is not empty'),
         ('target_agent = ""', 'target_agent: "": allowed is text that is not empty'),
         ('expires = "0s"', 'expires: "0s": allowed is more than 0 s'),
@@ -202,8 +202,8 @@ def test_another_name_declares_a_new_action_after_the_defaults(tmp_path: Path) -
          'prompts: "x": unknown; did you mean prompt? allowed are name, type, priority, target_agent, prompt, '
          "directives, expires, hold_off, handoff_deadline, timeout, tries, verification, tags, description"),
         ("directives = { paused = true }",
-         "directives.paused: allowed for cost_optimization: token_budget, max_output_tokens"),
-        ('directives = { token_budget = "lots" }', "directives.token_budget = 'lots': not a value of that setting"),
+         "directives.paused: true: allowed are token_budget, max_output_tokens for cost_optimization"),
+        ('directives = { token_budget = "lots" }', 'directives.token_budget: "lots": allowed is a whole number'),
         ("directives = { token_budget = [1] }",
          "directives.token_budget: [1]: allowed is true or false or a whole number or a number or text "
          "or a table of of, times, whole"),
@@ -211,7 +211,7 @@ def test_another_name_declares_a_new_action_after_the_defaults(tmp_path: Path) -
         ('directives = { token_budget = { of = "baseline", times = 2 } }',
          'directives.token_budget: {"of": "baseline", "times": 2}: allowed is a scaled value with whole = true'),
         ('directives = { token_budget = { of = "median", times = 2, whole = true } }',
-         'directives.token_budget.of: "median": allowed are threshold, baseline'),
+         'directives.token_budget.of: "median": unknown; allowed are threshold, baseline'),
         ('directives = { token_budget = { of = "baseline", tims = 2, times = 2, whole = true } }',
          "directives.token_budget.tims: 2: unknown; did you mean times? allowed are of, times, whole"),
         ('directives = { token_budget = { of = "baseline", whole = true } }',
@@ -222,19 +222,20 @@ def test_another_name_declares_a_new_action_after_the_defaults(tmp_path: Path) -
 )  # fmt: skip
 def test_a_mistake_is_named_with_file_key_value_and_what_is_allowed(tmp_path: Path, key: str, problem: str) -> None:
     text = f'[[action]]\nname = "optimize_token_usage"\n{key}\n'
-    assert problems(tmp_path, text) == [f"mine.toml: action optimize_token_usage: {problem}"]
+    assert problems(tmp_path, text) == [f"mine.toml:{text.count(chr(10))}: action optimize_token_usage: {problem}"]
 
 
 def test_a_shutdown_that_pauses_nothing_is_refused(tmp_path: Path) -> None:
     assert problems(tmp_path, '[[action]]\nname = "handle_error_spike"\ndirectives = {}\n') == [
-        "mine.toml: action handle_error_spike: directives: an emergency_shutdown sets paused = true"
+        "mine.toml:3: action handle_error_spike: directives: {}: allowed is paused = true in an emergency_shutdown"
     ]
 
 
 def test_the_action_of_every_escalation_stays_a_diagnostic(tmp_path: Path) -> None:
     text = f'[[action]]\nname = "{DIAGNOSTIC}"\ntype = "performance"\ndirectives = {{ timeout_s = 5 }}\n'
     assert problems(tmp_path, text) == [
-        f'mine.toml: action {DIAGNOSTIC}: type: "performance": allowed is diagnostic, as every escalation calls for it'
+        f'mine.toml:3: action {DIAGNOSTIC}: type: "performance": '
+        "allowed is diagnostic, as every escalation calls for it"
     ]
 
 

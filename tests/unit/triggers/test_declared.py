@@ -163,7 +163,8 @@ def test_an_override_is_validated_like_a_file(overrides: dict[str, Any], problem
         ('aggregate = "ratio"', 'aggregate: "ratio": allowed are count, sum, mean, min, max, rate, '
          "p50, p75, p90, p95, p99 for task.duration_s"),
         ('aggregate = "median"',
-         'aggregate: "median": allowed are count, sum, mean, min, max, rate, ratio, p50, p75, p90, p95, p99'),
+         'aggregate: "median": unknown; did you mean mean? '
+         "allowed are count, sum, mean, min, max, rate, ratio, p50, p75, p90, p95, p99"),
         ('group_by = ["agnet"]',
          'group_by.0: "agnet": unknown; did you mean agent? '
          "allowed are agent, model, provider, tool, run_id, error_type"),
@@ -178,7 +179,7 @@ def test_an_override_is_validated_like_a_file(overrides: dict[str, Any], problem
         ('actions = ["Fix It"]', 'actions.0: "Fix It": allowed are small letters, digits and _, a letter first'),
         ('target_agent = ""', 'target_agent: "": allowed is text that is not empty'),
         ('target_agent = "  "', 'target_agent: "  ": allowed is text that is not empty'),
-        ('severity = "hihg"', 'severity: "hihg": allowed are low, medium, high, critical'),
+        ('severity = "hihg"', 'severity: "hihg": unknown; did you mean high? allowed are low, medium, high, critical'),
         ('windwo = "5m"', f'windwo: "5m": unknown; did you mean window? allowed are {KEYS}'),
         ('for_s = "5m"', f'for_s: "5m": unknown; did you mean for? allowed are {KEYS}'),
         ('window = "5 min"', 'window: "5 min": allowed is a whole number and one of s, m, h, d, such as 90s, 5m, 24h'),
@@ -191,22 +192,22 @@ def test_an_override_is_validated_like_a_file(overrides: dict[str, Any], problem
         ("condition = { value = 60 }",
          'condition: {"value": 60}: kind is missing: allowed are a table of threshold, a table of baseline'),
         ('condition = { kind = "treshold", value = 60 }',
-         'condition: {"kind": "treshold", "value": 60}: allowed are a table of threshold, a table of baseline'),
+         'condition: {"kind": "treshold", "value": 60}: unknown kind; did you mean threshold? '
+         "allowed are a table of threshold, a table of baseline"),
         ('condition = { kind = "threshold", value = nan }', "condition.value: NaN: allowed is a finite number"),
         ('condition = { kind = "threshold", value = 60, unit = "s" }',
          'condition.unit: "s": unknown; allowed are kind, op, value'),
         ('condition = { kind = "threshold" }', "condition.value: missing: allowed is a number"),
-        ('condition = { kind = "threshold", op = "=>", value = 60 }', 'condition.op: "=>": allowed are >=, >, <=, <'),
-        ("clear = 61", "clear 61.0: allowed is below or at the threshold 60.0"),
-        ('condition = { kind = "baseline", ratio = 2 }',
-         "aggregate 'max': a baseline condition compares means; allowed is 'mean'"),
+        ('condition = { kind = "threshold", op = "=>", value = 60 }',
+         'condition.op: "=>": unknown; did you mean >=? allowed are >=, >, <=, <'),
+        ("clear = 61", "clear: 61: allowed is at most 60, the threshold; above it fires"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_file_key_value_and_what_is_allowed(tmp_path: Path, key: str, problem: str) -> None:
     text = f'[[trigger]]\nname = "slow_tasks"\n{key}\n'
     allowed = ("analyze_slow_tasks", "handle_error_spike")
     found = [line for line in problems(tmp_path, text, actions=allowed) if not line.startswith("the shipped triggers")]
-    assert found == [f"0.toml: trigger slow_tasks: {problem}"]
+    assert found == [f"0.toml:3: trigger slow_tasks: {problem}"]
 
 
 @pytest.mark.parametrize(
@@ -214,20 +215,23 @@ def test_a_mistake_is_named_with_file_key_value_and_what_is_allowed(tmp_path: Pa
     [
         (
             "[[trigger]\n",
-            ["0.toml: Expected ']]' at the end of an array declaration (at line 1, column 10): allowed is TOML"],
+            ["0.toml:1: Expected ']]' at the end of an array declaration (column 10): allowed is TOML"],
         ),
-        ('[[triggers]]\nname = "x"\n', ['0.toml: triggers: [{"name": "x"}]: unknown; allowed are tables [[trigger]]']),
-        ('[trigger]\nname = "x"\n', ['0.toml: trigger: {"name": "x"}: allowed are tables [[trigger]]']),
-        ("trigger = [1]\n", ["0.toml: trigger: [1]: allowed are tables [[trigger]]"]),
-        ("[[trigger]]\n", ["0.toml: trigger number 1: name: missing: allowed is text"]),
-        ("[[trigger]]\nname = 5\n", ["0.toml: trigger number 1: name: 5: allowed is text"]),
+        (
+            '[[triggers]]\nname = "x"\n',
+            ['0.toml:1: triggers: [{"name": "x"}]: unknown; allowed are tables [[trigger]]'],
+        ),
+        ('[trigger]\nname = "x"\n', ['0.toml:1: trigger: {"name": "x"}: allowed are tables [[trigger]]']),
+        ("trigger = [1]\n", ["0.toml:1: trigger: [1]: allowed are tables [[trigger]]"]),
+        ("[[trigger]]\n", ["0.toml:1: trigger number 1: name: missing: allowed is text"]),
+        ("[[trigger]]\nname = 5\n", ["0.toml:2: trigger number 1: name: 5: allowed is text"]),
         (
             '[[trigger]]\nname = "slow_tasks"\nwindow = "1m"\n[[trigger]]\nname = "slow_tasks"\nwindow = "2m"\n',
-            ['0.toml: trigger slow_tasks: name: "slow_tasks": allowed is once in a file'],
+            ['0.toml:5: trigger slow_tasks: name: "slow_tasks": allowed is once in a file; it is at 0.toml:1 already'],
         ),
         (
             NEW.replace("poor_quality", "Poor"),
-            ['0.toml: trigger Poor: name: "Poor": allowed are small letters, digits and _, a letter first'],
+            ['0.toml:3: trigger Poor: name: "Poor": allowed are small letters, digits and _, a letter first'],
         ),
     ],
 )
@@ -238,8 +242,10 @@ def test_a_file_that_is_no_list_of_named_triggers_is_refused(tmp_path: Path, tex
 def test_a_new_trigger_nearly_named_like_a_default_is_asked_about(tmp_path: Path) -> None:
     found = problems(tmp_path, '[[trigger]]\nname = "slow_task"\nenabled = false\n')
     kinds = "bottleneck, cost, quality, performance, custom"
-    assert found[0] == f"0.toml: trigger slow_task: type: missing: allowed are {kinds}"
-    assert found[-1] == '0.toml: trigger slow_task: name: "slow_task": declares a new trigger; did you mean slow_tasks?'
+    assert found[0] == f"0.toml:1: trigger slow_task: type: missing: allowed are {kinds}"
+    assert (
+        found[-1] == '0.toml:2: trigger slow_task: name: "slow_task": declares a new trigger; did you mean slow_tasks?'
+    )
     assert len(found) == 8
 
 
@@ -249,14 +255,14 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert found == (
         f"{tmp_path}/none.toml: no such file: allowed is an existing TOML file",
         f"{tmp_path}: cannot be read (Is a directory): allowed is a readable TOML file",
-        f"{tmp_path}/latin.toml: byte 5 is not UTF-8: allowed is TOML in UTF-8",
+        f"{tmp_path}/latin.toml:1: byte 5 is not UTF-8: allowed is TOML in UTF-8",
     )
 
 
 def test_a_ratio_above_one_is_refused_as_it_would_never_fire(tmp_path: Path) -> None:
     text = '[[trigger]]\nname = "high_error_rate"\ncondition = { kind = "threshold", value = 20 }\n'
     assert problems(tmp_path, text) == [
-        "0.toml: trigger high_error_rate: condition.value: 20: allowed is 0 to 1, as task.errors is a part of a whole"
+        "0.toml:3: trigger high_error_rate: condition.value: 20: allowed is 0 to 1, as task.errors is a part of a whole"
     ]
 
 
@@ -265,11 +271,11 @@ def test_all_mistakes_of_all_files_are_reported_at_once_each_with_its_own_file(t
     second = '[[trigger]]\nname = "slow_tasks"\nwindow = "2s"\n[[trigger]]\nname = "high_retry_rate"\nclear = 9\n'
     found = problems(tmp_path, first, second, "oops")
     assert [problem.split(": ")[:3] for problem in found] == [
-        ["2.toml", "Expected '=' after a key in a key/value pair (at end of document)", "allowed is TOML"],
-        ["1.toml", "trigger slow_tasks", "window"],
-        ["0.toml", "trigger slow_tasks", "severity"],
-        ["0.toml", "trigger slow_tasks", "signal"],
-        ["1.toml", "trigger high_retry_rate", "clear 9.0"],
+        ["2.toml:1", "Expected '=' after a key in a key/value pair before the file ends", "allowed is TOML"],
+        ["1.toml:3", "trigger slow_tasks", "window"],
+        ["0.toml:3", "trigger slow_tasks", "severity"],
+        ["0.toml:4", "trigger slow_tasks", "signal"],
+        ["1.toml:6", "trigger high_retry_rate", "clear"],
     ]
 
 

@@ -1,0 +1,168 @@
+"""Reads TOML files: their values, the line of each key, and all that is wrong with their syntax at once."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+"""How tomllib ends the message of a syntax error."""
+
+_KEY = re.compile(r"""\s*(\[|[\w\-."' ]+=)""")
+"""How a statement begins: with a table's header, or a key."""
+
+MOST_TOLD = 100
+"""After so many syntax errors the rest of a file is not looked at: it is hardly meant to be TOML."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """One TOML file as far as it could be read.
+
+    Args:
+        file: its path, as messages name it.
+        values: what is in it, without the lines that are no TOML.
+        lines: the line, from 1, of each dotted key and table; a table of an array by its place, as ``trigger.0``.
+        problems: why it could not be read, and each syntax error; a line each.
+    """
+
+    file: str
+    values: dict[str, Any] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    def at(self, key: str) -> str:
+        """The file with the line of `key`, or of the nearest that it is a part of, such as ``triggers.toml:3``."""
+        while key and key not in self.lines:
+            key = key.rpartition(".")[0]
+        return f"{self.file}:{self.lines[key]}" if key else self.file
+
+    def within(self, table: str) -> dict[str, str]:
+        """File and line of each dotted key in `table`."""
+        above = f"{table}."
+        return {key.removeprefix(above): self.at(key) for key in self.lines if key.startswith(above)}
+
+
+def read_document(path: Path) -> Document:
+    """The TOML file at `path`; what keeps it from being read is among its problems."""
+    file = str(path)
+    try:
+        return parsed(file, path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problem = f"{file}: no such file: allowed is an existing TOML file"
+    except OSError as error:
+        problem = f"{file}: cannot be read ({error.strerror}): allowed is a readable TOML file"
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        problem = f"{file}:{line}: byte {error.start} is not UTF-8: allowed is TOML in UTF-8"
+    return Document(file=file, problems=(problem,))
+
+
+def parsed(file: str, text: str) -> Document:
+    """The document in `text`. A statement that is no TOML becomes a problem, and the rest is read without it.
+
+    After a table's header that is no TOML nothing more is read: nobody knows where what follows it would belong.
+    """
+    rows = text.split("\n")
+    problems: list[str] = []
+    while True:
+        try:
+            values = tomllib.loads("\n".join(rows))
+        except tomllib.TOMLDecodeError as error:
+            where, problem, bad = _told(rows, str(error))
+            problems.append(f"{file}:{where}: {problem}: allowed is TOML")
+            if rows[bad.start].lstrip().startswith("[") or len(problems) == MOST_TOLD:
+                del rows[bad.start :]
+            else:
+                rows[bad.start : bad.stop] = [""] * len(bad)
+        else:
+            return Document(file=file, values=values, lines=_lines(rows), problems=tuple(problems))
+
+
+def _told(rows: list[str], message: str) -> tuple[int, str, range]:
+    """Of a syntax error: its line, what is wrong there, and the places of the rows to go on without."""
+    found = _AT.search(message)
+    told = _AT.sub("", message).replace(f"character {chr(10)!r}", "end of the line")
+    if found is None or found[1] is None:
+        # Something is never closed, or the last line is cut short: told where that statement begins.
+        begins = _last_begin(rows)
+        return begins + 1, f"{told} before the file ends", range(begins, len(rows))
+    at = int(found[1]) - 1
+    begins = _last_begin(rows[: at + 1])
+    after = at if at > begins and _begins(rows[at]) else at + 1
+    while after < len(rows) and not _begins(rows[after]):
+        after += 1
+    return at + 1, f"{told} (column {found[2]})", range(begins, after)
+
+
+def _begins(row: str) -> bool:
+    """Whether a statement seems to begin in that row, rather than to go on."""
+    opened, closed = (sum(map(row.count, brackets)) for brackets in ("[{", "]}"))
+    return bool(_KEY.match(row)) and opened >= closed and not (opened == closed and row.rstrip().endswith(","))
+
+
+def _last_begin(rows: list[str]) -> int:
+    """The place of the row in which the last statement begins."""
+    return max((number - 1 for number, statement in _statements(rows) if statement.strip()), default=0)
+
+
+def _statements(rows: list[str]) -> Iterator[tuple[int, str]]:
+    """Each statement with the line that it begins in; what is not complete at the end is the last."""
+    begins, statement = 1, ""
+    for number, row in enumerate(rows, start=1):
+        statement += row + "\n"
+        try:
+            tomllib.loads(statement)
+        except tomllib.TOMLDecodeError:
+            continue  # it goes on in the next row
+        yield begins, statement
+        begins, statement = number + 1, ""
+    if statement:
+        yield begins, statement
+
+
+def _lines(rows: list[str]) -> dict[str, int]:
+    """The line of each key of a valid document, and of each table where it is first named."""
+    found: dict[str, int] = {}
+    counts: dict[str, int] = {}  # how many tables each array of tables has so far
+    above = ""
+    for number, statement in _statements(rows):
+        values, header = tomllib.loads(statement), statement.lstrip()
+        if not header.startswith("["):
+            for key in _paths(values, above):
+                found.setdefault(key, number)
+            continue
+        above = _header(values, counts)
+        for place, char in enumerate(above):
+            if char == ".":
+                found.setdefault(above[:place], number)
+        found.setdefault(above, number)
+        if header.startswith("[["):
+            counts[above] = counts.get(above, 0) + 1
+            above = f"{above}.{counts[above] - 1}"
+            found[above] = number
+    return found
+
+
+def _header(values: Any, counts: Mapping[str, int]) -> str:
+    """The table that a header names; within an array of tables, the newest of them."""
+    path = ""
+    while isinstance(values, dict) and values:
+        if path in counts:
+            path += f".{counts[path] - 1}"
+        [(key, values)] = values.items()
+        path += f".{key}" if path else key
+    return path
+
+
+def _paths(values: Any, above: str) -> Iterator[str]:
+    """The dotted keys of everything in `values`."""
+    inside = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    for key, value in inside:
+        path = f"{above}.{key}" if above else str(key)
+        yield path
+        yield from _paths(value, path)

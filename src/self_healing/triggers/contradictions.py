@@ -1,0 +1,100 @@
+"""Settings of a trigger that are right one by one and make no sense together; a file that gives them is refused.
+
+The rules read the values as they stand in TOML. What is of a wrong type is left to the model, which says so, and the
+rules that do not need it are tried all the same: so every mistake is told at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from self_healing.declarations import Mistake, Values, seconds_of
+from self_healing.spec import Aggregate, Baseline, Operator
+
+FINE_S, FINE_UP_TO_S, COARSE_S = 10, 3600, 900
+"""How long panes are, for windows up to which length, and beyond that; as :mod:`self_healing.measures` has it, whose
+import would cost every command that loads a spec a tenth of a second."""
+
+_LONGEST_S = 86_400
+"""A series that is without samples for a day is closed and forgotten, so that no timer of it should run for longer."""
+
+_MOST_A_SECOND = 100_000
+"""More samples in a second than this are more than one process takes in."""
+
+_RISING = (Operator.GE, Operator.GT)
+
+
+def contradictions(values: Values) -> Iterator[Mistake]:
+    """What in the merged values of a trigger contradicts something else in it, or the panes that it is made of."""
+    yield from _window(values)
+    yield from _baseline(values)
+    yield from _clear(values)
+    yield from _min_samples(values)
+    for key in ("for", "keep_firing_for"):
+        seconds = seconds_of(values.get(key))
+        if seconds is not None and seconds > _LONGEST_S:
+            yield key, values[key], f"allowed is at most {_LONGEST_S} s: a series is forgotten after a day of silence"
+
+
+def _window(values: Values) -> Iterator[Mistake]:
+    window_s = seconds_of(values.get("window"))
+    if window_s is None or not FINE_S <= window_s <= _LONGEST_S:
+        return
+    if window_s <= FINE_UP_TO_S:
+        if window_s % FINE_S:
+            yield "window", values["window"], f"allowed is a multiple of {FINE_S} s, the length of its panes"
+    elif window_s % COARSE_S:
+        yield "window", values["window"], "allowed above 1h is a multiple of 15m, the length of its panes"
+
+
+def _baseline(values: Values) -> Iterator[Mistake]:
+    condition = _condition(values)
+    if condition.get("kind") != "baseline":
+        return
+    over_s = seconds_of(condition.get("over", Baseline.model_fields["over"].default))
+    window_s = seconds_of(values.get("window"))
+    if over_s is not None and over_s < max(window_s or 0, COARSE_S):
+        what = "the window that it is compared with" if (window_s or 0) > COARSE_S else "one of its panes"
+        yield "condition.over", condition.get("over"), f"allowed is at least {max(window_s or 0, COARSE_S)} s, {what}"
+    elif over_s is not None and over_s % COARSE_S:
+        yield "condition.over", condition["over"], "allowed is a multiple of 15m, the length of its panes"
+    if values.get("clear") is not None:
+        yield "clear", values["clear"], "allowed only with a threshold condition; a baseline's is its own"
+    aggregate = values.get("aggregate")
+    if aggregate in list(Aggregate) and aggregate != Aggregate.MEAN:
+        yield "aggregate", aggregate, "allowed is mean with a baseline condition, which compares means"
+
+
+def _clear(values: Values) -> Iterator[Mistake]:
+    condition = _condition(values)
+    clear, limit, op = _number(values.get("clear")), _number(condition.get("value")), _operator(condition)
+    if clear is None or limit is None or op is None:
+        return
+    if op in _RISING and clear > limit:
+        yield "clear", values["clear"], f"allowed is at most {limit:g}, the threshold; above it fires"
+    if op not in _RISING and clear < limit:
+        yield "clear", values["clear"], f"allowed is at least {limit:g}, the threshold; below it fires"
+
+
+def _min_samples(values: Values) -> Iterator[Mistake]:
+    least, window_s = values.get("min_samples", 1), seconds_of(values.get("window"))
+    if not isinstance(least, int) or window_s is None:
+        return
+    # One test run may bring any number of tests, each of which is a sample.
+    if values.get("signal") != "task.tests" and least > window_s * _MOST_A_SECOND:
+        yield "min_samples", least, f"allowed is at most {window_s * _MOST_A_SECOND}: a window never holds more"
+
+
+def _condition(values: Values) -> Values:
+    condition = values.get("condition")
+    return condition if isinstance(condition, Mapping) else {}
+
+
+def _operator(condition: Values) -> Operator | None:
+    op = condition.get("op", Operator.GE)
+    return Operator(op) if op in list(Operator) and condition.get("kind", "threshold") == "threshold" else None
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,87 @@
+"""Every mistake in a file of triggers or actions is told: one bad file for each, with its exact message in its head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from self_healing.actions.registry import ActionRegistry, read_actions
+from self_healing.documents import MOST_TOLD, parsed, read_document
+from self_healing.measures import COARSE_US, FINE_US, pane_us_of
+from self_healing.telemetry.signals import GROUP_COLUMNS, SIGNALS
+from self_healing.triggers.contradictions import COARSE_S, FINE_S, FINE_UP_TO_S
+from self_healing.triggers.declared import read_triggers
+
+CORPUS = Path(__file__).parent.parent / "fixtures" / "mistakes"
+FILES = sorted(CORPUS.glob("*.toml"))
+ACTIONS = ActionRegistry.from_defaults().names
+LISTS = {"SIGNALS": SIGNALS, "COLUMNS": GROUP_COLUMNS, "ACTIONS": ACTIONS}
+"""What grows by itself is not written out in the corpus."""
+
+
+def expected(file: Path) -> list[str]:
+    """The messages that the head of a file names, as they are to be printed."""
+    found = []
+    for line in file.read_bytes().decode("latin-1").splitlines():
+        if not line.startswith("# expect: "):
+            break
+        text = line.removeprefix("# expect: ").replace("FILE", str(file))
+        for name, listed in LISTS.items():
+            text = text.replace(f"allowed are {name}", f"allowed are {', '.join(listed)}")
+        found.append(f"{file}:{text}")
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_each_mistake_is_told_with_file_line_key_value_and_what_is_allowed(file: Path) -> None:
+    read = read_actions([file]) if file.stem.startswith("action-") else read_triggers([file], actions=ACTIONS)
+    assert sorted(read.problems) == sorted(expected(file))
+    assert read.problems
+
+
+def test_twenty_mistakes_in_one_file_are_twenty_messages() -> None:
+    assert len(read_triggers([CORPUS / "twenty-mistakes.toml"], actions=ACTIONS).problems) == 20
+
+
+def test_a_file_that_is_hardly_meant_to_be_toml_is_not_told_line_by_line() -> None:
+    document = parsed("notes.txt", "a = b\n" * 1_000)
+    assert len(document.problems) == MOST_TOLD
+    assert document.values == {}
+
+
+def test_the_line_of_a_key_is_found_wherever_it_stands() -> None:
+    text = 'a = 1\n[[t]]\nb = { c = [1,\n2], "d.e" = 2 }\n\n[t.s]\nf = """\n[x]\n"""\n[[t]]\ng.h = 1\n[u.v]\n'
+    document = parsed("f.toml", text)
+    assert document.problems == ()
+    assert {key: document.at(key) for key in ("a", "t.0", "t.0.b", "t.0.s.f", "t.1", "t.1.g.h", "u", "z", "t.1.z")} == {
+        "a": "f.toml:1",
+        "t.0": "f.toml:2",
+        "t.0.b": "f.toml:3",
+        "t.0.s.f": "f.toml:7",
+        "t.1": "f.toml:10",
+        "t.1.g.h": "f.toml:11",
+        "u": "f.toml:12",
+        "z": "f.toml",
+        "t.1.z": "f.toml:10",
+    }
+
+
+def test_what_follows_a_broken_header_is_not_taken_for_what_stands_above_it() -> None:
+    document = parsed("f.toml", '[[trigger]]\nname = "a"\n[[trigger\nname = "b"\n')
+    assert document.values == {"trigger": [{"name": "a"}]}
+    assert len(document.problems) == 1
+
+
+def test_a_file_that_is_not_there_or_no_file_is_told(tmp_path: Path) -> None:
+    assert read_document(tmp_path / "none.toml").problems == (
+        f"{tmp_path}/none.toml: no such file: allowed is an existing TOML file",
+    )
+    assert read_document(tmp_path).problems == (
+        f"{tmp_path}: cannot be read (Is a directory): allowed is a readable TOML file",
+    )
+
+
+def test_the_panes_that_files_are_held_to_are_those_that_windows_are_made_of() -> None:
+    assert (FINE_S, COARSE_S) == (FINE_US // 10**6, COARSE_US // 10**6)
+    assert (pane_us_of(FINE_UP_TO_S * 10**6), pane_us_of((FINE_UP_TO_S + 1) * 10**6)) == (FINE_US, COARSE_US)
