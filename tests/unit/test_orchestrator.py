@@ -415,8 +415,27 @@ def test_a_turn_of_several_slices_keeps_every_quarantined_line(fleet: Fleet) -> 
         assert loop.store.rows(sa.select(sa.func.count()).select_from(schema.quarantine))[0][0] == 6
 
 
-def test_the_history_of_several_files_is_folded_in_the_order_of_time_however_it_is_sliced(fleet: Fleet) -> None:
+def test_what_comes_late_is_folded_while_there_is_more_to_read(fleet: Fleet) -> None:
+    fleet.task("first", 0)
+    with fleet.open(60) as loop:
+        assert loop.cycle(AT + timedelta(seconds=60)).caught_up
+        for number in range(24):
+            fleet.task(f"t{number}", number, padding="x" * 500_000)
+        turn = loop.cycle(AT + timedelta(seconds=60.5))
+        count = loop.telemetry.accounting
+        assert (turn.caught_up, turn.t_us) == (False, to_us(AT + timedelta(seconds=60)))
+        assert (count.in_flight, count.late) == (0, count.aggregated - 1)
+        assert count.aggregated > 8
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_the_history_of_several_files_is_folded_in_the_order_of_time_however_it_is_sliced(
+    fleet: Fleet, late: bool
+) -> None:
     """The calls of a task are in another file than its end; were they folded after it, they would be late."""
+    if late:
+        fleet.write(ts=AT.isoformat(), type="heartbeat", agent="Coder")
+        fleet.check(10)
     for number in range(40):
         seconds = number / 10
         times = {"agent": "Coder", "id": f"t{number}", "padding": "x" * 50_000}
@@ -426,9 +445,9 @@ def test_the_history_of_several_files_is_folded_in_the_order_of_time_however_it_
             usage = {"total_tokens": 7}
             file.write(json.dumps({"ts": at[1], "type": "llm_call", "usage": usage, **times}) + "\n")
         fleet.write(ts=at[2], type="task_finished", status="success", **times)
-    with fleet.open(10) as loop:
-        assert loop.cycle(AT + timedelta(seconds=10)).caught_up
+    with fleet.open(11) as loop:
+        assert loop.cycle(AT + timedelta(seconds=11)).caught_up
         trigger = loop.spec.trigger("token_usage_spike")
-        totals = loop.telemetry.window(Measure.of(trigger), trigger.window * MICRO, to_us(AT + timedelta(seconds=10)))
+        totals = loop.telemetry.window(Measure.of(trigger), trigger.window * MICRO, to_us(AT + timedelta(seconds=11)))
         assert (totals.count.tolist(), totals.amount.tolist()) == ([40], [280 * MICRO])
         assert loop.telemetry.tasks.running == 0

@@ -80,6 +80,10 @@ class Detecting:
         if t_us > last_us and t_us != self._on_grid(t_us):  # a check in between
             self._telemetry.fold(t_us, evaluated_us=last_us)
             transitions += self._evaluate(t_us)
+        if t_us == last_us and complete_us is not None:
+            # What came late need not wait for the next instant, which is far while there is more to read: meanwhile it
+            # would be sorted with every slice, and stored with every turn.
+            self._telemetry.fold(min(t_us, complete_us), evaluated_us=t_us)
         self._progress.evaluated_us = t_us
         return transitions
 
