@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from self_healing.measures import Ints
 from self_healing.model import Event, Ingested, Kind
+from self_healing.telemetry.calls import Told
 from self_healing.telemetry.sessions import Sessions
-from self_healing.telemetry.traces import Made, Traces
+from self_healing.telemetry.traces import CALLS, Made, Traces
 
 Events = tuple[Sequence[Event], NDArray[np.uint8], Ints]
 """Events, the kind of each, and when it happened, microseconds; sorted by time."""
@@ -23,11 +24,16 @@ _TAKEN = _SPANS | (np.arange(256) == Kind.LOG)
 
 
 class Assembly:
-    """The traces and the sessions that something may still come of."""
+    """The traces and the sessions that something may still come of.
 
-    def __init__(self) -> None:
-        self.traces = Traces()
+    Args:
+        calls: whether somebody wants the calls in them, which :meth:`take_calls` tells.
+    """
+
+    def __init__(self, *, calls: bool = False) -> None:
+        self.traces = Traces(calls=calls)
         self.sessions = Sessions()
+        self._wants_calls = calls
         self._changed = False  # since it was last packed
 
     def learn(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
@@ -71,6 +77,8 @@ class Assembly:
         now_us = max(ts_us, evaluated_us)
         if session:
             self.sessions.add(event, ts_us, now_us)
+            if self._wants_calls and event.kind in CALLS:
+                self.traces.calls.append((ts_us, event, self.sessions.started_at(event)))
         else:
             self.traces.add(event, ts_us, now_us, made)
         # Its agent is at work. Of the parts of a trace that is not known: many name but the service they run in.
@@ -85,6 +93,11 @@ class Assembly:
             self._changed = True
             self.traces.decide(until_us, made)
             self.sessions.decide(until_us, made)
+
+    def take_calls(self) -> list[Told]:
+        """The calls of which it is known by now whose they are."""
+        calls, self.traces.calls = self.traces.calls, []
+        return calls
 
     def next_due_us(self) -> int | None:
         """When time alone makes a task of something next, microseconds; None when nothing waits."""

@@ -127,7 +127,7 @@ def _ints(values: Sequence[int]) -> Ints:
     return np.fromiter(values, np.int64, len(values))
 
 
-def _each(rows: Rows, values: Sequence[float | None]) -> Samples:
+def amounts_of(rows: Rows, values: Sequence[float | None]) -> Samples:
     """One sample for each value that is known, in millionths."""
     try:
         amounts = np.fromiter(values, np.float64, len(values))
@@ -136,6 +136,13 @@ def _each(rows: Rows, values: Sequence[float | None]) -> Samples:
     amounts *= MICRO
     known = np.flatnonzero(~np.isnan(amounts))
     return _each_once(rows, known, np.rint(np.minimum(amounts[known], LARGEST * MICRO)).astype(np.int64))
+
+
+def errors_of(rows: Rows, statuses: Sequence[str | None]) -> Samples:
+    """One sample for each that ended well or badly; what did neither is left out."""
+    endings = _ints([_ENDINGS.get(status, _UNCOUNTED) for status in statuses])
+    counted = np.flatnonzero(endings != _UNCOUNTED)
+    return _each_once(rows, counted, (endings[counted] == _ERROR) * MICRO)
 
 
 def duration_of(event: Event) -> float | None:
@@ -171,14 +178,12 @@ class Finished(Gathered):
     def samples(self) -> dict[str, Samples]:
         """The samples by signal; usage is counted once a task."""
         rows = self.rows()
-        endings = _ints([_ENDINGS.get(status, _UNCOUNTED) for status in self.status])
-        counted = np.flatnonzero(endings != _UNCOUNTED)
         return {
-            "task.duration_s": _each(rows, self.duration_s),
-            "task.attempts": _each(rows, self.attempt),
-            "task.errors": _each_once(rows, counted, (endings[counted] == _ERROR) * MICRO),
-            "task.tokens": _each(rows, self.tokens),
-            "task.cost_usd": _each(rows, self.cost_usd),
+            "task.duration_s": amounts_of(rows, self.duration_s),
+            "task.attempts": amounts_of(rows, self.attempt),
+            "task.errors": errors_of(rows, self.status),
+            "task.tokens": amounts_of(rows, self.tokens),
+            "task.cost_usd": amounts_of(rows, self.cost_usd),
         }
 
 
@@ -207,7 +212,7 @@ class Scores(Gathered):
 
     def samples(self) -> dict[str, Samples]:
         """The samples by signal."""
-        return {"task.quality": _each(self.rows(), [event.quality for event in self.events])}
+        return {"task.quality": amounts_of(self.rows(), [event.quality for event in self.events])}
 
 
 @dataclass(slots=True)
@@ -226,7 +231,7 @@ class Late(Gathered):
         it is the first to say anything at all.
         """
         rows = self.rows()
-        tokens, cost = _each(rows, self.tokens), _each(rows, self.cost_usd)
+        tokens, cost = amounts_of(rows, self.tokens), amounts_of(rows, self.cost_usd)
         tokens.count = _ints(self.first_tokens)[tokens.index]
         cost.count = _ints(self.first_cost_usd)[cost.index]
         return {"task.tokens": tokens, "task.cost_usd": cost}

@@ -105,6 +105,11 @@ class Sessions:
             session.error_type = event.error_type if failed else None
             session.model, session.provider = event.model or session.model, event.provider or session.provider
 
+    def started_at(self, event: Ingested) -> float | None:
+        """When the task of an event that is open began, seconds since 1970; None when it is not."""
+        session = self._open.get((event.agent or "", event.task_id or ""))
+        return None if session is None else session.first_us / SECOND_US
+
     def next_due_us(self) -> int | None:
         """When the next task will have been idle for long enough, microseconds; None when none is open."""
         while self._due and not self._is_due(*self._due[0]):

@@ -86,6 +86,42 @@ SIGNALS: dict[str, Signal] = {
             says="The score that a result got, 0 to 1.",
             aggregates=(Aggregate.MEAN, Aggregate.MIN, Aggregate.MAX, *PERCENT),
         ),
+        Signal(
+            name="tool.errors",
+            unit="calls",
+            kind=Kind.TOOL_CALL,
+            says="The part of tool calls that failed or timed out, of those that succeeded, failed or timed out.",
+            aggregates=(Aggregate.RATIO,),
+            ratio=True,
+        ),
+        Signal(
+            name="tool.duration_s",
+            unit="s",
+            kind=Kind.TOOL_CALL,
+            says="How long a tool call took.",
+            aggregates=MEASURED,
+        ),
+        Signal(
+            name="llm.duration_s",
+            unit="s",
+            kind=Kind.LLM_CALL,
+            says="How long a model call took.",
+            aggregates=MEASURED,
+        ),
+        Signal(
+            name="llm.tokens",
+            unit="tokens",
+            kind=Kind.LLM_CALL,
+            says="The tokens that a model call used.",
+            aggregates=MEASURED,
+        ),
+        Signal(
+            name="llm.cost_usd",
+            unit="USD",
+            kind=Kind.LLM_CALL,
+            says="What a model call cost.",
+            aggregates=MEASURED,
+        ),
     )
 }
 """Every signal, by its name."""

@@ -283,6 +283,11 @@ class TaskTable:
         """The agents that work, and when the newest event of each was, microseconds."""
         return {name: agent.seen_us for name, agent in self.agents.items() if name is not None and agent.seen_us}
 
+    def start_of(self, event: Event) -> float | None:
+        """When the task that an event is about started, seconds since 1970; None when nobody knows."""
+        agent = self.agents.get(event.agent)
+        return None if agent is None else _start_of(agent, event)
+
     def starts(self) -> Iterator[tuple[Event, int]]:
         """The start of each running task, as far as it is still known, and when that was, microseconds."""
         for name, agent in self.agents.items():

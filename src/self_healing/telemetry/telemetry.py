@@ -22,6 +22,7 @@ from self_healing.spec import MAX_GROUPS, PERCENT, Aggregate, Baseline, TriggerS
 from self_healing.taps import Accumulator, Restart, Taps
 from self_healing.telemetry.agents import Folded, Repair
 from self_healing.telemetry.assembly import Assembly
+from self_healing.telemetry.calls import CALL_SIGNALS, Sum, Told, call_samples
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.examples import Examples
 from self_healing.telemetry.groups import BY_AGENT, NOBODY, Grouping
@@ -88,7 +89,6 @@ class Telemetry:
     def __init__(self, triggers: Iterable[TriggerSpec], *, max_groups: int = MAX_GROUPS) -> None:
         self._max_groups = max_groups
         self.taps = Taps()
-        self.assembly = Assembly()
         self.accounting = Accounting()
         self.repairs: list[Repair] = []
         self.examples = Examples()
@@ -100,6 +100,8 @@ class Telemetry:
         self._oldest_kept: dict[tuple[str, int], int] = {}
         self._queue = Queue([], np.zeros(0, np.uint8), np.zeros(0, np.int64))
         self._build(list(triggers))
+        self._wants_calls = any(signal in self._by_signal for signal in CALL_SIGNALS)
+        self.assembly = Assembly(calls=self._wants_calls)
 
     def _build(self, triggers: list[TriggerSpec]) -> None:
         needs: dict[Measure, list[TriggerSpec]] = {}
@@ -164,6 +166,8 @@ class Telemetry:
             events = queue.events if whole else queue.events[start:end]
             told = self.assembly.put((events, queue.kind[start:end], ts), until_us, evaluated_us)
             too_late = self._fold(*told) if len(told[0]) else 0
+            if self._wants_calls:
+                self._put_calls(self.assembly.take_calls(), None)
         queue.at = end
         if not len(queue):
             self._queue = Queue([], queue.kind[:0], queue.ts[:0])
@@ -188,7 +192,7 @@ class Telemetry:
 
     def _fold(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> int:
         """Fold events, sorted by time; returns how many of them were too late."""
-        listening = self.taps.measures(self._measures) if self.taps.restarts or self.taps.accumulators else set()
+        listening = self._listening()
         folded = self.tasks.fold(events, kind.tolist(), ts.tolist(), starts=bool(self.taps.accumulators))
         self.repairs += folded.repairs
         if listening:
@@ -199,6 +203,8 @@ class Telemetry:
                 self._put(signal, found, listening, latecomers)
         for signal, found in self._metrics(events, kind, ts):
             self._put(signal, found, listening, latecomers)
+        if self._wants_calls:
+            self._put_calls(self._own_calls(events, kind, ts), latecomers)
         if folded.late.events:  # the calls are late, and the panes those of the tasks, which were counted
             for signal, found in folded.late.samples().items():
                 self._put(signal, found, listening, None)
@@ -206,6 +212,29 @@ class Telemetry:
             self._tell_finished(folded)
         self.examples.add(folded.finished.events)
         return latecomers.too_late
+
+    def _listening(self) -> set[str]:
+        """The keys of the measures that some tap listens to."""
+        return self.taps.measures(self._measures) if self.taps.restarts or self.taps.accumulators else set()
+
+    def _own_calls(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> list[Told]:
+        """The calls that are no parts of traces."""
+        places = np.flatnonzero((kind == Kind.LLM_CALL) | (kind == Kind.TOOL_CALL)).tolist()
+        found = [(int(ts[place]), events[place]) for place in places if not isinstance(events[place], Sum)]
+        return [(at, event, self.tasks.start_of(event)) for at, event in found]
+
+    def _put_calls(self, calls: Sequence[Told], latecomers: Latecomers | None) -> None:
+        """Put calls into their panes, but for those of repair work."""
+        listening = self._listening() if calls else set()
+        # To a verification each stands for itself: of a tool's group, no task would ever end.
+        told = [
+            (at, msgspec.structs.replace(event, task_id=None), started_at)
+            for at, event, started_at in calls
+            if not self.tasks.is_repair(event)
+        ]
+        for kind, name in ((Kind.LLM_CALL, "llm_call"), (Kind.TOOL_CALL, "tool_call")):
+            for signal, found in call_samples(kind, [call for call in told if call[1].kind == name]):
+                self._put(signal, found, listening, latecomers)
 
     def _metrics(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> Iterable[tuple[str, Samples]]:
         """The samples of metrics, but for those of repair work."""

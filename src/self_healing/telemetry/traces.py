@@ -16,6 +16,7 @@ import msgspec
 
 from self_healing.clock import MINUTE_US, SECOND_US
 from self_healing.model import Event, Ingested, Kind, Usage
+from self_healing.telemetry.calls import Call, Sum, Told
 from self_healing.telemetry.samples import tokens_of
 
 WAIT_US: Final = 2 * SECOND_US
@@ -31,6 +32,9 @@ MOST_DONE: Final = 10_000
 """So many traces whose root span was a task are remembered, for the calls that come after it: as many tasks are."""
 
 FAILURES: Final = ("failed", "timeout")
+
+CALLS: Final = ("llm_call", "tool_call")
+"""The kinds of events that are calls."""
 
 NANO: Final = 1_000_000_000
 """Costs are added in whole thousand-millionths of a dollar, so that their order does not matter."""
@@ -49,6 +53,7 @@ class Part(msgspec.Struct, gc=False, array_like=True):
     attempt: int | None
     call: str | None  # what a repeated call shares with the one before; None when nothing says so
     failed: bool
+    said: Call | None = None  # the call itself, where somebody wants it
 
 
 class Trace(msgspec.Struct, gc=False, array_like=True):
@@ -92,6 +97,14 @@ class Trace(msgspec.Struct, gc=False, array_like=True):
         nearest = next((each for each in (span, *self.above(span)) if each in self.tasks), None)
         return next((root for root in self.roots if root in self.tasks), None) if nearest is None else nearest
 
+    def agent_above(self, span: str) -> str | None:
+        """The agent whose span is the nearest above `span`, itself included; None when that is not known (any more)."""
+        for each in (span, *self.above(span)):
+            agent = self.agents.get(each) or self.tasks.get(each, (None,))[0]
+            if agent is not None:
+                return agent
+        return None
+
     def take(self, span: str) -> list[Part]:
         """Take out what is part of the work of `span`, itself included; of a root span that is all there is."""
         if span in self.roots:
@@ -104,9 +117,15 @@ class Trace(msgspec.Struct, gc=False, array_like=True):
 
 
 class Traces:
-    """The traces that something may still come of."""
+    """The traces that something may still come of.
 
-    def __init__(self) -> None:
+    Args:
+        calls: whether somebody wants the calls themselves, which :attr:`calls` gets once it is known whose they are.
+    """
+
+    def __init__(self, *, calls: bool = False) -> None:
+        self.calls: list[Told] = []
+        self._wants_calls = calls
         self.lost = 0  # traces that were forgotten with calls that no task had taken
         self._traces: dict[str, Trace] = {}  # the one that was heard of last comes last
         self._due: list[tuple[int, int, str, str]] = []  # a heap: when, end, trace and span of what waits
@@ -149,15 +168,15 @@ class Traces:
         if event.parent_id is None:
             self._wait(trace, event, ts_us, now_us + (WAIT_US if event.role == "other" else 0))
         elif trace.done:
-            if event.kind == "llm_call":
-                self._late(trace, _part(event, ts_us), ts_us, made)
+            if event.kind in CALLS:
+                self._late(trace, self._part(event, ts_us), ts_us, made)
             return
         elif event.role == "agent":
             outcome = (ts_us, event.status in FAILURES, event.status or "", event.error_type or "")
             trace.outcome = max(trace.outcome, outcome)
             self._wait(trace, event, ts_us, now_us + WAIT_US)
-        if event.kind in ("llm_call", "tool_call") or (event.role == "agent" and event.attempt is not None):
-            trace.parts.append(_part(event, ts_us))
+        if event.kind in CALLS or (event.role == "agent" and event.attempt is not None):
+            trace.parts.append(self._part(event, ts_us))
         if trace.tasks:
             self._pass_on(trace, ts_us, made)
 
@@ -175,12 +194,29 @@ class Traces:
             else:
                 self._late(trace, part, at_us, made)
 
-    @staticmethod
-    def _late(trace: Trace, part: Part, at_us: int, made: list[Made]) -> None:
+    def _late(self, trace: Trace, part: Part, at_us: int, made: list[Made]) -> None:
         """A call comes after its task; at the time of what told so, which is after the task's end."""
         task = trace.task_above(part.span)
+        if task in trace.tasks:
+            self._tell(trace, part, at_us, trace.tasks[task], None)
         if task in trace.tasks and (part.tokens is not None or part.nano_usd is not None):
             made.append((at_us, Kind.LLM_CALL, _call(*trace.tasks[task], part.tokens, part.nano_usd)))
+
+    def _part(self, event: Ingested, ts_us: int) -> Part:
+        part = _part(event, ts_us)
+        if self._wants_calls and event.kind in CALLS:
+            part.said = Call.of(event)
+        return part
+
+    def _tell(
+        self, trace: Trace, part: Part, at_us: int, task: tuple[str | None, str], started_at: float | None
+    ) -> None:
+        """Tell of a call whose task is known now: at `at_us`, for a window would never see an earlier time."""
+        if part.said is not None:
+            agent = part.said.agent or trace.agent_above(part.span) or task[0]
+            call = part.said.event(agent, task[1])
+            call.handoff_id = trace.handoff_id
+            self.calls.append((at_us, call, started_at))
 
     # -- what waits
 
@@ -220,8 +256,7 @@ class Traces:
         """A span is a task, and has ended."""
         span = event.span_id or ""
         agents = {agent for agent in trace.agents.values() if agent is not None}
-        parts = trace.take(span)
-        trace.agents.pop(span, None)
+        taken = parts = trace.take(span)
         own = event.usage or Usage()
         if event.kind == "llm_call":
             parts = [part for part in parts if part.span != span]
@@ -242,6 +277,9 @@ class Traces:
             # As a call, to which later ones can still be added.
             made.append((ts_us, Kind.LLM_CALL, _call(task.agent, task.task_id or "", tokens, nano)))
         trace.tasks[span] = (task.agent, task.task_id or "")
+        for part in taken:
+            self._tell(trace, part, ts_us, trace.tasks[span], task.started_at)
+        trace.agents.pop(span, None)
 
     def _close(self, trace: Trace) -> None:
         """Nothing but late parts can come now; let go of what they do not need."""
@@ -337,7 +375,7 @@ def _usd(nano: int | None) -> float | None:
 
 
 def _call(agent: str | None, task_id: str, tokens: int | None, nano: int | None) -> Event:
-    return Event(kind="llm_call", agent=agent, task_id=task_id, usage=Usage(total_tokens=tokens, total_usd=_usd(nano)))
+    return Sum(kind="llm_call", agent=agent, task_id=task_id, usage=Usage(total_tokens=tokens, total_usd=_usd(nano)))
 
 
 def _task(event: Ingested) -> Event:

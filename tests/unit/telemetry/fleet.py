@@ -29,7 +29,7 @@ SIGNALS = (
     "task.tests",
     "task.quality",
 )
-_RATIOS = ("task.errors", "task.tests")
+_RATIOS = ("task.errors", "task.tests", "tool.errors")
 
 Line = dict[str, Any]
 

@@ -25,6 +25,11 @@ def test_the_signals_have_exactly_these_units_events_and_aggregates() -> None:
         "task.cost_usd": ("USD", Kind.TASK_FINISHED, False, MEASURED),
         "task.tests": ("tests", Kind.TEST_RUN, True, {"ratio"}),
         "task.quality": ("score", Kind.QUALITY_SCORE, False, {"mean", "min", "max", *QUANTILES}),
+        "tool.errors": ("calls", Kind.TOOL_CALL, True, {"ratio"}),
+        "tool.duration_s": ("s", Kind.TOOL_CALL, False, MEASURED),
+        "llm.duration_s": ("s", Kind.LLM_CALL, False, MEASURED),
+        "llm.tokens": ("tokens", Kind.LLM_CALL, False, MEASURED),
+        "llm.cost_usd": ("USD", Kind.LLM_CALL, False, MEASURED),
     }
 
 
