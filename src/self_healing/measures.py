@@ -6,9 +6,11 @@ ratio signal the amount is the numerator and the count the denominator: a ratio 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from fractions import Fraction
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import numpy as np
@@ -17,7 +19,10 @@ from numpy.typing import NDArray
 from self_healing.clock import HOUR_US, SECOND_US
 from self_healing.histograms import Histograms
 from self_healing.model import Group
-from self_healing.spec import PERCENT, Aggregate, Operator, TriggerSpec
+from self_healing.spec import PERCENT, Aggregate, Operator, RateOfChange, TriggerSpec
+
+if TYPE_CHECKING:
+    from self_healing.taps import Restart
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -48,6 +53,9 @@ NONE_MIN = np.iinfo(np.int64).max
 
 UNKNOWN_START = -1
 """The start of a task that nobody reported."""
+
+COUNTING = (Aggregate.COUNT, Aggregate.RATE)
+"""Of these, no sample is a value too: zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +150,40 @@ def holds(trigger: TriggerSpec, totals: Totals, op: Operator, limit: float) -> B
             return compare(totals.quantile(PERCENT[aggregate]), op, limit_us)
 
 
+def change_of(trigger: TriggerSpec, condition: RateOfChange, value: Floats, before: Floats) -> Floats:
+    """By how much each group's value changed from the window before, for each ``per``, in the signal's unit."""
+    return (value - before) * (condition.per / trigger.window)
+
+
+def change_holds(trigger: TriggerSpec, condition: RateOfChange, totals: Totals, before: Totals, limit: float) -> Bools:
+    """Whether the change from the window before stands in relation to `limit`; exact in whole millionths."""
+    # The limit on the difference itself: what is whole is then compared with what is whole.
+    most = Fraction(round(limit * MICRO)) * trigger.window / condition.per
+    if trigger.aggregate is Aggregate.RATE:
+        most *= trigger.window
+    up = condition.op in (Operator.GE, Operator.LT)
+    whole_limit = np.int64(held(math.ceil(most) if up else math.floor(most)))
+    return compare(_micros(trigger, totals) - _micros(trigger, before), condition.op, whole_limit)
+
+
+def _micros(trigger: TriggerSpec, totals: Totals) -> Ints:
+    """The value of each group's window in whole millionths, 0 where there is none; a rate counts as its count."""
+    match trigger.aggregate:
+        case Aggregate.COUNT | Aggregate.RATE:
+            return totals.count * MICRO
+        case Aggregate.SUM:
+            return totals.amount
+        case Aggregate.MEAN | Aggregate.RATIO:
+            return np.rint(totals.amount / np.maximum(totals.count, 1)).astype(np.int64)
+        case Aggregate.MAX:
+            extreme = totals.maximum
+        case Aggregate.MIN:
+            extreme = totals.minimum
+        case aggregate:
+            extreme = np.rint(np.nan_to_num(totals.quantile(PERCENT[aggregate]))).astype(np.int64)
+    return np.where(totals.count > 0, extreme, 0)
+
+
 def held(total: int) -> int:
     """A sum of any size, kept within what a column can hold."""
     return max(min(total, MOST), -MOST)
@@ -181,6 +223,12 @@ def pane_us_of(window_us: int) -> int:
     return FINE_US if window_us <= HOUR_US else COARSE_US
 
 
+def successive_us(window_us: int, t_us: int) -> tuple[int, int, int]:
+    """Where the earlier of two successive windows at `t_us` begins, the later one begins, and the later one ends."""
+    end_us = t_us // FINE_US * FINE_US
+    return end_us - 2 * window_us, end_us - window_us, end_us
+
+
 def begins_us(window_us: int, t_us: int) -> int:
     """When a window of that length at `t_us` begins: where the pane does that holds ``t_us - window_us``."""
     pane_us = pane_us_of(window_us)
@@ -209,6 +257,13 @@ class Windows(Protocol):
         """The panes of the `over_us` before such a window; its extremes say nothing."""
         ...
 
+    def successive(self, measure: Measure, window_us: int, t_us: int) -> tuple[Totals, Totals]:
+        """Two windows of that length, the later one up to where the pane begins that holds `t_us`, and the one before.
+
+        Both are made of whole panes: what is under way would make the later one longer than the one before.
+        """
+        ...
+
     def single(self, measure: Measure, places: Ints, from_us: Ints, until_us: Ints) -> tuple[Ints, Ints]:
         """Count and amount of single groups, each over a stretch of its own.
 
@@ -224,11 +279,8 @@ class Windows(Protocol):
         """The same for the group in that place, of the tasks that started after `since_us` only."""
         ...
 
-    def restarted(self, trigger: str, from_us: int, to_us: int) -> dict[int, tuple[int, Totals]]:
-        """For each place whose window was restarted and still reaches back before that: when, and its own totals.
-
-        Those totals have one element. `from_us` is where the window begins.
-        """
+    def restarted(self, trigger: str, from_us: int) -> Mapping[int, Restart]:
+        """The window of its own of each place whose window was restarted, where `from_us` still lies before that."""
         ...
 
     def first_sampled_us(self, measure: Measure, from_us: int) -> int | None:

@@ -220,7 +220,7 @@ class Verdict(Record, frozen=True, kw_only=True):
     samples: int
     value: float | None  # in the signal's unit
     threshold: float | None  # in the signal's unit; for a baseline condition the baseline times its ratio
-    baseline: float | None = None  # the mean before the window, in the signal's unit
+    baseline: float | None = None  # what it was before the window, in the signal's unit
     since: datetime | None = None  # since when it is in this state
     spec_version: str = ""
 
@@ -521,6 +521,7 @@ class Verification(Record, frozen=True, kw_only=True):
     needed: int  # samples
     peak: float | None  # the worst value before the effect
     threshold: float | None  # in the signal's unit
+    baseline: float | None = None  # what it was before, in the signal's unit
     extended: int = 0
     result: Result | None = None
     value: float | None = None

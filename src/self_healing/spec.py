@@ -103,18 +103,107 @@ class Threshold(Declared):
 
 
 class Baseline(Declared):
-    """Met while the window's mean is at least `ratio` times the mean of the time before it.
+    """Met while the window's mean is so far above the mean of the time before it; exactly one of three says how far.
 
     Args:
-        ratio: 4.0 says "300 % above".
+        ratio: times as much; 4.0 says four times.
+        percent: per cent above it; 300 says four times.
+        absolute: above it in the signal's unit.
         over: length of the baseline, which ends where the window begins.
         min_samples: fewer in the baseline say ``no_baseline``.
     """
 
     kind: Literal["baseline"]
-    ratio: float = Field(gt=1)
+    ratio: float | None = Field(default=None, gt=1)
+    percent: float | None = Field(default=None, gt=0)
+    absolute: float | None = Field(default=None, gt=0)
     over: Duration = 86400
     min_samples: int = Field(default=20, ge=1)
+
+    @property
+    def times(self) -> float:
+        """By what the baseline is multiplied for the limit."""
+        return self.ratio or 1 + (self.percent or 0.0) / 100
+
+    @property
+    def plus(self) -> float:
+        """What is added to it, in the signal's unit."""
+        return self.absolute or 0.0
+
+    @model_validator(mode="after")
+    def _one_distance(self) -> Self:
+        _only_one(ratio=self.ratio, percent=self.percent, absolute=self.absolute)
+        return self
+
+
+class RateOfChange(Declared):
+    """Met while the window's value less that of the window right before it, `per` so long, stands in that relation.
+
+    Args:
+        op: the relation.
+        value: in the signal's unit; below zero for a fall.
+        per: the length of time in which it changes so much.
+    """
+
+    kind: Literal["rate_of_change"]
+    op: Operator = Operator.GE
+    value: float
+    per: Annotated[Duration, Field(ge=1)] = 60
+
+
+class Absence(Declared):
+    """Met while a group that once spoke has been silent for so long.
+
+    Args:
+        silent_for: since its last sign of life; less than a day, after which nobody expects one any more.
+    """
+
+    kind: Literal["absence"]
+    silent_for: Annotated[Duration, Field(ge=10, lt=86400)] = 600
+
+
+class Composite(Declared):
+    """Met while all, or any, of some other triggers fire for the same group at the same instant.
+
+    Args:
+        all_of, any_of: their names (``all`` and ``any`` in TOML); exactly one of the two.
+    """
+
+    kind: Literal["composite"]
+    all_of: tuple[Name, ...] | None = Field(default=None, alias="all", min_length=2)
+    any_of: tuple[Name, ...] | None = Field(default=None, alias="any", min_length=2)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The triggers that it is made of."""
+        return self.all_of or self.any_of or ()
+
+    @property
+    def needed(self) -> int:
+        """How many of them must fire."""
+        return 1 if self.all_of is None else len(self.all_of)
+
+    @model_validator(mode="after")
+    def _one_list(self) -> Self:
+        _only_one(all=self.all_of, any=self.any_of)
+        if len(set(self.members)) < len(self.members):
+            raise ValueError("allowed is each trigger once")
+        return self
+
+
+def _only_one(**values: object) -> None:
+    """Raises ValueError unless exactly one of the values is given."""
+    given = [name for name, value in values.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(f"{' and '.join(given) or 'none'} given: allowed is exactly one of {', '.join(values)}")
+
+
+Condition = Annotated[Threshold | Baseline | RateOfChange, Field(discriminator="kind")]
+"""What must be so for a trigger to fire."""
+
+RATE_WINDOW_STEP_S = 10
+RATE_WINDOW_MOST_S = 3600
+"""Windows of a rate of change are of whole panes, and no longer than fine panes are kept: the two are then as long."""
 
 
 class NoData(StrEnum):
@@ -149,7 +238,7 @@ class TriggerSpec(Declared):
     window: Annotated[Duration, Field(ge=10, le=86400)]
     group_by: tuple[str, ...] = ("agent",)
     where: dict[str, str] = {}
-    condition: Annotated[Threshold | Baseline, Field(discriminator="kind")]
+    condition: Condition
     for_s: Duration = Field(default=0, alias="for")
     clear: float | None = None
     keep_firing_for: Duration = 60
@@ -164,23 +253,36 @@ class TriggerSpec(Declared):
     @property
     def rising(self) -> bool:
         """Whether more is worse."""
-        return not isinstance(self.condition, Threshold) or self.condition.op in (Operator.GE, Operator.GT)
+        condition = self.condition
+        return not isinstance(condition, Threshold | RateOfChange) or condition.op in (Operator.GE, Operator.GT)
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        if isinstance(self.condition, Baseline):
-            if self.clear is not None:
-                raise ValueError("clear: allowed only with a threshold condition")
-            if self.aggregate is not Aggregate.MEAN:
-                raise ValueError(
-                    f"aggregate {self.aggregate.value!r}: a baseline condition compares means; allowed is 'mean'"
-                )
-        elif self.clear is not None:
-            wrong = self.clear > self.condition.value if self.rising else self.clear < self.condition.value
-            if wrong:
-                side = "below or at" if self.rising else "above or at"
-                raise ValueError(f"clear {self.clear}: allowed is {side} the threshold {self.condition.value}")
+        match self.condition:
+            case Threshold(value=value):
+                self._clears(value)
+            case RateOfChange(value=value):
+                self._clears(value)
+                if self.window > RATE_WINDOW_MOST_S or self.window % RATE_WINDOW_STEP_S:
+                    raise ValueError(
+                        f"window {self.window} s: allowed with rate_of_change are multiples of {RATE_WINDOW_STEP_S}s"
+                        f" up to {RATE_WINDOW_MOST_S // 60}m"
+                    )
+            case Baseline():
+                if self.clear is not None:
+                    raise ValueError("clear: allowed only with a threshold or rate_of_change condition")
+                if self.aggregate not in (Aggregate.MEAN, Aggregate.RATIO):
+                    raise ValueError(
+                        f"aggregate {self.aggregate.value!r}: a baseline condition compares means;"
+                        " allowed is 'mean', or 'ratio' of a signal that is one"
+                    )
         return self
+
+    def _clears(self, value: float) -> None:
+        """Raises ValueError where `clear` is worse than the condition's own value."""
+        if self.clear is not None and (self.clear > value if self.rising else self.clear < value):
+            side = "below or at" if self.rising else "above or at"
+            raise ValueError(f"clear {self.clear}: allowed is {side} the threshold {value}")
 
 
 class ActionType(StrEnum):

@@ -17,7 +17,7 @@ from self_healing.clock import to_us
 from self_healing.histograms import Histograms, bucket_of
 from self_healing.measures import MICRO, NONE_MAX, NONE_MIN, Totals, held, holds, value_of
 from self_healing.model import Result, Verification
-from self_healing.spec import Aggregate, Baseline, Operator, Threshold, TriggerSpec
+from self_healing.spec import Aggregate, Baseline, Operator, RateOfChange, Threshold, TriggerSpec
 from self_healing.taps import Accumulator, Seen
 
 EXTENSIONS = 2
@@ -87,6 +87,20 @@ def _limit(trigger: TriggerSpec, verification: Verification) -> tuple[Operator, 
             # Frozen when the incident opened: the baseline of before the trouble. There was none where silence fired.
             threshold = verification.threshold
             return None if threshold is None else (Operator.GE, threshold, threshold)
+        case RateOfChange() as condition:
+            # As far from what it was before it changed as the change was too much.
+            before, lengths = verification.baseline, trigger.window / condition.per
+            clear = condition.value if trigger.clear is None else trigger.clear
+            if before is None:
+                return None
+            return condition.op, before + condition.value * lengths, before + clear * lengths
+
+
+def _told(trigger: TriggerSpec, verification: Verification, value: float) -> float:
+    """A value as the trigger tells it: for a rate of change, how far it is from what it was before."""
+    if not isinstance(trigger.condition, RateOfChange) or verification.baseline is None:
+        return value
+    return (value - verification.baseline) * trigger.condition.per / trigger.window
 
 
 def judge(verification: Verification, trigger: TriggerSpec, accumulator: Accumulator, at: datetime) -> Judgement:
@@ -94,13 +108,14 @@ def judge(verification: Verification, trigger: TriggerSpec, accumulator: Accumul
     judged, running = chosen(accumulator, verification.needed)
     totals = merged(judged)
     samples = int(totals.count[0])
-    value = None if samples == 0 else float(value_of(trigger, totals)[0])
+    value = None if samples == 0 else _told(trigger, verification, float(value_of(trigger, totals)[0]))
     limit = _limit(trigger, verification)
     if limit is not None:
         op, threshold, clear = limit
         age_s = _overdue_s(trigger, running, op, threshold, to_us(at))
         if age_s is not None:
-            return Judgement(_bad(verification, trigger, age_s, threshold), age_s, samples + 1)
+            told = _told(trigger, verification, age_s)
+            return Judgement(_bad(verification, trigger, told, threshold), told, samples + 1)
         if samples >= verification.needed and not running and value is not None:
             if holds(trigger, totals, op, threshold)[0]:
                 return Judgement(_bad(verification, trigger, value, threshold), value, samples)
@@ -125,6 +140,7 @@ def _overdue_s(trigger: TriggerSpec, running: list[Seen], op: Operator, threshol
 def _bad(verification: Verification, trigger: TriggerSpec, value: float, threshold: float) -> Result:
     if verification.peak is None:
         return Result.NOT_HEALED
+    threshold = _told(trigger, verification, threshold)
     beyond = value - verification.peak if trigger.rising else verification.peak - value
     return Result.WORSE if beyond >= WORSE_SHARE * abs(threshold) else Result.NOT_HEALED
 

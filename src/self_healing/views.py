@@ -23,9 +23,9 @@ from self_healing.model import (
     Verification,
     group_dict,
 )
-from self_healing.spec import ActionSpec, Baseline, Limits, TriggerSpec, parse_duration
+from self_healing.spec import ActionSpec, Baseline, Limits, RateOfChange, Threshold, TriggerSpec, parse_duration
 from self_healing.telemetry.signals import unit
-from self_healing.wording import amount
+from self_healing.wording import amount, span
 
 Json = dict[str, Any]
 
@@ -64,9 +64,17 @@ def trigger(spec: TriggerSpec, verdicts: Iterable[Verdict]) -> Json:
 def condition(spec: TriggerSpec) -> str:
     """What must be so for the trigger to fire, such as ``max task.duration_s >= 1m``."""
     what = f"{spec.aggregate.value} {spec.signal}"
-    if isinstance(spec.condition, Baseline):
-        return f"{what} >= {spec.condition.ratio:g}x baseline"
-    return f"{what} {spec.condition.op.value} {amount(spec.condition.value, unit(spec))}"
+    match spec.condition:
+        case Threshold(op=op, value=value):
+            return f"{what} {op.value} {amount(value, unit(spec))}"
+        case RateOfChange(op=op, value=value, per=per):
+            return f"{what} changes {op.value} {amount(value, unit(spec))} per {span(per)}"
+        case Baseline(ratio=float(ratio)):
+            return f"{what} >= {ratio:g}x baseline"
+        case Baseline(percent=float(percent)):
+            return f"{what} >= baseline + {percent:g} %"
+        case Baseline(plus=plus):
+            return f"{what} >= baseline + {amount(plus, unit(spec))}"
 
 
 def action(spec: ActionSpec, answers: Sequence[str], lessons: Sequence[Lesson]) -> Json:

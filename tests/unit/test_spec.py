@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from self_healing.config import Settings, load_spec
-from self_healing.spec import DIRECTIVES, Spec, Threshold, TriggerSpec, parse_duration
+from self_healing.spec import DIRECTIVES, Baseline, Spec, Threshold, TriggerSpec, parse_duration
 
 SPEC = load_spec(Settings())
 TRIGGER: dict[str, Any] = {
@@ -66,6 +66,22 @@ def test_a_baseline_compares_means_rises_and_has_no_fixed_recovery() -> None:
         trigger(condition=baseline, aggregate="max")
     with pytest.raises(ValidationError, match="clear: allowed only with a threshold"):
         trigger(condition=baseline, clear=1)
+
+
+@pytest.mark.parametrize(
+    ("how", "times", "plus"), [({"ratio": 4}, 4, 0), ({"percent": 300}, 4, 0), ({"absolute": 2.5}, 1, 2.5)]
+)
+def test_a_baseline_is_exceeded_by_a_ratio_a_percentage_or_an_amount(
+    how: dict[str, float], times: float, plus: float
+) -> None:
+    baseline = Baseline.model_validate({"kind": "baseline", **how})
+    assert (baseline.times, baseline.plus) == (times, plus)
+
+
+@pytest.mark.parametrize("how", [{"ratio": 1}, {"percent": 0}, {"absolute": 0}, {}, {"ratio": 2, "absolute": 2}])
+def test_a_baseline_that_says_nothing_or_two_things_is_refused(how: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        Baseline.model_validate({"kind": "baseline", **how})
 
 
 def test_for_is_written_as_in_toml() -> None:

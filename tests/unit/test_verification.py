@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from self_healing.clock import to_us
 from self_healing.model import Result, Verification, VerificationPhase
-from self_healing.spec import TriggerSpec
+from self_healing.spec import Aggregate, RateOfChange, TriggerSpec
 from self_healing.taps import Accumulator, Seen
 from self_healing.triggers.declared import load_triggers
 from self_healing.verification import credit, failed_probe, judge
@@ -43,8 +44,17 @@ def verification(needed: int = 3, peak: float | None = 90.0, threshold: float | 
         needed=needed,
         peak=peak,
         threshold=threshold,
+        baseline=10.0,
     )
 
+
+RISING = SLOW.model_copy(
+    update={
+        "aggregate": Aggregate.MEAN,
+        "condition": RateOfChange(kind="rate_of_change", value=60, per=150),  # the window is of 300 s: 120 s more
+        "clear": 30.0,
+    }
+)
 
 CASES: list[tuple[str, TriggerSpec, list[Task], float, Result | None]] = [
     ("nothing yet", SLOW, [], 60, None),
@@ -64,6 +74,12 @@ CASES: list[tuple[str, TriggerSpec, list[Task], float, Result | None]] = [
     ("ratio between at the deadline", ERRORS, [(i, float(i < 1)) for i in range(7)], 900, Result.INCONCLUSIVE),
     ("baseline judged by its frozen threshold", LONGER, [(1, 59), (2, 59), (3, 59)], 100, Result.HEALED),
     ("baseline still met", LONGER, [(1, 61), (2, 61), (3, 61)], 100, Result.NOT_HEALED),
+    ("as high as it rose from 10 s", RISING, [(1, 130), (2, 130), (3, 130)], 100, Result.NOT_HEALED),
+    ("just below as high as it rose", RISING, [(1, 129), (2, 130), (3, 130)], 900, Result.INCONCLUSIVE),
+    ("not yet low enough", RISING, [(1, 70), (2, 70), (3, 70)], 100, None),
+    ("nearly as low as before it rose", RISING, [(1, 69), (2, 70), (3, 70)], 100, Result.HEALED),
+    ("risen by a quarter of the limit more", RISING, [(1, 220), (2, 220), (3, 220)], 300, Result.WORSE),
+    ("risen by not quite so much more", RISING, [(1, 219), (2, 220), (3, 220)], 300, Result.NOT_HEALED),
 ]
 
 
@@ -79,6 +95,14 @@ def test_without_a_threshold_nobody_can_judge_a_baseline() -> None:
     assert judge(unknown, LONGER, good, START).result is None
     assert judge(unknown, LONGER, good, unknown.deadline).result is Result.INCONCLUSIVE
     assert not failed_probe(LONGER, unknown, good, START)
+
+
+def test_a_change_is_told_as_one_and_unknown_where_nobody_knows_from_what() -> None:
+    good = gathered([(1, 40.0), (2, 40.0), (3, 40.0)])
+    unknown = msgspec.structs.replace(verification(), baseline=None)
+
+    assert judge(verification(), RISING, good, START).value == 15.0
+    assert judge(unknown, RISING, good, START).result is None
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,7 @@ class Verifying:
             needed=max(trigger.min_samples, action.verification.min_samples),
             peak=incident.peak,
             threshold=incident.threshold,
+            baseline=incident.baseline,
         )
         self._store.put(verification)
         self._gather(verification)

@@ -23,13 +23,14 @@ class Buckets:
 
     Args:
         window_us: how far back the longest window reaches of which a quantile is asked, microseconds.
+        changes_us: the same for windows that are compared with the one before; 0 when none is.
     """
 
-    def __init__(self, window_us: int) -> None:
-        self.panes = Panes((COUNT,), window_us, 0)
+    def __init__(self, window_us: int, changes_us: int = 0) -> None:
+        self.panes = Panes((COUNT,), window_us, 0, changes_us=changes_us)
         self._keys = np.zeros(0, np.int64)  # group and bucket of each place, ascending
         self._places = np.zeros(0, np.intp)  # the place of each
-        self._said: dict[int, tuple[list[Ints], int, Histograms]] = {}
+        self._said: dict[tuple[int, str], tuple[list[Ints], int, Histograms]] = {}
 
     def add(self, ts: Ints, groups: Ints, codes: Ints, count: Ints) -> None:
         """Put samples into their panes: so many of that group in the bucket of that code, at that time."""
@@ -54,14 +55,21 @@ class Buckets:
 
     def window(self, window_us: int, t_us: int, groups: int) -> Histograms:
         """The merged histograms of a window at `t_us`, one a group."""
-        columns = self.panes.window(window_us, t_us, len(self._keys))
-        said = self._said.get(window_us)
+        return self._merged((window_us, "window"), self.panes.window(window_us, t_us, len(self._keys)), groups)
+
+    def successive(self, window_us: int, t_us: int, groups: int) -> tuple[Histograms, Histograms]:
+        """The same of two windows, the later up to the pane that holds `t_us`, and the one right before it."""
+        later, earlier = self.panes.successive(window_us, t_us, len(self._keys))
+        return self._merged((window_us, "later"), later, groups), self._merged((window_us, "earlier"), earlier, groups)
+
+    def _merged(self, asked: tuple[int, str], columns: list[Ints], groups: int) -> Histograms:
+        said = self._said.get(asked)
         if said is None or said[0] is not columns or said[1] != groups:
             counts = columns[0][self._places]
             filled = np.flatnonzero(counts)
             keys = self._keys[filled]
             starts = np.searchsorted(keys, np.arange(groups + 1) * CODES)
-            said = self._said[window_us] = (columns, groups, Histograms(starts, keys % CODES, counts[filled]))
+            said = self._said[asked] = (columns, groups, Histograms(starts, keys % CODES, counts[filled]))
         return said[2]
 
     # -- state: by group and bucket, since places are others in another life

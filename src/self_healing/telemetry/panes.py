@@ -6,8 +6,9 @@ into both, so a coarse pane is at any moment what merging its fine ones would gi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
@@ -38,16 +39,24 @@ class Panes:
         window_us: how far back the longest window reaches.
         baseline_us: how far back baselines reach behind their windows; 0 when nothing asks for one.
         extremes: the lengths of the windows whose extremes are asked for, microseconds.
+        changes_us: the length of the longest window that is compared with the one before; 0 when none is.
     """
 
     def __init__(
-        self, fields: Sequence[Field], window_us: int, baseline_us: int, extremes: Collection[int] = ()
+        self,
+        fields: Sequence[Field],
+        window_us: int,
+        baseline_us: int,
+        extremes: Collection[int] = (),
+        *,
+        changes_us: int = 0,
     ) -> None:
         self.fields = tuple(fields)
         self.version = 0
         long = window_us > HOUR_US
         # What begins with coarse panes ends inside one, so fine ones must reach a coarse pane further back.
         back_us = min(window_us, HOUR_US) + (COARSE_US if long or baseline_us else 0) + AHEAD_US
+        back_us = max(back_us, 2 * changes_us + AHEAD_US)
         self.fine = Ring(FINE_US, back_us // FINE_US + 2, fields)
         self._sums = sum(each not in EXTREMES for each in fields)
         self.coarse: Ring | None = None
@@ -56,6 +65,7 @@ class Panes:
             self.coarse = Ring(COARSE_US, rows, fields if long else fields[: self._sums])
         self._windows: dict[int, Answer] = {}
         self._baselines: dict[tuple[int, int], Answer] = {}
+        self._successive: dict[tuple[int, bool], Answer] = {}  # by length, and whether it is the later one
         self._extreme_windows = frozenset(extremes)
         self._extremes: dict[int, list[Ints]] = {}  # of the closed panes up to the slot below, by first slot
         self._extremes_to = -1
@@ -81,16 +91,16 @@ class Panes:
         for slot, cells in late:
             self._late(slot, cells)
         if self.coarse is not None and int(slots.min()) < self.fine.oldest:
-            for answer in self._windows.values():
-                answer.sums.forget()
-            for answer in self._baselines.values():
+            for answer in self._answers():
                 answer.sums.forget()
             self._extremes.clear()
 
+    def _answers(self) -> Iterable[Answer]:
+        return chain(self._windows.values(), self._baselines.values(), self._successive.values())
+
     def _late(self, slot: int, cells: Cells) -> None:
-        for answers in (self._windows.values(), self._baselines.values()):
-            for answer in answers:
-                answer.sums.late(slot, cells)
+        for answer in self._answers():
+            answer.sums.late(slot, cells)
         for first, extremes in self._extremes.items():
             if first <= slot <= self._extremes_to:
                 if int(cells.places[-1]) >= len(extremes[0]):
@@ -150,14 +160,38 @@ class Panes:
         answer = self._baselines.get((window_us, over_us))
         if answer is None:
             answer = self._baselines[window_us, over_us] = Answer(Sums(self, self._sums, coarse=True))
-        if self.fine.newest <= last:  # the newest sample is older than the window
-            for ring in self.rings:
-                ring.close()
+        self._close(last)
         answer.sums.move(first, min(last, self.fine.newest_closed), groups)
         made_from = (groups, answer.sums.version)
         if made_from != answer.made_from:
             answer.made_from, answer.columns = made_from, [total[:groups].copy() for total in answer.sums.sums]
         return answer.columns
+
+    def successive(self, window_us: int, t_us: int, groups: int) -> tuple[list[Ints], list[Ints]]:
+        """The merged panes of two windows, the later up to the pane that holds `t_us`, and the one right before it."""
+        last, length = t_us // FINE_US - 1, window_us // FINE_US
+        self._close(last)
+        later = self._stretch(window_us, last - length + 1, last, groups, later=True)
+        return later, self._stretch(window_us, last - 2 * length + 1, last - length, groups, later=False)
+
+    def _stretch(self, window_us: int, first: int, last: int, groups: int, *, later: bool) -> list[Ints]:
+        answer = self._successive.get((window_us, later))
+        if answer is None:
+            answer = self._successive[window_us, later] = Answer(Sums(self, self._sums, coarse=False))
+        last = min(last, self.fine.newest_closed)
+        answer.sums.move(first, last, groups)
+        made_from = (groups, answer.sums.version)
+        if made_from != answer.made_from:
+            answer.made_from, answer.columns = made_from, [total[:groups].copy() for total in answer.sums.sums]
+            if window_us in self._extreme_windows:
+                answer.columns += suffixes([(first, self.fine.between(first, last))], groups)[first]
+        return answer.columns
+
+    def _close(self, last: int) -> None:
+        """Close the newest pane if it is the slot `last` or older, so that nothing is under way up to there."""
+        if self.fine.newest <= last:
+            for ring in self.rings:
+                ring.close()
 
     def single(self, places: Places, first: Ints, last: Ints) -> list[Ints]:
         """The sums of single groups over stretches of their own; each begins with a coarse pane.

@@ -24,6 +24,7 @@ class PaneTable:
         extremes: the lengths of the windows of which some trigger asks a maximum or a minimum, microseconds; nothing
             is kept that no trigger asks for.
         quantiles: the same for quantiles; these need the extremes as well.
+        changes: the lengths of the windows that are compared with the one right before, microseconds.
     """
 
     def __init__(
@@ -34,14 +35,17 @@ class PaneTable:
         *,
         extremes: Collection[int],
         quantiles: Collection[int] = (),
+        changes: Collection[int] = (),
     ) -> None:
         self.measure = measure
         extremes = {*extremes, *quantiles}
         self._extremes = bool(extremes)
-        self.panes = Panes((*SUMS, *EXTREMES) if extremes else SUMS, window_us, baseline_us, extremes)
+        changes_us = max(changes, default=0)
+        fields = (*SUMS, *EXTREMES) if extremes else SUMS
+        self.panes = Panes(fields, window_us, baseline_us, extremes, changes_us=changes_us)
         self._quantiles = frozenset(quantiles)
-        self._buckets = Buckets(max(quantiles)) if quantiles else None
-        self._said: dict[tuple[int, ...], tuple[list[Ints], Totals]] = {}
+        self._buckets = Buckets(max(quantiles), changes_us) if quantiles else None
+        self._said: dict[tuple[str, int, int], tuple[list[Ints], Totals]] = {}
 
     @property
     def oldest_us(self) -> int:
@@ -71,16 +75,27 @@ class PaneTable:
 
     def window(self, window_us: int, t_us: int, groups: int) -> Totals:
         """The totals of a window of that length at `t_us`; without extremes and histograms where none are asked for."""
-        totals = self._totals((window_us,), self.panes.window(window_us, t_us, groups))
+        totals = self._totals(("window", window_us, 0), self.panes.window(window_us, t_us, groups))
         if self._buckets is not None and window_us in self._quantiles and totals.histograms is None:
             totals.histograms = self._buckets.window(window_us, t_us, groups)
         return totals
 
     def baseline(self, window_us: int, over_us: int, t_us: int, groups: int) -> Totals:
         """The totals of the `over_us` before such a window."""
-        return self._totals((window_us, over_us), self.panes.baseline(window_us, over_us, t_us, groups))
+        columns = self.panes.baseline(window_us, over_us, t_us, groups)
+        return self._totals(("baseline", window_us, over_us), columns)
 
-    def _totals(self, asked: tuple[int, ...], columns: list[Ints]) -> Totals:
+    def successive(self, window_us: int, t_us: int, groups: int) -> tuple[Totals, Totals]:
+        """The totals of two windows, the later up to the pane that holds `t_us`, and the one right before it."""
+        later, earlier = self.panes.successive(window_us, t_us, groups)
+        both = self._totals(("later", window_us, 0), later), self._totals(("earlier", window_us, 0), earlier)
+        if self._buckets is not None and window_us in self._quantiles:
+            histograms = self._buckets.successive(window_us, t_us, groups)
+            for totals, found in zip(both, histograms, strict=True):
+                totals.histograms = found
+        return both
+
+    def _totals(self, asked: tuple[str, int, int], columns: list[Ints]) -> Totals:
         said = self._said.get(asked)
         if said is None or said[0] is not columns:
             maximum, minimum = columns[len(SUMS) :] or [np.full_like(columns[0], each.nothing) for each in EXTREMES]

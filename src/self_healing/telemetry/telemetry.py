@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from self_healing.clock import SECOND_US
 from self_healing.measures import FINE_US, MICRO, UNKNOWN_START, Bools, Ints, Measure, Totals
 from self_healing.model import Accounting, Event, Group, Ingested, Kind
-from self_healing.spec import MAX_GROUPS, PERCENT, Aggregate, Baseline, TriggerSpec
+from self_healing.spec import MAX_GROUPS, PERCENT, Aggregate, Baseline, RateOfChange, TriggerSpec
 from self_healing.taps import Accumulator, Restart, Taps
 from self_healing.telemetry.agents import Folded, Repair
 from self_healing.telemetry.assembly import Assembly
@@ -114,7 +114,8 @@ class Telemetry:
             extremes = {t.window * MICRO for t in asking if t.aggregate in (Aggregate.MAX, Aggregate.MIN)}
             quantiles = {t.window * MICRO for t in asking if t.aggregate in PERCENT}
             baseline_us = max(over, default=0) * MICRO
-            table = PaneTable(measure, window_us, baseline_us, extremes=extremes, quantiles=quantiles)
+            changes = {t.window * MICRO for t in asking if isinstance(t.condition, RateOfChange)}
+            table = PaneTable(measure, window_us, baseline_us, extremes=extremes, quantiles=quantiles, changes=changes)
             self._tables[measure.key] = table
             self._by_signal.setdefault(measure.signal, []).append(table)
             self._groupings.setdefault(measure.group_by, Grouping(measure.group_by, self._max_groups))
@@ -362,6 +363,9 @@ class Telemetry:
     def baseline(self, measure: Measure, window_us: int, over_us: int, t_us: int) -> Totals:
         return self._tables[measure.key].baseline(window_us, over_us, t_us, len(self.groups(measure.group_by)))
 
+    def successive(self, measure: Measure, window_us: int, t_us: int) -> tuple[Totals, Totals]:
+        return self._tables[measure.key].successive(window_us, t_us, len(self.groups(measure.group_by)))
+
     def single(self, measure: Measure, places: Ints, from_us: Ints, until_us: Ints) -> tuple[Ints, Ints]:
         return self._tables[measure.key].single(places, from_us, until_us)
 
@@ -377,14 +381,14 @@ class Telemetry:
     def next_lost_us(self) -> int | None:
         return self.tasks.next_lost_us()
 
-    def restarted(self, trigger: str, from_us: int, to_us: int) -> dict[int, tuple[int, Totals]]:
+    def restarted(self, trigger: str, from_us: int) -> Mapping[int, Restart]:
         places = self.taps.restarts.get(trigger)
         if not places:
             return {}
         # Once the window begins after the restart, the shared panes say the same.
         for place in [place for place, restart in places.items() if from_us // FINE_US > restart.since_us // FINE_US]:
             del places[place]
-        return {place: (restart.since_us, restart.totals(from_us, to_us)) for place, restart in places.items()}
+        return places
 
     def give_up_lost(self, t_us: int) -> None:
         """Let go of the tasks that are lost at `t_us`, and of the agents without an event for a day."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from self_healing.measures import (
+    COUNTING,
     MICRO,
     MOST,
     NONE_MAX,
@@ -18,11 +19,13 @@ from self_healing.measures import (
     Floats,
     Ints,
     Totals,
+    change_holds,
+    change_of,
     holds,
     mean_holds,
     value_of,
 )
-from self_healing.spec import Aggregate, Baseline, Operator, Threshold, TriggerSpec
+from self_healing.spec import Baseline, Operator, RateOfChange, Threshold, TriggerSpec
 from self_healing.triggers.states import Finding, States
 
 
@@ -35,7 +38,7 @@ class Seen:
         samples: in the window.
         value: in the signal's unit; NaN where there is none.
         threshold: the effective one, in the signal's unit; NaN where there is none.
-        baseline: the mean before the window; NaN where the condition has none.
+        baseline: what it was before the window; NaN where the condition has none.
     """
 
     finding: States
@@ -50,11 +53,13 @@ def find(trigger: TriggerSpec, totals: Totals, before: Totals | None) -> States:
 
     Args:
         totals: of the window.
-        before: of the baseline, for a baseline condition.
+        before: of the baseline, for a baseline condition; of the window before, for a rate of change.
     """
     match trigger.condition:
         case Threshold() as condition:
             finding = _threshold_finding(trigger, condition, totals)
+        case RateOfChange() as condition:
+            finding = _change_finding(trigger, condition, totals, _needed(trigger, before))
         case Baseline() as condition:
             baseline, limit = _baseline_limit(condition, _needed(trigger, before))
             finding = np.where(mean_holds(totals, Operator.GE, limit), _MET, _CLEARED)
@@ -69,24 +74,27 @@ def find(trigger: TriggerSpec, totals: Totals, before: Totals | None) -> States:
 def look(trigger: TriggerSpec, totals: Totals, before: Totals | None) -> Seen:
     """What each group shows, with its figures; arguments as for :func:`find`."""
     groups = len(totals.count)
+    value = value_of(trigger, totals)
     match trigger.condition:
         case Threshold() as condition:
             threshold, baseline = np.full(groups, condition.value), np.full(groups, np.nan)
+        case RateOfChange() as condition:
+            before = _needed(trigger, before)
+            threshold, baseline = np.full(groups, condition.value), value_of(trigger, before)
+            baseline[before.count < trigger.min_samples] = np.nan
+            value = change_of(trigger, condition, value, baseline)
         case Baseline() as condition:
             baseline, _ = _baseline_limit(condition, _needed(trigger, before))
-            threshold = baseline * condition.ratio
-    return Seen(find(trigger, totals, before), totals.count, value_of(trigger, totals), threshold, baseline)
+            threshold = baseline * condition.times + condition.plus
+    return Seen(find(trigger, totals, before), totals.count, value, threshold, baseline)
 
 
 _MET, _CLEARED, _BETWEEN, _TOO_FEW, _NO_DATA, _NO_BASELINE = (np.uint8(finding) for finding in Finding)
 
-COUNTING = (Aggregate.COUNT, Aggregate.RATE)
-"""Of these, no sample is a value too: zero."""
-
 
 def _needed(trigger: TriggerSpec, before: Totals | None) -> Totals:
     if before is None:
-        raise ValueError(f"{trigger.name}: a baseline condition needs a baseline")
+        raise ValueError(f"{trigger.name}: a {trigger.condition.kind} condition needs a baseline")
     return before
 
 
@@ -98,12 +106,24 @@ def _threshold_finding(trigger: TriggerSpec, condition: Threshold, totals: Total
     return finding
 
 
+def _change_finding(trigger: TriggerSpec, condition: RateOfChange, totals: Totals, before: Totals) -> States:
+    met = change_holds(trigger, condition, totals, before, condition.value)
+    finding = np.where(met, _MET, _CLEARED)
+    if trigger.clear is not None and trigger.clear != condition.value:
+        finding[change_holds(trigger, condition, totals, before, trigger.clear) & ~met] = _BETWEEN
+    finding[before.count < trigger.min_samples] = _NO_BASELINE  # even of a count: from nothing, nothing rises
+    return finding
+
+
 def _baseline_limit(condition: Baseline, before: Totals) -> tuple[Floats, Ints]:
     """Each group's baseline in the signal's unit, NaN where there is none, and its limit in whole millionths."""
-    missing = (before.count < condition.min_samples) | (before.amount <= 0)
+    missing = before.count < condition.min_samples
+    if condition.absolute is None:  # there is no multiple of nothing, but more than nothing there is
+        missing |= before.amount <= 0
     baseline = before.amount / np.maximum(before.count, 1) / MICRO
     # In whole millionths, like every threshold: a mean of exactly 1.5 times the baseline is met.
-    limit = np.rint(np.minimum(baseline * (condition.ratio * MICRO), float(MOST))).astype(np.int64)
+    above = baseline * (condition.times * MICRO) + condition.plus * MICRO
+    limit = np.rint(np.minimum(above, float(MOST))).astype(np.int64)
     baseline[missing] = np.nan
     return baseline, limit
 

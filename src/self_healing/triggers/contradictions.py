@@ -44,6 +44,9 @@ def _window(values: Values) -> Iterator[Mistake]:
     if window_s <= FINE_UP_TO_S:
         if window_s % FINE_S:
             yield "window", values["window"], f"allowed is a multiple of {FINE_S} s, the length of its panes"
+    elif _condition(values).get("kind") == "rate_of_change":
+        most = "1h, which is how long panes of 10 s are kept twice over"
+        yield "window", values["window"], f"allowed with rate_of_change is at most {most}"
     elif window_s % COARSE_S:
         yield "window", values["window"], "allowed above 1h is a multiple of 15m, the length of its panes"
 
@@ -62,8 +65,8 @@ def _baseline(values: Values) -> Iterator[Mistake]:
     if values.get("clear") is not None:
         yield "clear", values["clear"], "allowed only with a threshold condition; a baseline's is its own"
     aggregate = values.get("aggregate")
-    if aggregate in list(Aggregate) and aggregate != Aggregate.MEAN:
-        yield "aggregate", aggregate, "allowed is mean with a baseline condition, which compares means"
+    if aggregate in list(Aggregate) and aggregate not in (Aggregate.MEAN, Aggregate.RATIO):
+        yield "aggregate", aggregate, "allowed are mean and ratio with a baseline condition, which compares means"
 
 
 def _clear(values: Values) -> Iterator[Mistake]:
@@ -93,7 +96,8 @@ def _condition(values: Values) -> Values:
 
 def _operator(condition: Values) -> Operator | None:
     op = condition.get("op", Operator.GE)
-    return Operator(op) if op in list(Operator) and condition.get("kind", "threshold") == "threshold" else None
+    stands = condition.get("kind", "threshold") in ("threshold", "rate_of_change")
+    return Operator(op) if op in list(Operator) and stands else None
 
 
 def _number(value: Any) -> float | None:

@@ -65,8 +65,10 @@ def _signal(values: Values) -> Iterator[Mistake]:
     if aggregate in list(Aggregate) and aggregate not in signal.aggregates:
         yield "aggregate", aggregate, f"{listed([each.value for each in signal.aggregates])} for {name}"
     condition = values.get("condition")
-    limits = {"condition.value": condition.get("value") if isinstance(condition, Mapping) else None}
-    limits["clear"] = values.get("clear")
+    condition = condition if isinstance(condition, Mapping) else {}
+    if condition.get("kind") == "rate_of_change":
+        return  # per hour, a part may change by more than the whole
+    limits = {"condition.value": condition.get("value"), "clear": values.get("clear")}
     for key, value in limits.items():
         if signal.ratio and isinstance(value, int | float) and not 0 <= value <= 1:
             yield key, value, f"allowed is 0 to 1, as {name} is a part of a whole"

@@ -7,16 +7,30 @@ however many events there were. Only changes of state come out; a verdict is wor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 
 from self_healing.clock import HOUR_US, SECOND_US, from_us
-from self_healing.measures import COARSE_US, MICRO, NONE_MIN, Bools, Ints, Totals, Windows, begins_us, pane_us_of, whole
+from self_healing.measures import (
+    COARSE_US,
+    FINE_US,
+    MICRO,
+    NONE_MIN,
+    Bools,
+    Ints,
+    Totals,
+    Windows,
+    begins_us,
+    pane_us_of,
+    successive_us,
+    whole,
+)
 from self_healing.model import Group, Reason, SeriesState, Transition, Verdict
-from self_healing.spec import PERCENT, Operator, Spec, Threshold, TriggerSpec
+from self_healing.spec import PERCENT, Baseline, Operator, Spec, Threshold, TriggerSpec
+from self_healing.taps import Restart
 from self_healing.triggers.conditions import Seen, add_running, find, look
 from self_healing.triggers.series import FORGET_US, Gathered, Packed, Series
 from self_healing.triggers.states import Finding, next_timer_us, step
@@ -80,7 +94,7 @@ class TriggerFramework:
         if state is before:
             return []
         series.state, series.since_us = state, since_us
-        if found.before is not None:
+        if found.before is not None and series.baseline is not None:
             series.freeze(found.before)
         places = np.flatnonzero(state != before)
         if not len(places):
@@ -100,28 +114,41 @@ class TriggerFramework:
     def _gather(self, series: Series, t_us: int) -> Gathered:
         """The totals to judge at `t_us`; worked out once, for as long as nothing changes."""
         trigger, measure = series.trigger, series.measure
-        from_us = begins_us(series.window_us, t_us)
-        window = self._windows.window(measure, series.window_us, t_us)
         oldest = self._windows.oldest_running(measure) if series.counts_running else None
-        shared = None
-        if series.baseline is not None:
-            shared = self._windows.baseline(measure, series.window_us, series.baseline.over * MICRO, t_us)
+        window, shared = self._shared(series, t_us)
         sources = (window, oldest, shared)
         known = series.gathered
         if known is not None and known.is_from(t_us, sources):
             return known
-        totals = window
-        restarted = self._windows.restarted(trigger.name, from_us, t_us)
-        if restarted:
-            totals = _replaced(totals, {place: own for place, (_, own) in restarted.items()})
+        totals, before = self._own(series, window, shared, t_us)
         if oldest is not None:
             totals = add_running(totals, self._counting(series, oldest), t_us)
-        if trigger.aggregate in PERCENT and totals.histograms is not None:
-            # Panes may be older than the wish for a quantile: only what lies in buckets can be judged.
-            totals = replace(totals, count=totals.histograms.samples)
-        before = None if shared is None else self._before(series, shared, t_us)
+        if trigger.aggregate in PERCENT:
+            totals, before = _bucketed(totals), None if before is None else _bucketed(before)
+        if before is not None and series.baseline is not None:
+            before = self._before(series, series.baseline, before, t_us)
         series.gathered = Gathered(t_us, sources, totals, before)
         return series.gathered
+
+    def _shared(self, series: Series, t_us: int) -> tuple[Totals, Totals | None]:
+        """The window, and what it is compared with, as all triggers see them that measure the same."""
+        measure, window_us = series.measure, series.window_us
+        if series.changes:
+            return self._windows.successive(measure, window_us, t_us)
+        window = self._windows.window(measure, window_us, t_us)
+        if series.baseline is None:
+            return window, None
+        return window, self._windows.baseline(measure, window_us, series.baseline.over * MICRO, t_us)
+
+    def _own(self, series: Series, window: Totals, before: Totals | None, t_us: int) -> tuple[Totals, Totals | None]:
+        """The same with the windows of their own of the groups whose window was restarted."""
+        if series.changes and before is not None:
+            earlier_us, from_us, end_us = successive_us(series.window_us, t_us)
+            restarted = self._windows.restarted(series.trigger.name, earlier_us)
+            window = _replaced(window, restarted, from_us, end_us - 1)
+            return window, _replaced(before, restarted, earlier_us, from_us - 1)
+        from_us = begins_us(series.window_us, t_us)
+        return _replaced(window, self._windows.restarted(series.trigger.name, from_us), from_us, t_us), before
 
     def _counting(self, series: Series, oldest: Ints) -> Ints:
         """The starts of the running tasks that count by age: none that ran when their series' last incident closed."""
@@ -134,13 +161,13 @@ class TriggerFramework:
             counting[place] = self._windows.oldest_running_since(series.measure, place, since_us)
         return counting
 
-    def _before(self, series: Series, shared: Totals, t_us: int) -> Totals:
+    def _before(self, series: Series, baseline: Baseline, shared: Totals, t_us: int) -> Totals:
         """The baseline of each group: without the time of its own incidents, and frozen while it fires."""
         frozen = series.frozen_count >= 0
-        if series.baseline is None or (not series.left_out and not frozen.any()):
+        if not series.left_out and not frozen.any():
             return shared
         before = Totals(shared.count.copy(), shared.amount.copy(), shared.maximum, shared.minimum)
-        from_us = t_us - series.window_us - series.baseline.over * MICRO
+        from_us = t_us - series.window_us - baseline.over * MICRO
         gaps = list(series.gaps(from_us, begins_us(series.window_us, t_us)))
         if gaps:
             places, start_us, end_us = np.array(gaps, np.int64).T
@@ -182,7 +209,7 @@ class TriggerFramework:
             reason=Reason.NO_DATA if trigger.enabled else Reason.DISABLED,
             samples=0,
             value=None,
-            threshold=trigger.condition.value if isinstance(trigger.condition, Threshold) else None,
+            threshold=getattr(trigger.condition, "value", None),
             spec_version=self.spec.version,
         )
 
@@ -323,6 +350,9 @@ class TriggerFramework:
 
     def _panes_due(self, series: Series, t_us: int) -> Iterator[int]:
         """When the next pane leaves the window, or the baseline behind it."""
+        if series.changes:
+            yield from self._successive_due(series, t_us)
+            return
         first_us = self._windows.first_sampled_us(series.measure, begins_us(series.window_us, t_us))
         if first_us is None:
             return
@@ -332,6 +362,15 @@ class TriggerFramework:
         if series.baseline is not None:
             behind_us = series.window_us + series.baseline.over * MICRO
             yield ((t_us - behind_us) // COARSE_US + 1) * COARSE_US + behind_us
+
+    def _successive_due(self, series: Series, t_us: int) -> Iterator[int]:
+        """When the next pane enters the later of two windows, passes over into the earlier one, or leaves that."""
+        begun_us = t_us // FINE_US * FINE_US
+        for behind_us in (FINE_US, FINE_US + series.window_us, FINE_US + 2 * series.window_us):
+            first_us = self._windows.first_sampled_us(series.measure, max(begun_us + FINE_US - behind_us, 0))
+            if first_us is not None:
+                yield first_us + behind_us
+                yield t_us + HOUR_US
 
     def _ages_due(self, series: Series, t_us: int) -> Iterator[int]:
         """When the oldest running task of some group reaches the threshold, or passes `clear`, by its age."""
@@ -373,7 +412,16 @@ class TriggerFramework:
         return self._series
 
 
-def _replaced(totals: Totals, own: dict[int, Totals]) -> Totals:
+def _bucketed(totals: Totals) -> Totals:
+    """Panes may be older than the wish for a quantile: only what lies in buckets can be judged."""
+    return totals if totals.histograms is None else replace(totals, count=totals.histograms.samples)
+
+
+def _replaced(totals: Totals, restarted: Mapping[int, Restart], from_us: int, to_us: int) -> Totals:
+    """The totals, for the restarted groups of their own panes between those instants."""
+    if not restarted:
+        return totals
+    own = {place: restart.totals(from_us, to_us) for place, restart in restarted.items()}
     histograms = totals.histograms
     if histograms is not None:
         histograms = histograms.replaced({place: each.histograms for place, each in own.items() if each.histograms})

@@ -6,17 +6,19 @@ They run on the real engine, over totals made for the purpose, whenever a spec i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
 from self_healing.histograms import Histograms, bucket_of
-from self_healing.measures import MICRO, MOST, NONE_MAX, NONE_MIN, Ints, Measure, Totals
+from self_healing.measures import COUNTING, MICRO, MOST, NONE_MAX, NONE_MIN, Ints, Measure, Totals
 from self_healing.model import Group, SeriesState
-from self_healing.spec import Aggregate, Baseline, NoData, Operator, Spec, Threshold, TriggerSpec
+from self_healing.spec import Aggregate, Baseline, NoData, Operator, RateOfChange, Spec, Threshold, TriggerSpec
+from self_healing.taps import Restart
 from self_healing.telemetry.signals import METRIC, signal_of
-from self_healing.triggers.conditions import COUNTING
 from self_healing.triggers.framework import TriggerFramework
 
 BASELINE = 1000.0
@@ -45,6 +47,9 @@ class _Fixed:
     def baseline(self, measure: Measure, window_us: int, over_us: int, t_us: int) -> Totals:
         return self.before if over_us else _nothing()
 
+    def successive(self, measure: Measure, window_us: int, t_us: int) -> tuple[Totals, Totals]:
+        return self.totals, self.before
+
     def single(self, measure: Measure, places: Ints, from_us: Ints, until_us: Ints) -> tuple[Ints, Ints]:
         return np.zeros_like(places), np.zeros_like(places)
 
@@ -54,7 +59,7 @@ class _Fixed:
     def oldest_running_since(self, measure: Measure, group: int, since_us: int) -> int:
         return NONE_MIN
 
-    def restarted(self, trigger: str, from_us: int, to_us: int) -> dict[int, tuple[int, Totals]]:
+    def restarted(self, trigger: str, from_us: int) -> Mapping[int, Restart]:
         return {}
 
     def first_sampled_us(self, measure: Measure, from_us: int) -> int | None:
@@ -79,11 +84,11 @@ def _try(trigger: TriggerSpec) -> Iterator[str]:
 def _countable(trigger: TriggerSpec) -> bool:
     """Whether the thresholds in millionths, over a window of seconds for a rate, fit in a column."""
     match trigger.condition:
-        case Threshold() as condition:
-            largest = max(abs(condition.value), abs(trigger.clear or 0.0))
-            return largest * MICRO * (trigger.window if trigger.aggregate is Aggregate.RATE else 1) <= MOST
         case Baseline() as condition:
-            return BASELINE * condition.ratio * MICRO <= MOST
+            largest = BASELINE * condition.times + condition.plus
+        case Threshold(value=value) | RateOfChange(value=value):
+            largest = max(abs(value), abs(trigger.clear or 0.0)) * _lengths(trigger)
+    return largest * MICRO * (trigger.window if trigger.aggregate is Aggregate.RATE else 1) <= MOST
 
 
 def _unreachable(trigger: TriggerSpec) -> list[str]:
@@ -103,6 +108,8 @@ def _in_range(trigger: TriggerSpec, steps: int) -> bool:
     share = trigger.aggregate is Aggregate.RATIO or (signal is not None and signal.unit == "score")
     if trigger.signal.startswith(METRIC) and trigger.aggregate not in COUNTING:
         return True
+    if isinstance(trigger.condition, RateOfChange):  # which may be a fall as well as a rise
+        return not share or trigger.aggregate in COUNTING or abs(steps) <= MICRO
     return steps >= 0 and not (share and trigger.aggregate not in COUNTING and steps > MICRO)
 
 
@@ -139,32 +146,45 @@ def _silence(trigger: TriggerSpec) -> Iterator[str]:
 def _limit_steps(trigger: TriggerSpec) -> tuple[int, int]:
     """The threshold in the smallest steps of its aggregate, and where from there the condition begins to hold."""
     match trigger.condition:
-        case Threshold() as condition:
-            return _in_steps(trigger, condition.value, condition.op)
+        case Threshold(op=op, value=value) | RateOfChange(op=op, value=value):
+            return _in_steps(trigger, value, op)
         case Baseline() as condition:
-            return round(BASELINE * condition.ratio * MICRO), 0
+            return round((BASELINE * condition.times + condition.plus) * MICRO), 0
+
+
+def _lengths(trigger: TriggerSpec) -> Fraction:
+    """The difference of two windows that makes up a change of one."""
+    condition = trigger.condition
+    return Fraction(trigger.window, condition.per) if isinstance(condition, RateOfChange) else Fraction(1)
 
 
 def _in_steps(trigger: TriggerSpec, value: float, op: Operator) -> tuple[int, int]:
-    if trigger.aggregate not in COUNTING:
-        return round(value * MICRO), RISING[op]
-    exact = value * (trigger.window if trigger.aggregate is Aggregate.RATE else 1)
-    whole = round(exact)
-    if abs(exact - whole) < 1 / MICRO:
-        return whole, RISING[op]
-    # Between two counts there is no "at": the next one on the firing side takes its place.
-    return (int(np.ceil(exact)), 0) if op in (Operator.GE, Operator.GT) else (int(np.floor(exact)), 0)
+    exact = Fraction(round(value * MICRO)) * _lengths(trigger)
+    if trigger.aggregate in COUNTING:
+        exact *= Fraction(trigger.window if trigger.aggregate is Aggregate.RATE else 1, MICRO)
+    if exact.denominator == 1:
+        return int(exact), RISING[op]
+    # Between two steps there is no "at": the next one on the firing side takes its place.
+    return (math.ceil(exact), 0) if op in (Operator.GE, Operator.GT) else (math.floor(exact), 0)
 
 
 def _cleared(trigger: TriggerSpec) -> int:
     """The first value, in steps, at which the trigger recovers."""
     match trigger.condition:
-        case Threshold() as condition:
-            clear = condition.value if trigger.clear is None else trigger.clear
-            edge, first = _in_steps(trigger, clear, condition.op)
+        case Threshold(op=op, value=value) | RateOfChange(op=op, value=value):
+            clear = value if trigger.clear is None else trigger.clear
+            edge, first = _in_steps(trigger, clear, op)
             return edge + first + (-1 if trigger.rising else 1)
         case Baseline():
             return _limit_steps(trigger)[0] - 1
+
+
+def _level(trigger: TriggerSpec) -> int:
+    """What a rate of change starts from, in steps: high enough for every fall that is tried."""
+    if not isinstance(trigger.condition, RateOfChange):
+        return 0
+    least = trigger.min_samples if trigger.aggregate in COUNTING else 0
+    return least + max(0, 2 - min(_limit_steps(trigger)[0], _cleared(trigger)))
 
 
 class _Trial:
@@ -172,8 +192,7 @@ class _Trial:
 
     def __init__(self, trigger: TriggerSpec) -> None:
         self.trigger = trigger
-        before = trigger.condition.min_samples if isinstance(trigger.condition, Baseline) else 0
-        self.windows = _Fixed(_nothing(), _totals(before, round(BASELINE * MICRO) * before, 0))
+        self.windows = _Fixed(_nothing(), _before(trigger))
         self.engine = TriggerFramework(Spec(triggers=(trigger,), actions=()), self.windows)
         self.t_us = START_US
         self.show(_window(trigger, _cleared(trigger)))
@@ -205,8 +224,24 @@ class _Trial:
         return recovering and self.state is SeriesState.INACTIVE
 
 
+def _before(trigger: TriggerSpec) -> Totals:
+    """What a window is compared with, where it is compared with anything."""
+    match trigger.condition:
+        case Threshold():
+            return _nothing()
+        case RateOfChange():
+            return _samples(trigger, _level(trigger))
+        case Baseline() as condition:
+            return _totals(condition.min_samples, round(BASELINE * MICRO) * condition.min_samples, 0)
+
+
 def _window(trigger: TriggerSpec, steps: int, samples: int | None = None) -> Totals:
-    """A window of so many samples, enough if not said, whose value is `steps` of the aggregate's smallest steps."""
+    """A window whose value, or how far that is from the one before, is `steps` of the aggregate's smallest steps."""
+    return _samples(trigger, _level(trigger) + steps, samples)
+
+
+def _samples(trigger: TriggerSpec, steps: int, samples: int | None = None) -> Totals:
+    """So many samples, enough if not said, of that value."""
     samples = trigger.min_samples if samples is None else samples
     match trigger.aggregate:
         case Aggregate.COUNT | Aggregate.RATE:

@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 
 from self_healing.clock import HOUR_US, SECOND_US
-from self_healing.measures import COARSE_US, Bools, Ints, Measure, Totals
+from self_healing.measures import COARSE_US, COUNTING, Bools, Ints, Measure, Totals
 from self_healing.model import SeriesState
-from self_healing.spec import Aggregate, Baseline, NoData, TriggerSpec
-from self_healing.triggers.conditions import COUNTING, Seen
+from self_healing.spec import Aggregate, Baseline, NoData, RateOfChange, TriggerSpec
+from self_healing.triggers.conditions import Seen
 from self_healing.triggers.states import States
 
 FORGET_US = 25 * HOUR_US
@@ -88,7 +88,10 @@ class Series:
         self.measure = Measure.of(trigger)
         self.window_us = trigger.window * SECOND_US
         self.baseline = trigger.condition if isinstance(trigger.condition, Baseline) else None
-        self.counts_running = trigger.signal == RUNNING_SIGNAL and trigger.aggregate is Aggregate.MAX
+        self.changes = isinstance(trigger.condition, RateOfChange)
+        # A change is that of what ended: of the window before, nobody knows any more what ran in it.
+        ages = trigger.signal == RUNNING_SIGNAL and trigger.aggregate is Aggregate.MAX
+        self.counts_running = ages and not self.changes
         # Where silence itself can fire, a group that never spoke here is no series of this trigger.
         counts = trigger.aggregate in COUNTING
         self.must_have_spoken = trigger.no_data is NoData.FIRE or counts

@@ -161,6 +161,106 @@ class TestBaseline:
             find(self.tried(), one(5, 5), None)
 
 
+@pytest.mark.parametrize(
+    ("how", "limit"),
+    [
+        ({"ratio": 1.5}, 15_000_000),
+        ({"percent": 50}, 15_000_000),
+        ({"percent": 300}, 40_000_000),
+        ({"absolute": 2.5}, 12_500_000),
+        ({"absolute": 0.000001}, 10_000_001),
+    ],
+)
+@pytest.mark.parametrize(("beside", "expected"), [(-1, CLEARED), (0, MET), (1, MET)])
+def test_a_baseline_of_ten_is_exceeded_exactly_where_it_says(
+    how: dict[str, float], limit: int, beside: int, expected: Finding
+) -> None:
+    tried = trigger(aggregate="mean", condition={"kind": "baseline", "min_samples": 4, **how}, min_samples=2)
+    before = one(4, 4 * 10 * MICRO)
+
+    assert found(tried, one(2, 2 * (limit + beside)), before) is expected
+    assert look(tried, one(2, 2 * limit), before).threshold.tolist() == [limit / MICRO]
+
+
+def test_more_than_a_baseline_of_nothing_is_a_distance_and_no_multiple() -> None:
+    def tried(**how: float) -> TriggerSpec:
+        return trigger(aggregate="mean", condition={"kind": "baseline", "min_samples": 4, **how})
+
+    assert found(tried(absolute=2), one(1, 2 * MICRO), one(4, 0)) is MET
+    assert found(tried(absolute=2), one(1, 2 * MICRO - 1), one(4, 0)) is CLEARED
+    assert found(tried(percent=100), one(1, 2 * MICRO), one(4, 0)) is NO_BASELINE
+
+
+def test_a_part_of_a_whole_can_be_compared_with_its_baseline() -> None:
+    condition = {"kind": "baseline", "absolute": 0.1, "min_samples": 10}
+    tried = trigger(signal="task.errors", aggregate="ratio", condition=condition)
+
+    assert found(tried, one(10, 2 * MICRO), one(10, MICRO)) is MET
+    assert found(tried, one(100, 19 * MICRO), one(10, MICRO)) is CLEARED
+
+
+class TestRateOfChange:
+    """Over a window of 60 s and per 30 s: half of the difference of two windows."""
+
+    def tried(self, op: str, value: float, aggregate: str = "mean", **changes: Any) -> TriggerSpec:
+        condition = {"kind": "rate_of_change", "op": op, "value": value, "per": 30}
+        return trigger(aggregate=aggregate, condition=condition, window=60, **changes)
+
+    @pytest.mark.parametrize(("op", "expected"), OPERATORS)
+    @pytest.mark.parametrize("value", [2.5, -2.5])
+    @pytest.mark.parametrize("aggregate", ["sum", "mean", "max", "min"])
+    def test_it_is_exact_beside_its_edge(
+        self, op: str, expected: tuple[bool, bool, bool], value: float, aggregate: str
+    ) -> None:
+        before = one(1, 100 * MICRO)
+        for step, meets in zip((-1, 0, 1), expected, strict=True):
+            window = one(1, 100 * MICRO + round(2 * value * MICRO) + step)
+
+            assert found(self.tried(op, value, aggregate), window, before) is (MET if meets else CLEARED), step
+
+    @pytest.mark.parametrize(("count", "expected"), [(29, CLEARED), (30, MET), (31, MET)])
+    def test_a_count_that_rises(self, count: int, expected: Finding) -> None:
+        assert found(self.tried(">=", 10, "count"), one(count, 0), one(10, 0)) is expected
+
+    @pytest.mark.parametrize(("count", "expected"), [(1, CLEARED), (0, MET)])
+    def test_a_count_that_falls_to_nothing(self, count: int, expected: Finding) -> None:
+        assert found(self.tried("<=", -5, "count"), one(count, 0), one(10, 0)) is expected
+
+    @pytest.mark.parametrize(("count", "expected"), [(69, CLEARED), (70, MET), (71, MET)])
+    def test_a_rate_that_rises(self, count: int, expected: Finding) -> None:  # from 10 in 60 s to 70 in 60 s: by 1/s
+        assert found(self.tried(">=", 0.5, "rate"), one(count, 0), one(10, 0)) is expected
+
+    @pytest.mark.parametrize(("value", "expected"), [(14, MET), (13, BETWEEN), (12, BETWEEN), (11, CLEARED)])
+    def test_between_clear_and_the_limit_neither_holds(self, value: int, expected: Finding) -> None:
+        tried = self.tried(">=", 2, clear=1)
+
+        assert found(tried, one(1, value * MICRO), one(1, 10 * MICRO)) is expected
+
+    def test_too_few_samples_in_either_window_are_findings_of_their_own(self) -> None:
+        tried, nothing = self.tried(">=", 0.001, min_samples=2), one(0, 0)
+
+        assert found(tried, one(2, 9 * MICRO), one(2, 0)) is MET
+        assert found(tried, one(2, 9 * MICRO), one(1, 0)) is NO_BASELINE
+        assert found(tried, one(2, 9 * MICRO), nothing) is NO_BASELINE
+        assert found(tried, one(1, 9 * MICRO), one(2, 0)) is TOO_FEW
+        assert found(tried, nothing, one(2, 0)) is NO_DATA
+        assert found(tried, nothing, nothing) is NO_DATA
+
+    def test_from_nothing_no_count_rises(self) -> None:
+        assert found(self.tried(">=", 1, "count"), one(50, 0), one(0, 0)) is NO_BASELINE
+
+    def test_its_figures_are_the_change_and_what_it_was_before(self) -> None:
+        seen = look(self.tried(">=", 2.5), one(2, 2 * 16 * MICRO), one(1, 10 * MICRO))
+
+        assert (seen.value[0], seen.threshold[0], seen.baseline[0]) == (3.0, 2.5, 10.0)
+
+    def test_without_a_window_before_there_is_no_change(self) -> None:
+        seen = look(self.tried(">=", 2.5), one(2, 2 * 16 * MICRO), one(0, 0))
+
+        assert math.isnan(seen.value[0])
+        assert math.isnan(seen.baseline[0])
+
+
 class TestRunning:
     T_US = 1_000 * MICRO
 

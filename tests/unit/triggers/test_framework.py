@@ -539,6 +539,75 @@ def test_the_same_holds_for_baselines_as_they_move_and_age(data: st.DataObject, 
     assert when_due.due_instants(0, 2900)[0] == always.every_instant(0, 2900)
 
 
+@settings(max_examples=40)
+@given(
+    lines=histories(),
+    aggregate=st.sampled_from(["max", "mean", "min", "sum", "count", "p50"]),
+    window=st.sampled_from([10, 30, 60]),
+    op=st.sampled_from([">=", "<"]),
+    keep=st.sampled_from([0, 7, 30]),
+    wait=st.sampled_from([0, 3]),
+)
+def test_the_same_holds_for_rates_of_change(
+    lines: list[Line], aggregate: str, window: int, op: str, keep: int, wait: int
+) -> None:
+    condition = {"kind": "rate_of_change", "op": op, "value": 1 if op == ">=" else -1, "per": 30}
+    tried = trigger(
+        aggregate=aggregate, window=window, condition=condition, keep_firing_for=keep, **{"for": wait}, no_data="clear"
+    )
+    always, when_due = Engine(tried), Engine(tried)
+    always.push(*lines)
+    when_due.push(*lines)
+
+    assert when_due.due_instants(0, 500)[0] == always.every_instant(0, 500)
+
+
+class TestRateOfChange:
+    def tried(self, aggregate: str = "mean", **changes: Any) -> Any:
+        condition = {"kind": "rate_of_change", "value": 10, "per": 60}
+        return trigger(aggregate=aggregate, window=60, condition=condition, **changes)
+
+    def test_steady_work_does_not_change_whatever_the_second(self) -> None:
+        condition = {"kind": "rate_of_change", "value": 1, "per": 60}
+        engine = Engine(
+            trigger(name="up", aggregate="count", condition=condition),
+            trigger(name="down", aggregate="count", condition={**condition, "op": "<=", "value": -1}),
+        )
+        engine.push(*(finished(s, 1.0) for s in range(400)))
+
+        assert engine.every_instant(120, 400) == []
+
+    def test_it_fires_when_the_pane_is_whole_in_which_it_rose_and_recovers_as_it_stays_high(self) -> None:
+        engine = Engine(self.tried(keep_firing_for=0))
+        engine.push(*(finished(s, 10.0 if s < 100 else 20.0) for s in range(400)))
+
+        # Whole panes at 20 s from 110 s on: six of six at 160 s, and one minute later no longer six more than before.
+        assert states(engine.every_instant(0, 400)) == [(160, FIRING), (170, RECOVERING), (171, INACTIVE)]
+
+    def test_a_window_that_began_anew_is_compared_with_nothing_from_before(self) -> None:
+        engine = Engine(self.tried(keep_firing_for=0))
+        engine.push(*(finished(s, 10.0 if s < 100 else 20.0) for s in range(400)))
+        engine.every_instant(0, 160)
+
+        engine.close("tried", "A", 161, opened=160)
+
+        assert engine.every_instant(162, 180) == []
+        assert engine.verdict(180).reason is Reason.NO_BASELINE
+        assert engine.every_instant(181, 400) == []
+
+    def test_what_comes_late_joins_the_window_that_it_is_of(self) -> None:
+        engine = Engine(self.tried(), self.tried("max", name="highest"))
+        engine.push(finished(5, 10.0), finished(65, 12.0))
+        engine.at(120)
+        assert (engine.verdict(120).value, engine.verdict(120).baseline) == (2.0, 10.0)
+
+        engine.push(finished(15, 20.0), finished(75, 40.0))
+        engine.at(121)
+
+        assert (engine.verdict(121).value, engine.verdict(121).baseline) == (26.0 - 15.0, 15.0)
+        assert engine.verdict(121, name="highest").value == 20.0
+
+
 def test_a_day_of_silence_is_stepped_in_a_few_looks() -> None:
     engine = Engine(trigger(window=60), baseline(name="other", window=60))
     engine.push(*(finished(s, 70.0) for s in range(0, 50, 10)), started(50, "t"))

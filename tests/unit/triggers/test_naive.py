@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +25,10 @@ TRIGGERS = (
         aggregate="mean",
         condition={"kind": "baseline", "ratio": 2.0, "over": OVER_S, "min_samples": 2},
     ),
+)
+CHANGES = tuple(
+    trigger(name=f"c_{each}", aggregate=each, condition={"kind": "rate_of_change", "value": 5, "per": 20})
+    for each in ("count", "sum", "mean", "min", "max", "p50")
 )
 
 
@@ -82,6 +87,24 @@ def baseline(found: list[Sample], agent: str, look: int, begin_us: int, incident
     return pytest.approx(sum(before) / len(before)) if len(before) > 1 and any(before) else None
 
 
+def change(aggregate: str, found: list[Sample], agent: str, look: int) -> tuple[int, object, object]:
+    """Samples of the last minute of whole panes, the value of the minute before that, and the change in 20 s."""
+    end_us = at_us(look) // FINE_US * FINE_US
+    middle_us, begin_us = (end_us - lengths * WINDOW_S * SECOND_US for lengths in (1, 2))
+    later, earlier = between(found, agent, middle_us, end_us), between(found, agent, begin_us, middle_us)
+    before = value(aggregate, earlier) if earlier else None
+    now = value(aggregate, later)
+    if before is None or now is None:
+        return len(later), before, None
+    rose = exactly(now) - exactly(before)
+    spread = 0.022 * (exactly(now) + exactly(before)) if aggregate == "p50" else 1e-9
+    return len(later), before, pytest.approx(rose / 3, abs=spread)
+
+
+def exactly(told: Any) -> float:
+    return float(getattr(told, "expected", told))
+
+
 def agrees(engine: Engine, look: int, agent: str, found: list[Sample], started_at: int | None, out: Incident) -> None:
     """Compare all that is said of one agent at one instant."""
     begin_us = begins_us(WINDOW_S * SECOND_US, at_us(look))
@@ -91,6 +114,9 @@ def agrees(engine: Engine, look: int, agent: str, found: list[Sample], started_a
         verdict = engine.verdict(look, agent, each.name)
         counted = [*inside, *age] if each.aggregate is Aggregate.MAX else inside
         assert (verdict.samples, verdict.value) == (len(counted), value(each.aggregate.value, counted))
+    for each in CHANGES:
+        verdict = engine.verdict(look, agent, each.name)
+        assert (verdict.samples, verdict.baseline, verdict.value) == change(each.aggregate.value, found, agent, look)
     verdict = engine.verdict(look, agent, "against")
     if verdict.state is SeriesState.INACTIVE:  # else its baseline is frozen as it was
         assert verdict.baseline == baseline(found, agent, look, begin_us, out)
@@ -106,7 +132,7 @@ def agrees(engine: Engine, look: int, agent: str, found: list[Sample], started_a
 def test_values_samples_and_baselines_are_those_of_a_plain_list(
     found: list[Sample], looks: list[int], running: dict[str, int], incident: Incident
 ) -> None:
-    engine = Engine(*TRIGGERS)
+    engine = Engine(*TRIGGERS, *CHANGES)
     lines = [finished(each.at, float(each.taken), each.agent) for each in found]
     lines += [started(at, "runs", agent) for agent, at in running.items()]
     if lines:

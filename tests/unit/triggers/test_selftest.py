@@ -105,3 +105,37 @@ def test_whatever_works_is_let_through(op: str, aggregate: str, no_data: str, fo
 @pytest.mark.parametrize("no_data", ["keep", "clear", "fire"])
 def test_a_baseline_that_works_is_let_through(no_data: str) -> None:
     assert problems(**baseline(over="1h", min_samples=3), min_samples=2, no_data=no_data) == []
+
+
+@pytest.mark.parametrize("how", [{"ratio": 1.01}, {"percent": 12.5}, {"absolute": 0.3}])
+def test_each_distance_from_a_baseline_is_let_through(how: dict[str, float]) -> None:
+    condition = {"kind": "baseline", "min_samples": 3, **how}
+    assert problems(aggregate="mean", condition=condition, min_samples=2) == []
+
+
+def changing(op: str, value: float, *, per: int = 60, **changes: Any) -> list[str]:
+    return problems(condition={"kind": "rate_of_change", "op": op, "value": value, "per": per}, **changes)
+
+
+@pytest.mark.parametrize("op", [">=", ">", "<=", "<"])
+@pytest.mark.parametrize("aggregate", ["count", "rate", "sum", "mean", "min", "max", "p95"])
+@pytest.mark.parametrize("value", [7, -7])
+@pytest.mark.parametrize(("window", "per"), [(60, 60), (600, 60), (10, 3600), (70, 45)])
+def test_a_rate_of_change_that_works_is_let_through(
+    op: str, aggregate: str, value: float, window: int, per: int
+) -> None:
+    assert changing(op, value, per=per, aggregate=aggregate, window=window, min_samples=3, keep_firing_for=30) == []
+
+
+def test_a_change_of_a_share_beyond_the_whole_is_refused() -> None:
+    share: dict[str, Any] = {"signal": "task.errors", "aggregate": "ratio"}
+
+    assert changing(">", 0.5, **share) == []
+    assert changing("<", -1.0, **share) == [
+        "trigger tried: no value of its signal meets its condition, so it can never fire"
+    ]
+    assert changing(">=", 10.0, per=600, **share) == []
+
+
+def test_a_change_beyond_what_can_be_counted_is_refused() -> None:
+    assert changing(">=", 1e30) == ["trigger tried: its threshold is more than can be counted exactly"]
