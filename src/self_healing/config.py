@@ -64,6 +64,9 @@ class TriggerSettings(Declared):
     """What is watched for."""
 
     files: tuple[_Path, ...] = Field(default=(), description="files of [[trigger]] tables, laid over the defaults")
+    tests: tuple[_Path, ...] = Field(
+        default=(), description="files of [[test]] tables, run at each load; one that fails refuses it"
+    )
     grid: Annotated[Duration, Field(ge=1, le=60)] = Field(default=1, description="how often triggers are evaluated")
     max_groups: int = Field(
         default=MAX_GROUPS, ge=1, description="groups kept apart for each group_by; further ones share one, overflow"

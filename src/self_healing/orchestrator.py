@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from self_healing.clock import Clock, FakeClock, SystemClock, from_us, to_us
+from self_healing.clock import SECOND_US, Clock, FakeClock, SystemClock, from_us, to_us
 from self_healing.config import load_settings
 from self_healing.errors import ConfigError, StateError, TelemetryError
 from self_healing.local_socket import ask
@@ -147,6 +147,15 @@ class SelfHealingOrchestrator(Owner):
             return False
         next_us = parts.detecting.next_us(self.evaluated_us)
         return (next_us is None or next_us > t_us) and not parts.due(from_us(t_us))
+
+    def next_turn_us(self) -> int | None:
+        """The instant, microseconds, at which a turn is due next if nothing new comes in; None when none is."""
+        parts = self._parts
+        soon_us = self.evaluated_us + self.spec.grid * SECOND_US
+        if self._touched or not self._aligned or self._notices.due(self.now()) or parts.due(from_us(soon_us)):
+            return soon_us
+        due = (parts.detecting.next_us(self.evaluated_us), parts.due_us)
+        return min((each for each in due if each is not None), default=None)
 
     def _detect(self, t_us: int, batch: Batch) -> list[Transition]:
         """Fold what was read, evaluate the triggers up to `t_us`, open incidents and let them go."""

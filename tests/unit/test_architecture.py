@@ -52,6 +52,7 @@ JOINTS = {
     "config": "loads the declared triggers and actions into one spec",
     "forgetting": "lets telemetry and triggers forget the same groups at once",
     "service": "gives the loop its executor and its channel",
+    "spec_tests.declared": "reads tests of triggers, whose events are decoded and whose specs are tried at once",
     "status": "reads the stop, and says what is wrong with a line in quarantine",
     "surface": "answers what people ask, about actions as about the constitution",
 }

@@ -25,10 +25,13 @@ from self_healing.actions.registry import read_actions
 from self_healing.api.server import Server
 from self_healing.cli import build
 from self_healing.clock import SystemClock
-from self_healing.config import SETTING_KEYS, VARIABLE_PREFIX, ServerSettings, Settings
+from self_healing.config import SETTING_KEYS, VARIABLE_PREFIX, ServerSettings, Settings, load_spec
 from self_healing.constitution.articles import load
 from self_healing.model import ExecutionStatus, Outcome, Reason
 from self_healing.spec import DIRECTIVES, ActionSpec, Limits, TriggerSpec
+from self_healing.spec_tests.models import Case, CaseFile, Expectation, Series
+from self_healing.spec_tests.running import run_files
+from self_healing.spec_tests.telling import told
 from self_healing.surface import open_surface
 from self_healing.telemetry.intake import Intake
 from self_healing.telemetry.lines import BadLine
@@ -134,6 +137,10 @@ def test_the_toml_of_a_page_is_accepted(page: Path, tmp_path: Path) -> None:
         document = tomllib.loads(text)
         if "trigger" in document:
             assert read_triggers([file]).problems == ()
+            shutil.copy(file, tmp_path / "triggers.toml")  # as the tests of them on the same page name it
+        elif "test" in document:
+            ran = run_files([file], Settings(), load_spec(Settings()))
+            assert [line for each in ran for line in told(each)] == []
         elif "action" in document:
             assert read_actions([file]).problems == ()
         else:
@@ -163,8 +170,16 @@ def undocumented(names: Iterable[str], page: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("model", "page"),
-    [(TriggerSpec, "triggers.md"), (ActionSpec, "actions.md"), (Limits, "constitution.md")],
-    ids=["triggers", "actions", "limits"],
+    [
+        (TriggerSpec, "triggers.md"),
+        (ActionSpec, "actions.md"),
+        (Limits, "constitution.md"),
+        (CaseFile, "trigger-tests.md"),
+        (Case, "trigger-tests.md"),
+        (Series, "trigger-tests.md"),
+        (Expectation, "trigger-tests.md"),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
 def test_every_field_is_documented(model: type[BaseModel], page: str) -> None:
     assert undocumented((field.alias or name for name, field in model.model_fields.items()), page) == set()

@@ -23,15 +23,12 @@ def validate(*, shown: Shown | None = None) -> int:
 
 def _loaded(shown: Shown) -> dict[str, Any]:
     from self_healing.config import CONFIG_FILE
-    from self_healing.errors import ConfigError
+    from self_healing.loading import try_spec
     from self_healing.status import loaded_spec
-    from self_healing.triggers.selftest import failures
 
     settings = shown.settings()
     spec = loaded_spec(settings)
-    failed = failures(spec)
-    if failed:
-        raise ConfigError(failed)
+    try_spec(spec, settings.triggers.tests, settings)
     file = shown.config or (CONFIG_FILE if CONFIG_FILE.exists() else None)
     return {
         "file": None if file is None else str(file),

@@ -20,6 +20,7 @@ __all__ = [
     "counted",
     "group",
     "instant",
+    "line",
     "number",
     "pairs",
     "paragraph",
@@ -79,6 +80,11 @@ def paragraph(words: str, indent: int = 0) -> None:
     margin = " " * indent
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     print(textwrap.fill(text(words), width, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False))
+
+
+def line(words: str) -> None:
+    """Print one line as it is, with nothing in it that a terminal would obey."""
+    print(escape(words))
 
 
 def pairs(rows: Iterable[tuple[str, Any]]) -> None:

@@ -25,6 +25,8 @@ junit_agent = ""
 #   name = "slow_tasks"
 #   condition = { kind = "threshold", op = ">=", value = 300 }
 files = []
+# Files of [[test]] tables: what triggers must do, run whenever they are loaded. One that fails refuses the start.
+tests = []
 # How often triggers are evaluated: 1s to 60s.
 grid = "1s"
 # How many groups are kept apart for each group_by; what comes of further ones counts for one group, overflow.

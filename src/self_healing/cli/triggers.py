@@ -74,6 +74,37 @@ def _print_switched(told: Json) -> None:
             print(f"  {id}")
 
 
+@app.command(name="test")
+def run_tests(
+    *files: Annotated[Path, Parameter(help="Files of tests, in TOML.")],
+    shown: Shown | None = None,
+) -> int:
+    """Run unit tests of triggers on a fake clock; exits with 1 when one fails."""
+    from self_healing.errors import SelfHealingError
+    from self_healing.loading import try_spec
+    from self_healing.spec_tests.running import run_files
+    from self_healing.spec_tests.telling import as_json, told
+    from self_healing.status import loaded_spec
+
+    if not files:
+        raise SelfHealingError("triggers test: name at least one file of tests")
+    shown = shown or Shown()
+    settings = shown.settings()
+    spec = loaded_spec(settings)
+    try_spec(spec, (), settings)
+    ran = run_files(files, settings, spec)
+    lines = [line for each in ran for line in told(each)]
+    output.show(as_json(ran), shown.format, lambda summary: _print_tests(lines, summary))
+    return 1 if lines else 0
+
+
+def _print_tests(lines: list[str], summary: Json) -> None:
+    for line in lines:
+        output.line(line)
+    tests = "1 test" if summary["tests"] == 1 else f"{summary['tests']} tests"
+    print(f"{tests}, {summary['failed']} failed" if summary["failed"] else f"{tests}, all passed")
+
+
 @app.command
 def backtest(
     *files: Annotated[Path, Parameter(help="Event files, in any order.")],

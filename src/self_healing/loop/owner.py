@@ -22,10 +22,11 @@ from self_healing.errors import ConstitutionBypass, HandoffRefused, NotFound, Si
 from self_healing.handoffs.channel import Channel
 from self_healing.handoffs.file import FileChannel
 from self_healing.handoffs.outbox import Notices
+from self_healing.loading import load_tested_spec
 from self_healing.logs import Logs, OwnTelemetry
 from self_healing.loop.health import Health, Intake
 from self_healing.loop.judging import TESTED_SPEC
-from self_healing.loop.parts import Parts, load_tested_spec
+from self_healing.loop.parts import Parts
 from self_healing.loop.reporting import report
 from self_healing.loop.telling import Telling
 from self_healing.model import (
@@ -41,7 +42,7 @@ from self_healing.model import (
     Verdict,
 )
 from self_healing.receiving import Receiving
-from self_healing.spec import ActionSpec, TriggerSpec
+from self_healing.spec import ActionSpec, Spec, TriggerSpec
 from self_healing.storage.store import Store
 from self_healing.telemetry.describing import describe
 from self_healing.telemetry.reader import Batch, DirectoryReader
@@ -62,6 +63,7 @@ class Owner:
         channel: delivers handoffs; files in ``logs/handoffs`` when left out.
         crash: called at named points; for crash tests.
         on_note: hears every new line of an incident's timeline, once it is committed.
+        spec: one that is loaded and tested already; what the configuration declares when left out.
 
     Raises:
         ConfigError: the spec is refused, or one of its own tests fails.
@@ -77,6 +79,7 @@ class Owner:
         channel: Channel | None = None,
         crash: Callable[[str], None] = lambda _point: None,
         on_note: Callable[[Incident, Note], None] | None = None,
+        spec: Spec | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -97,7 +100,8 @@ class Owner:
         self._health = Health(intake, describe=partial(describe, settings.telemetry.dir))
         self.channel = channel or FileChannel(self.handoffs_dir)
         self._notices = Notices(store, self.channel, aside=executor is not None)
-        self._assemble(store.fact("overrides") or {})
+        overrides = store.fact("overrides") or {}
+        self._assemble(spec or load_tested_spec(settings, overrides, looking=store.read_only))
         self._receiving = None if store.read_only else Receiving(settings, now=clock.now)
         self.reader = DirectoryReader(
             settings.telemetry.dir,
@@ -160,9 +164,9 @@ class Owner:
             and age.total_seconds() <= self.spec.limits.plan_freshness
         )
 
-    def _assemble(self, overrides: Mapping[str, Mapping[str, Any]]) -> None:
-        """Load the spec and build every part that depends on it, on the state as it is committed."""
-        self.spec = load_tested_spec(self.settings, overrides)
+    def _assemble(self, spec: Spec) -> None:
+        """Build every part that depends on the spec, which has passed its tests, on the state as it is committed."""
+        self.spec = spec
         if not self.store.read_only and self.store.fact(TESTED_SPEC, str) != self.spec.version:
             self.store.put_fact(TESTED_SPEC, self.spec.version)
         self._parts = Parts.build(
@@ -388,7 +392,7 @@ class Owner:
             self.store.put_fact("overrides", overrides)
             told = {"trigger": name, "changes": dict(changes), "by": by, "spec": spec.version}
             self.audit.append("override", told, self.now())
-        self._assemble(overrides)
+        self._assemble(spec)
         return self.spec.trigger(name)
 
     # ================================================================================================ life

@@ -14,12 +14,12 @@ from self_healing import checkpoint
 from self_healing.actions.directing import Directives
 from self_healing.actions.planning import Planner
 from self_healing.actions.registry import ActionRegistry
-from self_healing.clock import from_us
-from self_healing.config import Mode, Settings, load_spec
+from self_healing.clock import from_us, to_us
+from self_healing.config import Mode, Settings
 from self_healing.constitution.audit import Audit
 from self_healing.constitution.decisions import Decisions
 from self_healing.constitution.gate import Gate
-from self_healing.errors import ConfigError, HandoffRefused, NotFound
+from self_healing.errors import HandoffRefused, NotFound
 from self_healing.handoffs.inbox import OPEN, Inbox
 from self_healing.handoffs.outbox import Notices, Outbox
 from self_healing.incidents.register import Register
@@ -44,19 +44,9 @@ from self_healing.telemetry.agents import Repair
 from self_healing.telemetry.reader import Batch
 from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.framework import TriggerFramework
-from self_healing.triggers.selftest import failures
 
 MOST_TRANSITIONS = 100_000
 """Rows of the table ``transitions`` that are kept."""
-
-
-def load_tested_spec(settings: Settings, overrides: Mapping[str, Mapping[str, Any]]) -> Spec:
-    """The spec, with the changes made at run time, whose own tests pass. Raises ConfigError."""
-    spec = load_spec(settings, {name: dict(changes) for name, changes in overrides.items()})
-    failed = failures(spec)
-    if failed:
-        raise ConfigError(failed)
-    return spec
 
 
 @dataclass(slots=True)
@@ -258,6 +248,11 @@ class Parts:
     def due_by_clock(self, at: datetime) -> bool:
         """Whether at that instant effects are under way, or something runs out, whatever the telemetry says."""
         return len(self.underway) > 0 or (self._due_at is not None and at >= self._due_at)
+
+    @property
+    def due_us(self) -> int | None:
+        """When something runs out next, microseconds; None when nothing does."""
+        return None if self._due_at is None else to_us(self._due_at)
 
     def _busy(self) -> bool:
         """Whether some incident is neither in a person's hands nor, in observe mode, merely noted."""

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,6 +65,7 @@ class Store:
     Args:
         state_dir: the directory; made when missing.
         read_only: open without the lock, to look only.
+        durable: what is committed survives a power cut; a state that is thrown away afterwards need not wait for it.
 
     Raises:
         StateBusy: another process owns the directory.
@@ -72,7 +74,7 @@ class Store:
         StorageError: the database cannot be opened now (locked, disk full).
     """
 
-    def __init__(self, state_dir: Path, *, read_only: bool = False) -> None:
+    def __init__(self, state_dir: Path, *, read_only: bool = False, durable: bool = True) -> None:
         self.state_dir = state_dir
         self.read_only = read_only
         self._lock: int | None = None
@@ -82,7 +84,7 @@ class Store:
             raise StateError(f"{state_dir} holds no state yet; `self-healing check` or `run` makes one")
         if not read_only:
             self._own()
-        self._engine = _engine(self._database, read_only=read_only)
+        self._engine = _engine(self._database, read_only=read_only, durable=durable)
         try:
             self._migrate()
         except BaseException:
@@ -287,7 +289,7 @@ def _upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[s
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
 
-def _engine(database: Path, *, read_only: bool) -> sa.Engine:
+def _engine(database: Path, *, read_only: bool, durable: bool) -> sa.Engine:
     """An engine on the file; the path may hold whatever a path may hold."""
     if read_only:
         url = sa.URL.create("sqlite", database=database.absolute().as_uri(), query={"mode": "ro", "uri": "true"})
@@ -295,17 +297,17 @@ def _engine(database: Path, *, read_only: bool) -> sa.Engine:
     else:
         url = sa.URL.create("sqlite", database=str(database))
         engine = sa.create_engine(url, connect_args={"timeout": WAIT_S})
-        sa.event.listen(engine, "connect", _configure_sqlite)
+        sa.event.listen(engine, "connect", partial(_configure_sqlite, durable))
     sa.event.listen(engine, "connect", _leave_transactions_to_us)
     sa.event.listen(engine, "begin", _begin)
     return engine
 
 
-def _configure_sqlite(connection: Any, _record: Any) -> None:
+def _configure_sqlite(durable: bool, connection: Any, _record: Any) -> None:
     """WAL, so that readers never wait; FULL, so that what is acknowledged survives a power cut; foreign keys on."""
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 

@@ -34,8 +34,11 @@ def describe(directory: Path, file: str, offset: int, reason: BadLine) -> str | 
             line = lines.readline(LINE_MAX_BYTES + 1)
     except OSError:
         return None
-    if reason is BadLine.TOO_LONG or not line.endswith(b"\n"):
-        return None
+    return None if reason is BadLine.TOO_LONG or not line.endswith(b"\n") else described(line, reason)
+
+
+def described(line: bytes, reason: BadLine) -> str | None:
+    """What is wrong with a whole line that is in quarantine for `reason`; None when the reason says it all."""
     try:
         ANY_KIND.decode(line)
     except msgspec.ValidationError as error:

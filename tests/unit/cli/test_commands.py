@@ -12,7 +12,7 @@ import pytest
 from self_healing.cli import COMMANDS, GROUPS, build, execute
 
 SUBCOMMANDS = {
-    "triggers": ["list", "show", "enable", "disable", "backtest"],
+    "triggers": ["list", "show", "enable", "disable", "test", "backtest"],
     "incidents": ["list", "show", "ack", "close"],
     "silences": ["list", "add", "remove"],
     "directives": ["list", "undo"],
@@ -154,6 +154,28 @@ def test_an_incident_and_a_handoff_are_shown_with_all_that_belongs_to_them(
     assert handoff["path"] in shown
 
 
+def test_a_failing_test_of_a_trigger_is_exit_code_1_and_its_diff_is_printed(
+    tmp_path: Path, where: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "tests.toml"
+    test = """
+        [[test]]
+        name = "\x1b[31m fires"
+        series = [{ signal = "task.duration_s", group = { agent = "Coder" }, samples = "SAMPLE" }]
+        expect = [{ at = "0s", trigger = "slow_tasks", group = { agent = "Coder" }, state = "firing" }]
+        """.replace("\x1b", "\\u001b")
+    file.write_text(test.replace("SAMPLE", "60"))
+    assert execute(["triggers", "test", str(file), *where]) == 0
+    assert capsys.readouterr().out == "1 test, all passed\n"
+    file.write_text(test.replace("SAMPLE", "59"))
+    assert execute(["triggers", "test", str(file), *where]) == 1
+    printed = capsys.readouterr().out
+    assert "    state  expected firing  got inactive\n" in printed
+    assert "\x1b" not in printed
+    assert execute(["triggers", "test", str(file), *where, "--format", "json"]) == 1
+    assert json.loads(capsys.readouterr().out)["failed"] == 1
+
+
 def test_a_silence_is_added_listed_and_removed(where: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     def told(*words: str) -> dict[str, Any]:
         assert execute([*words, *where, "--format", "json"]) == 0
@@ -197,6 +219,8 @@ def test_a_silence_is_added_listed_and_removed(where: list[str], capsys: pytest.
         (["silences", "add", "--trigger", "slow_tasks", "--for", "0s"], "above 0"),
         (["silences", "add", "--trigger", "slow_tasks", "--from", "tonight"], "allowed is a time such as"),
         (["silences", "remove", "sil-1"], "no silence 'sil-1'"),
+        (["triggers", "test"], "name at least one file"),
+        (["triggers", "test", "nothing.toml"], "nothing.toml: no such file"),
         (["triggers", "backtest"], "name at least one file"),
         (["triggers", "backtest", "nothing.jsonl"], "nothing.jsonl"),
         (["status", "--config", "nothing.toml"], "nothing.toml"),

@@ -1,0 +1,216 @@
+"""Tests of triggers on the real loop: what holds passes, and what does not is told with what was shown instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from self_healing.config import Settings, load_spec
+from self_healing.spec_tests import running
+from self_healing.spec_tests.running import Moment, Ran, run_files
+from self_healing.spec_tests.telling import as_json, told
+
+SHIPPED = sorted((Path(running.__file__).parents[1] / "triggers").glob("*_tests.toml"))
+SETTINGS = Settings()
+
+
+def ran(tmp_path: Path, text: str) -> list[Ran]:
+    file = tmp_path / "tests.toml"
+    file.write_text(text)
+    return run_files([file], SETTINGS, load_spec(SETTINGS))
+
+
+def lines(tmp_path: Path, text: str) -> list[str]:
+    return [line.removeprefix(f"{tmp_path}/") for each in ran(tmp_path, text) for line in told(each)]
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
+def test_what_is_shipped_passes_its_tests(file: Path) -> None:
+    done = run_files([file], SETTINGS, load_spec(SETTINGS))
+    assert [line for each in done for line in told(each)] == []
+
+
+def test_each_of_the_seven_defaults_is_tested() -> None:
+    done = run_files([file for file in SHIPPED if file.name == "defaults_tests.toml"], SETTINGS, load_spec(SETTINGS))
+    fired = {expected.trigger for each in done for expected in each.test.case.expect if expected.state == "firing"}
+    assert fired == {trigger.name for trigger in load_spec(SETTINGS).triggers if trigger.enabled}
+
+
+def test_a_failure_is_told_with_what_was_expected_and_what_was_shown_around_it(tmp_path: Path) -> None:
+    found = lines(
+        tmp_path,
+        """
+        [[test]]
+        name = "a task of a minute fires"
+        series = [{ signal = "task.duration_s", group = { agent = "Coder" }, samples = "5 59" }]
+        [[test.expect]]
+        at = "1m"
+        trigger = "slow_tasks"
+        group = { agent = "Coder" }
+        state = "firing"
+        value = 60
+        incident = "acting"
+        """,
+    )
+    assert found == [
+        "tests.toml: test a task of a minute fires: failed",
+        "  at 1m: slow_tasks of agent=Coder",
+        "    state     expected firing  got inactive",
+        "    value     expected 1m      got 59s",
+        "    incident  expected acting  got none",
+        "    what it showed:",
+        "      from 0s       inactive   below_threshold  value 5s of 1m, 1 sample",
+        "    > from 1m       inactive   below_threshold  value 59s of 1m, 2 samples",
+    ]
+
+
+def test_what_was_shown_goes_on_after_the_failure(tmp_path: Path) -> None:
+    (test,) = ran(
+        tmp_path,
+        """
+        [[test]]
+        name = "too late"
+        series = [{ signal = "task.duration_s", group = { agent = "Coder" }, samples = "5x5 60" }]
+        expect = [
+          { at = "4m", trigger = "slow_tasks", group = { agent = "Coder" }, state = "firing" },
+          { at = "5m", trigger = "slow_tasks", group = { agent = "Coder" }, state = "firing" },
+        ]
+        """,
+    )
+    told_json: dict[str, Any] = as_json([test])
+    assert (told_json["tests"], told_json["passed"], told_json["failed"]) == (1, 0, 1)
+    (failure,) = told_json["results"][0]["failures"]
+    assert failure["differences"] == [{"what": "state", "expected": "firing", "got": "inactive"}]
+    assert [(each["from_s"], each["state"]) for each in failure["showed"]] == [
+        (60, "inactive"),
+        (120, "inactive"),
+        (180, "inactive"),
+        (240, "inactive"),
+        (300, "firing"),
+    ]
+
+
+def test_until_asks_for_every_instant_and_names_the_first_that_differs(tmp_path: Path) -> None:
+    (test,) = ran(
+        tmp_path,
+        """
+        [[test]]
+        name = "quiet all along"
+        series = [{ signal = "task.duration_s", group = { agent = "Coder" }, samples = "5x5 60 5x3" }]
+        expect = [{ at = "0s", until = "8m", trigger = "slow_tasks", group = { agent = "Coder" }, state = "inactive" }]
+        """,
+    )
+    assert [failure.at_s for failure in test.failures] == [300]
+
+
+def test_a_trigger_that_is_switched_off_is_tested_as_if_it_were_on(tmp_path: Path) -> None:
+    file = tmp_path / "tests.toml"
+    file.write_text(
+        """
+        [[test]]
+        name = "fires"
+        series = [{ signal = "task.duration_s", group = { agent = "Coder" }, samples = "60" }]
+        expect = [{ at = "0s", trigger = "slow_tasks", group = { agent = "Coder" }, state = "firing" }]
+        """
+    )
+    spec = load_spec(SETTINGS, {"slow_tasks": {"enabled": False}})
+    (test,) = run_files([file], SETTINGS, spec)
+    assert not test.failures
+
+
+def test_an_action_is_followed_to_its_verified_end(tmp_path: Path) -> None:
+    found = lines(
+        tmp_path,
+        """
+        [[test]]
+        name = "the handoff runs out, good work follows, and the incident is healed"
+        series = [
+          { signal = "task.duration_s", group = { agent = "Coder" }, samples = "60" },
+          { signal = "task.duration_s", group = { agent = "Coder" }, from = "16m", samples = "5x5" },
+        ]
+        [[test.expect]]
+        at = "0s"
+        trigger = "slow_tasks"
+        group = { agent = "Coder" }
+        incident = "acting"
+        actions = { analyze_slow_tasks = "dispatched" }
+        [[test.expect]]
+        at = "16m"
+        trigger = "slow_tasks"
+        group = { agent = "Coder" }
+        incident = "verifying"
+        [[test.expect]]
+        at = "18m"
+        trigger = "slow_tasks"
+        group = { agent = "Coder" }
+        incident = "closed"
+        close_reason = "healed"
+        """,
+    )
+    assert found == []
+
+
+def test_a_quantile_is_taken_as_it_is_told_to_two_in_a_hundred(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        """
+        [[trigger]]
+        name = "slow_tail"
+        type = "custom"
+        signal = "task.duration_s"
+        aggregate = "p90"
+        window = "10m"
+        condition = { kind = "threshold", op = ">=", value = 40 }
+        severity = "low"
+        target_agent = "Operator"
+        """
+    )
+    test = """
+        triggers = ["mine.toml"]
+        [[test]]
+        name = "p90"
+        series = [{{ signal = "task.duration_s", group = {{ agent = "Coder" }}, samples = "10x9 50", interval = "1s" }}]
+        expect = [{{ at = "9s", trigger = "slow_tail", group = {{ agent = "Coder" }}, value = {value} }}]
+        """
+    assert lines(tmp_path, test.format(value=10)) == []
+    assert "expected 11s  got" in lines(tmp_path, test.format(value=11))[2]
+
+
+def test_turning_only_where_something_can_happen_shows_what_turning_each_second_shows(tmp_path: Path) -> None:
+    text = """
+        [[test]]
+        name = "a life"
+        series = [
+          { signal = "task.duration_s", group = { agent = "Coder" }, samples = "5 60 5x3 _x12 5x9" },
+          { signal = "task.errors", group = { agent = "Tester" }, samples = "3/10 _x6 0/3 0/3 0/3 _x5 0/9x3" },
+          EACH_SECOND
+        ]
+        [[test.expect]]
+        at = "0s"
+        until = "30m"
+        trigger = "slow_tasks"
+        group = { agent = "Coder" }
+        value = -1
+        [[test.expect]]
+        at = "0s"
+        until = "30m"
+        trigger = "high_error_rate"
+        group = { agent = "Tester" }
+        value = -1
+        """
+    tick = '{ signal = "metric.tick", samples = "1x1800", interval = "1s" }'
+    skipping, stepping = (
+        [failure.path for each in ran(tmp_path, text.replace("EACH_SECOND", further)) for failure in each.failures]
+        for further in ("", tick)
+    )
+    assert [[_shown(moment) for moment in path] for path in skipping] == [
+        [_shown(moment) for moment in path] for path in stepping
+    ]
+    assert {moment.verdict.state.name for path in skipping for moment in path} >= {"FIRING", "RECOVERING", "INACTIVE"}
+
+
+def _shown(moment: Moment) -> tuple[object, ...]:
+    """A moment without what depends on when it was looked at."""
+    verdict = moment.verdict
+    return moment.at_s, verdict.state, verdict.reason, verdict.value, verdict.samples
