@@ -24,6 +24,8 @@ Mistake = tuple[str, Any, str]
 """A dotted key, its value, and what is allowed there."""
 Check = Callable[[Values], Iterator[Mistake]]
 """Finds the mistakes in the merged values of a table."""
+CheckAll = Callable[[Mapping[str, Values]], Iterator[tuple[str, Mistake]]]
+"""Finds what does not agree between tables, by name, each with the table that is to blame."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,16 @@ class Reader(Generic[Model]):
         kind: what a table is called in TOML and in messages, such as ``trigger``.
         model: what a merged table must be.
         check: finds what `model` alone cannot.
+        check_all: finds what no table alone shows.
     """
 
-    def __init__(self, kind: str, model: type[Model], check: Check) -> None:
+    def __init__(
+        self, kind: str, model: type[Model], check: Check, check_all: CheckAll = lambda _tables: iter(())
+    ) -> None:
         self._kind = kind
         self._model = model
         self._check = check
+        self._check_all = check_all
         self._tables: dict[str, _Table] = {}
         self._shipped: frozenset[str] = frozenset()
         self._problems: list[str] = []
@@ -125,6 +131,8 @@ class Reader(Generic[Model]):
             found, spec = self._validated(name, table)
             problems += found
             specs += [spec] if spec is not None else []
+        for name, (key, value, allowed) in self._check_all({name: each.values for name, each in self._tables.items()}):
+            problems.append(f"{self._where(name, key)}: {key}: {shown(value)}: {allowed}")
         return Declarations(tuple(specs), tuple(self._tables), tuple(map(one_line, problems)))
 
     def _layer(self, document: Document, *, shipped: bool) -> None:
@@ -166,7 +174,7 @@ class Reader(Generic[Model]):
 
     def _validated(self, name: str, table: _Table) -> tuple[list[str], Model | None]:
         def where(key: str) -> str:
-            return f"{table.at(key)}: {self._kind} {name}"
+            return self._where(name, key)
 
         problems: list[str] = []
         spec: Model | None = None
@@ -185,6 +193,9 @@ class Reader(Generic[Model]):
             if not any(problem.startswith(place) for problem in problems):  # the model has said so
                 problems.append(f"{place}{shown(value)}: {allowed}")
         return problems, None if problems else spec
+
+    def _where(self, name: str, key: str) -> str:
+        return f"{self._tables[name].at(key)}: {self._kind} {name}"
 
     def _misspelt(self, name: str, table: _Table, where: Callable[[str], str]) -> list[str]:
         """A hint when a new table is incomplete and its name is nearly that of a shipped one."""

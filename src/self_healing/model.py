@@ -202,11 +202,32 @@ class Reason(StrEnum):
     PENDING = "pending"  # met, but not yet for `for`
     NOT_CLEARED = "not_cleared"  # firing; the condition is no longer met, nor is `clear`
     RECOVERING = "recovering"  # `clear` was met less than `keep_firing_for` ago
+    FLAPPING = "flapping"  # recovering, and kept there for longer since it began to fire too often
     TOO_FEW_SAMPLES = "too_few_samples"  # some samples, fewer than `min_samples`
     NO_DATA = "no_data"  # not one sample in the window
     NO_BASELINE = "no_baseline"  # too few samples before the window to compare with
     SILENCED = "silenced"  # muted by a person, whatever its value; it opens no incident
+    INHIBITED = "inhibited"  # muted while another trigger fires for the same group
     DISABLED = "disabled"  # the trigger is switched off
+
+
+class Muted(Record, frozen=True, kw_only=True):
+    """What keeps a series from opening an incident at an instant, whatever its value."""
+
+    why: Reason  # silenced or inhibited
+    what: str  # the id of the silence, the name of the trigger
+    by: str  # whose word it is: a person, or the spec
+    until: datetime | None  # when that ends by itself; None where nobody knows
+    text: str  # in words
+
+    @property
+    def suppresses(self) -> bool:
+        """Whether what is open of the series closes; else it only takes no further action."""
+        return self.why is Reason.SILENCED
+
+    def __str__(self) -> str:
+        until = "" if self.until is None else f" until {self.until:%Y-%m-%d %H:%M:%S}"
+        return f"{self.why} by {self.what}{until}: {self.text}"
 
 
 class Verdict(Record, frozen=True, kw_only=True):
@@ -222,6 +243,8 @@ class Verdict(Record, frozen=True, kw_only=True):
     threshold: float | None  # in the signal's unit; for a baseline condition the baseline times its ratio
     baseline: float | None = None  # what it was before the window, in the signal's unit
     since: datetime | None = None  # since when it is in this state
+    muted: Muted | None = None  # by what; then that is its reason
+    flapping: bool = False  # it began to fire too often, and has not rested since
     spec_version: str = ""
 
 

@@ -20,6 +20,9 @@ from self_healing.model import Severity
 MAX_GROUPS = 20_000
 """How many groups are kept apart for each way to group, unless the spec says otherwise."""
 
+FLAP_REST = 4
+"""A flapping series rests for `flap_window` divided by this."""
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -214,6 +217,12 @@ class NoData(StrEnum):
     FIRE = "fire"  # no data counts as the condition met
 
 
+def _no_single_flap(times: int) -> int:
+    if times == 1:
+        raise ValueError("allowed is 0 for never, or 2 and more: to begin to fire once is no flapping")
+    return times
+
+
 class TriggerSpec(Declared):
     """A declared condition on a signal.
 
@@ -226,6 +235,9 @@ class TriggerSpec(Declared):
         for_s: how long the condition must hold before it fires (``for`` in TOML).
         clear: the value at which it recovers, for a threshold; the threshold when left out.
         keep_firing_for: how long it stays recovering.
+        flap_after: as often as that it must begin to fire within `flap_window` to be flapping; 0 is never. A flapping
+            series stays recovering for a quarter of `flap_window`, if that is longer than `keep_firing_for`.
+        inhibited_by: triggers that mute this one, each while it fires for the same group.
         min_samples: fewer say ``too_few_samples``.
         target_agent: who is asked to repair it.
         actions: the plan, in order.
@@ -242,6 +254,9 @@ class TriggerSpec(Declared):
     for_s: Duration = Field(default=0, alias="for")
     clear: float | None = None
     keep_firing_for: Duration = 60
+    flap_after: Annotated[int, Field(ge=0, le=100), AfterValidator(_no_single_flap)] = 4
+    flap_window: Annotated[Duration, Field(ge=60, le=86400)] = 3600
+    inhibited_by: tuple[Name, ...] = ()
     min_samples: int = Field(default=1, ge=1)
     no_data: NoData = NoData.KEEP
     severity: Severity
@@ -249,6 +264,11 @@ class TriggerSpec(Declared):
     actions: tuple[Name, ...] = ()
     enabled: bool = True
     description: str = ""
+
+    @property
+    def rest_s(self) -> int:
+        """For how long a flapping series stays recovering, seconds."""
+        return max(self.keep_firing_for, self.flap_window // FLAP_REST)
 
     @property
     def rising(self) -> bool:

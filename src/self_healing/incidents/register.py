@@ -21,13 +21,13 @@ from self_healing.incidents.lifecycle import (
     reopened,
     replanned,
 )
-from self_healing.incidents.silences import Silences
 from self_healing.model import (
     CAUSE,
     CloseReason,
     Group,
     Incident,
     IncidentState,
+    Muted,
     Note,
     Reason,
     SeriesState,
@@ -39,6 +39,7 @@ from self_healing.model import (
 from self_healing.spec import Spec
 from self_healing.storage.store import Store
 from self_healing.taps import Accumulator
+from self_healing.wording import span
 
 REMEMBERED = 5_000
 """So many of the newest closed incidents are looked through at the start for those that may be reopened."""
@@ -78,6 +79,10 @@ class SeriesPort(Protocol):
         """Whether the series has enough samples at an instant, and its condition is not met."""
         ...
 
+    def muted_by(self, trigger: str, group: Group, at: datetime) -> Muted | None:
+        """What keeps the series from opening an incident at an instant."""
+        ...
+
     def firing(self) -> list[Key]:
         """The series that fire now."""
         ...
@@ -95,7 +100,6 @@ class Register:
         series: the trigger engine.
         restart: lets a series' window begin anew, with what a verification gathered.
         end: ends what an incident that was escalated or closed has under way, and why.
-        silences: what people have muted.
         spec: the loaded spec.
         told: hears of every incident with its new lines, and whether its state changed.
     """
@@ -107,7 +111,6 @@ class Register:
         *,
         restart: Callable[[str, Group, int, Accumulator | None], None],
         end: Callable[[Incident, datetime, str], None],
-        silences: Silences,
         spec: Spec,
         told: Callable[[Incident, tuple[Note, ...], bool], None],
     ) -> None:
@@ -115,7 +118,6 @@ class Register:
         self._series = series
         self._restart = restart
         self._end = end
-        self._silences = silences
         self._spec = spec
         self._told = told
         states = [state.value for state in IncidentState if state is not IncidentState.CLOSED]
@@ -176,10 +178,12 @@ class Register:
         key = (verdict.trigger, verdict.group)
         self._muted.discard(key)
         if transition.after is SeriesState.FIRING and incident is None:
-            if self._silences.mutes(*key, verdict.at) is None:
+            if self._series.muted_by(*key, verdict.at) is None:
                 self._open(verdict)
             else:
                 self._muted.add(key)
+        elif transition.after is SeriesState.FIRING and incident is not None and verdict.flapping:
+            self._note_flapping(incident, verdict.at)
         elif transition.after is SeriesState.INACTIVE and incident is not None:
             self._let_go(incident, verdict.at)
 
@@ -193,7 +197,16 @@ class Register:
         self.put(incident)
         if not incident.is_parent:
             self._series.leave_out(incident.trigger, incident.group, to_us(incident.opened_at), None)
-        return incident
+        return self._note_flapping(incident, verdict.at) if verdict.flapping else incident
+
+    def _note_flapping(self, incident: Incident, at: datetime) -> Incident:
+        """Say once of each opening why it stays open for longer."""
+        if any(note.what == "flapping" and note.at >= incident.opened_at for note in incident.notes):
+            return incident
+        trigger = self._spec.trigger(incident.trigger)
+        often = f"it began to fire {trigger.flap_after} times within {span(trigger.flap_window)}"
+        text = f"{often}; it recovers once it was well for {span(trigger.rest_s)}"
+        return self.note(incident, at, "flapping", text)
 
     def _let_go(self, incident: Incident, at: datetime) -> None:
         """The series is inactive. An escalated incident goes only on enough samples: silence is no recovery."""
@@ -208,10 +221,9 @@ class Register:
     def tend(self, at: datetime) -> None:
         """What no transition says: silences that begin, a day without data, series that are well unattended."""
         for incident in [each for each in self.open.values() if not each.is_parent]:
-            silence = self._silences.mutes(incident.trigger, incident.group, at)
-            if silence is not None:
-                text = f"muted by {silence.by} until {silence.ends_at:%Y-%m-%d %H:%M:%S}: {silence.reason}"
-                self.close(incident, at, CloseReason.SUPPRESSED, text, by=silence.by)
+            muted = self._series.muted_by(incident.trigger, incident.group, at)
+            if muted is not None and muted.suppresses:
+                self.close(incident, at, CloseReason.SUPPRESSED, str(muted), by=muted.by)
             elif at >= self._silent_at(incident):
                 self.close(incident, at, CloseReason.NO_DATA, "24 h without enough samples")
             elif incident.state in _UNATTENDED and self._inactive(incident) and self._well(incident, at):
@@ -223,9 +235,18 @@ class Register:
     def unmute(self, at: datetime) -> Iterator[Incident]:
         """Open an incident for each series that fires and is muted no more; one after the other, as each is taken."""
         for trigger, group in list(self._muted):
-            if self._silences.mutes(trigger, group, at) is None:
+            if self._series.muted_by(trigger, group, at) is None:
                 self._muted.discard((trigger, group))
                 yield self._open(self._series.verdict(trigger, group, to_us(at)))
+
+    def muted(self, incident: Incident, at: datetime) -> Muted | None:
+        """What keeps an incident from further action at an instant; a parent, where that is so of all that fire."""
+        about = [each for each in self.children(incident) if self._fires(each)] if incident.is_parent else [incident]
+        muted = [self._series.muted_by(each.trigger, each.group, at) for each in about]
+        return muted[0] if muted and None not in muted else None
+
+    def _fires(self, incident: Incident) -> bool:
+        return self._series.state_of(incident.trigger, incident.group) is SeriesState.FIRING
 
     def _inactive(self, incident: Incident) -> bool:
         return self._series.state_of(incident.trigger, incident.group) is SeriesState.INACTIVE
@@ -358,7 +379,7 @@ class Register:
         for trigger_name, group in self._series.firing():
             if (trigger_name, group) in self._of:
                 continue
-            if self._silences.mutes(trigger_name, group, at) is None:
+            if self._series.muted_by(trigger_name, group, at) is None:
                 self._series.reset(trigger_name, group, to_us(at))
             else:
                 self._muted.add((trigger_name, group))
@@ -406,7 +427,7 @@ class Register:
         if reason is not CloseReason.SUPPRESSED:
             self._restart(incident.trigger, incident.group, t_us, accumulator)
             self._series.reset(incident.trigger, incident.group, t_us)
-        elif self._series.state_of(incident.trigger, incident.group) is SeriesState.FIRING:
+        elif self._fires(incident):
             self._muted.add((incident.trigger, incident.group))
         if reason is CloseReason.DISMISSED:
             # Of a reopened one, all its openings.

@@ -282,7 +282,7 @@ class Owner:
             list(self.register.open.values()),
             self.telemetry.accounting,
             triggers_evaluated=sum(trigger.enabled for trigger in self.spec.triggers),
-            triggers_fired=sum(self._parts.silences.mutes(*each, at) is None for each in self.framework.firing()),
+            triggers_fired=sum(self.framework.muted_by(*each, at) is None for each in self.framework.firing()),
             actions_executed=actions_executed,
             violations=violations,
             handoffs_dir=self.handoffs_dir,

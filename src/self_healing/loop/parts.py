@@ -22,6 +22,7 @@ from self_healing.constitution.gate import Gate
 from self_healing.errors import HandoffRefused, NotFound
 from self_healing.handoffs.inbox import OPEN, Inbox
 from self_healing.handoffs.outbox import Notices, Outbox
+from self_healing.incidents.muting import Muting
 from self_healing.incidents.register import Register
 from self_healing.incidents.silences import Silences
 from self_healing.loop.detecting import Detecting
@@ -58,6 +59,7 @@ class Parts:
     framework: TriggerFramework
     progress: checkpoint.Progress
     silences: Silences
+    muting: Muting
     grouping: Grouping
     register: Register
     detecting: Detecting
@@ -101,7 +103,8 @@ class Parts:
         observe = settings.actions.mode is Mode.OBSERVE
         telemetry = Telemetry(spec.triggers, max_groups=spec.max_groups)
         silences = Silences(store, spec)
-        framework = TriggerFramework(spec, telemetry, silences.mutes)
+        muting = Muting(silences)
+        framework = TriggerFramework(spec, telemetry, muting.by)
         progress = checkpoint.load(store, telemetry, framework)
         inbox, underway = Inbox(store, audit.append), Underway(store)
         register = Register(
@@ -109,7 +112,6 @@ class Parts:
             framework,
             restart=telemetry.restart,
             end=lambda *ended: treatment.end(*ended),  # noqa: PLW0108 it is built further down
-            silences=silences,
             spec=spec,
             told=telling.incident,
         )
@@ -197,6 +199,7 @@ class Parts:
             framework=framework,
             progress=progress,
             silences=silences,
+            muting=muting,
             grouping=grouping,
             register=register,
             detecting=Detecting(telemetry, framework, register, diagnoser, progress, spec.grid),
@@ -308,5 +311,5 @@ class Parts:
         # What a closed incident left in force is undone with the next turn at which that may be.
         due = [each.expires_at if each.owner in self.register.open else each.created_at for each in in_force]
         due += [handoff.deadline for handoff in self.store.select(Handoff, status=[each.value for each in OPEN])]
-        others = (self.register.next_due(), self.silences.next_due(from_us(self.progress.evaluated_us)))
+        others = (self.register.next_due(), self.muting.next_due(from_us(self.progress.evaluated_us)))
         return min([*due, *(each for each in others if each is not None)], default=None)

@@ -21,6 +21,7 @@ from self_healing.model import (
     Incident,
     IncidentState,
     Lesson,
+    Muted,
     SeriesState,
     group_dict,
 )
@@ -93,6 +94,10 @@ class Proposer:
             carried = before if before is not None and _carried(before, incident) else None
             if not self._due(incident, before):
                 continue
+            muted = self._register.muted(incident, at)
+            if muted is not None:
+                self._hold(incident, muted, at)
+                continue
             if full and carried is not None:
                 self._wait(incident, carried, carried, at)
                 continue
@@ -105,8 +110,13 @@ class Proposer:
     def rest(self, who: str, at: datetime) -> None:
         """A person has stopped healing: nothing is proposed, and each incident that would be says so once."""
         for incident in list(self._register.open.values()):
-            if incident.state is IncidentState.OPEN and not _resting(incident):
+            if incident.state is IncidentState.OPEN and _last(incident) != "stopped":
                 self._register.note(incident, at, "stopped", f"healing is stopped by {who}; nothing is proposed")
+
+    def _hold(self, incident: Incident, muted: Muted, at: datetime) -> None:
+        """Nothing is proposed while it is muted, and it says so once."""
+        if _last(incident) != "muted":
+            self._register.note(incident, at, "muted", f"{muted}; nothing is proposed")
 
     def _urgency(self, incident: Incident) -> tuple[int, datetime]:
         action = self._action_of(incident)
@@ -142,7 +152,7 @@ class Proposer:
             self._skip(incident, at, "skipped", f"action {incident.plan[incident.step]} is no longer declared")
             return None
         if carried is not None and _resting(incident):
-            # The time for which a person has stopped everything does not count as waiting.
+            # The time for which it was muted, or a person had stopped everything, does not count as waiting.
             carried = msgspec.structs.replace(carried, created_at=at)
             self._store.put(carried)
         if _resting(incident):
@@ -214,7 +224,12 @@ def _carried(before: Execution, incident: Incident) -> bool:
 
 
 def _resting(incident: Incident) -> bool:
-    return bool(incident.notes) and incident.notes[-1].what == "stopped"
+    return _last(incident) in ("stopped", "muted")
+
+
+def _last(incident: Incident) -> str | None:
+    """What the last line of its timeline is about."""
+    return incident.notes[-1].what if incident.notes else None
 
 
 def _reasons(execution: Execution) -> frozenset[str]:

@@ -19,7 +19,6 @@ from self_healing.model import (
     Execution,
     Incident,
     Note,
-    Reason,
     SeriesState,
     Silence,
     Transition,
@@ -130,10 +129,12 @@ class Telling:
                 "threshold": verdict.threshold,
                 "samples": verdict.samples,
                 "reason": verdict.reason,
+                "muted_by": None if verdict.muted is None else verdict.muted.what,
+                "flapping": verdict.flapping,
                 "spec_version": verdict.spec_version,
                 "evaluated_at": verdict.at,
             }
-            if transition.after is SeriesState.FIRING and verdict.reason is not Reason.SILENCED:
+            if transition.after is SeriesState.FIRING and verdict.muted is None:
                 self._logs.activated("triggers", "trigger_fired", **fields)
                 self._own.emit("self_healing_trigger", at, **fields)
             else:

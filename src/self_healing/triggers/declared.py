@@ -12,6 +12,7 @@ from self_healing.problems import listed, unknown
 from self_healing.spec import Aggregate, TriggerSpec
 from self_healing.telemetry.signals import GROUP_COLUMNS, SIGNALS, signal_of
 from self_healing.triggers.contradictions import contradictions
+from self_healing.triggers.inhibition import inhibitions
 
 DEFAULTS = Path(__file__).with_name("defaults.toml")
 """The seven default triggers."""
@@ -34,7 +35,7 @@ def read_triggers(
         overrides: changes made at run time, by trigger, such as ``{"slow_tasks": {"enabled": False}}``; they win.
         actions: the names that plans may use; unchecked when left out.
     """
-    reader = Reader("trigger", TriggerSpec, lambda values: _check(values, actions))
+    reader = Reader("trigger", TriggerSpec, lambda values: _check(values, actions), inhibitions)
     reader.shipped(DEFAULTS)
     reader.files(files)
     reader.overrides(overrides or {})

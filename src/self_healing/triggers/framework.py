@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -28,12 +28,12 @@ from self_healing.measures import (
     successive_us,
     whole,
 )
-from self_healing.model import Group, Reason, SeriesState, Transition, Verdict
+from self_healing.model import Group, Muted, Reason, SeriesState, Transition, Verdict, group_label
 from self_healing.spec import PERCENT, Baseline, Operator, Spec, Threshold, TriggerSpec
 from self_healing.taps import Restart
 from self_healing.triggers.conditions import Seen, add_running, find, look
 from self_healing.triggers.series import FORGET_US, Gathered, Packed, Series
-from self_healing.triggers.states import Finding, next_timer_us, step
+from self_healing.triggers.states import Finding, States, next_timer_us, step
 
 _CLEARED, _NO_BASELINE = np.uint8(Finding.CLEARED), np.uint8(Finding.NO_BASELINE)
 _WELL = frozenset((int(Finding.CLEARED), int(Finding.BETWEEN)))
@@ -41,9 +41,25 @@ _WELL = frozenset((int(Finding.CLEARED), int(Finding.BETWEEN)))
 __all__ = ["FORGET_US", "Packed", "TriggerFramework"]
 
 
-def nobody_muted(_trigger: str, _group: Group, _at: datetime) -> bool:
+def nobody_muted(_trigger: str, _group: Group, _at: datetime) -> Muted | None:
     """No silence at all."""
-    return False
+    return None
+
+
+@dataclass(slots=True)
+class Changed:
+    """The series of a trigger that changed their state at an instant.
+
+    Args:
+        before: the states of all of them until then.
+        places: those that changed.
+        found: what was looked at.
+    """
+
+    series: Series
+    before: States
+    places: Ints
+    found: Gathered
 
 
 class TriggerFramework:
@@ -52,12 +68,12 @@ class TriggerFramework:
     Args:
         spec: the triggers, and the version that verdicts carry.
         windows: where totals come from.
-        muted: whether a person has muted a series at an instant; its states change all the same, and only the reason
-            of its verdicts says so.
+        muted: what from outside mutes a series at an instant, such as a person's silence. Its states change all the
+            same, and only the reason of its verdicts says so.
     """
 
     def __init__(
-        self, spec: Spec, windows: Windows, muted: Callable[[str, Group, datetime], object] = nobody_muted
+        self, spec: Spec, windows: Windows, muted: Callable[[str, Group, datetime], Muted | None] = nobody_muted
     ) -> None:
         self.spec = spec
         self._muted = muted
@@ -69,17 +85,16 @@ class TriggerFramework:
 
     def evaluate(self, t_us: int) -> list[Transition]:
         """Judge everything at `t_us` (microseconds); returns the series that changed state, in the spec's order."""
-        changed: list[Transition] = []
-        for series in self._series.values():
-            if series.trigger.enabled:
-                changed += self._evaluate(series, t_us)
+        changed = [self._step(series, t_us) for series in self._series.values() if series.trigger.enabled]
         self.evaluations += 1
-        return changed
+        # Only now: what a series is inhibited by may come behind it in the spec.
+        return [transition for each in changed if each is not None for transition in self._transitions(each, t_us)]
 
-    def _evaluate(self, series: Series, t_us: int) -> list[Transition]:
+    def _step(self, series: Series, t_us: int) -> Changed | None:
+        """Go on to the states at `t_us`; None where nothing changed."""
         self._widen(series)
         if not len(series):
-            return []
+            return None
         found = self._gather(series, t_us)
         finding = find(series.trigger, found.totals, found.before)
         sampled = found.totals.count > 0
@@ -90,20 +105,18 @@ class TriggerFramework:
         if series.must_have_spoken:
             finding = np.where(series.spoken, finding, _CLEARED)
         before = series.state
-        state, since_us = step(series.trigger, before, series.since_us, finding, t_us)
+        state, since_us = step(series.trigger, before, series.since_us, series.flapping, finding, t_us)
         if state is before:
-            return []
-        series.state, series.since_us = state, since_us
+            return None
+        places = series.become(state, since_us, t_us)
         if found.before is not None and series.baseline is not None:
             series.freeze(found.before)
-        places = np.flatnonzero(state != before)
-        if not len(places):
-            return []
-        series.changed = True
-        return [
-            Transition(before=SeriesState(int(before[place])), after=verdict.state, verdict=verdict)
-            for place, verdict in zip(places.tolist(), self._verdicts(series, places, found, t_us), strict=True)
-        ]
+        return Changed(series, before, places, found) if len(places) else None
+
+    def _transitions(self, changed: Changed, t_us: int) -> Iterator[Transition]:
+        verdicts = self._verdicts(changed.series, changed.places, changed.found, t_us)
+        for place, verdict in zip(changed.places.tolist(), verdicts, strict=True):
+            yield Transition(before=SeriesState(int(changed.before[place])), after=verdict.state, verdict=verdict)
 
     def _widen(self, series: Series) -> None:
         if series.counts_running:
@@ -217,35 +230,47 @@ class TriggerFramework:
         groups = self._windows.groups(series.measure.group_by)
         before = None if found.before is None else found.before.at(places)
         seen = look(series.trigger, found.totals.at(places), before)
-        columns = (places, series.state[places], series.since_us[places], seen.finding, seen.samples)
+        flapping = series.flapping[places]
+        columns = (places, series.state[places], series.since_us[places], flapping, seen.finding, seen.samples)
         figures = (seen.value, seen.threshold, seen.baseline)
         name, at, version = series.trigger.name, from_us(t_us), self.spec.version
-        for place, state, since_us, finding, samples, value, threshold, baseline in zip(
+        for place, state, since_us, flaps, finding, samples, value, threshold, baseline in zip(
             *(column.tolist() for column in (*columns, *figures)), strict=True
         ):
+            muted = self.muted_by(name, groups[place], at) if series.trigger.enabled else None
             yield Verdict(
                 trigger=name,
                 group=groups[place],
                 at=at,
                 state=SeriesState(state),
-                reason=self._reason(series.trigger, groups[place], at, state, finding),
+                reason=_reason(series.trigger, muted, state, finding, flapping=flaps),
                 samples=samples,
                 value=_known(value),
                 threshold=_known(threshold),
                 baseline=_known(baseline),
                 since=at if since_us == t_us else from_us(since_us) if since_us else None,
+                muted=muted,
+                flapping=flaps,
                 spec_version=version,
             )
 
-    def _reason(self, trigger: TriggerSpec, group: Group, at: datetime, state: int, finding: int) -> Reason:
-        """The one reason of a verdict."""
-        if not trigger.enabled:
-            return Reason.DISABLED
-        if self._muted(trigger.name, group, at):
-            return Reason.SILENCED
-        if (state, finding) == _FIRES:
-            return Reason.CONDITION_MET
-        return _QUIET.get(finding) or _OTHERWISE[state]
+    # -- what mutes
+
+    def muted_by(self, trigger: str, group: Group, at: datetime) -> Muted | None:
+        """What keeps a series from opening an incident at the newest evaluated instant; None when nothing does."""
+        return self._muted(trigger, group, at) or self._inhibited(trigger, group)
+
+    def _inhibited(self, trigger: str, group: Group) -> Muted | None:
+        series = self._series.get(trigger)
+        for name in () if series is None else series.trigger.inhibited_by:
+            other = self._series.get(name)
+            if other is None or not other.trigger.enabled:
+                continue
+            of = tuple(pair for column in other.measure.group_by for pair in group if pair[0] == column)
+            if self.state_of(name, of) >= SeriesState.FIRING:
+                text = f"{name} fires for {group_label(of)}"
+                return Muted(why=Reason.INHIBITED, what=name, by="the spec", until=None, text=text)
+        return None
 
     # -- what the incidents need
 
@@ -340,7 +365,7 @@ class TriggerFramework:
         due = [] if self.evaluations else [next_us]  # whatever was restored was judged by another spec, maybe
         for series in self._series.values():
             if series.trigger.enabled and len(series):
-                timer_us = next_timer_us(series.trigger, series.state, series.since_us, t_us)
+                timer_us = next_timer_us(series.trigger, series.state, series.since_us, series.flapping, t_us)
                 due += [] if timer_us is None else [timer_us]
                 due += self._panes_due(series, t_us)
                 due += self._ages_due(series, t_us)
@@ -410,6 +435,18 @@ class TriggerFramework:
     def names(self) -> Iterable[str]:
         """The triggers' names, in the spec's order."""
         return self._series
+
+
+def _reason(trigger: TriggerSpec, muted: Muted | None, state: int, finding: int, *, flapping: bool) -> Reason:
+    """The one reason of a verdict."""
+    if not trigger.enabled:
+        return Reason.DISABLED
+    if muted is not None:
+        return muted.why
+    if (state, finding) == _FIRES:
+        return Reason.CONDITION_MET
+    reason = _QUIET.get(finding) or _OTHERWISE[state]
+    return Reason.FLAPPING if flapping and reason is Reason.RECOVERING else reason
 
 
 def _bucketed(totals: Totals) -> Totals:

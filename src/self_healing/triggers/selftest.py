@@ -75,7 +75,7 @@ def failures(spec: Spec) -> list[str]:
 
 
 def _try(trigger: TriggerSpec) -> Iterator[str]:
-    on = trigger.model_copy(update={"enabled": True})
+    on = trigger.model_copy(update={"enabled": True, "inhibited_by": ()})  # it is tried alone
     problems = _unreachable(on) if _countable(on) else ["its threshold is more than can be counted exactly"]
     for problem in problems or [*_boundaries(on), *_silence(on)]:
         yield f"trigger {on.name}: {problem}"

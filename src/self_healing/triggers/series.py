@@ -14,7 +14,7 @@ from self_healing.measures import COARSE_US, COUNTING, Bools, Ints, Measure, Tot
 from self_healing.model import SeriesState
 from self_healing.spec import Aggregate, Baseline, NoData, RateOfChange, TriggerSpec
 from self_healing.triggers.conditions import Seen
-from self_healing.triggers.states import States
+from self_healing.triggers.states import States, begins, flaps
 
 FORGET_US = 25 * HOUR_US
 """A series without samples for so long, and without an incident, is forgotten."""
@@ -38,6 +38,7 @@ COLUMNS: dict[str, tuple[Any, int]] = {
     "restarted_us": (np.int64, NEVER),  # when its last incident closed; what ran then counts by age no longer
     "frozen_count": (np.int64, NOT_FROZEN),  # the baseline as it was when it began to fire
     "frozen_amount": (np.int64, 0),
+    "flapping": (np.bool_, False),
 }
 """The columns of a trigger, one element a group, and what a new group has in them."""
 
@@ -45,10 +46,11 @@ COLUMNS: dict[str, tuple[Any, int]] = {
 class Packed(msgspec.Struct):
     """The stored columns of one trigger; places are those of its groups."""
 
-    measure: str
+    measure: str  # what was measured, with its aggregate
     evaluated_us: int
     columns: dict[str, bytes]
     left_out: dict[int, list[tuple[int, int | None]]]
+    began_us: dict[int, list[int]] = {}  # of those that ever began to fire
 
 
 @dataclass(slots=True)
@@ -82,6 +84,7 @@ class Series:
     restarted_us: Ints
     frozen_count: Ints
     frozen_amount: Ints
+    flapping: Bools
 
     def __init__(self, trigger: TriggerSpec) -> None:
         self.trigger = trigger
@@ -100,6 +103,8 @@ class Series:
         self.left_out: dict[int, list[Interval]] = {}  # the times of its own incidents
         self.gathered: Gathered | None = None
         self.changed = True  # since it was last packed
+        # When each group began to fire the last so many times, the newest last; a row a group.
+        self.began_us = np.zeros((0, trigger.flap_after), np.int64)
         for name, (kind, _) in COLUMNS.items():
             setattr(self, name, np.zeros(0, kind))
 
@@ -112,6 +117,7 @@ class Series:
         if new > 0:
             for name, (kind, nothing) in COLUMNS.items():
                 setattr(self, name, np.concatenate([getattr(self, name), np.full(new, nothing, kind)]))
+            self.began_us = np.concatenate([self.began_us, np.zeros((new, self.trigger.flap_after), np.int64)])
 
     @property
     def spoken(self) -> Bools:
@@ -146,10 +152,24 @@ class Series:
         active: Bools = self.state != SeriesState.INACTIVE
         return self.sampled | recent | active
 
+    def become(self, state: States, since_us: Ints, t_us: int) -> Ints:
+        """Take the states at `t_us`, and remember which series began to fire; returns the places of what changed."""
+        before, self.state, self.since_us = self.state, state, since_us
+        began = np.flatnonzero(begins(before, state))
+        if self.trigger.flap_after and len(began):
+            self.began_us[began, :-1] = self.began_us[began, 1:]
+            self.began_us[began, -1] = t_us
+            self.flapping[began] |= flaps(self.trigger, self.began_us[began], t_us)
+        self.flapping &= state != SeriesState.INACTIVE
+        places: Ints = np.flatnonzero(state != before)
+        self.changed = self.changed or len(places) > 0
+        return places
+
     def forget(self, places: Ints) -> None:
         """Let the groups in these places be as if they had never been seen."""
         for name, (_, nothing) in COLUMNS.items():
             getattr(self, name)[places] = nothing
+        self.began_us[places] = NEVER
         for place in places.tolist():
             self.left_out.pop(place, None)
         self._touched()
@@ -159,6 +179,7 @@ class Series:
         self.state[place], self.since_us[place] = SeriesState.INACTIVE, t_us
         self.restarted_us[place] = t_us
         self.frozen_count[place] = NOT_FROZEN
+        self.flapping[place] = False  # how often it began to fire is remembered all the same
         if self.must_have_spoken:
             # Or its silence would fire at once again: it must speak before it can fall silent.
             self.sampled[place], self.sampled_us[place] = False, NEVER
@@ -208,20 +229,36 @@ class Series:
 
     # -- state
 
+    @property
+    def _measured(self) -> str:
+        """What is measured, in words that last; values of another aggregate are not to be compared."""
+        return f"{self.trigger.aggregate.value} {self.measure.key}"
+
     def pack(self) -> Packed:
         """Its columns, for the state."""
         columns = {name: getattr(self, name).tobytes() for name in COLUMNS}
-        return Packed(self.measure.key, self.evaluated_us, columns, self.left_out)
+        began = {place: self.began_us[place].tolist() for place in np.flatnonzero(self.began_us.any(axis=1)).tolist()}
+        return Packed(self._measured, self.evaluated_us, columns, self.left_out, began)
 
     def restore(self, packed: Packed) -> None:
-        """Put back what :meth:`pack` gave; a trigger that measures something else now, or is disabled, begins anew."""
-        if packed.measure != self.measure.key:
+        """Put back what :meth:`pack` gave; a trigger that measures something else now, or is disabled, begins anew.
+
+        Whatever else of it was changed, pending timers, what fires and what is flapping go on as they stood.
+        """
+        if packed.measure != self._measured:
             return
+        self.widen(len(packed.columns["state"]))
         for name, (kind, _) in COLUMNS.items():
-            setattr(self, name, np.frombuffer(packed.columns[name], kind).copy())
+            if name in packed.columns:  # else the state was written before there was that column
+                setattr(self, name, np.frombuffer(packed.columns[name], kind).copy())
+        for place, began_us in packed.began_us.items():
+            kept_us = began_us[max(len(began_us) - self.trigger.flap_after, 0) :]
+            self.began_us[place, self.trigger.flap_after - len(kept_us) :] = kept_us
         self.evaluated_us, self.left_out = packed.evaluated_us, packed.left_out
+        if not self.trigger.flap_after:
+            self.flapping[:] = False
         if not self.trigger.enabled:
-            self.state[:] = SeriesState.INACTIVE
+            self.state[:], self.flapping[:] = SeriesState.INACTIVE, False
         if self.baseline is None or not self.trigger.enabled:
             self.frozen_count[:] = NOT_FROZEN
 

@@ -8,8 +8,12 @@ inactive, pending   firing      condition met for ``for``
 pending             inactive    condition not met, too few samples, or no data
 firing              recovering  ``clear`` met, with enough samples
 recovering          firing      condition met again
-recovering          inactive    ``keep_firing_for`` passed
+recovering          inactive    ``keep_firing_for`` passed; for a flapping series, its rest
 ==================  ==========  =========================================================
+
+A series is *flapping* from the instant at which it begins to fire for the ``flap_after``-th time within
+``flap_window``, until it is inactive. It begins to fire as it comes from inactive or pending; coming back from
+recovering is the same firing gone on. Its rest is a quarter of ``flap_window``, and no less than ``keep_firing_for``.
 
 Too few samples, no data and no baseline while firing or recovering follow ``no_data``: keep stays, clear recovers; with
 fire, no data counts as the condition met in every state.
@@ -22,7 +26,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from self_healing.measures import MICRO, Ints
+from self_healing.measures import MICRO, Bools, Ints
 from self_healing.model import SeriesState
 from self_healing.spec import NoData, TriggerSpec
 
@@ -47,12 +51,15 @@ _MET, _CLEARED, _TOO_FEW, _NO_DATA = (
 )
 
 
-def step(trigger: TriggerSpec, state: States, since_us: Ints, finding: States, t_us: int) -> tuple[States, Ints]:
+def step(
+    trigger: TriggerSpec, state: States, since_us: Ints, flapping: Bools, finding: States, t_us: int
+) -> tuple[States, Ints]:
     """The states at `t_us` of all series of `trigger`; pure.
 
     Args:
         state: :class:`SeriesState` of each series.
         since_us: since when each is in it, microseconds.
+        flapping: whether each is flapping.
         finding: :class:`Finding` of each at `t_us`.
 
     Returns:
@@ -75,14 +82,39 @@ def step(trigger: TriggerSpec, state: States, since_us: Ints, finding: States, t
     new[inactive & met] = _PENDING if trigger.for_s else _FIRING
     new[held & met] = _FIRING
     new[firing & cleared & ~met] = _RECOVERING
-    over = recovering & (waited_us >= trigger.keep_firing_for * MICRO)
+    over = recovering & (waited_us >= _keep_us(trigger, flapping))
     stays = silent & (trigger.no_data is not NoData.CLEAR)
     new[over & ~met & ~stays] = _INACTIVE
     new[recovering & met] = _FIRING
     return new, np.where(new != state, t_us, since_us)
 
 
-def next_timer_us(trigger: TriggerSpec, state: States, since_us: Ints, t_us: int) -> int | None:
+def begins(before: States, state: States) -> Bools:
+    """Which series begin to fire as they go from `before` to `state`."""
+    began: Bools = (state == _FIRING) & (before < _FIRING)
+    return began
+
+
+def flaps(trigger: TriggerSpec, began_us: Ints, t_us: int) -> Bools:
+    """Which series are flapping as they begin to fire at `t_us`.
+
+    Args:
+        began_us: when each began to fire the last `flap_after` times, that at `t_us` being the last; a row a series,
+            0 for none.
+    """
+    first_us = began_us[:, 0]
+    flapping: Bools = (first_us > 0) & (t_us - first_us <= trigger.flap_window * MICRO)
+    return flapping
+
+
+def _keep_us(trigger: TriggerSpec, flapping: Bools) -> Ints | int:
+    """How long each series stays recovering, microseconds."""
+    if not flapping.any():
+        return trigger.keep_firing_for * MICRO
+    return np.where(flapping, trigger.rest_s * MICRO, trigger.keep_firing_for * MICRO)
+
+
+def next_timer_us(trigger: TriggerSpec, state: States, since_us: Ints, flapping: Bools, t_us: int) -> int | None:
     """When the first of the series' timers that still run at `t_us` runs out, microseconds; None when none runs.
 
     One that ran out before has had its say; what still waits there waits for samples.
@@ -90,9 +122,13 @@ def next_timer_us(trigger: TriggerSpec, state: States, since_us: Ints, t_us: int
     due: list[int] = []
     if not state.any():
         return None
-    for held, length_s in ((_PENDING, trigger.for_s), (_RECOVERING, trigger.keep_firing_for)):
+    recovering = state == _RECOVERING
+    for held, length_us in (
+        (state == _PENDING, trigger.for_s * MICRO),
+        (recovering, _keep_us(trigger, flapping[recovering])),
+    ):
         # One of no length runs out right after the instant at which it began.
-        ends_us = since_us[state == held] + max(length_s * MICRO, 1)
+        ends_us = since_us[held] + np.maximum(length_us, 1)
         ends_us = ends_us[ends_us > t_us]
         if len(ends_us):
             due.append(int(ends_us.min()))

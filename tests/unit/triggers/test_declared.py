@@ -16,8 +16,8 @@ from self_healing.triggers.declared import load_triggers, read_triggers
 MINUTE = 60
 HOUR = 60 * MINUTE
 KEYS = (
-    "name, type, signal, aggregate, window, group_by, where, condition, for, clear, keep_firing_for, min_samples, "
-    "no_data, severity, target_agent, actions, enabled, description"
+    "name, type, signal, aggregate, window, group_by, where, condition, for, clear, keep_firing_for, flap_after, "
+    "flap_window, inhibited_by, min_samples, no_data, severity, target_agent, actions, enabled, description"
 )
 NEW = """
 [[trigger]]
@@ -316,3 +316,48 @@ def test_a_metric_needs_a_name_and_has_no_ratio(tmp_path: Path) -> None:
     file.write_text(NEW.replace('"task.quality"', '"metric.queue.wait"').replace('"mean"', '"ratio"'))
     with pytest.raises(ConfigError, match=r"p99 for metric\.queue\.wait"):
         load_triggers([file])
+
+
+# --- inhibition ----------------------------------------------------------------------------------------------------
+
+
+def inhibited(name: str, *by: str, more: str = "") -> str:
+    return f'[[trigger]]\nname = "{name}"\ninhibited_by = {list(by)}\n{more}'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            inhibited("slow_tasks", "high_error_rat"),
+            "trigger slow_tasks: inhibited_by.0: 'high_error_rat': unknown; did you mean high_error_rate?",
+        ),
+        (
+            inhibited("slow_tasks", "slow_tasks"),
+            "inhibited_by.0: 'slow_tasks': allowed is no circle, and this is one: slow_tasks by slow_tasks",
+        ),
+        (
+            inhibited("slow_tasks", "high_retry_rate") + inhibited("high_retry_rate", "slow_tasks"),
+            "allowed is no circle, and this is one: slow_tasks by high_retry_rate by slow_tasks",
+        ),
+        (
+            inhibited("slow_tasks", "high_error_rate") + inhibited("high_error_rate", more='group_by = ["model"]'),
+            "allowed is a trigger that groups by nothing else than this one, which groups by agent",
+        ),
+    ],
+    ids=["unknown", "itself", "circle", "group"],
+)
+def test_what_can_inhibit_nothing_is_refused_with_its_file(tmp_path: Path, text: str, problem: str) -> None:
+    found = problems(tmp_path, text.replace("'", '"'))
+
+    assert found[0].startswith("0.toml:3: trigger slow_tasks: inhibited_by.0: ")
+    assert problem in found[0].replace('"', "'")
+
+
+def test_a_trigger_may_be_inhibited_by_one_that_groups_by_less(tmp_path: Path) -> None:
+    file = tmp_path / "triggers.toml"
+    file.write_text(
+        inhibited("slow_tasks", "high_error_rate", more='group_by = ["agent", "model"]\n').replace("'", '"')
+    )
+
+    assert by_name(file)["slow_tasks"].inhibited_by == ("high_error_rate",)

@@ -17,6 +17,7 @@ MISSING = (TOO_FEW, NO_DATA, NO_BASELINE)
 SINCE_S = 1000
 FOR_S = 30
 KEEP_S = 60
+FLAP_S = 3600
 
 # from, what was found, seconds in that state, to; with `for` 30 s, `keep_firing_for` 60 s, `no_data` keep
 TABLE = [
@@ -61,13 +62,21 @@ FIRE = [
 
 
 def after(
-    state: SeriesState, finding: Finding, waited_s: float, *, no_data: str = "keep", for_s: int = FOR_S
+    state: SeriesState,
+    finding: Finding,
+    waited_s: float,
+    *,
+    no_data: str = "keep",
+    for_s: int = FOR_S,
+    flapping: bool = False,
 ) -> tuple[SeriesState, int]:
     """The next state of one series, and since when in seconds."""
-    tried = trigger(**{"for": for_s}, keep_firing_for=KEEP_S, no_data=no_data)
+    tried = trigger(**{"for": for_s}, keep_firing_for=KEEP_S, no_data=no_data, flap_window=FLAP_S)
     t_us = round((SINCE_S + waited_s) * SECOND_US)
     since = np.array([SINCE_S * SECOND_US])
-    new, since_us = step(tried, np.array([state], np.uint8), since, np.array([finding], np.uint8), t_us)
+    new, since_us = step(
+        tried, np.array([state], np.uint8), since, np.array([flapping]), np.array([finding], np.uint8), t_us
+    )
     return SeriesState(int(new[0])), int(since_us[0]) // SECOND_US
 
 
@@ -111,7 +120,7 @@ def test_series_are_stepped_independently_of_each_other() -> None:
     since = np.array([t_us - row[2] * SECOND_US for row in rows])
     tried = trigger(**{"for": FOR_S}, keep_firing_for=KEEP_S)
 
-    new, _ = step(tried, state, since, finding, t_us)
+    new, _ = step(tried, state, since, np.zeros(len(rows), np.bool_), finding, t_us)
 
     assert new.tolist() == [row[3] for row in rows]
 
@@ -119,7 +128,7 @@ def test_series_are_stepped_independently_of_each_other() -> None:
 def test_what_was_given_is_not_changed() -> None:
     state, since = np.array([INACTIVE], np.uint8), np.array([0])
 
-    new, since_us = step(trigger(), state, since, np.array([MET], np.uint8), SECOND_US)
+    new, since_us = step(trigger(), state, since, np.array([False]), np.array([MET], np.uint8), SECOND_US)
 
     assert (state.tolist(), since.tolist()) == ([INACTIVE], [0])
     assert (new.tolist(), since_us.tolist()) == ([FIRING], [SECOND_US])
@@ -129,13 +138,17 @@ def test_the_next_timer_is_the_first_that_still_runs() -> None:
     tried = trigger(**{"for": 30}, keep_firing_for=60)
     state = np.array([INACTIVE, PENDING, RECOVERING, RECOVERING, FIRING], np.uint8)
     since = np.array([0, 100, 65, 10, 0]) * SECOND_US
+    steady = np.zeros(5, np.bool_)
 
-    assert next_timer_us(tried, state, since, 100 * SECOND_US) == 125 * SECOND_US
-    assert next_timer_us(tried, state, since, 125 * SECOND_US) == 130 * SECOND_US
-    assert next_timer_us(tried, state, since, 130 * SECOND_US) is None
+    assert next_timer_us(tried, state, since, steady, 100 * SECOND_US) == 125 * SECOND_US
+    assert next_timer_us(tried, state, since, steady, 125 * SECOND_US) == 130 * SECOND_US
+    assert next_timer_us(tried, state, since, steady, 130 * SECOND_US) is None
 
 
 def test_where_nothing_waits_no_timer_runs() -> None:
     tried = trigger(**{"for": 30})
 
-    assert next_timer_us(tried, np.array([INACTIVE, FIRING], np.uint8), np.array([0, 0]), 5) is None
+    assert (
+        next_timer_us(tried, np.array([INACTIVE, FIRING], np.uint8), np.array([0, 0]), np.array([False, True]), 5)
+        is None
+    )
