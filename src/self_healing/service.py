@@ -14,6 +14,7 @@ from self_healing.actions.runner import Executor, LocalExecutor
 from self_healing.clock import SECOND_US, Clock, from_us, to_us
 from self_healing.config import Settings
 from self_healing.errors import StorageError
+from self_healing.filenames import SEGMENTS
 from self_healing.handoffs.channel import Channel
 from self_healing.local_socket import SOCKET, listen
 from self_healing.loop.health import news
@@ -96,6 +97,7 @@ class Service:
             return None
         # Only here: it brings libraries along that nothing else needs.
         from self_healing.api.server import Server
+        from self_healing.telemetry.query.files import Places
 
         turning = asyncio.get_running_loop()
 
@@ -105,7 +107,8 @@ class Service:
         def submit(batch: Normalised, source: str) -> Future[Receipt]:
             return self.loop.receiving.intake.submit(batch, source)  # the loop's of this moment
 
-        server = Server(self.settings.server, submit=submit, ask=ask)
+        places = Places(telemetry=self.settings.telemetry.dir, segments=self.settings.storage.state_dir / SEGMENTS)
+        server = Server(self.settings.server, submit=submit, ask=ask, places=places)
         await asyncio.to_thread(server.start)
         return server
 

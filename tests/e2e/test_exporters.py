@@ -38,6 +38,7 @@ from self_healing.config import ServerSettings
 from self_healing.errors import Overloaded
 from self_healing.telemetry.intake import Intake, Receipt
 from self_healing.telemetry.normalised import Normalised
+from self_healing.telemetry.query.files import Places
 from self_healing.telemetry.segments import Segments
 from tests.e2e.test_service import running
 from tests.unit.telemetry.test_intake import lines
@@ -202,7 +203,8 @@ def test_exporters_that_are_told_to_come_again_lose_nothing(way: str, tmp_path: 
     async def ask(command: str) -> dict[str, Any]:
         raise AssertionError(f"nobody asks for {command}")
 
-    server = Server(ServerSettings(**FREE), submit=submit, ask=ask)
+    nowhere = Places(telemetry=Path("nowhere"), segments=Path("nowhere"))
+    server = Server(ServerSettings(**FREE), submit=submit, ask=ask, places=nowhere)
     server.start()
     try:
         with ThreadPoolExecutor(3) as pool:

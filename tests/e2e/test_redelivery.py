@@ -25,6 +25,7 @@ from self_healing.model import Group
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.telemetry.intake import Receipt
 from self_healing.telemetry.normalised import Normalised
+from self_healing.telemetry.query.files import Places
 from tests.accounts import held
 from tests.e2e.test_service import settings
 from tests.unit.api.test_server import span, traces
@@ -70,13 +71,16 @@ class Fleet:
         return {group: count for group, count in counted if count}
 
 
+NOWHERE = Places(telemetry=Path("nowhere"), segments=Path("nowhere"))
+
+
 class Door:
     """A server that stands while one fleet after the other stands behind it."""
 
     def __init__(self) -> None:
         self.fleet: Fleet | None = None
         ports = ServerSettings(port=0, otlp_http_port=None, otlp_grpc_port=None)
-        self.server = Server(ports, submit=self._submit, ask=self._ask)
+        self.server = Server(ports, submit=self._submit, ask=self._ask, places=NOWHERE)
 
     def _submit(self, batch: Normalised, source: str) -> Future[Receipt]:
         assert self.fleet is not None

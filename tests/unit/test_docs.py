@@ -35,6 +35,7 @@ from self_healing.spec_tests.telling import told
 from self_healing.surface import open_surface
 from self_healing.telemetry.intake import Intake
 from self_healing.telemetry.lines import BadLine
+from self_healing.telemetry.query.files import Places
 from self_healing.telemetry.segments import Segments
 from self_healing.telemetry.signals import GROUP_COLUMNS, SIGNALS
 from self_healing.triggers.declared import read_triggers
@@ -113,7 +114,9 @@ def listening(segments: Path) -> Iterator[Server]:
 
     intake = Intake(Segments(segments, now=clock.now), now=clock.now)
     intake.start()
-    server = Server(ServerSettings(port=0, otlp_http_port=0, otlp_grpc_port=None), submit=intake.submit, ask=ask)
+    ports = ServerSettings(port=0, otlp_http_port=0, otlp_grpc_port=None)
+    places = Places(telemetry=segments.parent, segments=segments)
+    server = Server(ports, submit=intake.submit, ask=ask, places=places)
     server.start()
     try:
         yield server

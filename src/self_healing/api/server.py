@@ -19,12 +19,13 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from self_healing.api import events, looking, otlp
+from self_healing.api import asking, events, looking, otlp
 from self_healing.api.bodies import Room
 from self_healing.api.guard import Guard
 from self_healing.api.taking import Submit, Taking
 from self_healing.config import ServerSettings
 from self_healing.errors import ConfigError
+from self_healing.telemetry.query.files import Places
 
 BACKLOG: Final = 128
 STOP_S: Final = 5
@@ -38,16 +39,17 @@ class Server:
         settings: which ports, on which address, and the token.
         submit: stores what comes in.
         ask: asks the service one of its commands; awaited on the server's own thread.
+        places: where events are that somebody asks for.
     """
 
-    def __init__(self, settings: ServerSettings, *, submit: Submit, ask: looking.Ask) -> None:
+    def __init__(self, settings: ServerSettings, *, submit: Submit, ask: looking.Ask, places: Places) -> None:
         self.addresses: dict[str, str] = {}  # what is listened on, by the name of its setting
         self._settings = settings
         self._taking = Taking(submit, Room())
         ways = [*otlp.routes(self._taking), *events.routes(self._taking)]
         self._apps = {
             "otlp_http_port": Starlette(routes=ways),
-            "port": Starlette(routes=[*ways, *looking.routes(ask)]),
+            "port": Starlette(routes=[*ways, *looking.routes(ask), *asking.routes(places, ask)]),
         }
         self._sockets = ExitStack()
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)

@@ -6,7 +6,7 @@ import json
 import select
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -80,22 +80,12 @@ def events(
 
 
 def _instant_us(option: str, text: str | None, now: datetime) -> int | None:
-    from self_healing.clock import to_us
-    from self_healing.spec import parse_duration
+    from self_healing.telemetry.query.instants import instant_us
 
-    if text is None:
-        return None
     try:
-        return to_us(now - timedelta(seconds=parse_duration(text)))
-    except (OverflowError, ValueError):
-        pass
-    try:
-        return to_us(datetime.fromisoformat(text))
+        return None if text is None else instant_us(text, now)
     except ValueError as error:
-        raise SelfHealingError(
-            f"events: {option} {text!r}: allowed is a length of time such as 90s, 15m, 24h, 7d, or a time with its zone"
-            " such as 2026-01-05T10:00:00Z"
-        ) from error
+        raise SelfHealingError(f"events: {option} {error}") from error
 
 
 def _list(places: Places, wanted: Wanted, limit: int, format: Format) -> None:

@@ -30,8 +30,10 @@ from self_healing.errors import ConfigError, Overloaded, StorageError
 from self_healing.telemetry.intake import Intake, Receipt
 from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.segments import Segments
+from tests.unit.telemetry.query.test_find import places
 
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+NOWHERE = Path("nowhere")
 END_NS = 1_767_607_200 * 10**9
 
 STATUS: dict[str, Any] = {
@@ -60,10 +62,10 @@ async def ask(command: str) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(submit: Any, **settings: Any) -> Iterator[Server]:
-    """A server on free ports."""
+def serving(submit: Any, events: Path = NOWHERE, **settings: Any) -> Iterator[Server]:
+    """A server on free ports; `events` holds what somebody may ask for."""
     given = {"otlp_http_port": 0, "otlp_grpc_port": None, "port": 0, **settings}
-    server = Server(ServerSettings(**given), submit=submit, ask=ask)
+    server = Server(ServerSettings(**given), submit=submit, ask=ask, places=places(events))
     server.start()
     try:
         yield server
