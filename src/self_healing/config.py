@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema
 
 from self_healing.actions.registry import read_actions
 from self_healing.declarations import Values
 from self_healing.documents import Document, read_document
 from self_healing.errors import ConfigError
 from self_healing.problems import Place, one_line, problems_of, shown, unknown
-from self_healing.spec import MAX_GROUPS, Declared, Duration, Limits, Spec, parse_duration
+from self_healing.spec import MAX_GROUPS, Declared, Duration, Limits, Spec
 from self_healing.triggers.declared import read_triggers
 
 CONFIG_FILE = Path("self-healing.toml")
@@ -290,18 +288,3 @@ def load_spec(settings: Settings, overrides: Mapping[str, Values] | None = None)
         grid=settings.triggers.grid,
         max_groups=settings.triggers.max_groups,
     )
-
-
-class _SettingsSchema(GenerateJsonSchema):
-    """JSON Schema in which a duration may be text such as ``90s``, as it may in TOML."""
-
-    def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
-        inner = super().function_before_schema(schema)
-        if schema["function"]["function"] is not parse_duration:
-            return inner
-        return {"anyOf": [inner, {"type": "string", "pattern": r"^\d+[smhd]$"}]}
-
-
-def settings_schema() -> dict[str, Any]:
-    """The JSON Schema of the configuration file, for editors."""
-    return Settings.model_json_schema(schema_generator=_SettingsSchema)

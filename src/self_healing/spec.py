@@ -46,7 +46,7 @@ def _name(value: str) -> str:
     return value
 
 
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": r"^[a-z][a-z0-9_]*$"})]
 """The name of a trigger or an action, such as ``slow_tasks``."""
 
 
@@ -228,19 +228,26 @@ class TriggerSpec(Declared):
 
     Args:
         name: unique.
-        signal: a name of :data:`self_healing.telemetry.signals.SIGNALS`, or ``metric.`` and the name of a metric.
+        type: what sort of trouble it finds.
+        signal: what is measured: the name of a signal, or ``metric.`` and the name of a metric.
+        aggregate: how the samples of a window become one value.
         window: how far back the value looks; at most 24 h.
         group_by: one series for each value of these columns.
         where: only events whose columns have these values.
-        for_s: how long the condition must hold before it fires (``for`` in TOML).
+        condition: what must be so for it to fire.
+        for_s: how long the condition must hold before it fires.
         clear: the value at which it recovers, for a threshold; the threshold when left out.
         keep_firing_for: how long it stays recovering.
         flap_after: as often as that it must begin to fire within `flap_window` to be flapping; 0 is never. A flapping
             series stays recovering for a quarter of `flap_window`, if that is longer than `keep_firing_for`.
         inhibited_by: triggers that mute this one, each while it fires for the same group.
         min_samples: fewer say ``too_few_samples``.
+        no_data: what missing data does to a series that fires or recovers.
+        severity: how bad it is.
         target_agent: who is asked to repair it.
         actions: the plan, in order.
+        enabled: whether it is evaluated.
+        description: for people.
     """
 
     name: Name
@@ -380,6 +387,10 @@ class ActionSpec(Declared):
     """A declared correction.
 
     Args:
+        name: unique.
+        type: what sort of correction it is; it says which directives it may set.
+        priority: which of several waiting proposals goes first.
+        target_agent: who gets its handoff.
         prompt: what the recipient of the handoff is asked to do; fixed text, never filled from telemetry.
         directives: settings for the affected agent.
         expires: when they end by themselves.
@@ -387,6 +398,9 @@ class ActionSpec(Declared):
         handoff_deadline: when an unanswered handoff counts as expired.
         timeout: seconds one try of the effect may take.
         tries: how often a failing effect is tried.
+        verification: how it is judged whether it helped.
+        tags: words that its handoffs carry.
+        description: for people.
     """
 
     name: Name
@@ -429,9 +443,9 @@ class ActionSpec(Declared):
 class Limits(Declared):
     """What automation may do; facts of article III, and part of the spec version."""
 
-    concurrent_actions: int = Field(default=5, ge=1)
-    concurrent_per_target: int = Field(default=1, ge=1)
-    actions_per_minute: int = Field(default=6, ge=1)
+    concurrent_actions: int = Field(default=5, ge=1, description="under way at once, in the whole fleet")
+    concurrent_per_target: int = Field(default=1, ge=1, description="under way at once for one agent")
+    actions_per_minute: int = Field(default=6, ge=1, description="begun in a minute, in the whole fleet")
     actions_per_minute_unwell: int = Field(default=2, ge=1, description="when more than half of the fleet is unwell")
     blast_radius_percent: int = Field(
         default=10, ge=1, le=100, description="of the fleet, for one kind of action, at least 1"
@@ -439,16 +453,16 @@ class Limits(Declared):
     fleet_stop_percent: int = Field(
         default=40, ge=1, le=100, description="unwell with one cause, of a fleet of 3 or more"
     )
-    attempts_per_incident: int = Field(default=3, ge=1)
-    attempts_per_target_per_day: int = Field(default=5, ge=1)
-    cool_down: Duration = 10
-    cool_down_max: Duration = 300
+    attempts_per_incident: int = Field(default=3, ge=1, description="before a person gets it")
+    attempts_per_target_per_day: int = Field(default=5, ge=1, description="at one agent in a day")
+    cool_down: Duration = Field(default=10, description="between two actions for one agent; it doubles each time")
+    cool_down_max: Duration = Field(default=300, description="no cool-down becomes longer")
     cool_down_reset: Duration = Field(default=600, description="healthy time after which the cool-down starts anew")
     breaker_failures: int = Field(default=5, ge=1, description="failures in a row that open an action's breaker")
-    breaker_half_open_after: Duration = 300
-    freshness: Duration = Field(default=60, description="ingest lag")
-    plan_freshness: Duration = 300
-    defer_at_most: Duration = 900
+    breaker_half_open_after: Duration = Field(default=300, description="then the action is tried once")
+    freshness: Duration = Field(default=60, description="ingest lag beyond which nothing is done")
+    plan_freshness: Duration = Field(default=300, description="an older decision is made anew before the effect")
+    defer_at_most: Duration = Field(default=900, description="what has to wait for longer goes to a person")
 
 
 class Spec(Declared):

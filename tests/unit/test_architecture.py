@@ -51,6 +51,7 @@ JOINTS = {
     "checkpoint": "stores what telemetry and triggers know in one piece",
     "config": "loads the declared triggers and actions into one spec",
     "forgetting": "lets telemetry and triggers forget the same groups at once",
+    "schemas": "says what files of settings, triggers and actions may hold",
     "service": "gives the loop its executor and its channel",
     "spec_tests.declared": "reads tests of triggers, whose events are decoded and whose specs are tried at once",
     "status": "reads the stop, and says what is wrong with a line in quarantine",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from self_healing.cli import output
+from self_healing.cli.columns import Column
 from self_healing.cli.options import Format, Shown
 
 app = App(name="config", help_format="plaintext")
@@ -57,20 +57,27 @@ def _print(told: dict[str, Any]) -> None:
 
 
 @app.command
-def schema(*, format: Annotated[Format, Parameter(help="How data is printed.")] = Format.JSON) -> int:
-    """Print the JSON Schema of the configuration file, for editors; as a table, each setting with its default."""
-    from self_healing.config import settings_schema
+def schema(
+    of: Annotated[Literal["config", "triggers", "actions"], Parameter(help="Which kind of file.")] = "config",
+    /,
+    *,
+    format: Annotated[Format, Parameter(help="How data is printed.")] = Format.JSON,
+) -> int:
+    """Print the JSON Schema of the configuration file, or of files of triggers or actions, for editors.
 
-    output.show(settings_schema(), format, _print_settings)
+    As a table: each key with its default and what it says.
+    """
+    from self_healing.schemas import SCHEMAS
+
+    output.show(SCHEMAS[of](), format, _print_keys)
     return 0
 
 
-def _print_settings(_schema: dict[str, Any]) -> None:
-    from self_healing.config import SETTING_KEYS, Settings
+def _print_keys(told: dict[str, Any]) -> None:
+    from self_healing.schemas import keys_of
 
-    defaults = Settings().model_dump(mode="json")
     output.table(
-        ("setting", "default"),
-        ((key, reduce(lambda told, name: told[name], key.split("."), defaults)) for key in SETTING_KEYS),
+        ("key", "default", Column("what it says", rank=1, text=True)),
+        ((key, default, says) for key, default, says in keys_of(told)),
         empty="none",
     )

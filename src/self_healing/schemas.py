@@ -1,0 +1,245 @@
+"""JSON Schemas of the files that people write, from the models that read them, so that editors complete and check.
+
+Draft 7, which editors of TOML understand best. An editor sees one file: what only shows beside the defaults, or between
+two keys, is told when the file is loaded.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import DEFAULT_REF_TEMPLATE, GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from self_healing.actions.registry import read_actions
+from self_healing.config import Settings
+from self_healing.spec import ALLOWED_DIRECTIVES, DIRECTIVES, ActionSpec, TriggerSpec, parse_duration
+from self_healing.telemetry.signals import GROUP_COLUMNS, METRIC, SIGNALS
+from self_healing.triggers.declared import read_triggers
+
+Schema = dict[str, Any]
+
+_DRAFT = "http://json-schema.org/draft-07/schema#"
+_DURATION = {"type": "string", "pattern": r"^\d+[smhd]$"}
+_UNITS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
+_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+_DIRECTIVES = {
+    "paused": "begin nothing new",
+    "model": "use this model",
+    "max_cost_usd": "spend at most so many dollars on a task",
+    "token_budget": "use at most so many tokens on a task",
+    "max_output_tokens": "let the model answer with at most so many tokens",
+    "max_concurrency": "work on at most so many tasks at once",
+    "timeout_s": "give up a task after so many seconds",
+    "quality_gate": "strict: nothing passes without its checks",
+    "max_retries": "try again at most so often",
+}
+"""What each directive tells the fleet."""
+
+_TYPES = {bool: "boolean", str: "string", int: "integer", (int, float): "number"}
+
+
+def settings_schema() -> Schema:
+    """The schema of the configuration file."""
+    return _file("self-healing.toml: the configuration of self-healing.", _of(Settings))
+
+
+def triggers_schema() -> Schema:
+    """The schema of a file of ``[[trigger]]`` tables.
+
+    A table that is named like a default may leave out whatever that has.
+    """
+    trigger = _of(TriggerSpec)
+    properties = trigger["properties"]
+    shipped = read_triggers([])
+    properties["name"] = _or_other(shipped.names, properties["name"])
+    properties["signal"] |= _or_other(SIGNALS, {"type": "string", "pattern": f"^{re.escape(METRIC)}."})
+    properties["signal"]["x-taplo"] = {"docs": {"enumValues": [signal.says for signal in SIGNALS.values()]}}
+    properties["group_by"] |= {"items": {"enum": list(GROUP_COLUMNS)}, "uniqueItems": True}
+    properties["where"]["propertyNames"] = {"enum": list(GROUP_COLUMNS)}
+    properties["actions"]["items"] = _or_other(read_actions([]).names, properties["actions"]["items"])
+    trigger["allOf"] = [_complete_unless(shipped.names, trigger.pop("required")), *_aggregates()]
+    return _tables("trigger", trigger, "Triggers of self-healing: what is watched for.")
+
+
+def actions_schema() -> Schema:
+    """The schema of a file of ``[[action]]`` tables.
+
+    A table that is named like a default may leave out whatever that has.
+    """
+    action = _of(ActionSpec)
+    properties = action["properties"]
+    shipped = read_actions([])
+    properties["name"] = _or_other(shipped.names, properties["name"])
+    scaled = properties["directives"].pop("additionalProperties")["anyOf"][-1]
+    properties["directives"] |= {
+        "properties": {name: _directive(name, scaled) for name in DIRECTIVES},
+        "additionalProperties": False,
+    }
+    action["allOf"] = [
+        _complete_unless(shipped.names, action.pop("required")),
+        *(
+            _when("type", [kind.value], {"properties": {"directives": {"propertyNames": {"enum": list(names)}}}})
+            for kind, names in ALLOWED_DIRECTIVES.items()
+        ),
+    ]
+    return _tables("action", action, "Actions of self-healing: what is done.")
+
+
+SCHEMAS: dict[str, Callable[[], Schema]] = {
+    "config": settings_schema,
+    "triggers": triggers_schema,
+    "actions": actions_schema,
+}
+"""Every kind of file that people write, with its schema."""
+
+
+def keys_of(schema: Schema) -> Iterator[tuple[str, Any, str]]:
+    """Each key that a file may have: dotted, with its default (None without one), and what it says."""
+    yield from _keys(schema, schema, "")
+
+
+def _keys(within: Schema, at: Schema, above: str) -> Iterator[tuple[str, Any, str]]:
+    for name, part in at.get("properties", {}).items():
+        inner = _followed(within, part)
+        if inner.get("properties"):
+            yield from _keys(within, inner, f"{above}{name}.")
+        elif _followed(within, inner.get("items", {})).get("properties"):
+            yield from _keys(within, _followed(within, inner["items"]), f"{above}{name}.")
+        else:
+            yield f"{above}{name}", part.get("default"), part.get("description", "")
+
+
+def _followed(within: Schema, part: Schema) -> Schema:
+    """What `part` refers to, or `part` itself."""
+    name = part.get("$ref", "").rpartition("/")[2]
+    found: Schema = within["$defs"][name] if name else part
+    return found
+
+
+def _of(model: type[BaseModel]) -> Schema:
+    schema: Schema = _tidy(model.model_json_schema(schema_generator=_Generator, ref_template=DEFAULT_REF_TEMPLATE))
+    return schema
+
+
+def _file(description: str, schema: Schema) -> Schema:
+    return {"$schema": _DRAFT, **schema, "description": description}
+
+
+def _tables(kind: str, table: Schema, description: str) -> Schema:
+    """The schema of a file that has nothing but tables of that kind."""
+    definitions = table.pop("$defs", {}) | {kind: table}
+    tables = {"type": "array", "items": {"$ref": f"#/$defs/{kind}"}, "description": f"One [[{kind}]] table each."}
+    file = {"$defs": definitions, "type": "object", "properties": {kind: tables}, "additionalProperties": False}
+    return _file(description, file)
+
+
+def _or_other(names: Collection[str], other: Schema) -> Schema:
+    """One of `names`, which an editor completes, or whatever `other` allows."""
+    description = {"description": other["description"]} if "description" in other else {}
+    return description | {"anyOf": [{"enum": list(names)}, {k: v for k, v in other.items() if k != "description"}]}
+
+
+def _complete_unless(shipped: Collection[str], required: list[str]) -> Schema:
+    known = {"properties": {"name": {"enum": list(shipped)}}, "required": ["name"]}
+    return {"if": known, "then": {"required": ["name"]}, "else": {"required": required}}
+
+
+def _when(key: str, values: list[str], then: Schema) -> Schema:
+    return {"if": {"properties": {key: {"enum": values}}, "required": [key]}, "then": then}
+
+
+def _aggregates() -> Iterator[Schema]:
+    """What may be asked of each signal, and that a share lies between 0 and 1."""
+    for aggregates in dict.fromkeys(signal.aggregates for signal in SIGNALS.values()):
+        names = [signal.name for signal in SIGNALS.values() if signal.aggregates == aggregates]
+        yield _when("signal", names, {"properties": {"aggregate": {"enum": [each.value for each in aggregates]}}})
+    share = {"minimum": 0, "maximum": 1}
+    within = {"properties": {"clear": share, "condition": {"properties": {"value": share}}}}
+    yield _when("signal", [signal.name for signal in SIGNALS.values() if signal.ratio], within)
+
+
+def _directive(name: str, scaled: Schema) -> Schema:
+    plain: Schema = {"type": _TYPES[DIRECTIVES[name]]}
+    if DIRECTIVES[name] not in (bool, str):
+        plain = {"anyOf": [plain | {"exclusiveMinimum": 0}, scaled]}
+    return {"description": _DIRECTIVES[name]} | plain
+
+
+class _Generator(GenerateJsonSchema):
+    """Durations may be text such as ``90s``, as in TOML; descriptions are those of the models' docstrings."""
+
+    def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
+        inner = super().function_before_schema(schema)
+        if schema["function"]["function"] is not parse_duration:
+            return inner
+        return {"anyOf": [inner, dict(_DURATION)]}
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        model = schema["cls"]
+        found = super().model_schema(schema)
+        summary = (inspect.getdoc(model) or "").partition("\n\n")[0].replace("\n", " ")
+        found["description"] = summary
+        said = arguments_of(model)
+        for name, info in model.model_fields.items():
+            part = found["properties"].get(info.alias or name, {})
+            if name in said:
+                part.setdefault("description", said[name])
+            if "const" in part:  # the tag by which a table is told from others of its kind
+                part["description"] = summary
+                found["required"] = sorted({*found.get("required", ()), info.alias or name})
+        return found
+
+
+def arguments_of(model: type) -> dict[str, str]:
+    """What the docstring of `model` says of each of its arguments."""
+    text = (inspect.getdoc(model) or "").partition("Args:\n")[2]
+    said: dict[str, str] = {}
+    names: list[str] = []
+    for line in text.splitlines():
+        match = re.match(r" {4}(\w[\w, ]*): (.*)", line)
+        if match is not None:
+            names = match[1].split(", ")
+            said |= dict.fromkeys(names, match[2])
+        elif line.startswith(" " * 8):
+            said |= {name: f"{said[name]} {line.strip()}" for name in names}
+        else:
+            break
+    return {name: re.sub(r"``(.*?)``", r"`\1`", words) for name, words in said.items()}
+
+
+def _tidy(part: Any) -> Any:
+    """Without what TOML has no use for, with durations as people write them."""
+    if isinstance(part, list):
+        return [_tidy(each) for each in part if each != {"type": "null"}]
+    if not isinstance(part, dict):
+        return part
+    tidy = {key: _tidy(value) for key, value in part.items() if not (key == "title" and isinstance(value, str))}
+    if tidy.get("default", ...) is None:
+        del tidy["default"]
+    tidy.pop("discriminator", None)
+    if _DURATION in tidy.get("anyOf", ()):
+        _as_duration(tidy)
+    if len(tidy.get("anyOf", ())) == 1:
+        tidy |= tidy.pop("anyOf")[0]
+    return tidy
+
+
+def _as_duration(part: Schema) -> None:
+    whole = part["anyOf"][0]
+    for bound, name in _BOUNDS.items():
+        if bound in part:
+            whole[name] = part.pop(bound)
+    part["examples"] = ["90s", "5m", "24h"]
+    if isinstance(part.get("default"), int):
+        part["default"] = duration(part["default"])
+
+
+def duration(seconds: int) -> str:
+    """Seconds as they are best written in TOML, such as ``5m``."""
+    unit = next((unit for unit, length in _UNITS.items() if seconds % length == 0), "s") if seconds else "s"
+    return f"{seconds // _UNITS[unit]}{unit}"
