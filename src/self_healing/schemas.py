@@ -40,6 +40,9 @@ _DIRECTIVES = {
 }
 """What each directive tells the fleet."""
 
+EXACTLY_ONE = {"Baseline": ("ratio", "percent", "absolute")}
+"""Keys of a condition of which exactly one is given."""
+
 _TYPES = {bool: "boolean", str: "string", int: "integer", (int, float): "number"}
 
 
@@ -62,6 +65,8 @@ def triggers_schema() -> Schema:
     properties["group_by"] |= {"items": {"enum": list(GROUP_COLUMNS)}, "uniqueItems": True}
     properties["where"]["propertyNames"] = {"enum": list(GROUP_COLUMNS)}
     properties["actions"]["items"] = _or_other(read_actions([]).names, properties["actions"]["items"])
+    for name, keys in EXACTLY_ONE.items():
+        trigger["$defs"][name]["oneOf"] = [{"required": [key]} for key in keys]
     trigger["allOf"] = [_complete_unless(shipped.names, trigger.pop("required")), *_aggregates()]
     return _tables("trigger", trigger, "Triggers of self-healing: what is watched for.")
 
@@ -159,8 +164,12 @@ def _aggregates() -> Iterator[Schema]:
         names = [signal.name for signal in SIGNALS.values() if signal.aggregates == aggregates]
         yield _when("signal", names, {"properties": {"aggregate": {"enum": [each.value for each in aggregates]}}})
     share = {"minimum": 0, "maximum": 1}
-    within = {"properties": {"clear": share, "condition": {"properties": {"value": share}}}}
-    yield _when("signal", [signal.name for signal in SIGNALS.values() if signal.ratio], within)
+    ratios = {"enum": [signal.name for signal in SIGNALS.values() if signal.ratio]}
+    threshold = {"properties": {"kind": {"const": "threshold"}}, "required": ["kind"]}
+    yield {
+        "if": {"properties": {"signal": ratios, "condition": threshold}, "required": ["signal", "condition"]},
+        "then": {"properties": {"clear": share, "condition": {"properties": {"value": share}}}},
+    }
 
 
 def _directive(name: str, scaled: Schema) -> Schema:
