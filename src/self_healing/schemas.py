@@ -18,6 +18,7 @@ from pydantic_core import core_schema
 from self_healing.actions.registry import read_actions
 from self_healing.config import Settings
 from self_healing.spec import ALLOWED_DIRECTIVES, DIRECTIVES, ActionSpec, TriggerSpec, parse_duration
+from self_healing.spec_tests.models import CaseFile
 from self_healing.telemetry.signals import GROUP_COLUMNS, METRIC, SIGNALS
 from self_healing.triggers.declared import read_triggers
 
@@ -95,10 +96,16 @@ def actions_schema() -> Schema:
     return _tables("action", action, "Actions of self-healing: what is done.")
 
 
+def tests_schema() -> Schema:
+    """The schema of a file of ``[[test]]`` tables."""
+    return _file("Tests of the triggers of self-healing: what is pushed, and what is expected of it.", _of(CaseFile))
+
+
 SCHEMAS: dict[str, Callable[[], Schema]] = {
     "config": settings_schema,
     "triggers": triggers_schema,
     "actions": actions_schema,
+    "tests": tests_schema,
 }
 """Every kind of file that people write, with its schema."""
 
@@ -193,7 +200,7 @@ class _Generator(GenerateJsonSchema):
         found = super().model_schema(schema)
         summary = (inspect.getdoc(model) or "").partition("\n\n")[0].replace("\n", " ")
         found["description"] = summary
-        said = arguments_of(model)
+        said = {name: words for each in reversed(model.mro()) for name, words in arguments_of(each).items()}
         for name, info in model.model_fields.items():
             part = found["properties"].get(info.alias or name, {})
             if name in said:

@@ -240,6 +240,7 @@ class TriggerSpec(Declared):
         keep_firing_for: how long it stays recovering.
         flap_after: as often as that it must begin to fire within `flap_window` to be flapping; 0 is never. A flapping
             series stays recovering for a quarter of `flap_window`, if that is longer than `keep_firing_for`.
+        flap_window: over how long that is counted.
         inhibited_by: triggers that mute this one, each while it fires for the same group.
         min_samples: fewer say ``too_few_samples``.
         no_data: what missing data does to a series that fires or recovers.

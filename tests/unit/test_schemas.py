@@ -18,6 +18,7 @@ from self_healing.schemas import SCHEMAS, duration, keys_of
 from self_healing.spec import ActionSpec, Declared, TriggerSpec, parse_duration
 from self_healing.triggers.declared import DEFAULTS as TRIGGERS
 
+TESTS = TRIGGERS.with_name("defaults_tests.toml")
 MISTAKES = Path(__file__).parent.parent / "fixtures" / "mistakes"
 SHOWN = (
     "action-directive-no-number",
@@ -76,7 +77,13 @@ def test_a_schema_is_one_of_draft_7(of: str) -> None:
 
 @pytest.mark.parametrize(
     ("of", "text"),
-    [("triggers", TRIGGERS.read_text()), ("actions", ACTIONS.read_text()), ("config", TEMPLATE), ("config", "")],
+    [
+        ("tests", TESTS.read_text()),
+        ("triggers", TRIGGERS.read_text()),
+        ("actions", ACTIONS.read_text()),
+        ("config", TEMPLATE),
+        ("config", ""),
+    ],
 )
 def test_what_is_shipped_is_accepted(of: str, text: str) -> None:
     assert mistakes(of, text) == []
@@ -89,6 +96,7 @@ def test_what_is_shipped_is_accepted(of: str, text: str) -> None:
         ("triggers", TRIGGERS.read_text().replace('"slow_tasks"', '"my_own"')),
         ("triggers", '[[trigger]]\nname = "slow_tasks"\nsignal = "metric.queue"\nactions = ["my_own"]\n'),
         ("actions", '[[action]]\nname = "optimize_token_usage"\ndirectives = { token_budget = 5 }\n'),
+        ("tests", '[[test]]\nname = "t"\nexpect = [{ at = "5m", trigger = "slow_tasks", state = "firing" }]\n'),
         ("config", '[server]\nport = false\n[triggers]\nfiles = ["a.toml"]\ngrid = "5s"\n'),
     ],
 )
@@ -112,6 +120,7 @@ def test_an_editor_shows_what_one_file_alone_shows_to_be_wrong(name: str) -> Non
         ("config", '[actions]\nmode = "acting"\n'),
         ("config", '[triggers]\ngrid = "5 s"\n'),
         ("config", "[server]\nport = true\n"),
+        ("tests", '[[test]]\nname = "t"\nexpect = [{ at = "5m", trigger = "slow_tasks", state = "fire" }]\n'),
     ],
 )
 def test_what_two_keys_of_one_table_show_is_refused(of: str, text: str) -> None:

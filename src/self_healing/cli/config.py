@@ -58,12 +58,12 @@ def _print(told: dict[str, Any]) -> None:
 
 @app.command
 def schema(
-    of: Annotated[Literal["config", "triggers", "actions"], Parameter(help="Which kind of file.")] = "config",
+    of: Annotated[Literal["config", "triggers", "actions", "tests"], Parameter(help="Which kind of file.")] = "config",
     /,
     *,
     format: Annotated[Format, Parameter(help="How data is printed.")] = Format.JSON,
 ) -> int:
-    """Print the JSON Schema of the configuration file, or of files of triggers or actions, for editors.
+    """Print the JSON Schema of the configuration file, or of files of triggers, actions or tests, for editors.
 
     As a table: each key with its default and what it says.
     """

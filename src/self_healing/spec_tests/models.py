@@ -25,7 +25,9 @@ def _offset(value: Any) -> Any:
     return parse_duration(value)
 
 
-Offset = Annotated[int, BeforeValidator(_offset)]
+_Text = Annotated[str, Field(pattern=r"^-?\d+[smhd]$")]
+
+Offset = Annotated[int, BeforeValidator(_offset, json_schema_input_type=int | _Text)]
 """Seconds from the start of a test, written as ``90s`` or ``5m``; ``-24h`` lies before it."""
 
 
