@@ -19,8 +19,9 @@ from self_healing.actions.registry import read_actions
 from self_healing.declarations import Values
 from self_healing.documents import Document, read_document
 from self_healing.errors import ConfigError
+from self_healing.incidents.maintenance import read_maintenance
 from self_healing.problems import Place, one_line, problems_of, shown, unknown
-from self_healing.spec import MAX_GROUPS, Declared, Duration, Limits, Spec
+from self_healing.spec import MAX_GROUPS, WARM_UP_S, Declared, Duration, Limits, Spec
 from self_healing.triggers.declared import read_triggers
 
 CONFIG_FILE = Path("self-healing.toml")
@@ -68,6 +69,9 @@ class TriggerSettings(Declared):
     grid: Annotated[Duration, Field(ge=1, le=60)] = Field(default=1, description="how often triggers are evaluated")
     max_groups: int = Field(
         default=MAX_GROUPS, ge=1, description="groups kept apart for each group_by; further ones share one, overflow"
+    )
+    warm_up: Duration = Field(
+        default=WARM_UP_S, description="after a start of the service, how long mere silence opens no incident"
     )
 
 
@@ -278,7 +282,8 @@ def load_spec(settings: Settings, overrides: Mapping[str, Values] | None = None)
     """
     actions = read_actions(settings.actions.files)
     triggers = read_triggers(settings.triggers.files, overrides=overrides, actions=actions.names)
-    problems = [*triggers.problems, *actions.problems]
+    maintenance = read_maintenance(settings.triggers.files, triggers.specs, triggers.names)
+    problems = [*triggers.problems, *actions.problems, *maintenance.problems]
     if problems:
         raise ConfigError(problems)
     return Spec(
@@ -287,4 +292,6 @@ def load_spec(settings: Settings, overrides: Mapping[str, Values] | None = None)
         limits=settings.constitution.limits,
         grid=settings.triggers.grid,
         max_groups=settings.triggers.max_groups,
+        maintenance=maintenance.specs,
+        warm_up=settings.triggers.warm_up,
     )

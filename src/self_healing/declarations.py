@@ -6,7 +6,7 @@ every file is found before anything is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -89,15 +89,26 @@ class Reader(Generic[Model]):
         model: what a merged table must be.
         check: finds what `model` alone cannot.
         check_all: finds what no table alone shows.
+        beside: kinds of tables in the same files that another reader reads.
+        tells: whether it tells what is wrong with a file as a whole; one of the readers of a file does.
     """
 
     def __init__(
-        self, kind: str, model: type[Model], check: Check, check_all: CheckAll = lambda _tables: iter(())
+        self,
+        kind: str,
+        model: type[Model],
+        check: Check,
+        check_all: CheckAll = lambda _tables: iter(()),
+        *,
+        beside: Collection[str] = (),
+        tells: bool = True,
     ) -> None:
         self._kind = kind
         self._model = model
         self._check = check
         self._check_all = check_all
+        self._kinds = (kind, *beside)
+        self._tells = tells
         self._tables: dict[str, _Table] = {}
         self._shipped: frozenset[str] = frozenset()
         self._problems: list[str] = []
@@ -136,7 +147,7 @@ class Reader(Generic[Model]):
         return Declarations(tuple(specs), tuple(self._tables), tuple(map(one_line, problems)))
 
     def _layer(self, document: Document, *, shipped: bool) -> None:
-        self._problems += document.problems
+        self._problems += document.problems if self._tells else ()
         seen: dict[str, str] = {}
         for number, values in enumerate(self._of(document)):
             above = f"{self._kind}.{number}"
@@ -162,10 +173,11 @@ class Reader(Generic[Model]):
 
     def _of(self, document: Document) -> list[dict[str, Any]]:
         """The tables of this kind in `document`."""
-        allowed = f"allowed are tables [[{self._kind}]]"
+        allowed = f"allowed are tables {' and '.join(f'[[{kind}]]' for kind in self._kinds)}"
         for key, value in document.values.items():
-            if key != self._kind:
+            if self._tells and key not in self._kinds:
                 self._problems.append(f"{document.at(key)}: {key}: {shown(value)}: unknown; {allowed}")
+        allowed = f"allowed are tables [[{self._kind}]]"
         tables = document.values.get(self._kind, [])
         if isinstance(tables, list) and all(isinstance(table, dict) for table in tables):
             return tables

@@ -207,15 +207,17 @@ class Reason(StrEnum):
     NO_DATA = "no_data"  # not one sample in the window
     NO_BASELINE = "no_baseline"  # too few samples before the window to compare with
     SILENCED = "silenced"  # muted by a person, whatever its value; it opens no incident
+    MAINTENANCE = "maintenance"  # muted by a declared maintenance window
     INHIBITED = "inhibited"  # muted while another trigger fires for the same group
+    WARMING_UP = "warming_up"  # muted for a moment after a start, since its silence may be our own
     DISABLED = "disabled"  # the trigger is switched off
 
 
 class Muted(Record, frozen=True, kw_only=True):
     """What keeps a series from opening an incident at an instant, whatever its value."""
 
-    why: Reason  # silenced or inhibited
-    what: str  # the id of the silence, the name of the trigger
+    why: Reason  # silenced, maintenance, inhibited or warming_up
+    what: str  # the id of the silence, the name of the window or of the trigger; the start
     by: str  # whose word it is: a person, or the spec
     until: datetime | None  # when that ends by itself; None where nobody knows
     text: str  # in words
@@ -223,7 +225,7 @@ class Muted(Record, frozen=True, kw_only=True):
     @property
     def suppresses(self) -> bool:
         """Whether what is open of the series closes; else it only takes no further action."""
-        return self.why is Reason.SILENCED
+        return self.why in (Reason.SILENCED, Reason.MAINTENANCE)
 
     def __str__(self) -> str:
         until = "" if self.until is None else f" until {self.until:%Y-%m-%d %H:%M:%S}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Collection
+from datetime import date
 from enum import Enum
 from pathlib import Path
 from types import UnionType
@@ -31,6 +32,7 @@ _KINDS = {
     Path: "is a path",
     tuple: "is a list",
     dict: "is a table",
+    date: "is a date such as 2026-01-05",
 }
 
 

@@ -71,6 +71,7 @@ class Service:
         self._on_health = on_health
         self._issues: list[str] = []  # as they were told last
         self._recovered = False  # whether what an earlier loop left was taken up
+        self._started_at = clock.now()
         self.loop = self._build()
         self._summary_at = clock.now()
 
@@ -83,6 +84,7 @@ class Service:
             clock=self.clock,
             executor=local,
             channel=self._channel,
+            started_at=self._started_at,
             crash=self._crash,
             on_note=self._on_note,
         )

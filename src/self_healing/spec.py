@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from datetime import date
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -19,6 +21,9 @@ from self_healing.model import Severity
 
 MAX_GROUPS = 20_000
 """How many groups are kept apart for each way to group, unless the spec says otherwise."""
+
+WARM_UP_S = 60
+"""Seconds after a start in which silence opens nothing, unless the spec says otherwise."""
 
 FLAP_REST = 4
 """A flapping series rests for `flap_window` divided by this."""
@@ -279,6 +284,12 @@ class TriggerSpec(Declared):
         return max(self.keep_firing_for, self.flap_window // FLAP_REST)
 
     @property
+    def fires_on_silence(self) -> bool:
+        """Whether nothing at all can meet its condition."""
+        falls = self.aggregate in (Aggregate.COUNT, Aggregate.RATE) and not self.rising
+        return falls or self.no_data is NoData.FIRE
+
+    @property
     def rising(self) -> bool:
         """Whether more is worse."""
         condition = self.condition
@@ -441,6 +452,70 @@ class ActionSpec(Declared):
         return self
 
 
+class Weekday(StrEnum):
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"
+
+
+def _clock_time(value: str) -> str:
+    if re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d|24:00", value) is None:
+        raise ValueError("allowed is a time such as 22:00, from 00:00 to 24:00")
+    return value
+
+
+def _some_day(days: tuple[Weekday, ...]) -> tuple[Weekday, ...]:
+    if not days:
+        raise ValueError("allowed is at least one day; leave it out for all of them")
+    return days
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("allowed is a time zone such as UTC or Europe/Berlin") from error
+    return value
+
+
+class Maintenance(Declared):
+    """A window of time, on some days of the week, in which series are muted as by a silence.
+
+    Args:
+        name: unique among the windows.
+        days: the days on which it begins.
+        from_, to: by the clock of `timezone` (``from`` in TOML); one that ends no later than it begins ends on the next
+            day.
+        starts, ends: the first and the last day on which it begins; no such bound where left out.
+        triggers: whose series; of all triggers when empty.
+        keys: what a group must have among its own, such as ``{"agent": "Coder"}``.
+        reason: for people.
+    """
+
+    name: Name
+    days: Annotated[tuple[Weekday, ...], AfterValidator(_some_day)] = tuple(Weekday)
+    from_: Annotated[str, AfterValidator(_clock_time)] = Field(default="00:00", alias="from")
+    to: Annotated[str, AfterValidator(_clock_time)] = "24:00"
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    starts: date | None = None
+    ends: date | None = None
+    triggers: tuple[Name, ...] = ()
+    keys: dict[str, str] = {}
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _is_some_time(self) -> Self:
+        if self.from_ in (self.to, "24:00"):
+            raise ValueError(f"from {self.from_} to {self.to}: allowed are two times, the first one before 24:00")
+        if self.starts is not None and self.ends is not None and self.ends < self.starts:
+            raise ValueError(f"ends {self.ends}: allowed is {self.starts}, the day on which it starts, or later")
+        return self
+
+
 class Limits(Declared):
     """What automation may do; facts of article III, and part of the spec version."""
 
@@ -474,6 +549,13 @@ class Spec(Declared):
     limits: Limits = Limits()
     grid: Annotated[Duration, Field(ge=1, le=60)] = 1
     max_groups: int = Field(default=MAX_GROUPS, ge=1)
+    maintenance: tuple[Maintenance, ...] = ()
+    warm_up: Duration = WARM_UP_S
+
+    @cached_property
+    def warming(self) -> frozenset[str]:
+        """The triggers that mere silence can make fire; of these nothing opens within `warm_up` after a start."""
+        return frozenset(each.name for each in self.triggers if each.fires_on_silence)
 
     @cached_property
     def version(self) -> str:

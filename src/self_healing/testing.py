@@ -96,10 +96,17 @@ class Scenario:
         start: the instant that is 0 s.
         step_s: how far the clock moves at once on the way to a later instant; the engine itself steps its grid.
         settings: by section, over the defaults, such as ``{"actions": {"mode": "observe"}}``.
+        serves: whether it is a service that turns the loop, which warms up after a start.
     """
 
     def __init__(
-        self, directory: Path, *, start: datetime = MONDAY, step_s: int = 1, settings: dict[str, Any] | None = None
+        self,
+        directory: Path,
+        *,
+        start: datetime = MONDAY,
+        step_s: int = 1,
+        settings: dict[str, Any] | None = None,
+        serves: bool = False,
     ) -> None:
         self.directory = directory
         self.start_at = start
@@ -108,6 +115,7 @@ class Scenario:
         self.telemetry_dir = directory / "telemetry"
         self.telemetry_dir.mkdir(parents=True, exist_ok=True)
         self.settings = self._settings(settings or {})
+        self._serves = serves
         self.loop = self._open()
         # A fresh state only takes in what lies before it, so it begins a second early.
         self.loop.cycle(self.clock.now())
@@ -126,7 +134,8 @@ class Scenario:
     def _open(self) -> SelfHealingOrchestrator:
         from self_healing.orchestrator import SelfHealingOrchestrator
 
-        return SelfHealingOrchestrator.open(self.settings, clock=self.clock)
+        started_at = self.clock.now() if self._serves else None
+        return SelfHealingOrchestrator.open(self.settings, clock=self.clock, started_at=started_at)
 
     def restart(self) -> Self:
         """Close the loop and build it anew on the same state, as a new process would."""

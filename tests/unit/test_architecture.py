@@ -47,9 +47,9 @@ PORTS = {
 
 JOINTS = {
     "__init__": "names what is public, and imports none of it until it is used",
-    "backtest": "replays history through telemetry and triggers, without the rest of the loop",
+    "backtest": "replays history through telemetry and triggers, muted as declared, without the rest of the loop",
     "checkpoint": "stores what telemetry and triggers know in one piece",
-    "config": "loads the declared triggers and actions into one spec",
+    "config": "loads the declared triggers, maintenance windows and actions into one spec",
     "forgetting": "lets telemetry and triggers forget the same groups at once",
     "schemas": "says what files of settings, triggers and actions may hold",
     "service": "gives the loop its executor and its channel",

@@ -144,6 +144,8 @@ def test_the_toml_of_a_page_is_accepted(page: Path, tmp_path: Path) -> None:
         elif "test" in document:
             ran = run_files([file], Settings(), load_spec(Settings()))
             assert [line for each in ran for line in told(each)] == []
+        elif "maintenance" in document:
+            assert len(load_spec(Settings.model_validate({"triggers": {"files": [file]}})).maintenance) == 1
         elif "action" in document:
             assert read_actions([file]).problems == ()
         else:

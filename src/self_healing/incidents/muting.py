@@ -2,32 +2,75 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
-from self_healing.incidents.silences import Silences
+from self_healing.incidents.maintenance import covers, in_force, next_change
 from self_healing.model import Group, Muted, Reason, Silence
+from self_healing.spec import Maintenance, Spec
+
+START = "start"
+"""What mutes while it warms up."""
+
+Silenced = Callable[[str, Group, datetime], Silence | None]
+
+
+def nobody_silenced(_trigger: str, _group: Group, _at: datetime) -> Silence | None:
+    """No silence at all."""
+    return None
 
 
 class Muting:
     """What mutes a series at an instant.
 
     Args:
-        silences: what people have muted.
+        spec: has the maintenance windows, and how long it warms up.
+        silenced: the silence that mutes a series at an instant.
+        started_at: when the service started that evaluates; None where silence is not our own: in a check, a backtest.
     """
 
-    def __init__(self, silences: Silences) -> None:
-        self._silences = silences
+    def __init__(self, spec: Spec, silenced: Silenced = nobody_silenced, *, started_at: datetime | None = None) -> None:
+        self._spec = spec
+        self._silenced = silenced
+        self._warm_at = None if started_at is None else started_at + timedelta(seconds=spec.warm_up)
+        self._in_force: tuple[datetime | None, list[tuple[Maintenance, datetime]]] = None, []
 
     def by(self, trigger: str, group: Group, at: datetime) -> Muted | None:
         """What mutes a series at an instant; None when nothing does."""
-        silence = self._silences.mutes(trigger, group, at)
-        return None if silence is None else _silenced(silence)
+        silence = self._silenced(trigger, group, at)
+        return (
+            _by_silence(silence)
+            if silence is not None
+            else self._by_maintenance(trigger, group, at) or self._by_start(trigger, at)
+        )
+
+    def _by_maintenance(self, trigger: str, group: Group, at: datetime) -> Muted | None:
+        for window, until in self._windows(at):
+            if covers(window, trigger, group):
+                text = window.reason or "maintenance"
+                return Muted(why=Reason.MAINTENANCE, what=window.name, by="the spec", until=until, text=text)
+        return None
+
+    def _windows(self, at: datetime) -> list[tuple[Maintenance, datetime]]:
+        """The windows in force at an instant, worked out once for however many series."""
+        if self._in_force[0] != at:
+            untils = [(window, in_force(window, at)) for window in self._spec.maintenance]
+            self._in_force = at, [(window, until) for window, until in untils if until is not None]
+        return self._in_force[1]
+
+    def _by_start(self, trigger: str, at: datetime) -> Muted | None:
+        if self._warm_at is None or at >= self._warm_at or trigger not in self._spec.warming:
+            return None
+        text = "what was silent may only have been unheard"
+        return Muted(why=Reason.WARMING_UP, what=START, by="the spec", until=self._warm_at, text=text)
 
     def next_due(self, at: datetime) -> datetime | None:
-        """When something begins or ends to mute next, after `at`."""
-        return self._silences.next_due(at)
+        """When a window begins or ends next after `at`, or it is warm."""
+        due = [next_change(window, at) for window in self._spec.maintenance]
+        due += [self._warm_at] if self._warm_at is not None and self._warm_at > at else []
+        return min(due, default=None)
 
 
-def _silenced(silence: Silence) -> Muted:
+def _by_silence(silence: Silence) -> Muted:
     text = f"{silence.by}: {silence.reason}"
     return Muted(why=Reason.SILENCED, what=silence.id, by=silence.by, until=silence.ends_at, text=text)

@@ -61,6 +61,7 @@ class Owner:
         clock: the time.
         executor: makes the executor from the core of effects; everything is done at once when left out.
         channel: delivers handoffs; files in ``logs/handoffs`` when left out.
+        started_at: when the service started that this is for, which warms up; None where nothing but files is read.
         crash: called at named points; for crash tests.
         on_note: hears every new line of an incident's timeline, once it is committed.
         spec: one that is loaded and tested already; what the configuration declares when left out.
@@ -77,6 +78,7 @@ class Owner:
         clock: Clock,
         executor: Callable[[Effect, Callable[[], Any]], Executor] | None = None,
         channel: Channel | None = None,
+        started_at: datetime | None = None,
         crash: Callable[[str], None] = lambda _point: None,
         on_note: Callable[[Incident, Note], None] | None = None,
         spec: Spec | None = None,
@@ -85,6 +87,7 @@ class Owner:
         self.store = store
         self.clock = clock
         self._crash = crash
+        self._started_at = started_at
         self._checked_at: datetime | None = None  # the instant of the check that is under way
         self._broken: str | None = None  # why memory may be ahead of the state
         self._recovered = False  # whether what an earlier process left was taken up
@@ -182,6 +185,7 @@ class Owner:
             free=self._free,
             stopped=lambda: self._stop() is not None,
             unread_since_us=lambda: self.reader.unread_since_us(),  # noqa: PLW0108 it is made further down
+            started_at=self._started_at,
         )
         self.telemetry, self.framework = self._parts.telemetry, self._parts.framework
         self.register, self.inbox = self._parts.register, self._parts.inbox

@@ -91,6 +91,7 @@ class Parts:
         free: Callable[[], bool],
         stopped: Callable[[], bool],
         unread_since_us: Callable[[], int | None],
+        started_at: datetime | None,
     ) -> Parts:
         """Build them, each on those that it needs.
 
@@ -99,11 +100,12 @@ class Parts:
             free: whether anything may be set or undone in the fleet now.
             stopped: whether a person has stopped healing.
             unread_since_us: since when there is telemetry that could not be read.
+            started_at: when the service started; None where none runs.
         """
         observe = settings.actions.mode is Mode.OBSERVE
         telemetry = Telemetry(spec.triggers, max_groups=spec.max_groups)
         silences = Silences(store, spec)
-        muting = Muting(silences)
+        muting = Muting(spec, silences.mutes, started_at=started_at)
         framework = TriggerFramework(spec, telemetry, muting.by)
         progress = checkpoint.load(store, telemetry, framework)
         inbox, underway = Inbox(store, audit.append), Underway(store)
@@ -311,5 +313,6 @@ class Parts:
         # What a closed incident left in force is undone with the next turn at which that may be.
         due = [each.expires_at if each.owner in self.register.open else each.created_at for each in in_force]
         due += [handoff.deadline for handoff in self.store.select(Handoff, status=[each.value for each in OPEN])]
-        others = (self.register.next_due(), self.muting.next_due(from_us(self.progress.evaluated_us)))
+        at = from_us(self.progress.evaluated_us)
+        others = (self.register.next_due(), self.silences.next_due(at), self.muting.next_due(at))
         return min([*due, *(each for each in others if each is not None)], default=None)

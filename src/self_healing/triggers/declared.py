@@ -35,7 +35,9 @@ def read_triggers(
         overrides: changes made at run time, by trigger, such as ``{"slow_tasks": {"enabled": False}}``; they win.
         actions: the names that plans may use; unchecked when left out.
     """
-    reader = Reader("trigger", TriggerSpec, lambda values: _check(values, actions), inhibitions)
+    reader = Reader(
+        "trigger", TriggerSpec, lambda values: _check(values, actions), inhibitions, beside=("maintenance",)
+    )
     reader.shipped(DEFAULTS)
     reader.files(files)
     reader.overrides(overrides or {})

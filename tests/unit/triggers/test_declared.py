@@ -225,7 +225,7 @@ def test_a_mistake_is_named_with_file_key_value_and_what_is_allowed(tmp_path: Pa
         ),
         (
             '[[triggers]]\nname = "x"\n',
-            ['0.toml:1: triggers: [{"name": "x"}]: unknown; allowed are tables [[trigger]]'],
+            ['0.toml:1: triggers: [{"name": "x"}]: unknown; allowed are tables [[trigger]] and [[maintenance]]'],
         ),
         ('[trigger]\nname = "x"\n', ['0.toml:1: trigger: {"name": "x"}: allowed are tables [[trigger]]']),
         ("trigger = [1]\n", ["0.toml:1: trigger: [1]: allowed are tables [[trigger]]"]),
