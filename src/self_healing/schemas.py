@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,7 +17,7 @@ from pydantic_core import core_schema
 
 from self_healing.actions.registry import read_actions
 from self_healing.config import Settings
-from self_healing.spec import ALLOWED_DIRECTIVES, DIRECTIVES, ActionSpec, TriggerSpec, parse_duration
+from self_healing.spec import ALLOWED_DIRECTIVES, DIRECTIVES, ActionSpec, Maintenance, TriggerSpec, parse_duration
 from self_healing.spec_tests.models import CaseFile
 from self_healing.telemetry.signals import GROUP_COLUMNS, METRIC, SIGNALS
 from self_healing.triggers.declared import read_triggers
@@ -53,7 +53,7 @@ def settings_schema() -> Schema:
 
 
 def triggers_schema() -> Schema:
-    """The schema of a file of ``[[trigger]]`` tables.
+    """The schema of a file of ``[[trigger]]`` and ``[[maintenance]]`` tables.
 
     A table that is named like a default may leave out whatever that has.
     """
@@ -69,7 +69,9 @@ def triggers_schema() -> Schema:
     for name, keys in EXACTLY_ONE.items():
         trigger["$defs"][name]["oneOf"] = [{"required": [key]} for key in keys]
     trigger["allOf"] = [_complete_unless(shipped.names, trigger.pop("required")), *_aggregates()]
-    return _tables("trigger", trigger, "Triggers of self-healing: what is watched for.")
+    window = _of(Maintenance)
+    window["properties"]["keys"]["propertyNames"] = {"enum": list(GROUP_COLUMNS)}
+    return _tables({"trigger": trigger, "maintenance": window}, "Triggers of self-healing: what is watched for.")
 
 
 def actions_schema() -> Schema:
@@ -93,7 +95,7 @@ def actions_schema() -> Schema:
             for kind, names in ALLOWED_DIRECTIVES.items()
         ),
     ]
-    return _tables("action", action, "Actions of self-healing: what is done.")
+    return _tables({"action": action}, "Actions of self-healing: what is done.")
 
 
 def tests_schema() -> Schema:
@@ -142,11 +144,15 @@ def _file(description: str, schema: Schema) -> Schema:
     return {"$schema": _DRAFT, **schema, "description": description}
 
 
-def _tables(kind: str, table: Schema, description: str) -> Schema:
-    """The schema of a file that has nothing but tables of that kind."""
-    definitions = table.pop("$defs", {}) | {kind: table}
-    tables = {"type": "array", "items": {"$ref": f"#/$defs/{kind}"}, "description": f"One [[{kind}]] table each."}
-    file = {"$defs": definitions, "type": "object", "properties": {kind: tables}, "additionalProperties": False}
+def _tables(kinds: Mapping[str, Schema], description: str) -> Schema:
+    """The schema of a file that has nothing but tables of those kinds."""
+    definitions: Schema = {}
+    arrays: Schema = {}
+    for kind, table in kinds.items():
+        definitions |= table.pop("$defs", {}) | {kind: table}
+        arrays[kind] = {"type": "array", "items": {"$ref": f"#/$defs/{kind}"}}
+        arrays[kind]["description"] = f"One [[{kind}]] table each."
+    file = {"$defs": definitions, "type": "object", "properties": arrays, "additionalProperties": False}
     return _file(description, file)
 
 

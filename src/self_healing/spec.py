@@ -488,8 +488,8 @@ class Maintenance(Declared):
     Args:
         name: unique among the windows.
         days: the days on which it begins.
-        from_, to: by the clock of `timezone` (``from`` in TOML); one that ends no later than it begins ends on the next
-            day.
+        timezone: of which place, such as ``Europe/Berlin``.
+        from_, to: by the clock there; one that ends no later than it begins ends on the next day.
         starts, ends: the first and the last day on which it begins; no such bound where left out.
         triggers: whose series; of all triggers when empty.
         keys: what a group must have among its own, such as ``{"agent": "Coder"}``.

@@ -58,7 +58,7 @@ def test_with_nothing_given_the_settings_are_the_documented_defaults() -> None:
             "junit_dirs": [],
             "junit_agent": "",
         },
-        "triggers": {"files": [], "tests": [], "grid": 1, "max_groups": 20_000},
+        "triggers": {"files": [], "tests": [], "grid": 1, "max_groups": 20_000, "warm_up": 60},
         "actions": {"files": [], "mode": "act", "fallback": "Operator"},
         "storage": {"state_dir": ".self-healing", "logs_dir": "logs"},
         "server": {

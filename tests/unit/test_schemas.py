@@ -15,7 +15,7 @@ from self_healing.actions.registry import DEFAULTS as ACTIONS
 from self_healing.cli.template import TEMPLATE
 from self_healing.config import SETTING_KEYS, Settings
 from self_healing.schemas import SCHEMAS, duration, keys_of
-from self_healing.spec import ActionSpec, Declared, TriggerSpec, parse_duration
+from self_healing.spec import ActionSpec, Declared, Maintenance, TriggerSpec, parse_duration
 from self_healing.triggers.declared import DEFAULTS as TRIGGERS
 
 TESTS = TRIGGERS.with_name("defaults_tests.toml")
@@ -140,12 +140,13 @@ def test_every_key_of_a_model_is_in_its_schema() -> None:
     assert {key for key, _, _ in keys_of(SCHEMAS["config"]())} == {
         key for setting in SETTING_KEYS for key in below(setting)
     }
-    models: dict[str, tuple[str, type[Declared]]] = {
-        "triggers": ("trigger", TriggerSpec),
-        "actions": ("action", ActionSpec),
+    models: dict[str, dict[str, type[Declared]]] = {
+        "triggers": {"trigger": TriggerSpec, "maintenance": Maintenance},
+        "actions": {"action": ActionSpec},
     }
-    for of, (kind, model) in models.items():
-        assert {key.split(".")[1] for key, _, _ in keys_of(SCHEMAS[of]())} == set(fields(model)), kind
+    for of, kinds in models.items():
+        told = {tuple(key.split(".")[:2]) for key, _, _ in keys_of(SCHEMAS[of]())}
+        assert told == {(kind, name) for kind, model in kinds.items() for name in fields(model)}
 
 
 def below(setting: str) -> list[str]:

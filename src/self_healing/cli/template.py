@@ -32,6 +32,8 @@ tests = []
 grid = "1s"
 # How many groups are kept apart for each group_by; what comes of further ones counts for one group, overflow.
 max_groups = 20000
+# How long after a start of the service mere silence opens no incident.
+warm_up = "60s"
 
 [actions]
 # Files of [[action]] tables, by the same rules. Such a file, to send analyses to an agent of yours:
