@@ -61,7 +61,7 @@ class Assembly:
             event = found[place]
             if isinstance(event, Ingested) and self._take(event, int(ts[place]), evaluated_us, made):
                 gone.append(place)
-        self._decide(until_us, made)
+        self._decide(max(until_us, evaluated_us), made)
         if gone:
             self._changed = True
             self.traces.forget(max(until_us, evaluated_us), made)
@@ -88,11 +88,9 @@ class Assembly:
         return True
 
     def _decide(self, until_us: int, made: list[Made]) -> None:
-        due_us = self.next_due_us()
-        if due_us is not None and due_us <= until_us:
+        decided = self.traces.decide(until_us, made)
+        if self.sessions.decide(until_us, made) or decided:
             self._changed = True
-            self.traces.decide(until_us, made)
-            self.sessions.decide(until_us, made)
 
     def take_calls(self) -> list[Told]:
         """The calls of which it is known by now whose they are."""

@@ -116,10 +116,13 @@ class Sessions:
             heappop(self._due)
         return self._due[0][0] if self._due else None
 
-    def decide(self, until_us: int, made: list[Made]) -> None:
-        """End the tasks that have been idle for long enough by then; `made` gets them."""
+    def decide(self, until_us: int, made: list[Made]) -> bool:
+        """End the tasks that have been idle for long enough by then; `made` gets them. Whether there were any."""
+        ended = False
         while (due_us := self.next_due_us()) is not None and due_us <= until_us:
             self._end_next(made)
+            ended = True
+        return ended
 
     def _is_due(self, due_us: int, agent: str, task_id: str) -> bool:
         session = self._open.get((agent, task_id))

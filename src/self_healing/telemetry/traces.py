@@ -226,11 +226,15 @@ class Traces:
             heappop(self._due)
         return self._due[0][0] if self._due else None
 
-    def decide(self, until_us: int, made: list[Made]) -> None:
-        """Say of what has waited until then whether it is a task; `made` gets those that are."""
-        while (due_us := self.next_due_us()) is not None and due_us <= until_us:
-            _, _, trace_id, span = heappop(self._due)
-            self._decide(self._traces[trace_id], span, made)
+    def decide(self, until_us: int, made: list[Made]) -> bool:
+        """Say of what has waited until then whether it is a task; `made` gets those that are. Whether anything had."""
+        decided = False
+        while self._due and self._due[0][0] <= until_us:
+            waited = heappop(self._due)
+            if self._waits(*waited):
+                self._decide(self._traces[waited[2]], waited[3], made)
+                decided = True
+        return decided
 
     def _waits(self, due_us: int, _: int, trace_id: str, span: str) -> bool:
         trace = self._traces.get(trace_id)

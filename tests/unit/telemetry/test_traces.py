@@ -71,6 +71,12 @@ def test_a_root_agent_span_is_a_task_at_once_with_its_own_usage(fleet: Fleet) ->
     assert fleet.samples("task.errors") == (1, 1)
 
 
+def test_a_root_agent_span_that_comes_late_is_a_task_at_once_though_no_later_instant_is_evaluated(fleet: Fleet) -> None:
+    fleet.push(model(5, "m", "a", 70), span(10, "a"))
+    fleet.fold(10, evaluated=60)
+    assert tasks(fleet) == (1, 70)
+
+
 def test_a_task_without_usage_of_its_own_used_what_its_model_calls_did(fleet: Fleet) -> None:
     at(fleet, 10, model(5, "m1", "a", 70), model(6, "m2", "t", 30), tool(7, "t"), span(10, "a"))
     assert (fleet.samples("task.tokens"), fleet.samples("task.cost_usd")) == ((1, 100), (1, 0.1))
