@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -72,6 +73,9 @@ def _ready(settings: Settings, addresses: dict[str, str]) -> None:
             ("socket", settings.storage.state_dir / SOCKET),
         ]
     )
+    # What is there now stays: for the collector to look it through whenever much comes in takes long, and is in vain.
+    gc.collect()
+    gc.freeze()
     print("running; Ctrl-C stops it", flush=True)
 
 

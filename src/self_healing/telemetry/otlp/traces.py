@@ -107,7 +107,11 @@ def _events(span: Span, attributes: Attributes, origin: Origin) -> list[Ingested
         call_id,
         run_id,
         handoff_id,
-        *_,
+        _,
+        _,
+        _,
+        _,
+        _,
     ) = cells_of(plan, pairs)
     kept = kept_of(plan, pairs, origin)
     kept["span.name"] = name = span.name[:TEXT_MAX]
@@ -127,6 +131,7 @@ def _events(span: Span, attributes: Attributes, origin: Origin) -> list[Ingested
     end_s = end_ns / 1e9
     if usage is not None and role == "model" and model is not None:
         priced(usage, model, provider, end_s, cache_read, cache_write)
+    # In two steps: a call with more than fifteen keywords makes a dict of them, which takes longer than all the rest.
     event = Ingested(
         ts=encode_micros(end_ns // 1000),
         kind="log" if repeated else KINDS.get(role, "span"),
@@ -135,23 +140,21 @@ def _events(span: Span, attributes: Attributes, origin: Origin) -> list[Ingested
         agent=agent,
         model=model,
         provider=provider,
-        attempt=attempt_of(attempt, resends),
         status=status,
-        started_at=start_ns / 1e9 if start_ns else None,
-        finished_at=end_s,
-        duration_s=(end_ns - start_ns) / 1e9 if start_ns else None,
         usage=usage,
-        error_type=error_type,
-        tool=(tool or name or None) if role == "tool" else None,
-        run_id=run_id,
         trace_id=trace_id,
         span_id=span_id,
         parent_id=parent_id,
-        handoff_id=handoff_id,
         role=role,
-        call_id=call_id,
         attributes=kept,
     )
+    event.attempt, event.error_type = attempt_of(attempt, resends), error_type
+    event.run_id, event.handoff_id, event.call_id = run_id, handoff_id, call_id
+    event.finished_at = end_s
+    if start_ns:
+        event.started_at, event.duration_s = start_ns / 1e9, (end_ns - start_ns) / 1e9
+    if role == "tool":
+        event.tool = tool or name or None
     if span.events or quality is not None or label is not None:
         return [event, *_scores(span, origin, event, score(quality, label))]
     return [event]
