@@ -72,6 +72,7 @@ class Service:
         self._issues: list[str] = []  # as they were told last
         self._recovered = False  # whether what an earlier loop left was taken up
         self._started_at = clock.now()
+        self._server: Server | None = None
         self.loop = self._build()
         self._summary_at = clock.now()
 
@@ -87,6 +88,7 @@ class Service:
             started_at=self._started_at,
             crash=self._crash,
             on_note=self._on_note,
+            around=lambda: () if self._server is None else self._server.problems,
         )
         if self.settings.server.listens:
             loop.receiving.open()
@@ -112,6 +114,7 @@ class Service:
         places = Places(telemetry=self.settings.telemetry.dir, segments=self.settings.storage.state_dir / SEGMENTS)
         server = Server(self.settings.server, submit=submit, ask=ask, places=places)
         await asyncio.to_thread(server.start)
+        self._server = server
         return server
 
     async def call(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -106,6 +107,14 @@ class Surface:
             health=self._loop.health() if self._serving else None,
             evaluated_us=self._loop.evaluated_us if self._serving else None,
         )
+
+    def figures(self) -> Json:
+        return {
+            **self.status(),
+            "version": version("agency-self-healing"),
+            "ingest_lag_s": self._loop.ingest_lag_s,
+            "firing": dict(self._loop.firing()),
+        }
 
     def health(self) -> Json:
         told: Json = self.status()["health"]
@@ -303,6 +312,7 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "check": Command(Surface.check, writes=True),
     "status": Command(Surface.status),
+    "figures": Command(Surface.figures),
     "health": Command(Surface.health),
     "triggers": Command(Surface.triggers),
     "trigger": Command(Surface.trigger),

@@ -10,11 +10,13 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from self_healing.clock import FakeClock
-from self_healing.config import Settings
+from self_healing.config import ServerSettings, Settings
 from self_healing.errors import StateError
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.service import Service
@@ -74,6 +76,63 @@ def test_the_service_takes_what_lies_in_a_watched_folder_and_compacts_what_was_r
     asyncio.run(scenario())
     assert accounting(chosen)["aggregated"] == 1
     assert [file.name for file in (tmp_path / "state" / "segments").iterdir()] == ["0000000001.parquet"]
+
+
+def test_a_port_that_answers_no_more_degrades_the_service_which_logs_it_and_goes_on(tmp_path: Path) -> None:
+    ports = ServerSettings(otlp_http_port=0, otlp_grpc_port=None, port=0)
+    chosen = settings(tmp_path).model_copy(update={"server": ports})
+    heard: list[tuple[str, str]] = []
+
+    async def scenario() -> None:
+        service = Service(chosen, clock=FakeClock(AT), stop=asyncio.Event(), on_health=lambda *told: heard.append(told))
+        server = await service.listen()
+        assert server is not None
+        await service.turn()
+        assert (await service.call("health", {}))["status"] == "healthy"
+        task = server._serving["port"]
+        task.get_loop().call_soon_threadsafe(task.cancel)
+        while not task.done():
+            await asyncio.sleep(0.01)
+        await service.turn()
+        health = await service.call("health", {})
+        assert (health["status"], health["telemetry_healthy"], len(health["issues"])) == ("degraded", True, 1)
+        await asyncio.to_thread(server.stop)
+        await service.close()
+
+    asyncio.run(scenario())
+    ((status, issue),) = heard
+    assert (status, issue.partition(":")[0]) == ("degraded", "server.port")
+    (log,) = (tmp_path / "logs" / "self_healing").glob("orchestrator-*.log")
+    told = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["news"] for line in told if line["event"] == "health_changed"] == [issue]
+
+
+def test_metrics_are_what_a_running_service_says_of_itself(tmp_path: Path) -> None:
+    ports = ServerSettings(otlp_http_port=None, otlp_grpc_port=None, port=0)
+    chosen = settings(tmp_path).model_copy(update={"server": ports})
+    ended = {"ts": AT.isoformat(), "type": "task_finished", "id": "t", "agent": "Coder", "duration_s": 90.0}
+    (tmp_path / "telemetry" / "events.jsonl").write_text(json.dumps(ended) + "\n")
+
+    async def scenario() -> str:
+        service = Service(chosen, clock=FakeClock(AT), stop=asyncio.Event())
+        server = await service.listen()
+        assert server is not None
+        await service.turn()
+        shown = await asyncio.to_thread(urlopen, f"{server.addresses['port']}/metrics", timeout=30)
+        await asyncio.to_thread(server.stop)
+        await service.close()
+        text: str = shown.read().decode()
+        return text
+
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(asyncio.run(scenario()))
+        for sample in family.samples
+    }
+    assert samples["self_healing_firing_series", "slow_tasks"] == 1
+    assert samples["self_healing_last_evaluation_timestamp_seconds",] == AT.timestamp()
+    assert samples["self_healing_ingest_lag_seconds",] == 0
+    assert samples["self_healing_events_aggregated_total",] == 1
 
 
 def test_what_is_only_looked_at_takes_nothing_in(tmp_path: Path) -> None:

@@ -111,6 +111,15 @@ def test_every_command_answers_in_json(command: str, surface: Surface, clock: Fa
     assert isinstance(json.loads(json.dumps(answer, allow_nan=False)), dict)
 
 
+def test_the_figures_count_what_fires_and_is_not_muted(surface: Surface) -> None:
+    figures = surface.call("figures", {})
+    assert {name for name, count in figures["firing"].items() if count} == {"slow_tasks", "high_retry_rate"}
+    assert len(figures["firing"]) == figures["triggers_enabled"]
+    assert figures["ingest_lag_s"] == 0
+    surface.call("silence", {"trigger": "slow_tasks", "lasts_s": 60, "by": "Ada", "reason": "tested"})
+    assert surface.call("figures", {})["firing"]["slow_tasks"] == 0
+
+
 @pytest.mark.parametrize(
     ("command", "arguments", "said"),
     [

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -12,10 +13,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from self_healing.telemetry.intake import DUPLICATE
+from self_healing.telemetry.lateness import TOO_LATE
+from self_healing.telemetry.lines import BadLine
+from self_healing.telemetry.otlp.rejection import Rejection
+
 Ask = Callable[[str], Awaitable[dict[str, Any]]]
 """Asks the service one of its commands, without arguments."""
 
-FATES = ("rejected", "quarantined", "dropped")
+FATES: Final[dict[str, tuple[str, ...]]] = {
+    "rejected": tuple(dict.fromkeys((*Rejection, *BadLine))),
+    "quarantined": tuple(BadLine),
+    "dropped": (DUPLICATE, TOO_LATE),
+}
+"""What may become of an event but to be aggregated, and why: each reason is there from the start, at 0."""
 
 
 def routes(ask: Ask) -> list[Route]:
@@ -23,7 +34,7 @@ def routes(ask: Ask) -> list[Route]:
 
     async def metrics(_request: Request) -> Response:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Figures(await ask("status")))
+        registry.register(_Figures(await ask("figures")))
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     async def healthz(_request: Request) -> Response:
@@ -40,7 +51,7 @@ def routes(ask: Ask) -> list[Route]:
 
 
 class _Figures:
-    """What `status` says, as metrics; names and units as Prometheus has them."""
+    """What is asked under `figures`, as metrics; names and units as Prometheus has them."""
 
     def __init__(self, status: dict[str, Any]) -> None:
         self._status = status
@@ -48,7 +59,27 @@ class _Figures:
     def collect(self) -> Iterator[Metric]:
         """All of them."""
         status = self._status
+        build = GaugeMetricFamily(
+            "self_healing_build_info", "Which version runs, and on which spec.", labels=["version", "spec_version"]
+        )
+        build.add_metric([status["version"], status["spec_version"]], 1.0)
+        yield build
         yield from self._telemetry(status["telemetry"])
+        yield GaugeMetricFamily(
+            "self_healing_ingest_lag_seconds",
+            "Age of the oldest event that was received and is not folded yet.",
+            value=status["ingest_lag_s"],
+        )
+        if status["evaluated_at"] is not None:
+            evaluated_at = datetime.fromisoformat(status["evaluated_at"]).timestamp()
+            yield GaugeMetricFamily(
+                "self_healing_last_evaluation_timestamp_seconds",
+                "The newest instant at which triggers were evaluated.",
+                value=evaluated_at,
+            )
+        yield _by(
+            "self_healing_firing_series", "Series that fire and are not muted, by trigger.", "trigger", status["firing"]
+        )
         health = status["health"]["status"]
         healthy = GaugeMetricFamily(
             "self_healing_health", "Whether the framework is healthy, degraded or unhealthy.", labels=["status"]
@@ -71,9 +102,14 @@ class _Figures:
         for name in ("received", "accepted", "aggregated", "late"):
             yield CounterMetricFamily(f"self_healing_events_{name}", f"Events {name}.", value=counts[name])
         yield GaugeMetricFamily("self_healing_events_in_flight", "Events not folded yet.", value=counts["in_flight"])
-        for name in FATES:
+        yield CounterMetricFamily(
+            "self_healing_traces_lost",
+            "Traces that were forgotten with calls that no task had taken.",
+            value=counts["traces_lost"],
+        )
+        for name, reasons in FATES.items():
             family = CounterMetricFamily(f"self_healing_events_{name}", f"Events {name}.", labels=["reason"])
-            for reason, count in counts[name].items():
+            for reason, count in {**dict.fromkeys(reasons, 0), **counts[name]}.items():
                 family.add_metric([reason], count)
             yield family
 

@@ -10,10 +10,10 @@ import importlib.util
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
@@ -51,6 +51,9 @@ class Server:
             "otlp_http_port": Starlette(routes=ways),
             "port": Starlette(routes=[*ways, *looking.routes(ask), *asking.routes(places, ask)]),
         }
+        self._serving: dict[str, asyncio.Task[object]] = {}
+        self._ended: dict[str, str] = {}  # what answers no more though nobody stopped it, and why
+        self._stopping = False
         self._sockets = ExitStack()
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)
         self._started: Future[Callable[[], object]] = Future()  # what ends it, once it is there
@@ -68,8 +71,17 @@ class Server:
             self.stop()
             raise
 
+    @property
+    def problems(self) -> list[str]:
+        """Which ports answer no more since they opened, though nobody stopped them, for people."""
+        return [
+            f"server.{setting}: {self.addresses[setting]} answers no more: {why}; start the service again"
+            for setting, why in self._ended.items()
+        ]
+
     def stop(self) -> None:
         """Let requests under way finish, within a bound, and close the ports; safe to call twice."""
+        self._stopping = True
         if self._thread.is_alive():
             if self._started.exception() is None:
                 self._started.result()()
@@ -81,9 +93,12 @@ class Server:
         try:
             asyncio.run(self._serve())
         except BaseException as error:
-            if self._started.done():
+            if not self._started.done():
+                self._started.set_exception(error)  # whoever waits for the start must hear of it, whatever it is
+            elif self._stopping:
                 raise
-            self._started.set_exception(error)  # whoever waits for the start must hear of it, whatever it is
+            else:  # told as a problem of each port, since nobody waits for this thread
+                self._ended = dict.fromkeys(self.addresses, f"its thread ended with {_said(error)}")
 
     async def _serve(self) -> None:
         """Everything on the thread, until it is told to end."""
@@ -113,12 +128,12 @@ class Server:
                 timeout_graceful_shutdown=STOP_S,
             )
         )
-        serving = asyncio.create_task(server.serve([listening]))
+        serving = self._watched(setting, server.serve([listening]))
         try:
             yield
         finally:
             server.should_exit = True
-            await serving
+            await asyncio.wait({serving})
 
     @asynccontextmanager
     async def _grpc(self) -> AsyncIterator[None]:
@@ -137,10 +152,28 @@ class Server:
             raise _not_opened("otlp_grpc_port", port, self._settings.host, "it is taken, or may not be used") from error
         self.addresses["otlp_grpc_port"] = _address(self._settings.host, bound)
         await server.start()
+        waiting = self._watched("otlp_grpc_port", server.wait_for_termination())
         try:
             yield
         finally:
             await server.stop(STOP_S)
+            await asyncio.wait({waiting})
+
+    def _watched(self, setting: str, serving: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+        """A task that serves a port; that it ended before it was told to is a problem."""
+
+        def ended(task: asyncio.Task[object]) -> None:
+            error = None if task.cancelled() else task.exception()
+            if not self._stopping:
+                self._ended[setting] = "what serves it ended" + ("" if error is None else f" with {_said(error)}")
+
+        task = self._serving[setting] = asyncio.create_task(serving)
+        task.add_done_callback(ended)
+        return task
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def listen(host: str, port: int, setting: str) -> socket.socket:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any, Self
 from self_healing.actions.directing import Directives
 from self_healing.actions.effect import Effect
 from self_healing.actions.runner import Executor, InlineExecutor
-from self_healing.clock import Clock, SystemClock, from_us
+from self_healing.clock import SECOND_US, Clock, SystemClock, from_us, to_us
 from self_healing.config import Mode, Settings
 from self_healing.constitution.audit import Audit
 from self_healing.constitution.decisions import Decisions
@@ -65,6 +66,7 @@ class Owner:
         crash: called at named points; for crash tests.
         on_note: hears every new line of an incident's timeline, once it is committed.
         spec: one that is loaded and tested already; what the configuration declares when left out.
+        around: what is wrong with what stands around the loop, for people; asked for with the health.
 
     Raises:
         ConfigError: the spec is refused, or one of its own tests fails.
@@ -82,8 +84,10 @@ class Owner:
         crash: Callable[[str], None] = lambda _point: None,
         on_note: Callable[[Incident, Note], None] | None = None,
         spec: Spec | None = None,
+        around: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self.settings = settings
+        self._around = around
         self.store = store
         self.clock = clock
         self._crash = crash
@@ -241,6 +245,20 @@ class Owner:
         """Constitutional violations since the state began."""
         return self._parts.judging.violations
 
+    @property
+    def ingest_lag_s(self) -> float:
+        """The age of the oldest event that was received and is not folded yet, seconds; 0 when there is none."""
+        since = (self.reader.behind_since_us(), self.telemetry.next_queued_us())
+        waiting_us = min((each for each in since if each is not None), default=None)
+        return 0.0 if waiting_us is None else max((to_us(self.now()) - waiting_us) / SECOND_US, 0.0)
+
+    def firing(self) -> Counter[str]:
+        """How many series of each trigger that is enabled fire and are not muted."""
+        at = from_us(self.evaluated_us)
+        firing = Counter({trigger.name: 0 for trigger in self.spec.triggers if trigger.enabled})
+        firing.update(name for name, group in self.framework.firing() if not self.framework.muted_by(name, group, at))
+        return firing
+
     def verdicts(self) -> list[Verdict]:
         """What every trigger says of each of its series at the last evaluated instant."""
         return self.framework.verdicts(self.evaluated_us) if self.evaluated_us else []
@@ -251,7 +269,7 @@ class Owner:
         own = self.own.problem if self._health.readable else None
         others = [*self.logs.problems, *(each for each in (own, self._notices.problem) if each is not None)]
         others += self._receiving.problems if self._receiving else []
-        others += self.telemetry.issues
+        others += [*self.telemetry.issues, *self._around()]
         stop = self._stop()
         if stop is not None:
             others.append(
@@ -280,13 +298,12 @@ class Owner:
             actions_executed: effects begun in this cycle.
             violations: denials that were new in it.
         """
-        at = from_us(self.evaluated_us)
         return report(
             self.store,
             list(self.register.open.values()),
             self.telemetry.accounting,
             triggers_evaluated=sum(trigger.enabled for trigger in self.spec.triggers),
-            triggers_fired=sum(self.framework.muted_by(*each, at) is None for each in self.framework.firing()),
+            triggers_fired=self.firing().total(),
             actions_executed=actions_executed,
             violations=violations,
             handoffs_dir=self.handoffs_dir,

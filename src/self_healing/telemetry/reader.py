@@ -121,6 +121,11 @@ class DirectoryReader:
         since = [file.ts_us or 0 for file in self._files if file.problem is not None]
         return min(since, default=None)
 
+    def behind_since_us(self) -> int | None:
+        """How far the reading is of what is there and not read to its end, microseconds; None when everything is."""
+        since = [file.ts_us for file in self._files if file.ts_us is not None and not file.done]
+        return min([*since, *([] if (unread := self.unread_since_us()) is None else [unread])], default=None)
+
     # -- which files there are
 
     def _look(self, gathered: Gathered, now_us: int) -> list[str]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import http.client
 import json
 import socket
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import CoroutineType
 from typing import Any
 
+import grpc
 import msgspec
 import pytest
 import zstandard
@@ -43,6 +47,11 @@ STATUS: dict[str, Any] = {
     "executions": {"succeeded": 3},
     "directives_in_force": 1,
     "constitutional_violations": 4,
+    "version": "1.2.3",
+    "spec_version": "abc",
+    "evaluated_at": "2026-01-05T10:00:00.500000Z",
+    "ingest_lag_s": 2.5,
+    "firing": {"slow_tasks": 2, "high_retry_rate": 0},
     "telemetry": {
         "received": 10,
         "accepted": 9,
@@ -52,13 +61,13 @@ STATUS: dict[str, Any] = {
         "dropped": {"duplicate": 1},
         "in_flight": 0,
         "late": 0,
-        "traces_lost": 0,
+        "traces_lost": 7,
     },
 }
 
 
 async def ask(command: str) -> dict[str, Any]:
-    return STATUS if command == "status" else {"status": "degraded"}
+    return STATUS if command in ("status", "figures") else {"status": "degraded"}
 
 
 @contextmanager
@@ -310,21 +319,45 @@ def test_with_a_token_only_who_shows_it_is_let_in() -> None:
         assert request(server, "GET", "/healthz")[0] == 200
 
 
-def test_metrics_carry_the_accounting() -> None:
-    with serving(Failing()) as server:
-        status, _, body = request(server, "GET", "/metrics")
+def metrics(server: Server) -> dict[tuple[str, ...], float]:
+    """The samples of all metrics, by name and the values of the labels."""
+    status, _, body = request(server, "GET", "/metrics")
     assert status == 200
-    samples = {
+    return {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(body.decode())
         for sample in family.samples
     }
+
+
+def test_metrics_carry_the_accounting() -> None:
+    with serving(Failing()) as server:
+        samples = metrics(server)
     assert samples["self_healing_events_received_total",] == 10
     assert samples["self_healing_events_rejected_total", "undated"] == 1
     assert samples["self_healing_events_dropped_total", "duplicate"] == 1
+    assert samples["self_healing_traces_lost_total",] == 7
     assert samples["self_healing_incidents", "open"] == 2
     assert samples["self_healing_health", "degraded"] == 1
     assert samples["self_healing_health", "healthy"] == 0
+
+
+def test_metrics_say_what_runs_how_far_it_is_and_what_fires() -> None:
+    with serving(Failing()) as server:
+        samples = metrics(server)
+    assert samples["self_healing_build_info", "abc", "1.2.3"] == 1
+    assert samples["self_healing_last_evaluation_timestamp_seconds",] == AT.timestamp() + 0.5
+    assert samples["self_healing_ingest_lag_seconds",] == 2.5
+    assert samples["self_healing_firing_series", "slow_tasks"] == 2
+    assert samples["self_healing_firing_series", "high_retry_rate"] == 0
+
+
+def test_a_reason_that_never_came_up_is_there_at_zero_so_that_its_first_time_is_an_increase() -> None:
+    with serving(Failing()) as server:
+        samples = metrics(server)
+    assert samples["self_healing_events_quarantined_total", "torn"] == 0
+    assert samples["self_healing_events_rejected_total", "invalid_id"] == 0
+    assert samples["self_healing_events_dropped_total", "too_late"] == 0
 
 
 def test_readiness_follows_health() -> None:
@@ -336,6 +369,54 @@ def test_readiness_follows_health() -> None:
 def test_the_port_for_otlp_shows_nothing() -> None:
     with serving(Failing()) as server:
         assert request(server, "GET", "/metrics", port="otlp_http_port")[0] == 404
+
+
+@pytest.mark.parametrize("setting", ["port", "otlp_http_port", "otlp_grpc_port"])
+def test_a_port_that_answers_no_more_is_a_problem_that_names_it(setting: str) -> None:
+    with serving(Failing(), otlp_grpc_port=0) as server:
+        assert server.problems == []
+        end(server._serving[setting])
+        problem = eventually(lambda: server.problems)
+        address = server.addresses[setting]
+        expected = f"server.{setting}: {address} answers no more: what serves it ended; start the service again"
+        assert problem == [expected]
+    assert server.problems == [expected]
+
+
+def end(task: asyncio.Task[object]) -> None:
+    """End what serves a port behind its back; gRPC's server itself, whose waiting is not the serving."""
+    coroutine = task.get_coro()
+    assert isinstance(coroutine, CoroutineType)
+    assert coroutine.cr_frame is not None
+    served = coroutine.cr_frame.f_locals["self"]
+    if isinstance(served, grpc.aio.Server):
+        asyncio.run_coroutine_threadsafe(served.stop(0), task.get_loop())
+    else:
+        task.get_loop().call_soon_threadsafe(task.cancel)
+
+
+def test_a_thread_that_ends_is_a_problem_of_every_port() -> None:
+    with serving(Failing()) as server:
+        loop = server._serving["port"].get_loop()
+        loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
+        server._thread.join(30)
+        assert [problem.partition(":")[0] for problem in server.problems] == ["server.otlp_http_port", "server.port"]
+        assert all("its thread ended with CancelledError" in problem for problem in server.problems)
+
+
+def test_a_server_that_was_stopped_has_no_problem() -> None:
+    with serving(Failing(), otlp_grpc_port=0) as server:
+        pass
+    assert server.problems == []
+
+
+def eventually(told: Callable[[], list[str]]) -> list[str]:
+    """What it tells once that is something."""
+    for _ in range(3_000):
+        if found := told():
+            return found
+        time.sleep(0.01)
+    raise AssertionError("it never told anything")
 
 
 @pytest.mark.parametrize("setting", ["port", "otlp_http_port", "otlp_grpc_port"])

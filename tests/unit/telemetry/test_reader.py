@@ -129,6 +129,15 @@ def test_the_file_that_is_furthest_behind_is_read_first(tmp_path: Path, reader: 
     assert (ids(batch), batch.caught_up, batch.complete_to_us) == (["a0", "a1", "a2"], True, None)
 
 
+def test_it_says_how_far_it_is_until_everything_is_read(tmp_path: Path, reader: DirectoryReader) -> None:
+    append(tmp_path / "a.jsonl", b"".join(line(second, second) for second in range(3)))
+    assert reader.behind_since_us() is None
+    read(reader, max_bytes=len(line(0)) + 1)
+    assert reader.behind_since_us() == START_US
+    read(reader)
+    assert reader.behind_since_us() is None
+
+
 def test_a_batch_is_bounded_and_says_that_there_is_more(tmp_path: Path, reader: DirectoryReader) -> None:
     append(tmp_path / "a.jsonl", b"".join(line(i) for i in range(100)))
     seen: list[str | None] = []
