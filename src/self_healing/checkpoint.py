@@ -25,7 +25,7 @@ _encode = msgspec.msgpack.Encoder().encode
 MOST_QUARANTINED = 10_000
 """Rows of the table ``quarantine`` that are kept; the counters know of all."""
 
-_FACTS = ("groups", "tasks", "ended", "taps", "accounting", "queue", "traces", "sessions", "metrics")
+_FACTS = ("groups", "tasks", "ended", "taps", "accounting", "queue", "traces", "sessions", "metrics", "signs", "silent")
 
 
 @dataclass(slots=True)

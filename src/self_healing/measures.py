@@ -51,6 +51,9 @@ NONE_MIN = np.iinfo(np.int64).max
 """The minimum over nothing, and the start of the oldest running task where none runs."""
 
 
+NOT_SILENT = 2**62
+"""The last sign of life, in microseconds, of a group of which something was heard once and nothing is waited for."""
+
 UNKNOWN_START = -1
 """The start of a task that nobody reported."""
 
@@ -277,6 +280,17 @@ class Windows(Protocol):
 
     def oldest_running_since(self, measure: Measure, group: int, since_us: int) -> int:
         """The same for the group in that place, of the tasks that started after `since_us` only."""
+        ...
+
+    def last_sign(self, measure: Measure) -> Ints:
+        """The sign of life of each group that decides whether it is silent, microseconds; 0 where there is none.
+
+        ``NOT_SILENT`` where something was heard once and nothing is waited for now.
+        """
+        ...
+
+    def last_sign_since(self, measure: Measure, group: int, since_us: int) -> int:
+        """The same for the group in that place, of the signs after `since_us` only."""
         ...
 
     def restarted(self, trigger: str, from_us: int) -> Mapping[int, Restart]:

@@ -547,6 +547,7 @@ class Verification(Record, frozen=True, kw_only=True):
     peak: float | None  # the worst value before the effect
     threshold: float | None  # in the signal's unit
     baseline: float | None = None  # what it was before, in the signal's unit
+    members: dict[str, tuple[float | None, float | None]] = {}  # threshold and baseline of the triggers it looks at
     extended: int = 0
     result: Result | None = None
     value: float | None = None

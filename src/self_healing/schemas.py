@@ -17,7 +17,15 @@ from pydantic_core import core_schema
 
 from self_healing.actions.registry import read_actions
 from self_healing.config import Settings
-from self_healing.spec import ALLOWED_DIRECTIVES, DIRECTIVES, ActionSpec, Maintenance, TriggerSpec, parse_duration
+from self_healing.spec import (
+    ALLOWED_DIRECTIVES,
+    DIRECTIVES,
+    UNASKED,
+    ActionSpec,
+    Maintenance,
+    TriggerSpec,
+    parse_duration,
+)
 from self_healing.spec_tests.models import CaseFile
 from self_healing.telemetry.signals import GROUP_COLUMNS, METRIC, SIGNALS
 from self_healing.triggers.declared import read_triggers
@@ -41,7 +49,7 @@ _DIRECTIVES = {
 }
 """What each directive tells the fleet."""
 
-EXACTLY_ONE = {"Baseline": ("ratio", "percent", "absolute")}
+EXACTLY_ONE = {"Baseline": ("ratio", "percent", "absolute"), "Composite": ("all", "any")}
 """Keys of a condition of which exactly one is given."""
 
 _TYPES = {bool: "boolean", str: "string", int: "integer", (int, float): "number"}
@@ -68,7 +76,8 @@ def triggers_schema() -> Schema:
     properties["actions"]["items"] = _or_other(read_actions([]).names, properties["actions"]["items"])
     for name, keys in EXACTLY_ONE.items():
         trigger["$defs"][name]["oneOf"] = [{"required": [key]} for key in keys]
-    trigger["allOf"] = [_complete_unless(shipped.names, trigger.pop("required")), *_aggregates()]
+    trigger["allOf"] = [_complete_unless(shipped.names, trigger.pop("required")), *_aggregates(), *_unasked()]
+    _ask_of_samples_alone(trigger["allOf"][0]["else"])
     window = _of(Maintenance)
     window["properties"]["keys"]["propertyNames"] = {"enum": list(GROUP_COLUMNS)}
     return _tables({"trigger": trigger, "maintenance": window}, "Triggers of self-healing: what is watched for.")
@@ -171,10 +180,31 @@ def _when(key: str, values: list[str], then: Schema) -> Schema:
     return {"if": {"properties": {key: {"enum": values}}, "required": [key]}, "then": then}
 
 
+def _ask_of_samples_alone(complete: Schema) -> None:
+    """Require of a new table what its condition asks for: a silence has no window, and a composite no signal either."""
+    keys = [key for key in complete["required"] if any(key in unasked for unasked in UNASKED.values())]
+    complete["required"] = [key for key in complete["required"] if key not in keys]
+    complete["allOf"] = [
+        {**_of_kind([kind for kind in UNASKED if key in UNASKED[kind]]), "else": {"required": [key]}} for key in keys
+    ]
+
+
+def _unasked() -> Iterator[Schema]:
+    for kind, unasked in UNASKED.items():
+        yield {**_of_kind([kind]), "then": {"properties": dict.fromkeys((*unasked, "clear"), False)}}
+
+
+def _of_kind(kinds: list[str]) -> Schema:
+    condition = {"properties": {"kind": {"enum": kinds}}, "required": ["kind"]}
+    return {"if": {"properties": {"condition": condition}, "required": ["condition"]}}
+
+
 def _aggregates() -> Iterator[Schema]:
     """What may be asked of each signal, and that a share lies between 0 and 1."""
     for aggregates in dict.fromkeys(signal.aggregates for signal in SIGNALS.values()):
         names = [signal.name for signal in SIGNALS.values() if signal.aggregates == aggregates]
+        if not aggregates:
+            continue  # it goes with a condition that asks for none
         yield _when("signal", names, {"properties": {"aggregate": {"enum": [each.value for each in aggregates]}}})
     share = {"minimum": 0, "maximum": 1}
     ratios = {"enum": [signal.name for signal in SIGNALS.values() if signal.ratio]}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
 from functools import cached_property
@@ -206,7 +207,7 @@ def _only_one(**values: object) -> None:
         raise ValueError(f"{' and '.join(given) or 'none'} given: allowed is exactly one of {', '.join(values)}")
 
 
-Condition = Annotated[Threshold | Baseline | RateOfChange, Field(discriminator="kind")]
+Condition = Annotated[Threshold | Baseline | RateOfChange | Absence | Composite, Field(discriminator="kind")]
 """What must be so for a trigger to fire."""
 
 RATE_WINDOW_STEP_S = 10
@@ -226,6 +227,18 @@ def _no_single_flap(times: int) -> int:
     if times == 1:
         raise ValueError("allowed is 0 for never, or 2 and more: to begin to fire once is no flapping")
     return times
+
+
+UNASKED: dict[str, dict[str, Any]] = {
+    "absence": {"aggregate": Aggregate.MAX, "window": 10},
+    "composite": {"signal": "", "aggregate": Aggregate.MAX, "window": 10, "where": {}, "min_samples": 1},
+}
+"""The keys that say nothing with these conditions, and what stands there instead; a file that gives them is refused."""
+
+WHY_UNASKED = {
+    "absence": "has no samples but the silence itself",
+    "composite": "looks at other triggers, not at samples",
+}
 
 
 class TriggerSpec(Declared):
@@ -278,6 +291,27 @@ class TriggerSpec(Declared):
     enabled: bool = True
     description: str = ""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _unasked(cls, values: Any) -> Any:
+        """What is not asked of a silence or of other triggers: their values are seconds and a number of triggers."""
+        condition = values.get("condition") if isinstance(values, Mapping) else None
+        told = condition.model_dump() if isinstance(condition, BaseModel) else condition
+        kind = told.get("kind") if isinstance(told, Mapping) else None
+        return {**UNASKED[kind], **values} if kind in UNASKED else values
+
+    @cached_property
+    def fixed(self) -> Threshold | None:
+        """The limit that the value is held against, where it is the same for all series at all times."""
+        match self.condition:
+            case Threshold() as threshold:
+                return threshold
+            case Absence(silent_for=silent_for):
+                return Threshold(value=silent_for)
+            case Composite(needed=needed):
+                return Threshold(value=needed)
+        return None
+
     @property
     def rest_s(self) -> int:
         """For how long a flapping series stays recovering, seconds."""
@@ -315,13 +349,35 @@ class TriggerSpec(Declared):
                         f"aggregate {self.aggregate.value!r}: a baseline condition compares means;"
                         " allowed is 'mean', or 'ratio' of a signal that is one"
                     )
+            case Absence() | Composite():
+                self._asks_nothing_else(self.condition.kind)
         return self
+
+    def _asks_nothing_else(self, kind: str) -> None:
+        for key, value in {**UNASKED[kind], "clear": None, "no_data": NoData.KEEP}.items():
+            if getattr(self, key) != value:
+                raise ValueError(f"{key}: allowed with {kind} is none: it {WHY_UNASKED[kind]}")
 
     def _clears(self, value: float) -> None:
         """Raises ValueError where `clear` is worse than the condition's own value."""
         if self.clear is not None and (self.clear > value if self.rising else self.clear < value):
             side = "below or at" if self.rising else "above or at"
             raise ValueError(f"clear {self.clear}: allowed is {side} the threshold {value}")
+
+
+def limit_of(trigger: TriggerSpec, threshold: float | None, baseline: float | None) -> float | None:
+    """From where on a single sample is too much, in the signal's unit; None where no sample is.
+
+    Args:
+        threshold: of an incident.
+        baseline: of the incident.
+    """
+    match trigger.condition:
+        case Absence() | Composite():
+            return None  # their thresholds are seconds of silence and a number of triggers
+        case RateOfChange(value=value, per=per):
+            return None if baseline is None else baseline + value * trigger.window / per
+    return threshold
 
 
 class ActionType(StrEnum):

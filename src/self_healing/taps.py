@@ -129,6 +129,14 @@ class Accumulator(msgspec.Struct):
         else:
             self._single(start_us if known else ts_us, (ts_us, count, amount))
 
+    def sign(self, ts_us: int, start_us: int) -> None:
+        """A sign of life of the series, from work that began at `start_us`; those of one slot are counted together."""
+        if start_us < self.effect_us:
+            return
+        seen = self.tasks.setdefault(f"sign/{ts_us // FINE_US}", Seen(ts_us, True, [(ts_us, 0, 0)]))
+        at_us, count, amount = seen.samples[0]
+        seen.samples[0] = (at_us, held(count + 1), amount)
+
     def lost(self, event: Event) -> None:
         """A task of the series is given up; `event` is its start."""
         self.tasks.pop(_name(event), None)

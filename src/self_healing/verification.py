@@ -7,7 +7,7 @@ don't speak for slow ones; a maximum is also judged by the age of a task that st
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -17,7 +17,7 @@ from self_healing.clock import to_us
 from self_healing.histograms import Histograms, bucket_of
 from self_healing.measures import MICRO, NONE_MAX, NONE_MIN, Totals, held, holds, value_of
 from self_healing.model import Result, Verification
-from self_healing.spec import Aggregate, Baseline, Operator, RateOfChange, Threshold, TriggerSpec
+from self_healing.spec import Absence, Aggregate, Baseline, Composite, Operator, RateOfChange, Threshold, TriggerSpec
 from self_healing.taps import Accumulator, Seen
 
 EXTENSIONS = 2
@@ -94,6 +94,7 @@ def _limit(trigger: TriggerSpec, verification: Verification) -> tuple[Operator, 
             if before is None:
                 return None
             return condition.op, before + condition.value * lengths, before + clear * lengths
+    return None  # of a silence, and of what looks at other triggers, no sample says anything
 
 
 def _told(trigger: TriggerSpec, verification: Verification, value: float) -> float:
@@ -105,6 +106,8 @@ def _told(trigger: TriggerSpec, verification: Verification, value: float) -> flo
 
 def judge(verification: Verification, trigger: TriggerSpec, accumulator: Accumulator, at: datetime) -> Judgement:
     """What the samples gathered so far say at `at`; pure."""
+    if isinstance(trigger.condition, Absence):
+        return _heard(verification, accumulator, at)
     judged, running = chosen(accumulator, verification.needed)
     totals = merged(judged)
     samples = int(totals.count[0])
@@ -124,6 +127,33 @@ def judge(verification: Verification, trigger: TriggerSpec, accumulator: Accumul
     if at >= verification.deadline:
         return Judgement(Result.INCONCLUSIVE, value, samples)
     return Judgement(None, value, samples)
+
+
+def _heard(verification: Verification, accumulator: Accumulator, at: datetime) -> Judgement:
+    """Whether enough signs of life came of work begun after the effect; to go on being silent is not to be judged."""
+    signs = sum(count for task in accumulator.tasks.values() for _, count, _ in task.samples)
+    if signs >= verification.needed:
+        return Judgement(Result.HEALED, None, signs)
+    return Judgement(Result.INCONCLUSIVE if at >= verification.deadline else None, None, signs)
+
+
+def judge_together(condition: Composite, each: Sequence[Judgement], at: datetime, deadline: datetime) -> Judgement:
+    """What the judgements of the triggers that fired say of the one that looks at them; its value is how many are bad.
+
+    Where all must fire, it is well once one of them is, where any is enough, once all are.
+    """
+    needed = len(each) if condition.all_of else 1
+    bad = sum(one.result in (Result.NOT_HEALED, Result.WORSE) for one in each)
+    well = sum(one.result is Result.HEALED for one in each)
+    samples = min((one.samples for one in each), default=0)
+    result = None
+    if bad >= needed:
+        result = Result.NOT_HEALED
+    elif well > len(each) - needed:
+        result = Result.HEALED
+    elif at >= deadline:
+        result = Result.INCONCLUSIVE
+    return Judgement(result, float(bad), samples)
 
 
 def _overdue_s(trigger: TriggerSpec, running: list[Seen], op: Operator, threshold: float, t_us: int) -> float | None:

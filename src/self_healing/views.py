@@ -23,7 +23,18 @@ from self_healing.model import (
     Verification,
     group_dict,
 )
-from self_healing.spec import ActionSpec, Baseline, Limits, RateOfChange, Threshold, TriggerSpec, parse_duration
+from self_healing.spec import (
+    UNASKED,
+    Absence,
+    ActionSpec,
+    Baseline,
+    Composite,
+    Limits,
+    RateOfChange,
+    Threshold,
+    TriggerSpec,
+    parse_duration,
+)
 from self_healing.telemetry.signals import unit
 from self_healing.wording import amount, span
 
@@ -51,7 +62,7 @@ def trigger(spec: TriggerSpec, verdicts: Iterable[Verdict]) -> Json:
         "type": spec.type.value,
         "condition": condition(spec),
         "unit": unit(spec),
-        "window_s": spec.window,
+        "window_s": None if spec.condition.kind in UNASKED else spec.window,
         "severity": spec.severity.value,
         "target_agent": spec.target_agent,
         "actions": list(spec.actions),
@@ -75,6 +86,12 @@ def condition(spec: TriggerSpec) -> str:
             return f"{what} >= baseline + {percent:g} %"
         case Baseline(plus=plus):
             return f"{what} >= baseline + {amount(plus, unit(spec))}"
+        case Absence(silent_for=silent_for):
+            return f"no {spec.signal} for {span(silent_for)}"
+        case Composite(all_of=tuple(names)):
+            return f"all of {', '.join(names)}"
+        case Composite(members=names):
+            return f"any of {', '.join(names)}"
 
 
 def action(spec: ActionSpec, answers: Sequence[str], lessons: Sequence[Lesson]) -> Json:

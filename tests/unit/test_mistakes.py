@@ -18,7 +18,7 @@ from self_healing.triggers.declared import read_triggers
 CORPUS = Path(__file__).parent.parent / "fixtures" / "mistakes"
 FILES = sorted(CORPUS.glob("*.toml"))
 ACTIONS = ActionRegistry.from_defaults().names
-KINDS = [f"a table of {kind}" for kind in ("threshold", "baseline", "rate_of_change")]
+KINDS = [f"a table of {kind}" for kind in ("threshold", "baseline", "rate_of_change", "absence", "composite")]
 LISTS = {"SIGNALS": SIGNALS, "COLUMNS": GROUP_COLUMNS, "ACTIONS": ACTIONS, "KINDS": KINDS, "KEYS": keys(TriggerSpec)}
 """What grows by itself is not written out in the corpus."""
 

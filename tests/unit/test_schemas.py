@@ -104,6 +104,20 @@ def test_what_a_person_writes_is_accepted(of: str, text: str) -> None:
     assert mistakes(of, text) == []
 
 
+OWN = '[[trigger]]\nname = "my_own"\ntype = "custom"\nseverity = "low"\ntarget_agent = "Me"\n'
+SILENT = OWN + 'condition = { kind = "absence", silent_for = "5m" }\n'
+TOGETHER = OWN + 'condition = { kind = "composite", all = ["slow_tasks", "high_retry_rate"] }\n'
+
+
+def test_a_condition_requires_what_it_looks_at_and_refuses_what_it_does_not() -> None:
+    assert mistakes("triggers", SILENT + 'signal = "agent.events"\n') == []
+    assert mistakes("triggers", TOGETHER) == []
+    assert mistakes("triggers", SILENT)
+    assert mistakes("triggers", SILENT + 'signal = "agent.events"\nwindow = "5m"\n')
+    assert mistakes("triggers", TOGETHER + 'signal = "task.errors"\n')
+    assert mistakes("triggers", TOGETHER.replace("all =", "any = [], all ="))
+
+
 @pytest.mark.parametrize("name", SHOWN)
 def test_an_editor_shows_what_one_file_alone_shows_to_be_wrong(name: str) -> None:
     of = "actions" if name.startswith("action-") else "triggers"

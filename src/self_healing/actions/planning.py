@@ -22,7 +22,7 @@ from self_healing.model import (
     idempotency_key,
     new_id,
 )
-from self_healing.spec import ActionSpec, ActionType, Spec
+from self_healing.spec import ActionSpec, ActionType, Spec, limit_of
 from self_healing.storage.store import Store
 
 DIAGNOSTIC_STEP = -1
@@ -147,7 +147,9 @@ class Planner:
         """The directives that `action` would set for `incident`, as the spec says; a parent sets none itself."""
         if incident.is_parent:
             return {}
-        return self._registry.settings(action, threshold=incident.threshold, baseline=incident.baseline)
+        trigger = next((each for each in self._spec.triggers if each.name == incident.trigger), None)
+        limit = incident.threshold if trigger is None else limit_of(trigger, incident.threshold, incident.baseline)
+        return self._registry.settings(action, threshold=limit, baseline=incident.baseline)
 
     def propose(
         self, incident: Incident, action: ActionSpec, step: int, decide: Decide, at: datetime, before: Execution | None

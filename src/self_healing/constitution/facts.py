@@ -22,7 +22,7 @@ from self_healing.model import (
     affected_agent,
     group_dict,
 )
-from self_healing.spec import ActionSpec, ActionType, Limits, NoData, TriggerSpec
+from self_healing.spec import Absence, ActionSpec, ActionType, Limits, NoData, TriggerSpec
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,7 +180,7 @@ def _value_known(incident: Incident | None, trigger: TriggerSpec | None) -> bool
 
 
 def _silence_is_symptom(trigger: TriggerSpec | None) -> bool:
-    return trigger is not None and trigger.no_data is NoData.FIRE
+    return trigger is not None and (trigger.no_data is NoData.FIRE or isinstance(trigger.condition, Absence))
 
 
 def _samples_needed(trigger: TriggerSpec | None, diagnostic: bool) -> int:

@@ -292,6 +292,10 @@ class Register:
         weakest = min(firing or said, key=lambda each: each.samples)
         return msgspec.structs.replace(weakest, group=incident.group)
 
+    def said(self, trigger: str, group: Group, at: datetime) -> Verdict:
+        """What a trigger says of a series."""
+        return self._series.verdict(trigger, group, to_us(at))
+
     def join(self, trigger: str, group: Group, children: list[Incident], at: datetime) -> Incident:
         """Put incidents beneath the parent of that group, which is opened where there is none; returns it.
 

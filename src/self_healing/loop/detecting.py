@@ -75,10 +75,12 @@ class Detecting:
         transitions: list[Transition] = []
         while (next_us := self.next_us(last_us)) is not None and next_us <= t_us:
             self._telemetry.fold(next_us, evaluated_us=last_us)
-            transitions += self._evaluate(next_us)
+            transitions += self._evaluate(next_us, caught_up=caught_up)
             last_us = next_us
         if t_us > last_us and t_us != self._on_grid(t_us):  # a check in between
             self._telemetry.fold(t_us, evaluated_us=last_us)
+            transitions += self._evaluate(t_us, caught_up=caught_up)
+        elif caught_up and self._framework.unjudged:  # who fell silent meanwhile is seen now that all was read
             transitions += self._evaluate(t_us)
         if t_us == last_us and complete_us is not None:
             # What came late need not wait for the next instant, which is far while there is more to read: meanwhile it
@@ -99,9 +101,9 @@ class Detecting:
     def _on_grid(self, t_us: int) -> int:
         return t_us // self._grid_us * self._grid_us
 
-    def _evaluate(self, t_us: int) -> list[Transition]:
+    def _evaluate(self, t_us: int, *, caught_up: bool = True) -> list[Transition]:
         self._telemetry.give_up_lost(t_us)
-        transitions = self._framework.evaluate(t_us)
+        transitions = self._framework.evaluate(t_us, caught_up=caught_up)
         self._progress.evaluated_us = t_us
         for transition in transitions:
             verdict = transition.verdict

@@ -124,7 +124,7 @@ class Probation:
             if decision is None:
                 return
             why = f"a probe failed, and pausing again is {refused(decision)}"
-        samples = len(self._verifying.gathered(verification).tasks)
+        samples = self._verifying.judgement(verification, at).samples
         self._verifying.judged(verification, Judgement(Result.NOT_HEALED, None, samples), at)
         if decision is not None and decision.outcome is Outcome.ALLOW:
             self._pause_again(incident, execution, action, decision, at)

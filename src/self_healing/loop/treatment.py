@@ -43,7 +43,7 @@ from self_healing.spec import ActionSpec, ActionType, Spec
 from self_healing.storage.store import Store
 from self_healing.taps import Accumulator
 from self_healing.telemetry.signals import unit
-from self_healing.verification import Judgement, credit, failed_probe, judge
+from self_healing.verification import Judgement, credit
 from self_healing.wording import amount
 
 MOST_RELAPSES = 3
@@ -198,13 +198,12 @@ class Treatment:
 
     def _verifying(self, incident: Incident, execution: Execution, action: ActionSpec, at: datetime) -> None:
         verification = self._verification.of(incident)
-        trigger = self._spec.trigger(incident.trigger)
-        accumulator = self._verification.gathered(verification)
         probing = verification.phase is VerificationPhase.PROBATION
-        if probing and failed_probe(trigger, verification, accumulator, at):
+        if probing and self._verification.failed_probe(verification, at):
             self._probation.probe_failed(incident, execution, action, verification, at)
             return
-        judgement = judge(verification, trigger, accumulator, at)
+        accumulator = self._verification.gathered(verification)
+        judgement = self._verification.judgement(verification, at)
         if judgement.result is None or self._verification.extended(incident, verification, action, judgement, at):
             return
         if judgement.result is Result.WORSE and not self._free():
@@ -218,7 +217,7 @@ class Treatment:
         execution: Execution,
         verification: Verification,
         judgement: Judgement,
-        accumulator: Accumulator,
+        accumulator: Accumulator | None,
         at: datetime,
     ) -> None:
         said = self._said(incident, judgement)
@@ -287,7 +286,7 @@ class Treatment:
         self, incident: Incident, execution: Execution, action: ActionSpec, verification: Verification, at: datetime
     ) -> None:
         accumulator = self._verification.gathered(verification)
-        judgement = judge(verification, self._spec.trigger(incident.trigger), accumulator, at)
+        judgement = self._verification.judgement(verification, at)
         if judgement.result is None or self._verification.extended(incident, verification, action, judgement, at):
             return
         if judgement.result in (Result.NOT_HEALED, Result.WORSE):
@@ -363,7 +362,7 @@ class Treatment:
         execution: Execution,
         verification: Verification,
         said: str,
-        accumulator: Accumulator,
+        accumulator: Accumulator | None,
         at: datetime,
     ) -> None:
         due = self._credit(incident, execution)

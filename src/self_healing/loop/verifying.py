@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import msgspec
@@ -18,14 +18,15 @@ from self_healing.model import (
     IncidentState,
     Lesson,
     Result,
+    SeriesState,
     Verification,
     VerificationPhase,
     new_id,
 )
-from self_healing.spec import ActionSpec, Spec
+from self_healing.spec import ActionSpec, Composite, Spec, TriggerSpec
 from self_healing.storage.store import Store
 from self_healing.taps import Accumulator
-from self_healing.verification import EXTENSIONS, Judgement
+from self_healing.verification import EXTENSIONS, Judgement, failed_probe, judge, judge_together
 
 
 class Verifying:
@@ -58,7 +59,17 @@ class Verifying:
         """An effect is intended: gather from now on what its verification will judge, however late anybody looks."""
         about = self._register.children(incident) if incident.is_parent else [incident]
         for each in about:
-            self._watch(_since_intent(execution.id, each.id), each.trigger, each.group, to_us(at))
+            for id, trigger in self._watched(_since_intent(execution.id, each.id), each.trigger):
+                self._watch(id, trigger, each.group, to_us(at))
+
+    def _watched(self, id: str, trigger: str) -> list[tuple[str, str]]:
+        """Under which ids what is gathered of which triggers: of the one itself, or of those that it looks at."""
+        condition = self._spec.trigger(trigger).condition
+        return (
+            [(_of(id, name), name) for name in condition.members]
+            if isinstance(condition, Composite)
+            else [(id, trigger)]
+        )
 
     def begin(
         self,
@@ -91,6 +102,7 @@ class Verifying:
             peak=incident.peak,
             threshold=incident.threshold,
             baseline=incident.baseline,
+            members=self._members(trigger, incident.group, at),
         )
         self._store.put(verification)
         self._gather(verification)
@@ -124,29 +136,77 @@ class Verifying:
             self.begin(acting, execution, action, VerificationPhase.EFFECT, effect_at, at)
         return len(waiting)
 
+    def _members(
+        self, trigger: TriggerSpec, group: Group, at: datetime
+    ) -> dict[str, tuple[float | None, float | None]]:
+        """The limits of the triggers that it looks at, as they are frozen now: of those that fire, if any does."""
+        if not isinstance(trigger.condition, Composite):
+            return {}
+        said = [self._register.said(name, group, at) for name in trigger.condition.members]
+        firing = [each for each in said if each.state in (SeriesState.FIRING, SeriesState.RECOVERING)]
+        return {each.trigger: (each.threshold, each.baseline) for each in firing or said}
+
     def _gather(self, verification: Verification) -> None:
         """Go on with what was gathered since the intent, but for the tasks that began before the effect."""
+        since_intent = _since_intent(verification.execution, verification.incident)
+        earlier = [id for id, _ in self._watched(since_intent, verification.trigger)]
+        for (id, trigger), before in zip(self._watched(verification.id, verification.trigger), earlier, strict=True):
+            self._gather_one(id, trigger, verification, self._accumulators().pop(before, None))
+
+    def _gather_one(self, id: str, trigger: str, verification: Verification, gathered: Accumulator | None) -> None:
         effect_us = to_us(verification.effect_at)
-        accumulators = self._accumulators()
-        since_intent = accumulators.pop(_since_intent(verification.execution, verification.incident), None)
-        if since_intent is None:
-            self._watch(verification.id, verification.trigger, verification.group, effect_us)
+        if gathered is None:
+            self._watch(id, trigger, verification.group, effect_us)
             return
-        since_intent.effect_us = effect_us
-        since_intent.tasks = {name: task for name, task in since_intent.tasks.items() if task.start_us >= effect_us}
-        accumulators[verification.id] = since_intent
+        gathered.effect_us = effect_us
+        gathered.tasks = {name: task for name, task in gathered.tasks.items() if task.start_us >= effect_us}
+        self._accumulators()[id] = gathered
 
     def of(self, incident: Incident) -> Verification:
         """The newest verification of an incident that has one."""
         return self._store.get(Verification, incident.verification or "")
 
-    def gathered(self, verification: Verification) -> Accumulator:
-        """What was gathered for it so far."""
+    def gathered(self, verification: Verification) -> Accumulator | None:
+        """What was gathered for it so far; None for what looks at other triggers and has no samples of its own."""
+        if isinstance(self._spec.trigger(verification.trigger).condition, Composite):
+            return None
+        return self._gathered(verification.id, verification.trigger, verification)
+
+    def _gathered(self, id: str, trigger: str, verification: Verification) -> Accumulator:
         accumulators = self._accumulators()
-        if verification.id not in accumulators:
+        if id not in accumulators:
             # The spec changed what the trigger measures: what was gathered says nothing any more, and it begins anew.
-            self._watch(verification.id, verification.trigger, verification.group, to_us(verification.effect_at))
-        return accumulators[verification.id]
+            self._watch(id, trigger, verification.group, to_us(verification.effect_at))
+        return accumulators[id]
+
+    def judgement(self, verification: Verification, at: datetime) -> Judgement:
+        """What was gathered so far says at `at`."""
+        trigger = self._spec.trigger(verification.trigger)
+        if not isinstance(trigger.condition, Composite):
+            return judge(verification, trigger, self._gathered(verification.id, trigger.name, verification), at)
+        each = [judge(one, member, gathered, at) for one, member, gathered in self._each(verification)]
+        return judge_together(trigger.condition, each, at, verification.deadline)
+
+    def failed_probe(self, verification: Verification, at: datetime) -> bool:
+        """Whether one of the first tasks of an agent that was let back is as bad as ever."""
+        trigger = self._spec.trigger(verification.trigger)
+        if not isinstance(trigger.condition, Composite):
+            gathered = self._gathered(verification.id, trigger.name, verification)
+            return failed_probe(trigger, verification, gathered, at)
+        failed = [failed_probe(member, one, gathered, at) for one, member, gathered in self._each(verification)]
+        return bool(failed) and (all(failed) if trigger.condition.all_of else any(failed))
+
+    def _each(self, verification: Verification) -> Iterator[tuple[Verification, TriggerSpec, Accumulator]]:
+        """The same for each of the triggers that are looked at, as if it were verified by itself."""
+        for name, (threshold, baseline) in verification.members.items():
+            member = next((each for each in self._spec.triggers if each.name == name), None)
+            if member is None:
+                continue  # it is declared no more
+            needed = max(verification.needed, member.min_samples)
+            one = msgspec.structs.replace(
+                verification, trigger=name, needed=needed, peak=None, threshold=threshold, baseline=baseline
+            )
+            yield one, member, self._gathered(_of(verification.id, name), name, verification)
 
     def extended(
         self, incident: Incident, verification: Verification, action: ActionSpec, judgement: Judgement, at: datetime
@@ -174,7 +234,9 @@ class Verifying:
                 judged_at=at,
             )
         )
-        self._accumulators().pop(verification.id, None)
+        accumulators = self._accumulators()
+        for id in [id for id in accumulators if id.partition(_MEMBER)[0] == verification.id]:
+            del accumulators[id]
 
     def learn(self, incident: Incident, execution: Execution, result: Result, at: datetime, due: float = 0.0) -> None:
         """What an execution came to, for good, is a lesson; what came of a parent's, the parent says."""
@@ -193,8 +255,17 @@ class Verifying:
 
     def _drop_since_intent(self, incident: Incident) -> None:
         accumulators = self._accumulators()
-        for id in [id for id in accumulators if id.endswith(_since_intent("", incident.id))]:
+        ending = _since_intent("", incident.id)
+        for id in [id for id in accumulators if id.partition(_MEMBER)[0].endswith(ending)]:
             del accumulators[id]
+
+
+_MEMBER = "#"
+
+
+def _of(id: str, member: str) -> str:
+    """Under which id is gathered of a trigger that another one looks at."""
+    return f"{id}{_MEMBER}{member}"
 
 
 def _since_intent(execution: str, incident: str) -> str:

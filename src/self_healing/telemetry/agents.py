@@ -49,6 +49,7 @@ class Agent:
         beat_us: the usual gap between the heartbeats of its tasks; 0 when it sends none.
         seen_us: its newest event; 0 when all it does is repair others.
         repairs: whether it worked on a handoff.
+        silent: tasks that were lost because they missed heartbeats, and did not end since; kept where a trigger asks.
     """
 
     place: int
@@ -58,6 +59,7 @@ class Agent:
     beat_us: int = 0
     seen_us: int = 0
     repairs: bool = False
+    silent: dict[str | None, Running] = field(default_factory=dict)
 
 
 class Repair(msgspec.Struct, frozen=True):
@@ -84,3 +86,4 @@ class Folded:
     scores: Scores = field(default_factory=Scores)
     late: Late = field(default_factory=Late)
     repairs: list[Repair] = field(default_factory=list)
+    repairing: list[tuple[Event, int]] = field(default_factory=list)  # all events of repair work, and when they were

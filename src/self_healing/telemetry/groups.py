@@ -37,6 +37,7 @@ class Grouping:
     def __init__(self, group_by: tuple[str, ...], most: int = MAX_GROUPS) -> None:
         self.group_by = group_by
         self.groups: list[Group] = []
+        self.unnamed: set[int] = set()  # the places of the groups of which some value is unknown
         self._most = most
         self._place: dict[tuple[str | None, ...], int] = {}
         self._free: list[int] = []
@@ -76,7 +77,12 @@ class Grouping:
                 place = len(self.groups)
                 self.groups.append(group)
             self._place[named] = place
+            self._learn(place, named)
         return place
+
+    def _learn(self, place: int, named: tuple[str | None, ...]) -> None:
+        if UNKNOWN_VALUE in named:
+            self.unnamed.add(place)
 
     def is_overflow(self, place: int) -> bool:
         """Whether that is the place of the overflow."""
@@ -99,6 +105,7 @@ class Grouping:
         gone = {place for place in places if self.groups[place] != NOBODY}
         for place in gone:
             self.groups[place] = NOBODY
+        self.unnamed -= gone
         self._free += sorted(gone, reverse=True)
         self._place = {values: place for values, place in self._place.items() if place not in gone}
 
@@ -106,4 +113,6 @@ class Grouping:
         """Put back the groups of another life, each in its place, however many are kept apart now."""
         self.groups = list(groups)
         self._place = {tuple(value for _, value in group): at for at, group in enumerate(groups) if group != NOBODY}
+        for named, place in self._place.items():
+            self._learn(place, named)
         self._free = [at for at in range(len(groups) - 1, -1, -1) if groups[at] == NOBODY]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from self_healing.model import Kind
-from self_healing.spec import PERCENT, Aggregate, TriggerSpec
+from self_healing.spec import PERCENT, Absence, Aggregate, TriggerSpec
 
 MEASURED = (Aggregate.COUNT, Aggregate.SUM, Aggregate.MEAN, Aggregate.MIN, Aggregate.MAX, Aggregate.RATE, *PERCENT)
 """The aggregates of a signal whose samples are amounts."""
@@ -18,19 +18,22 @@ class Signal:
     Args:
         name: as triggers name it.
         unit: of one sample; the value of a ratio has none.
-        kind: the events that yield samples.
+        kind: the events that yield samples; None for all.
         says: what it measures, in one sentence.
-        aggregates: what a trigger may ask of it.
+        aggregates: what a trigger may ask of it; nothing where it can only be absent.
         ratio: whether its value is a part of a whole, 0 to 1.
     """
 
     name: str
     unit: str
-    kind: Kind
+    kind: Kind | None
     says: str
     aggregates: tuple[Aggregate, ...]
     ratio: bool = False
 
+
+EVENTS = "agent.events"
+HEARTBEATS = "task.heartbeat"
 
 SIGNALS: dict[str, Signal] = {
     signal.name: signal
@@ -122,6 +125,20 @@ SIGNALS: dict[str, Signal] = {
             says="What a model call cost.",
             aggregates=MEASURED,
         ),
+        Signal(
+            name=EVENTS,
+            unit="events",
+            kind=None,
+            says="That something was heard of a group: any event is a sign of life.",
+            aggregates=(),
+        ),
+        Signal(
+            name=HEARTBEATS,
+            unit="heartbeats",
+            kind=Kind.HEARTBEAT,
+            says="That running tasks are alive, where their agent sends heartbeats; the quietest of them decides.",
+            aggregates=(),
+        ),
     )
 }
 """Every signal, by its name."""
@@ -144,6 +161,8 @@ GROUP_COLUMNS = ("agent", "model", "provider", "tool", "run_id", "error_type")
 def unit(trigger: TriggerSpec) -> str:
     """What a trigger's value is in, such as ``s``, ``USD`` or ``tokens``; ``%`` for a part of a whole, else empty."""
     signal = signal_of(trigger.signal)
+    if isinstance(trigger.condition, Absence):
+        return "s"
     if signal is None:
         return ""
     match trigger.aggregate:

@@ -6,14 +6,14 @@ remembered for a moment, for the start that arrives after its end and the model 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 import msgspec
 import numpy as np
 
 from self_healing.clock import DAY_US, HOUR_US, SECOND_US
-from self_healing.measures import NONE_MIN, Ints, Measure
+from self_healing.measures import NONE_MIN, NOT_SILENT, Ints, Measure
 from self_healing.model import Event, Kind, Usage
 from self_healing.telemetry.agents import Agent, Ended, Folded, Key, Repair, Running, Unpaid
 from self_healing.telemetry.groups import BY_AGENT, OVERFLOW, Grouping
@@ -55,18 +55,21 @@ class TaskTable:
     Args:
         by_agent: where agents get the places of their groups.
         columns: the columns of an event, beside the agent, by which running tasks are grouped and filtered.
+        keep_silent: whether tasks that were lost are remembered until they are heard of, for a day.
     """
 
-    def __init__(self, by_agent: Grouping, columns: Sequence[str] = ()) -> None:
+    def __init__(self, by_agent: Grouping, columns: Sequence[str] = (), *, keep_silent: bool = False) -> None:
         self.agents: dict[str | None, Agent] = {}
         self.repairs: dict[Key, str] = {}
         self.lost = 0
         self.version = 0
         self._by_agent = by_agent
         self._columns = tuple(columns)
+        self._keep_silent = keep_silent
         self._turned_us = 0  # when the ones before became that
         self._before_changed = True  # since it was last packed
         self._oldest: dict[Measure, tuple[int, Ints]] = {}
+        self._beats: dict[Measure, tuple[int, Ints]] = {}
 
     # -- events in
 
@@ -98,6 +101,8 @@ class TaskTable:
                     usual = agent.beat_us
                     agent.beat_us = gap if gap >= usual else usual - (usual - gap) // 10
                     task.seen_us = at
+                if agent.silent and (task := agent.silent.get(event.task_id)) is not None:
+                    task.seen_us = max(at, task.seen_us)
             elif kind == STARTED:
                 self._start(agent, event, at)
                 if starts and (task := agent.running.get(event.task_id)) is not None:
@@ -143,6 +148,7 @@ class TaskTable:
         return self.repairs.get((event.agent, event.task_id)) if event.task_id is not None else None
 
     def _repair(self, agent: Agent, event: Event, kind: int, at: int, handoff: str, out: Folded) -> None:
+        out.repairing.append((event, at))
         if kind in (Kind.TASK_STARTED, Kind.TASK_FINISHED):
             out.repairs.append(Repair(handoff, kind, event.status, event.agent, at, event.error_type))
         if event.task_id is None:
@@ -169,10 +175,14 @@ class TaskTable:
         # The event itself is let go of: to find it again, cold, when its task ends would cost more than all else here.
         values = tuple([getattr(event, column) for column in self._columns]) if self._columns else ()
         agent.running[id] = Running(started_at, at, attempt, values)
+        if agent.silent:
+            agent.silent.pop(id, None)
 
     def _finish(self, agent: Agent, event: Event, at: int, out: Finished, starts: bool) -> None:
         id, attempt = event.task_id, event.attempt
         task = agent.running.pop(id, None)
+        if agent.silent:
+            agent.silent.pop(id, None)
         remember = id is not None
         if task is None or (attempt != task.attempt and attempt is not None and task.attempt is not None):
             remember = remember and self._is_news(agent, event, task, at)
@@ -268,6 +278,7 @@ class TaskTable:
     def regrouped(self) -> None:
         """Groups changed places: what was worked out by place is so no more."""
         self.version += 1
+        self._beats.clear()
 
     @property
     def running(self) -> int:
@@ -311,9 +322,11 @@ class TaskTable:
         for name, agent in list(self.agents.items()):
             if agent.running:
                 lost += self._lost_of(name, agent, t_us)
+            if agent.silent:
+                agent.silent = {id: task for id, task in agent.silent.items() if task.seen_us >= t_us - DAY_US}
             if agent.seen_us < t_us - DAY_US:
                 agent.seen_us = 0
-                if not agent.running and name not in repairing:
+                if not agent.running and not agent.silent and name not in repairing:
                     del self.agents[name]
         self.lost += len(lost)
         self.version += bool(lost)
@@ -322,6 +335,8 @@ class TaskTable:
     def _lost_of(self, name: str | None, agent: Agent, t_us: int) -> list[Event]:
         since_us = t_us - _patience_us(agent)
         lost = [id for id, task in agent.running.items() if task.seen_us < since_us]
+        if self._keep_silent and agent.beat_us:
+            agent.silent |= {id: agent.running[id] for id in lost}
         return [self._start_event(name, id, agent.running.pop(id)) for id in lost]
 
     def next_lost_us(self) -> int | None:
@@ -357,6 +372,48 @@ class TaskTable:
         tasks = (task for task in self._matching(measure) if task[1] > since_us)
         return min((start_us for event, start_us in tasks if grouping.place_of(event) == place), default=NONE_MIN)
 
+    def quietest(self, measure: Measure, grouping: Grouping) -> Ints:
+        """The oldest of the newest signs of each group's tasks, of agents that send heartbeats, microseconds.
+
+        Of tasks that run, and of those that were given up because they were silent. ``NOT_SILENT`` where there were
+        such tasks and are none now, 0 where there never was one.
+        """
+        cached = self._beats.get(measure)
+        if cached is not None and cached[0] == self.version and len(cached[1]) == len(grouping.groups):
+            return cached[1]
+        found = [(grouping.place_of(event), seen_us) for event, seen_us in self._beating(measure)]
+        quietest = np.full(len(grouping.groups), NOT_SILENT, np.int64)
+        places, signs = np.array(found, np.int64).reshape(-1, 2).T
+        np.minimum.at(quietest, places, signs)
+        known = np.zeros(len(quietest), np.bool_)
+        if cached is not None:
+            known[: len(cached[1])] = cached[1] > 0
+        if measure.group_by == BY_AGENT and not measure.where:
+            known[[agent.place for agent in self.agents.values() if agent.beat_us]] = True
+        quietest[~known & (quietest == NOT_SILENT)] = 0
+        self._beats[measure] = (self.version, quietest)
+        return quietest
+
+    def quietest_since(self, measure: Measure, grouping: Grouping, place: int, since_us: int) -> int:
+        """The same of the signs after `since_us` alone, for one group."""
+        signs = (sign for sign in self._beating(measure) if sign[1] > since_us)
+        return min((seen_us for event, seen_us in signs if grouping.place_of(event) == place), default=0)
+
+    def _beating(self, measure: Measure) -> Iterator[tuple[Event, int]]:
+        """The start of each task of the agents that send heartbeats, and its newest sign of life."""
+        for name, agent in self.agents.items():
+            if agent.beat_us:
+                for id, task in chain(agent.running.items(), agent.silent.items()):
+                    event = self._start_event(name, id, task)
+                    if not measure.where or matches(event, measure.where):
+                        yield event, task.seen_us
+
+    def start_us(self, event: Event) -> int | None:
+        """When the task started that an event is of, microseconds; None when nobody knows."""
+        agent = self.agents.get(event.agent)
+        started_at = None if agent is None else _start_of(agent, event)
+        return None if started_at is None else round(started_at * SECOND_US)
+
     def _matching(self, measure: Measure) -> list[tuple[Event, int]]:
         return [task for task in self.starts() if not measure.where or matches(task[0], measure.where)]
 
@@ -370,26 +427,39 @@ class TaskTable:
         ]
         rest = [list(self.repairs.items()), self.lost, self._turned_us]
         packed = {"tasks": msgspec.msgpack.encode([self._columns, agents, *rest])}
+        if self._keep_silent:
+            silent = [(name, agent.silent) for name, agent in self.agents.items() if agent.silent]
+            packed["silent"] = msgspec.msgpack.encode([self._columns, silent])
         if self._before_changed:
             before = [(name, agent.before) for name, agent in self.agents.items() if agent.before]
             packed["ended"] = msgspec.msgpack.encode(before)
             self._before_changed = False
         return packed
 
-    def unpack(self, tasks: bytes, ended: bytes) -> None:
-        """Put back what :meth:`pack` gave, the newest of each name."""
-        columns, agents, repairs, self.lost, self._turned_us = msgspec.msgpack.decode(tasks, type=_Tasks)
+    def unpack(self, packed: bytes, ended: bytes, silent: bytes | None = None) -> None:
+        """Put back what :meth:`pack` gave, the newest of each name; None for what nothing was stored of."""
+        columns, agents, repairs, self.lost, self._turned_us = msgspec.msgpack.decode(packed, type=_Tasks)
         before = dict(msgspec.msgpack.decode(ended, type=list[tuple[str | None, dict[str | None, Ended]]]))
         self.agents = {
             name: Agent(self._by_agent.add((name,)), running, ended, before.get(name, {}), beat_us, seen_us, repairing)
             for name, beat_us, seen_us, repairing, ended, running in agents
         }
-        if columns != self._columns:  # other triggers may ask for other columns now
-            for task in (task for agent in self.agents.values() for task in agent.running.values()):
-                known = dict(zip(columns, task.values, strict=True))
-                task.values = tuple(known.get(column) for column in self._columns)
+        self._recolumned(columns, [agent.running for agent in self.agents.values()])
+        if silent is not None and self._keep_silent:
+            columns, lost = msgspec.msgpack.decode(silent, type=_Silent)
+            self._recolumned(columns, [tasks for _, tasks in lost])
+            for name, tasks in lost:
+                if name in self.agents:
+                    self.agents[name].silent = tasks
         self.repairs = dict(repairs)
         self.version += 1
+
+    def _recolumned(self, columns: tuple[str, ...], tasks: Iterable[dict[str | None, Running]]) -> None:
+        """Other triggers may ask for other columns now."""
+        if columns != self._columns:
+            for task in (task for each in tasks for task in each.values()):
+                known = dict(zip(columns, task.values, strict=True))
+                task.values = tuple(known.get(column) for column in self._columns)
 
 
 def _patience_us(agent: Agent) -> int:
@@ -434,3 +504,5 @@ _Tasks = tuple[
     int,
     int,
 ]
+
+_Silent = tuple[tuple[str, ...], list[tuple[str | None, dict[str | None, Running]]]]

@@ -28,9 +28,14 @@ from self_healing.telemetry.examples import Examples
 from self_healing.telemetry.groups import BY_AGENT, NOBODY, Grouping
 from self_healing.telemetry.lateness import TOO_LATE, Latecomers
 from self_healing.telemetry.points import Points
-from self_healing.telemetry.samples import Rows, Samples
+from self_healing.telemetry.samples import Rows, Samples, matches
+from self_healing.telemetry.signals import EVENTS, HEARTBEATS
+from self_healing.telemetry.signs import Signs
 from self_healing.telemetry.table import PaneTable
 from self_healing.telemetry.tasks import TaskTable
+
+_LIVING = np.isin(np.arange(256), [Kind.TASK_STARTED, Kind.HEARTBEAT, Kind.TASK_FINISHED])
+"""Whether a kind of event is a sign of life of a task."""
 
 
 @dataclass(slots=True)
@@ -97,6 +102,8 @@ class Telemetry:
         self._groupings: dict[tuple[str, ...], Grouping] = {}
         self._tables: dict[str, PaneTable] = {}
         self._by_signal: dict[str, list[PaneTable]] = {}
+        self._signs: dict[str, Signs] = {}
+        self._beats: set[str] = set()  # the keys of the measures of heartbeats
         self._oldest_kept: dict[tuple[str, int], int] = {}
         self._queue = Queue([], np.zeros(0, np.uint8), np.zeros(0, np.int64))
         self._build(list(triggers))
@@ -109,20 +116,27 @@ class Telemetry:
             measure = self._measures[trigger.name] = Measure.of(trigger)
             needs.setdefault(measure, []).append(trigger)
         for measure, asking in needs.items():
-            window_us = max(trigger.window for trigger in asking) * MICRO
-            over = [t.condition.over for t in asking if isinstance(t.condition, Baseline)]
-            extremes = {t.window * MICRO for t in asking if t.aggregate in (Aggregate.MAX, Aggregate.MIN)}
-            quantiles = {t.window * MICRO for t in asking if t.aggregate in PERCENT}
-            baseline_us = max(over, default=0) * MICRO
-            changes = {t.window * MICRO for t in asking if isinstance(t.condition, RateOfChange)}
-            table = PaneTable(measure, window_us, baseline_us, extremes=extremes, quantiles=quantiles, changes=changes)
-            self._tables[measure.key] = table
-            self._by_signal.setdefault(measure.signal, []).append(table)
-            self._groupings.setdefault(measure.group_by, Grouping(measure.group_by, self._max_groups))
+            grouping = self._groupings.setdefault(measure.group_by, Grouping(measure.group_by, self._max_groups))
+            if measure.signal == EVENTS:
+                self._signs[measure.key] = Signs(measure, grouping)
+            elif measure.signal == HEARTBEATS:
+                self._beats.add(measure.key)
+            elif measure.signal:
+                self._tabulate(measure, asking)
         asked = {column for measure in needs for column in (*measure.group_by, *dict(measure.where))}
-        self.tasks = TaskTable(
-            self._groupings.setdefault(BY_AGENT, Grouping(BY_AGENT, self._max_groups)), sorted(asked - {"agent"})
-        )
+        by_agent = self._groupings.setdefault(BY_AGENT, Grouping(BY_AGENT, self._max_groups))
+        self.tasks = TaskTable(by_agent, sorted(asked - {"agent"}), keep_silent=bool(self._beats))
+
+    def _tabulate(self, measure: Measure, asking: list[TriggerSpec]) -> None:
+        window_us = max(trigger.window for trigger in asking) * MICRO
+        over = [t.condition.over for t in asking if isinstance(t.condition, Baseline)]
+        extremes = {t.window * MICRO for t in asking if t.aggregate in (Aggregate.MAX, Aggregate.MIN)}
+        quantiles = {t.window * MICRO for t in asking if t.aggregate in PERCENT}
+        baseline_us = max(over, default=0) * MICRO
+        changes = {t.window * MICRO for t in asking if isinstance(t.condition, RateOfChange)}
+        table = PaneTable(measure, window_us, baseline_us, extremes=extremes, quantiles=quantiles, changes=changes)
+        self._tables[measure.key] = table
+        self._by_signal.setdefault(measure.signal, []).append(table)
 
     # -- events in
 
@@ -198,6 +212,8 @@ class Telemetry:
         self.repairs += folded.repairs
         if listening:
             self._tell_started(folded)
+        if self._signs or self._beats:
+            self._see(events, kind, ts, folded, listening)
         latecomers = Latecomers(self._tables.values(), int(ts[0]))
         for samples in self._samples(folded):
             for signal, found in samples.items():
@@ -236,6 +252,38 @@ class Telemetry:
         for kind, name in ((Kind.LLM_CALL, "llm_call"), (Kind.TOOL_CALL, "tool_call")):
             for signal, found in call_samples(kind, [call for call in told if call[1].kind == name]):
                 self._put(signal, found, listening, latecomers)
+
+    def _see(
+        self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints, folded: Folded, listening: set[str]
+    ) -> None:
+        """Take signs of life from what was folded, but for repair work, which makes nobody known here."""
+        if folded.repairing:
+            repairing = {id(event) for event, _ in folded.repairing}
+            others = [place for place, event in enumerate(events) if id(event) not in repairing]
+            events, kind, ts = [events[place] for place in others], kind[others], ts[others]
+        for key, signs in self._signs.items():
+            places, at = signs.see(events, ts)
+            signs.excuse(folded.repairing)
+            for accumulator in self._listeners(key, listening):
+                for ts_us in at[places == accumulator.place].tolist():
+                    accumulator.sign(ts_us, ts_us)
+        for key in self._beats & listening:
+            self._tell_beats(key, events, kind, ts)
+
+    def _listeners(self, key: str, listening: set[str]) -> list[Accumulator]:
+        return [a for a in self.taps.accumulators.values() if a.measure_key == key] if key in listening else []
+
+    def _tell_beats(self, key: str, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
+        """The signs of life of running tasks, to the verifications that wait for some."""
+        for accumulator in self._listeners(key, {key}):
+            measure = self._measures[accumulator.trigger]
+            grouping = self._groupings[measure.group_by]
+            for row in np.flatnonzero(_LIVING[kind]).tolist():
+                event = events[row]
+                start_us = self.tasks.start_us(event)
+                here = grouping.place_of(event) == accumulator.place and matches(event, measure.where)
+                if here and start_us is not None:
+                    accumulator.sign(int(ts[row]), start_us)
 
     def _metrics(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> Iterable[tuple[str, Samples]]:
         """The samples of metrics, but for those of repair work."""
@@ -300,7 +348,7 @@ class Telemetry:
 
     def _watchers(self, event: Event) -> Iterable[Accumulator]:
         for accumulator in self.taps.accumulators.values():
-            grouping = self._groupings[self._tables[accumulator.measure_key].measure.group_by]
+            grouping = self._groupings[self._measures[accumulator.trigger].group_by]
             if grouping.place_of(event) == accumulator.place:
                 yield accumulator
 
@@ -321,8 +369,8 @@ class Telemetry:
     def restart(self, trigger: str, group: Group, at_us: int, accumulator: Accumulator | None = None) -> None:
         """Let a series' window begin anew at `at_us`, with what the verification that healed it gathered, if any."""
         place = self._place(trigger, group)
-        if place is None:
-            return
+        if place is None or self._measures[trigger].key not in self._tables:
+            return  # what is no window of samples has nothing to begin anew
         restart = Restart(at_us, measure_key=self._measures[trigger].key)
         if accumulator is not None:
             for task in accumulator.tasks.values():
@@ -374,6 +422,18 @@ class Telemetry:
 
     def oldest_running_since(self, measure: Measure, group: int, since_us: int) -> int:
         return self.tasks.oldest_since(measure, self._groupings[measure.group_by], group, since_us)
+
+    def last_sign(self, measure: Measure) -> Ints:
+        signs = self._signs.get(measure.key)
+        if signs is not None:
+            return signs.last_us
+        return self.tasks.quietest(measure, self._groupings[measure.group_by])
+
+    def last_sign_since(self, measure: Measure, group: int, since_us: int) -> int:
+        if measure.key not in self._signs:
+            return self.tasks.quietest_since(measure, self._groupings[measure.group_by], group, since_us)
+        last_us = int(self._signs[measure.key].last_us[group])
+        return last_us if last_us > since_us else 0
 
     def first_sampled_us(self, measure: Measure, from_us: int) -> int | None:
         return self._tables[measure.key].panes.first_sampled_us(from_us)
@@ -431,6 +491,9 @@ class Telemetry:
         if len(found):
             grouping.forget(found.tolist())
             self.tasks.regrouped()
+            for signs in self._signs.values():
+                if signs.measure.group_by == group_by:
+                    signs.forget(found)
         return found
 
     def _held(self, group_by: tuple[str, ...]) -> Iterator[Sequence[int] | NDArray[np.intp]]:
@@ -489,6 +552,7 @@ class Telemetry:
             "groups": groups,
             "taps": self.taps,
             "accounting": self.accounting,
+            "signs": {key: signs.pack() for key, signs in self._signs.items()},
             "queue": [queue.events, queue.kind.tolist(), queue.ts.tolist()],
             **self.tasks.pack(),
             **self.assembly.pack(),
@@ -516,7 +580,10 @@ class Telemetry:
         for key, level, slot, columns in panes:
             if key in tables:
                 tables[key].unpack(key, level * MICRO, slot, columns)
-        self.tasks.unpack(facts["tasks"], facts["ended"])
+        self.tasks.unpack(facts["tasks"], facts["ended"], facts.get("silent"))
+        for key, packed in (facts.get("signs") or {}).items():
+            if key in self._signs:
+                self._signs[key].unpack(packed)
         self.assembly.unpack(facts.get("traces"), facts.get("sessions"))
         self._points.unpack(facts.get("metrics"))
         self.taps = msgspec.convert(facts["taps"], Taps)

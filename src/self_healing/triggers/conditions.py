@@ -25,7 +25,7 @@ from self_healing.measures import (
     mean_holds,
     value_of,
 )
-from self_healing.spec import Baseline, Operator, RateOfChange, Threshold, TriggerSpec
+from self_healing.spec import Absence, Baseline, Operator, RateOfChange, Threshold, TriggerSpec
 from self_healing.triggers.states import Finding, States
 
 
@@ -56,16 +56,16 @@ def find(trigger: TriggerSpec, totals: Totals, before: Totals | None) -> States:
         before: of the baseline, for a baseline condition; of the window before, for a rate of change.
     """
     match trigger.condition:
-        case Threshold() as condition:
-            finding = _threshold_finding(trigger, condition, totals)
         case RateOfChange() as condition:
             finding = _change_finding(trigger, condition, totals, _needed(trigger, before))
         case Baseline() as condition:
             baseline, limit = _baseline_limit(condition, _needed(trigger, before))
             finding = np.where(mean_holds(totals, Operator.GE, limit), _MET, _CLEARED)
             finding[np.isnan(baseline)] = _NO_BASELINE
+        case _:
+            finding = _threshold_finding(trigger, _fixed(trigger), totals)
     if trigger.aggregate not in COUNTING:
-        if trigger.min_samples > 1:
+        if trigger.min_samples > 1 and not isinstance(trigger.condition, Absence):
             finding[totals.count < trigger.min_samples] = _TOO_FEW
         finding[totals.count == 0] = _NO_DATA
     return finding
@@ -76,8 +76,6 @@ def look(trigger: TriggerSpec, totals: Totals, before: Totals | None) -> Seen:
     groups = len(totals.count)
     value = value_of(trigger, totals)
     match trigger.condition:
-        case Threshold() as condition:
-            threshold, baseline = np.full(groups, condition.value), np.full(groups, np.nan)
         case RateOfChange() as condition:
             before = _needed(trigger, before)
             threshold, baseline = np.full(groups, condition.value), value_of(trigger, before)
@@ -86,10 +84,18 @@ def look(trigger: TriggerSpec, totals: Totals, before: Totals | None) -> Seen:
         case Baseline() as condition:
             baseline, _ = _baseline_limit(condition, _needed(trigger, before))
             threshold = baseline * condition.times + condition.plus
+        case _:
+            threshold, baseline = np.full(groups, _fixed(trigger).value), np.full(groups, np.nan)
     return Seen(find(trigger, totals, before), totals.count, value, threshold, baseline)
 
 
 _MET, _CLEARED, _BETWEEN, _TOO_FEW, _NO_DATA, _NO_BASELINE = (np.uint8(finding) for finding in Finding)
+
+
+def _fixed(trigger: TriggerSpec) -> Threshold:
+    if trigger.fixed is None:
+        raise ValueError(f"{trigger.name}: a {trigger.condition.kind} condition has no fixed limit")
+    return trigger.fixed
 
 
 def _needed(trigger: TriggerSpec, before: Totals | None) -> Totals:

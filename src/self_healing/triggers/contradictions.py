@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from self_healing.declarations import Mistake, Values, seconds_of
-from self_healing.spec import Aggregate, Baseline, Operator
+from self_healing.spec import UNASKED, WHY_UNASKED, Aggregate, Baseline, NoData, Operator
 
 FINE_S, FINE_UP_TO_S, COARSE_S = 10, 3600, 900
 """How long panes are, for windows up to which length, and beyond that; as :mod:`self_healing.measures` has it, whose
@@ -27,6 +27,7 @@ _RISING = (Operator.GE, Operator.GT)
 
 def contradictions(values: Values) -> Iterator[Mistake]:
     """What in the merged values of a trigger contradicts something else in it, or the panes that it is made of."""
+    yield from _unasked(values)
     yield from _window(values)
     yield from _baseline(values)
     yield from _clear(values)
@@ -35,6 +36,17 @@ def contradictions(values: Values) -> Iterator[Mistake]:
         seconds = seconds_of(values.get(key))
         if seconds is not None and seconds > _LONGEST_S:
             yield key, values[key], f"allowed is at most {_LONGEST_S} s: a series is forgotten after a day of silence"
+
+
+def _unasked(values: Values) -> Iterator[Mistake]:
+    kind = _condition(values).get("kind")
+    if kind not in UNASKED:
+        return
+    for key in (*UNASKED[kind], "clear"):
+        if key in values:
+            yield key, values[key], f"allowed with {kind} is none: it {WHY_UNASKED[kind]}"
+    if values.get("no_data", NoData.KEEP) != NoData.KEEP and values["no_data"] in list(NoData):
+        yield "no_data", values["no_data"], f"allowed with {kind} is keep: it {WHY_UNASKED[kind]}"
 
 
 def _window(values: Values) -> Iterator[Mistake]:

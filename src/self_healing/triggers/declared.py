@@ -11,11 +11,16 @@ from self_healing.declarations import Declarations, Mistake, Reader, Values
 from self_healing.problems import listed, unknown
 from self_healing.spec import Aggregate, TriggerSpec
 from self_healing.telemetry.signals import GROUP_COLUMNS, SIGNALS, signal_of
+from self_healing.triggers.composition import compositions
 from self_healing.triggers.contradictions import contradictions
 from self_healing.triggers.inhibition import inhibitions
 
 DEFAULTS = Path(__file__).with_name("defaults.toml")
 """The seven default triggers."""
+
+
+KINDS = ("threshold", "baseline", "rate_of_change", "absence")
+"""The conditions that look at a signal."""
 
 
 def load_triggers(
@@ -35,9 +40,7 @@ def read_triggers(
         overrides: changes made at run time, by trigger, such as ``{"slow_tasks": {"enabled": False}}``; they win.
         actions: the names that plans may use; unchecked when left out.
     """
-    reader = Reader(
-        "trigger", TriggerSpec, lambda values: _check(values, actions), inhibitions, beside=("maintenance",)
-    )
+    reader = Reader("trigger", TriggerSpec, lambda values: _check(values, actions), _together, beside=("maintenance",))
     reader.shipped(DEFAULTS)
     reader.files(files)
     reader.overrides(overrides or {})
@@ -56,6 +59,12 @@ def _check(values: Values, actions: Collection[str] | None) -> Iterator[Mistake]
             yield f"actions.{number}", action, unknown(action, actions)
 
 
+def _together(tables: Mapping[str, Values]) -> Iterator[tuple[str, Mistake]]:
+    """What is wrong with the triggers as they name each other."""
+    yield from inhibitions(tables)
+    yield from compositions(tables)
+
+
 def _signal(values: Values) -> Iterator[Mistake]:
     name = values.get("signal")
     if not isinstance(name, str):
@@ -64,12 +73,18 @@ def _signal(values: Values) -> Iterator[Mistake]:
     if signal is None:
         yield "signal", name, unknown(name, SIGNALS)
         return
-    aggregate = values.get("aggregate")
-    if aggregate in list(Aggregate) and aggregate not in signal.aggregates:
-        yield "aggregate", aggregate, f"{listed([each.value for each in signal.aggregates])} for {name}"
     condition = values.get("condition")
     condition = condition if isinstance(condition, Mapping) else {}
-    if condition.get("kind") == "rate_of_change":
+    absent, kind = not signal.aggregates, condition.get("kind")
+    if kind in KINDS and absent != (kind == "absence"):
+        silent = [each for each in SIGNALS.values() if not each.aggregates]
+        others = f"allowed with {kind} are the signals of samples; {name} goes with absence"
+        yield "signal", name, others if absent else f"{listed([each.name for each in silent])} with absence"
+        return
+    aggregate = values.get("aggregate")
+    if not absent and aggregate in list(Aggregate) and aggregate not in signal.aggregates:
+        yield "aggregate", aggregate, f"{listed([each.value for each in signal.aggregates])} for {name}"
+    if kind == "rate_of_change":
         return  # per hour, a part may change by more than the whole
     limits = {"condition.value": condition.get("value"), "clear": values.get("clear")}
     for key, value in limits.items():

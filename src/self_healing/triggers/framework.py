@@ -29,9 +29,10 @@ from self_healing.measures import (
     whole,
 )
 from self_healing.model import Group, Muted, Reason, SeriesState, Transition, Verdict, group_label
-from self_healing.spec import PERCENT, Baseline, Operator, Spec, Threshold, TriggerSpec
+from self_healing.spec import PERCENT, Baseline, Operator, RateOfChange, Spec, Threshold, TriggerSpec
 from self_healing.taps import Restart
 from self_healing.triggers.conditions import Seen, add_running, find, look
+from self_healing.triggers.figures import firing, in_order, next_silence_us, signs_that_count, silence
 from self_healing.triggers.series import FORGET_US, Gathered, Packed, Series
 from self_healing.triggers.states import Finding, States, next_timer_us, step
 
@@ -78,14 +79,24 @@ class TriggerFramework:
         self.spec = spec
         self._muted = muted
         self._windows = windows
-        self._series = {trigger.name: Series(trigger) for trigger in spec.triggers}
+        self._series = {trigger.name: Series(trigger) for trigger in in_order(spec)}
+        self._unjudged = False  # whether what asks for silence was left out for want of reading on
+        self._reset = False  # whether a series was set inactive since others looked at it
         self.evaluations = 0
 
     # -- the evaluation
 
-    def evaluate(self, t_us: int) -> list[Transition]:
-        """Judge everything at `t_us` (microseconds); returns the series that changed state, in the spec's order."""
-        changed = [self._step(series, t_us) for series in self._series.values() if series.trigger.enabled]
+    def evaluate(self, t_us: int, *, caught_up: bool = True) -> list[Transition]:
+        """Judge everything at `t_us`; returns the series that changed state, in the spec's order, composites last.
+
+        Args:
+            t_us: microseconds.
+            caught_up: whether everything up to then was read; else nobody can be said to be silent.
+        """
+        enabled = [series for series in self._series.values() if series.trigger.enabled]
+        judged = [series for series in enabled if caught_up or series.absence is None]
+        self._unjudged, self._reset = len(judged) < len(enabled), False
+        changed = [self._step(series, t_us) for series in judged]
         self.evaluations += 1
         # Only now: what a series is inhibited by may come behind it in the spec.
         return [transition for each in changed if each is not None for transition in self._transitions(each, t_us)]
@@ -101,6 +112,8 @@ class TriggerFramework:
         enough = found.totals.count >= series.needed
         if found.before is not None:
             enough &= finding != _NO_BASELINE
+        if series.absence is not None:  # its only sample is that it is heard of
+            sampled = enough = finding == _CLEARED
         series.saw(sampled, enough, t_us, t_us - self.spec.grid * SECOND_US)
         if series.must_have_spoken:
             finding = np.where(series.spoken, finding, _CLEARED)
@@ -122,10 +135,17 @@ class TriggerFramework:
         if series.counts_running:
             # A group whose first task still runs has no sample yet; asking for its age is what makes it known.
             self._windows.oldest_running(series.measure)
+        if series.absence is not None:
+            self._windows.last_sign(series.measure)
         series.widen(len(self._windows.groups(series.measure.group_by)))
 
     def _gather(self, series: Series, t_us: int) -> Gathered:
         """The totals to judge at `t_us`; worked out once, for as long as nothing changes."""
+        if series.members:
+            members = [self._series[name] for name in series.members]
+            return Gathered(t_us, (), firing(series, members), None)
+        if series.absence is not None:
+            return Gathered(t_us, (), silence(self._signs(series), t_us), None)
         trigger, measure = series.trigger, series.measure
         oldest = self._windows.oldest_running(measure) if series.counts_running else None
         window, shared = self._shared(series, t_us)
@@ -142,6 +162,12 @@ class TriggerFramework:
             before = self._before(series, series.baseline, before, t_us)
         series.gathered = Gathered(t_us, sources, totals, before)
         return series.gathered
+
+    def _signs(self, series: Series) -> Ints:
+        """The last sign of life of each group that counts."""
+        measure, windows = series.measure, self._windows
+        last_us = windows.last_sign(measure)[: len(series)]
+        return signs_that_count(series, last_us, lambda place, at_us: windows.last_sign_since(measure, place, at_us))
 
     def _shared(self, series: Series, t_us: int) -> tuple[Totals, Totals | None]:
         """The window, and what it is compared with, as all triggers see them that measure the same."""
@@ -222,7 +248,7 @@ class TriggerFramework:
             reason=Reason.NO_DATA if trigger.enabled else Reason.DISABLED,
             samples=0,
             value=None,
-            threshold=getattr(trigger.condition, "value", None),
+            threshold=trigger.condition.value if isinstance(trigger.condition, RateOfChange) else _fixed(trigger),
             spec_version=self.spec.version,
         )
 
@@ -338,6 +364,7 @@ class TriggerFramework:
         found = self._find(trigger, group)
         if found is not None:
             found[0].begin_anew(found[1], t_us)
+            self._reset = True
 
     def leave_out(self, trigger: str, group: Group, start_us: int, end_us: int | None) -> None:
         """Leave a stretch of time (an incident; open while `end_us` is None) out of a series' baselines."""
@@ -363,6 +390,8 @@ class TriggerFramework:
         """The next grid instant after `t_us` at which a verdict can change without an event; None when none can."""
         next_us = (t_us // grid_us + 1) * grid_us
         due = [] if self.evaluations else [next_us]  # whatever was restored was judged by another spec, maybe
+        if self._reset and any(series.members for series in self._series.values()):
+            due.append(next_us)  # what looks at that series has not seen it
         for series in self._series.values():
             if series.trigger.enabled and len(series):
                 timer_us = next_timer_us(series.trigger, series.state, series.since_us, series.flapping, t_us)
@@ -375,6 +404,10 @@ class TriggerFramework:
 
     def _panes_due(self, series: Series, t_us: int) -> Iterator[int]:
         """When the next pane leaves the window, or the baseline behind it."""
+        if series.absence is not None:
+            yield from next_silence_us(series.absence.silent_for, self._signs(series), t_us)
+        if series.absence is not None or series.members:
+            return
         if series.changes:
             yield from self._successive_due(series, t_us)
             return
@@ -410,6 +443,11 @@ class TriggerFramework:
             turns = turns[turns > t_us]
             if len(turns):
                 yield int(turns.min())
+
+    @property
+    def unjudged(self) -> bool:
+        """Whether the last evaluation left out what asks for silence."""
+        return self._unjudged
 
     # -- state
 
@@ -474,6 +512,10 @@ def _replaced(totals: Totals, restarted: Mapping[int, Restart], from_us: int, to
         mixed.count[place], mixed.amount[place] = single.count[0], single.amount[0]
         mixed.maximum[place], mixed.minimum[place] = single.maximum[0], single.minimum[0]
     return mixed
+
+
+def _fixed(trigger: TriggerSpec) -> float | None:
+    return None if trigger.fixed is None else trigger.fixed.value
 
 
 def _known(value: float) -> float | None:

@@ -16,7 +16,18 @@ import numpy as np
 from self_healing.histograms import Histograms, bucket_of
 from self_healing.measures import COUNTING, MICRO, MOST, NONE_MAX, NONE_MIN, Ints, Measure, Totals
 from self_healing.model import Group, SeriesState
-from self_healing.spec import Aggregate, Baseline, NoData, Operator, RateOfChange, Spec, Threshold, TriggerSpec
+from self_healing.spec import (
+    Absence,
+    Aggregate,
+    Baseline,
+    Composite,
+    NoData,
+    Operator,
+    RateOfChange,
+    Spec,
+    Threshold,
+    TriggerSpec,
+)
 from self_healing.taps import Restart
 from self_healing.telemetry.signals import METRIC, signal_of
 from self_healing.triggers.framework import TriggerFramework
@@ -34,6 +45,7 @@ class _Fixed:
 
     totals: Totals
     before: Totals
+    last_us: int = 0
 
     def groups(self, group_by: tuple[str, ...]) -> Sequence[Group]:
         return [tuple((column, "test") for column in group_by)]
@@ -59,6 +71,12 @@ class _Fixed:
     def oldest_running_since(self, measure: Measure, group: int, since_us: int) -> int:
         return NONE_MIN
 
+    def last_sign(self, measure: Measure) -> Ints:
+        return np.array([self.last_us], np.int64)
+
+    def last_sign_since(self, measure: Measure, group: int, since_us: int) -> int:
+        return self.last_us
+
     def restarted(self, trigger: str, from_us: int) -> Mapping[int, Restart]:
         return {}
 
@@ -76,6 +94,9 @@ def failures(spec: Spec) -> list[str]:
 
 def _try(trigger: TriggerSpec) -> Iterator[str]:
     on = trigger.model_copy(update={"enabled": True, "inhibited_by": ()})  # it is tried alone
+    if isinstance(on.condition, Composite):
+        yield from (f"trigger {on.name}: {problem}" for problem in _together(on, on.condition))
+        return
     problems = _unreachable(on) if _countable(on) else ["its threshold is more than can be counted exactly"]
     for problem in problems or [*_boundaries(on), *_silence(on)]:
         yield f"trigger {on.name}: {problem}"
@@ -83,11 +104,10 @@ def _try(trigger: TriggerSpec) -> Iterator[str]:
 
 def _countable(trigger: TriggerSpec) -> bool:
     """Whether the thresholds in millionths, over a window of seconds for a rate, fit in a column."""
-    match trigger.condition:
-        case Baseline() as condition:
-            largest = BASELINE * condition.times + condition.plus
-        case Threshold(value=value) | RateOfChange(value=value):
-            largest = max(abs(value), abs(trigger.clear or 0.0)) * _lengths(trigger)
+    if isinstance(trigger.condition, Baseline):
+        largest = BASELINE * trigger.condition.times + trigger.condition.plus
+    else:
+        largest = max(abs(_limit(trigger).value), abs(trigger.clear or 0.0)) * _lengths(trigger)
     return largest * MICRO * (trigger.window if trigger.aggregate is Aggregate.RATE else 1) <= MOST
 
 
@@ -121,7 +141,7 @@ def _boundaries(trigger: TriggerSpec) -> Iterator[str]:
         fired = _Trial(trigger).fires(met + steps)
         if fired != expected:
             yield f"{name} its threshold it {'fires' if fired else 'does not fire'}"
-    few = trigger.min_samples - 1
+    few = 0 if isinstance(trigger.condition, Absence) else trigger.min_samples - 1
     if few and trigger.aggregate not in COUNTING and _Trial(trigger).fires(met + edge, few):
         yield f"it fires on {few} samples, fewer than min_samples"
     if not _Trial(trigger).recovers(met + edge):
@@ -145,11 +165,18 @@ def _silence(trigger: TriggerSpec) -> Iterator[str]:
 
 def _limit_steps(trigger: TriggerSpec) -> tuple[int, int]:
     """The threshold in the smallest steps of its aggregate, and where from there the condition begins to hold."""
-    match trigger.condition:
-        case Threshold(op=op, value=value) | RateOfChange(op=op, value=value):
-            return _in_steps(trigger, value, op)
-        case Baseline() as condition:
-            return round((BASELINE * condition.times + condition.plus) * MICRO), 0
+    if isinstance(trigger.condition, Baseline):
+        return round((BASELINE * trigger.condition.times + trigger.condition.plus) * MICRO), 0
+    limit = _limit(trigger)
+    return _in_steps(trigger, limit.value, limit.op)
+
+
+def _limit(trigger: TriggerSpec) -> Threshold | RateOfChange:
+    """The fixed limit of a trigger that has one."""
+    fixed = trigger.condition if isinstance(trigger.condition, RateOfChange) else trigger.fixed
+    if fixed is None:
+        raise ValueError(f"{trigger.name}: a {trigger.condition.kind} condition has no fixed limit")
+    return fixed
 
 
 def _lengths(trigger: TriggerSpec) -> Fraction:
@@ -170,13 +197,11 @@ def _in_steps(trigger: TriggerSpec, value: float, op: Operator) -> tuple[int, in
 
 def _cleared(trigger: TriggerSpec) -> int:
     """The first value, in steps, at which the trigger recovers."""
-    match trigger.condition:
-        case Threshold(op=op, value=value) | RateOfChange(op=op, value=value):
-            clear = value if trigger.clear is None else trigger.clear
-            edge, first = _in_steps(trigger, clear, op)
-            return edge + first + (-1 if trigger.rising else 1)
-        case Baseline():
-            return _limit_steps(trigger)[0] - 1
+    if isinstance(trigger.condition, Baseline):
+        return _limit_steps(trigger)[0] - 1
+    limit = _limit(trigger)
+    edge, first = _in_steps(trigger, limit.value if trigger.clear is None else trigger.clear, limit.op)
+    return edge + first + (-1 if trigger.rising else 1)
 
 
 def _level(trigger: TriggerSpec) -> int:
@@ -185,6 +210,61 @@ def _level(trigger: TriggerSpec) -> int:
         return 0
     least = trigger.min_samples if trigger.aggregate in COUNTING else 0
     return least + max(0, 2 - min(_limit_steps(trigger)[0], _cleared(trigger)))
+
+
+class _Some(_Fixed):
+    """Windows that show nothing but in measures of some runs."""
+
+    runs: tuple[str, ...] = ()
+
+    def window(self, measure: Measure, window_us: int, t_us: int) -> Totals:
+        return self.totals if dict(measure.where).get("run_id") in self.runs else _totals(1, 0, 0)
+
+
+def _together(trigger: TriggerSpec, condition: Composite) -> Iterator[str]:
+    """A trigger that looks at others fires with as many of them as it needs, and recovers with one fewer."""
+    for fire in range(len(condition.members) + 1):
+        expected = fire >= condition.needed
+        fired, recovered = _tried_together(trigger, condition, fire)
+        if fired != expected:
+            yield f"with {fire} of its triggers firing it {'fires' if fired else 'does not fire'}"
+        if expected and not recovered:
+            yield f"it does not recover from {fire} of its triggers firing"
+
+
+def _tried_together(trigger: TriggerSpec, condition: Composite, fire: int) -> tuple[bool, bool]:
+    """Whether it fires with so many of its triggers, and recovers once none of them does any more."""
+    stand_ins = tuple(_stand_in(trigger, name) for name in condition.members)
+    windows = _Some(_totals(1, MICRO, MICRO), _nothing())
+    engine = TriggerFramework(Spec(triggers=(*stand_ins, trigger), actions=()), windows)
+    group = windows.groups(trigger.group_by)[0]
+    t_us = START_US
+    windows.runs = condition.members[:fire]
+    found = []
+    for number, length_s in enumerate((0, trigger.for_s, 1, 1, trigger.keep_firing_for)):
+        if number > 1:  # the others recover first, and are over a second later
+            windows.runs = ()
+        t_us += length_s * MICRO
+        engine.evaluate(t_us)
+        found.append(engine.state_of(trigger.name, group))
+    return found[1] is SeriesState.FIRING, found[3] is SeriesState.RECOVERING and found[4] is SeriesState.INACTIVE
+
+
+def _stand_in(trigger: TriggerSpec, name: str) -> TriggerSpec:
+    """A trigger of that name that fires as the test wants."""
+    return TriggerSpec(
+        name=name,
+        type=trigger.type,
+        signal="task.duration_s",
+        aggregate=Aggregate.MAX,
+        window=60,
+        group_by=trigger.group_by,
+        where={"run_id": name},
+        condition=Threshold(value=1),
+        keep_firing_for=0,
+        severity=trigger.severity,
+        target_agent=trigger.target_agent,
+    )
 
 
 class _Trial:
@@ -205,11 +285,15 @@ class _Trial:
     def show(self, totals: Totals, for_s: int | None = None) -> None:
         """Let the window show that for as long as `for` asks, or for `for_s` seconds."""
         self.windows.totals = totals
-        self.t_us += MICRO
-        self.engine.evaluate(self.t_us)
+        self._go_on(1)
         if length_s := self.trigger.for_s if for_s is None else for_s:
-            self.t_us += length_s * MICRO
-            self.engine.evaluate(self.t_us)
+            self._go_on(length_s)
+
+    def _go_on(self, seconds: int) -> None:
+        self.t_us += seconds * MICRO
+        silent = isinstance(self.trigger.condition, Absence) and self.windows.totals.count[0]
+        self.windows.last_us = self.t_us - int(self.windows.totals.maximum[0]) if silent else 0
+        self.engine.evaluate(self.t_us)
 
     def fires(self, steps: int, samples: int | None = None) -> bool:
         self.show(_window(self.trigger, steps, samples))
@@ -227,12 +311,11 @@ class _Trial:
 def _before(trigger: TriggerSpec) -> Totals:
     """What a window is compared with, where it is compared with anything."""
     match trigger.condition:
-        case Threshold():
-            return _nothing()
         case RateOfChange():
             return _samples(trigger, _level(trigger))
         case Baseline() as condition:
             return _totals(condition.min_samples, round(BASELINE * MICRO) * condition.min_samples, 0)
+    return _nothing()
 
 
 def _window(trigger: TriggerSpec, steps: int, samples: int | None = None) -> Totals:

@@ -12,7 +12,7 @@ import numpy as np
 from self_healing.clock import HOUR_US, SECOND_US
 from self_healing.measures import COARSE_US, COUNTING, Bools, Ints, Measure, Totals
 from self_healing.model import SeriesState
-from self_healing.spec import Aggregate, Baseline, NoData, RateOfChange, TriggerSpec
+from self_healing.spec import Absence, Aggregate, Baseline, Composite, NoData, RateOfChange, TriggerSpec
 from self_healing.triggers.conditions import Seen
 from self_healing.triggers.states import States, begins, flaps
 
@@ -92,6 +92,8 @@ class Series:
         self.window_us = trigger.window * SECOND_US
         self.baseline = trigger.condition if isinstance(trigger.condition, Baseline) else None
         self.changes = isinstance(trigger.condition, RateOfChange)
+        self.absence = trigger.condition if isinstance(trigger.condition, Absence) else None
+        self.members = trigger.condition.members if isinstance(trigger.condition, Composite) else ()
         # A change is that of what ended: of the window before, nobody knows any more what ran in it.
         ages = trigger.signal == RUNNING_SIGNAL and trigger.aggregate is Aggregate.MAX
         self.counts_running = ages and not self.changes
@@ -176,8 +178,10 @@ class Series:
 
     def begin_anew(self, place: int, t_us: int) -> None:
         """Set one group inactive at `t_us`, as the close of its incident does."""
+        if self.absence is None or self.state[place] == SeriesState.FIRING:
+            # Of a group that is silent still: it must speak before it can fall silent again.
+            self.restarted_us[place] = t_us
         self.state[place], self.since_us[place] = SeriesState.INACTIVE, t_us
-        self.restarted_us[place] = t_us
         self.frozen_count[place] = NOT_FROZEN
         self.flapping[place] = False  # how often it began to fire is remembered all the same
         if self.must_have_spoken:

@@ -39,6 +39,21 @@ def trigger(**changes: Any) -> TriggerSpec:
     return TriggerSpec.model_validate(values)
 
 
+def absence(silent_for: int = 60, signal: str = "agent.events", **changes: Any) -> TriggerSpec:
+    """A trigger on so many seconds of silence."""
+    values = {"signal": signal, "condition": {"kind": "absence", "silent_for": silent_for}, **changes}
+    return TriggerSpec.model_validate({**_NAMED, **values})
+
+
+def composite(**changes: Any) -> TriggerSpec:
+    """A trigger that looks at others, by ``all`` or ``any``."""
+    members = {key: changes.pop(key) for key in ("all", "any") if key in changes}
+    return TriggerSpec.model_validate({**_NAMED, "condition": {"kind": "composite", **members}, **changes})
+
+
+_NAMED = {"name": "tried", "type": "custom", "severity": "high", "target_agent": "Helper"}
+
+
 def group(agent: str) -> Group:
     return (("agent", agent),)
 
