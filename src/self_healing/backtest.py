@@ -21,6 +21,8 @@ from self_healing.errors import TelemetryError
 from self_healing.forgetting import Forgetting
 from self_healing.model import Group, Reason, SeriesState, Transition, group_dict
 from self_healing.spec import Spec
+from self_healing.telemetry.columns import asked_attributes
+from self_healing.telemetry.lines import native_asking
 from self_healing.telemetry.native import decode
 from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.framework import TriggerFramework
@@ -134,14 +136,14 @@ def replay(spec: Spec, files: Sequence[Path]) -> Replay:
     Raises:
         TelemetryError: a file cannot be read.
     """
-    replay = Replay(spec)
+    replay, form = Replay(spec), native_asking(asked_attributes(spec.triggers))
     events, kinds, stamps = [], [np.zeros(0, np.uint8)], [np.zeros(0, np.int64)]
     for path in files:
         try:
             text = path.read_bytes()
         except OSError as error:
             raise TelemetryError(f"cannot read {path}: {error.strerror}; give files of native JSON lines") from error
-        decoded = decode(text, now_us=FAR_FUTURE_US)
+        decoded = decode(text, now_us=FAR_FUTURE_US, form=form)
         replay.telemetry.account(decoded.received, Counter(reason for _, reason in decoded.bad))
         events += decoded.events
         kinds.append(decoded.kind)

@@ -27,6 +27,7 @@ from self_healing.spec import (
     parse_duration,
 )
 from self_healing.spec_tests.models import CaseFile
+from self_healing.telemetry.columns import ATTRIBUTE
 from self_healing.telemetry.signals import GROUP_COLUMNS, METRIC, SIGNALS
 from self_healing.triggers.declared import read_triggers
 
@@ -71,8 +72,9 @@ def triggers_schema() -> Schema:
     properties["name"] = _or_other(shipped.names, properties["name"])
     properties["signal"] |= _or_other(SIGNALS, {"type": "string", "pattern": f"^{re.escape(METRIC)}."})
     properties["signal"]["x-taplo"] = {"docs": {"enumValues": [signal.says for signal in SIGNALS.values()]}}
-    properties["group_by"] |= {"items": {"enum": list(GROUP_COLUMNS)}, "uniqueItems": True}
-    properties["where"]["propertyNames"] = {"enum": list(GROUP_COLUMNS)}
+    columns = _or_other(GROUP_COLUMNS, {"type": "string", "pattern": f"^{re.escape(ATTRIBUTE)}."})
+    properties["group_by"] |= {"items": columns, "uniqueItems": True}
+    properties["where"]["propertyNames"] = columns
     properties["actions"]["items"] = _or_other(read_actions([]).names, properties["actions"]["items"])
     for name, keys in EXACTLY_ONE.items():
         trigger["$defs"][name]["oneOf"] = [{"required": [key]} for key in keys]

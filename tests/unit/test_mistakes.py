@@ -11,7 +11,7 @@ from self_healing.documents import MOST_TOLD, parsed, read_document
 from self_healing.measures import COARSE_US, FINE_US, pane_us_of
 from self_healing.problems import keys
 from self_healing.spec import TriggerSpec
-from self_healing.telemetry.signals import GROUP_COLUMNS, SIGNALS
+from self_healing.telemetry.signals import COLUMNS, SIGNALS
 from self_healing.triggers.contradictions import COARSE_S, FINE_S, FINE_UP_TO_S
 from self_healing.triggers.declared import read_triggers
 
@@ -19,7 +19,7 @@ CORPUS = Path(__file__).parent.parent / "fixtures" / "mistakes"
 FILES = sorted(CORPUS.glob("*.toml"))
 ACTIONS = ActionRegistry.from_defaults().names
 KINDS = [f"a table of {kind}" for kind in ("threshold", "baseline", "rate_of_change", "absence", "composite")]
-LISTS = {"SIGNALS": SIGNALS, "COLUMNS": GROUP_COLUMNS, "ACTIONS": ACTIONS, "KINDS": KINDS, "KEYS": keys(TriggerSpec)}
+LISTS = {"SIGNALS": SIGNALS, "COLUMNS": COLUMNS, "ACTIONS": ACTIONS, "KINDS": KINDS, "KEYS": keys(TriggerSpec)}
 """What grows by itself is not written out in the corpus."""
 
 

@@ -45,6 +45,7 @@ from self_healing.model import (
 from self_healing.receiving import Receiving
 from self_healing.spec import ActionSpec, Spec, TriggerSpec
 from self_healing.storage.store import Store
+from self_healing.telemetry.columns import asked_attributes
 from self_healing.telemetry.describing import describe
 from self_healing.telemetry.reader import Batch, DirectoryReader
 from self_healing.watching import ahead
@@ -115,6 +116,7 @@ class Owner:
             self._parts.progress.positions,
             segments=self._receiving.segments.directory if self._receiving else None,
             readable_bytes=self._receiving.segments.readable_bytes if self._receiving else lambda _name: None,
+            attributes=lambda: asked_attributes(self.spec.triggers),
         )
         effect = Effect(
             store,

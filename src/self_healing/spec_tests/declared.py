@@ -22,7 +22,8 @@ from self_healing.problems import one_line, problems_of, shown, unknown
 from self_healing.spec import DIRECTIVES, Declared, Spec
 from self_healing.spec_tests.models import KINDS, Case, CaseFile, Expectation, Pushed, Series, Timing
 from self_healing.spec_tests.notation import places
-from self_healing.spec_tests.pushing import ATTRIBUTE, SHARES, VALUES, Line, lines
+from self_healing.spec_tests.pushing import SHARES, VALUES, Line, lines
+from self_healing.telemetry.columns import ATTRIBUTE
 from self_healing.telemetry.describing import described
 from self_healing.telemetry.native import decode
 from self_healing.telemetry.signals import GROUP_COLUMNS, METRIC, signal_of

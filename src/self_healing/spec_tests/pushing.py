@@ -7,11 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 from self_healing.spec_tests.notation import Place, Share
+from self_healing.telemetry.columns import ATTRIBUTE
 from self_healing.telemetry.signals import METRIC
 
 Line = dict[str, Any]
-ATTRIBUTE = "attributes."
-"""What a column of a group begins with that is an attribute."""
 
 
 def lines(signal: str, place: Place, group: Mapping[str, str], fields: Mapping[str, Any], task: str) -> list[Line]:

@@ -8,13 +8,13 @@ groups stay right that way. Places of groups that were forgotten are given to ne
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 
 import numpy as np
 
 from self_healing.measures import Ints
 from self_healing.model import UNKNOWN_VALUE, Event, Group
 from self_healing.spec import MAX_GROUPS
+from self_healing.telemetry.columns import getter
 
 BY_AGENT = ("agent",)
 """How nearly every trigger groups, and the way that is made quick."""
@@ -30,7 +30,7 @@ class Grouping:
     """The groups that one ``group_by`` shows; each keeps its place until it is forgotten.
 
     Args:
-        group_by: columns of an event.
+        group_by: columns of an event, and attributes.
         most: how many are kept apart; the group of the overflow comes on top.
     """
 
@@ -41,7 +41,7 @@ class Grouping:
         self._most = most
         self._place: dict[tuple[str | None, ...], int] = {}
         self._free: list[int] = []
-        self._values = [attrgetter(column) for column in group_by]
+        self._values = [getter(column) for column in group_by]
         self._overflow = (OVERFLOW,) * len(group_by)
 
     def __len__(self) -> int:

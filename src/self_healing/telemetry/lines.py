@@ -7,6 +7,7 @@ import math
 import re
 import sys
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, Final, cast
 
 import msgspec
@@ -110,6 +111,8 @@ class SegmentLine(Ingested, gc=False):  # noqa: PLW1641 as unhashable as what it
         return isinstance(other, Ingested) and msgspec.to_builtins(self) == msgspec.to_builtins(other)
 
 
+_FIELDS: Final = frozenset(_Line.__struct_encode_fields__)
+
 Lines = tuple[msgspec.json.Decoder[Event], ...]
 """The decoders for one form of lines: the last takes every good line, those before it are quicker."""
 
@@ -125,11 +128,35 @@ NATIVE: Final[Lines] = (KNOWN_KINDS, ANY_KIND)
 SEGMENTS: Final[Lines] = (cast("msgspec.json.Decoder[Event]", msgspec.json.Decoder(SegmentLine)),)
 """Lines of our own segments."""
 
+
+@cache
+def native_asking(attributes: tuple[str, ...]) -> Lines:
+    """Native lines of which these fields, which no column holds, are put into the attributes of their events.
+
+    They are decoded like columns, so that no line is decoded twice.
+    """
+    names = {f"asked_{number}": name for number, name in enumerate(attributes) if name not in _FIELDS}
+    if not names:
+        return NATIVE
+    fields = [(field, Any, None) for field in names]
+    kinds = [
+        msgspec.defstruct(line.__name__, fields, bases=(line,), namespace={"asked": names}, gc=False, rename=names)
+        for line in (_KnownLine, _Line)
+    ]
+    return tuple(cast("msgspec.json.Decoder[Event]", msgspec.json.Decoder(kind)) for kind in kinds)
+
+
+def put_asked(event: Event) -> None:
+    """Put what was asked for of an event's line into its attributes, where its own ``attributes`` win."""
+    found = {name: getattr(event, field) for field, name in getattr(event, "asked", {}).items()}
+    found = {name: value for name, value in found.items() if value is not None}
+    if found:
+        event.attributes = found | (event.attributes or {})
+
+
 INTAKE: Final = "self_healing_intake"
 """The type of the line, in our own segments, that stands before a batch's events where there is more to say of it than
 they do."""
-
-_FIELDS: Final = frozenset(_Line.__struct_encode_fields__)
 
 OWN_PREFIX: Final = "self_healing_"
 """How the kinds begin that are our own."""

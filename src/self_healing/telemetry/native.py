@@ -20,14 +20,15 @@ from self_healing.telemetry.encoding import bounded
 from self_healing.telemetry.lines import (
     DEPTH_MAX,
     INTAKE,
-    KNOWN_KINDS,
     LINE_MAX_BYTES,
     NATIVE,
     OWN_PREFIX,
+    SEGMENTS,
     BadLine,
     Lines,
     SegmentLine,
     attributes_of,
+    put_asked,
     read_line,
 )
 from self_healing.telemetry.timestamps import UNREAD, encode_ts, parse_one, parse_usual
@@ -79,6 +80,10 @@ def decode(lines: Chunk, *, now_us: int, attributes: bool = False, form: Lines =
         lines = bytes(lines) + b"\n"
     with collector_off():
         rows = _rows(lines, form)
+        if form is not NATIVE and form is not SEGMENTS:
+            for event in rows.events:
+                put_asked(event)
+                _hold(event)
         if attributes:
             for event, line in zip(rows.events, _lines_at(bytes(lines), rows.starts), strict=True):
                 event.attributes = attributes_of(line) or None
@@ -188,7 +193,7 @@ def _events(lines: Chunk, count: int, form: Lines) -> list[Event] | None:
             continue
         if len(events) != count:
             return None
-        if decoder is not KNOWN_KINDS:  # which takes none with attributes
+        if decoder is form[-1]:  # the one before it takes none with attributes
             for event in events:
                 _hold(event)
         return events

@@ -20,7 +20,7 @@ import msgspec
 from self_healing.errors import TelemetryError
 from self_healing.filenames import OWN_EVENTS, SUFFIX
 from self_healing.telemetry.batch import Batch, Gathered, Quarantined
-from self_healing.telemetry.lines import NATIVE, SEGMENTS, Lines
+from self_healing.telemetry.lines import SEGMENTS, Lines, native_asking
 from self_healing.telemetry.native import LINE_MAX_BYTES, BadLine, decode
 from self_healing.telemetry.tail import Position, Tail
 
@@ -52,6 +52,7 @@ class DirectoryReader:
         positions: where an earlier reader stood.
         segments: the directory of our own segments, which need not exist; none is read when left out.
         readable_bytes: how much of a segment is there to stay, by its name; None for all of it.
+        attributes: the fields of native lines that somebody asks for beside the columns; asked at each slice.
     """
 
     def __init__(
@@ -61,10 +62,12 @@ class DirectoryReader:
         *,
         segments: Path | None = None,
         readable_bytes: Callable[[str], int | None] = lambda _name: None,
+        attributes: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self.directory = directory
         self.segments = segments
         self._readable_bytes = readable_bytes
+        self._attributes = attributes
         self._buffer: bytearray | None = bytearray(SLICE_BYTES)
         self._files: list[Tail] = []
         self._problems: list[str] = []  # with what the last look found and is not read
@@ -223,7 +226,7 @@ class DirectoryReader:
                 start = os.pread(fd, min(_FIRST_BYTES, size), 0).removeprefix(_BOM)
         except OSError:  # it is tried again, and named, when it is read
             return
-        ts = decode(start[: start.rfind(b"\n") + 1], now_us=now_us, form=_form(file)).ts
+        ts = decode(start[: start.rfind(b"\n") + 1], now_us=now_us, form=self._form(file)).ts
         file.ts_us = int(ts[0]) if len(ts) else None
 
     @contextmanager
@@ -258,6 +261,9 @@ class DirectoryReader:
             file.done, file.problem = True, f"{file.label} cannot be read: {error.strerror}; make it readable"
         return 0
 
+    def _form(self, file: Tail) -> Lines:
+        return SEGMENTS if file.segment else native_asking(self._attributes())
+
     def _advance_in(
         self,
         fd: int,
@@ -282,7 +288,7 @@ class DirectoryReader:
         if not at_end and size < most and buffer.rfind(b"\n", 0, size) < 0:  # one line that is longer
             size = os.preadv(fd, [view[:most]], file.offset)
             at_end = file.offset + size >= whole
-        file.offset += _consume(file, gathered, now_us, buffer, size, at_end)
+        file.offset += _consume(file, gathered, now_us, buffer, size, at_end, self._form(file))
         file.remember_head(fd, whole)
         if at_end:
             # What is written but not synced becomes readable without a change that could be seen.
@@ -301,12 +307,15 @@ class DirectoryReader:
         file.offset = size
 
 
-def _consume(file: Tail, gathered: Gathered, now_us: int, buffer: bytearray, size: int, at_end: bool) -> int:
+def _consume(
+    file: Tail, gathered: Gathered, now_us: int, buffer: bytearray, size: int, at_end: bool, form: Lines
+) -> int:
     """Take the whole lines of what was read of `file`; returns how many bytes are done with.
 
     Args:
         buffer: holds what was read, in its first `size` bytes.
         at_end: whether that reaches to the end of the file.
+        form: of its lines.
     """
     start = 0
     if file.skipping:
@@ -326,15 +335,11 @@ def _consume(file: Tail, gathered: Gathered, now_us: int, buffer: bytearray, siz
         end = size
     if end > start:
         lines = bytes(memoryview(buffer)[start:end])
-        decoded = decode(lines, now_us=now_us, form=_form(file))
+        decoded = decode(lines, now_us=now_us, form=form)
         gathered.add(file, file.offset + start, decoded, lines)
         if len(decoded.ts):
             file.ts_us = int(decoded.ts.max())
     return end
-
-
-def _form(file: Tail) -> Lines:
-    return SEGMENTS if file.segment else NATIVE
 
 
 def _is_whole(tail: bytes) -> bool:

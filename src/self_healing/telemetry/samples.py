@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from self_healing.clock import SECOND_US
 from self_healing.measures import LARGEST, MICRO, UNKNOWN_START, Ints
 from self_healing.model import Event, Usage
+from self_healing.telemetry.columns import getter
 from self_healing.telemetry.groups import BY_AGENT, Grouping
 
 
@@ -77,7 +78,7 @@ class Rows:
 
 def matches(event: Event, where: tuple[tuple[str, str], ...]) -> bool:
     """Whether `event` has those values in those columns."""
-    return all(getattr(event, column) == value for column, value in where)
+    return all(getter(column)(event) == value for column, value in where)
 
 
 @dataclass(slots=True)

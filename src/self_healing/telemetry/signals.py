@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from self_healing.model import Kind
 from self_healing.spec import PERCENT, Absence, Aggregate, TriggerSpec
+from self_healing.telemetry.columns import ATTRIBUTE
 
 MEASURED = (Aggregate.COUNT, Aggregate.SUM, Aggregate.MEAN, Aggregate.MIN, Aggregate.MAX, Aggregate.RATE, *PERCENT)
 """The aggregates of a signal whose samples are amounts."""
@@ -156,6 +157,15 @@ def signal_of(name: str) -> Signal | None:
 
 GROUP_COLUMNS = ("agent", "model", "provider", "tool", "run_id", "error_type")
 """The columns of an event by which a trigger may group or filter."""
+
+
+COLUMNS = (*GROUP_COLUMNS, f"{ATTRIBUTE}KEY")
+"""The same for people, and that any other field of a line will do."""
+
+
+def is_column(name: str) -> bool:
+    """Whether a trigger may group or filter by it: by a column, or by an attribute of any name."""
+    return name in GROUP_COLUMNS or (name.startswith(ATTRIBUTE) and len(name) > len(ATTRIBUTE))
 
 
 def unit(trigger: TriggerSpec) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,6 +17,7 @@ from self_healing.clock import DAY_US, HOUR_US, SECOND_US
 from self_healing.measures import NONE_MIN, NOT_SILENT, Ints, Measure
 from self_healing.model import Event, Kind, Usage
 from self_healing.telemetry.agents import Agent, Ended, Folded, Key, Repair, Running, Unpaid
+from self_healing.telemetry.columns import ATTRIBUTE, getter, put
 from self_healing.telemetry.groups import BY_AGENT, OVERFLOW, Grouping
 from self_healing.telemetry.samples import (
     Finished,
@@ -54,7 +56,7 @@ class TaskTable:
 
     Args:
         by_agent: where agents get the places of their groups.
-        columns: the columns of an event, beside the agent, by which running tasks are grouped and filtered.
+        columns: the columns and attributes, beside the agent, by which running tasks are grouped and filtered.
         keep_silent: whether tasks that were lost are remembered until they are heard of, for a day.
     """
 
@@ -65,6 +67,8 @@ class TaskTable:
         self.version = 0
         self._by_agent = by_agent
         self._columns = tuple(columns)
+        self._readers = [getter(column) for column in self._columns]
+        self._attributes = [column.removeprefix(ATTRIBUTE) for column in columns if column.startswith(ATTRIBUTE)]
         self._keep_silent = keep_silent
         self._turned_us = 0  # when the ones before became that
         self._before_changed = True  # since it was last packed
@@ -173,7 +177,7 @@ class TaskTable:
             if (attempt or 1) < before or ((attempt or 1) == before and started_at == task.started_at):
                 return  # the next attempt arrived first, or it is told twice
         # The event itself is let go of: to find it again, cold, when its task ends would cost more than all else here.
-        values = tuple([getattr(event, column) for column in self._columns]) if self._columns else ()
+        values = tuple([read(event) for read in self._readers]) if self._columns else ()
         agent.running[id] = Running(started_at, at, attempt, values)
         if agent.silent:
             agent.silent.pop(id, None)
@@ -202,7 +206,7 @@ class TaskTable:
             if task is not None:
                 tokens, cost = task.tokens, task.cost_usd
             # It is kept for its columns; what else its line said may be large.
-            columns = msgspec.structs.replace(event, attributes=None) if event.attributes else event
+            columns = msgspec.structs.replace(event, attributes=self._asked_of(event)) if event.attributes else event
             unpaid = Unpaid(columns, tokens is not None, cost is not None)
         out.events.append(event)
         out.ts.append(at)
@@ -216,6 +220,11 @@ class TaskTable:
             out.started_at.append(started_at)
         if remember:
             agent.ended[id] = (at, started_at, attempt or 1, unpaid)
+
+    def _asked_of(self, event: Event) -> dict[str, Any] | None:
+        """Of its attributes those that some trigger asks for."""
+        known = event.attributes or {}
+        return {name: known[name] for name in self._attributes if name in known} or None
 
     def _is_news(self, agent: Agent, event: Event, task: Running | None, at: int) -> bool:
         """Whether an end is to be remembered that is not of the attempt that runs, which is `task`."""
@@ -308,7 +317,7 @@ class TaskTable:
     def _start_event(self, name: str | None, id: str | None, task: Running) -> Event:
         event = Event(agent=name, task_id=id, attempt=task.attempt)
         for column, value in zip(self._columns, task.values, strict=True):
-            setattr(event, column, value)
+            put(event, column, value)
         return event
 
     def give_up(self, t_us: int) -> list[Event]:

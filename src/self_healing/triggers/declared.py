@@ -10,7 +10,7 @@ from typing import Any
 from self_healing.declarations import Declarations, Mistake, Reader, Values
 from self_healing.problems import listed, unknown
 from self_healing.spec import Aggregate, TriggerSpec
-from self_healing.telemetry.signals import GROUP_COLUMNS, SIGNALS, signal_of
+from self_healing.telemetry.signals import COLUMNS, SIGNALS, is_column, signal_of
 from self_healing.triggers.composition import compositions
 from self_healing.triggers.contradictions import contradictions
 from self_healing.triggers.inhibition import inhibitions
@@ -95,14 +95,14 @@ def _signal(values: Values) -> Iterator[Mistake]:
 def _columns(values: Values) -> Iterator[Mistake]:
     group_by = _texts(values.get("group_by"))
     for number, column in group_by:
-        if column not in GROUP_COLUMNS:
-            yield f"group_by.{number}", column, unknown(column, GROUP_COLUMNS)
+        if not is_column(column):
+            yield f"group_by.{number}", column, unknown(column, COLUMNS)
     if any(times > 1 for times in Counter(column for _, column in group_by).values()):
         yield "group_by", values["group_by"], "allowed is each column once"
     where = values.get("where")
     for column, value in where.items() if isinstance(where, Mapping) else ():
-        if column not in GROUP_COLUMNS:
-            yield f"where.{column}", value, unknown(column, GROUP_COLUMNS)
+        if not is_column(column):
+            yield f"where.{column}", value, unknown(column, COLUMNS)
 
 
 def _texts(value: Any) -> list[tuple[int, str]]:

@@ -30,6 +30,8 @@ def test_the_signals_have_exactly_these_units_events_and_aggregates() -> None:
         "llm.duration_s": ("s", Kind.LLM_CALL, False, MEASURED),
         "llm.tokens": ("tokens", Kind.LLM_CALL, False, MEASURED),
         "llm.cost_usd": ("USD", Kind.LLM_CALL, False, MEASURED),
+        "agent.events": ("events", None, False, set()),
+        "task.heartbeat": ("heartbeats", Kind.HEARTBEAT, False, set()),
     }
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from self_healing.clock import SECOND_US, from_us
 from self_healing.model import Group, SeriesState, Transition, Verdict
 from self_healing.spec import MAX_GROUPS, Spec, TriggerSpec
+from self_healing.telemetry.columns import asked_attributes
+from self_healing.telemetry.lines import native_asking
 from self_healing.telemetry.native import decode
 from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.framework import TriggerFramework
@@ -94,7 +96,8 @@ class Engine:
     def push(self, *lines: Line) -> None:
         """Hand over lines; they are folded as their time comes."""
         text = "\n".join(json.dumps(line) for line in sorted(lines, key=lambda line: str(line["ts"])))
-        decoded = decode(text.encode(), now_us=FAR_US)
+        form = native_asking(asked_attributes(self.framework.spec.triggers))
+        decoded = decode(text.encode(), now_us=FAR_US, form=form)
         assert not decoded.bad, decoded.bad
         self.telemetry.queue(decoded.events, decoded.kind, decoded.ts)
 

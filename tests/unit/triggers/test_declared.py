@@ -175,11 +175,12 @@ def test_an_override_is_validated_like_a_file(overrides: dict[str, Any], problem
          "allowed are count, sum, mean, min, max, rate, ratio, p50, p75, p90, p95, p99"),
         ('group_by = ["agnet"]',
          'group_by.0: "agnet": unknown; did you mean agent? '
-         "allowed are agent, model, provider, tool, run_id, error_type"),
+         "allowed are agent, model, provider, tool, run_id, error_type, attributes.KEY"),
         ('group_by = ["agent", "agent"]', 'group_by: ["agent", "agent"]: allowed is each column once'),
         ('group_by = "agent"', 'group_by: "agent": allowed is a list'),
         ('where = { "gen_ai.model" = "m" }',
-         'where.gen_ai.model: "m": unknown; allowed are agent, model, provider, tool, run_id, error_type'),
+         'where.gen_ai.model: "m": unknown; '
+         "allowed are agent, model, provider, tool, run_id, error_type, attributes.KEY"),
         ("where = { model = 5 }", "where.model: 5: allowed is text"),
         ('actions = ["analyse_slow_tasks"]',
          'actions.0: "analyse_slow_tasks": unknown; did you mean analyze_slow_tasks? '

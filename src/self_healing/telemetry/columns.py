@@ -1,0 +1,54 @@
+"""What a trigger may group by or filter on: the columns of an event, and whatever else its line carries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from operator import attrgetter
+
+from self_healing.model import Event
+from self_healing.spec import TriggerSpec
+
+ATTRIBUTE = "attributes."
+"""What a column begins with that is no column of an event; the attribute's own name follows."""
+
+Getter = Callable[[Event], str | None]
+
+
+def asked_attributes(triggers: Iterable[TriggerSpec]) -> tuple[str, ...]:
+    """The names of the attributes that some trigger groups by or filters on, in order."""
+    columns = {column for trigger in triggers for column in (*trigger.group_by, *trigger.where)}
+    return tuple(sorted(column.removeprefix(ATTRIBUTE) for column in columns if column.startswith(ATTRIBUTE)))
+
+
+@cache
+def getter(column: str) -> Getter:
+    """Reads a column of an event, or an attribute as text; None where the event does not say."""
+    if not column.startswith(ATTRIBUTE):
+        return attrgetter(column)
+    name = column.removeprefix(ATTRIBUTE)
+
+    def read(event: Event) -> str | None:
+        return None if event.attributes is None else text_of(event.attributes.get(name))
+
+    return read
+
+
+def text_of(value: object) -> str | None:
+    """The text of an attribute that is a text, a number, or true or false; None for anything else."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return str(value)
+    return None
+
+
+def put(event: Event, column: str, value: str | None) -> None:
+    """Give an event that value of a column or an attribute."""
+    if not column.startswith(ATTRIBUTE):
+        setattr(event, column, value)
+    elif value is not None:
+        event.attributes = {**(event.attributes or {}), column.removeprefix(ATTRIBUTE): value}
