@@ -67,6 +67,7 @@ def status(
         "stopped": None if stop is None else msgspec.to_builtins(stop),
         "triggers_enabled": triggers_enabled(spec),
         "evaluated_at": msgspec.to_builtins(_at(evaluated_us)) if evaluated_us else None,
+        "series": _fact(settings, "series") or {},
         "incidents": _open_incidents(settings),
         "executions": dict(_rows(settings, "SELECT status, count(*) FROM executions GROUP BY status ORDER BY status")),
         "directives_in_force": _directives_in_force(settings, at),

@@ -177,6 +177,7 @@ class Surface:
         incident = self._store.get(Incident, id)
         return {
             "incident": self._incident(incident),
+            "series": self._series(incident),
             "beneath": [self._incident(each) for each in self._loop.register.children(incident)],
             "timeline": [views.plain(note) for note in incident.notes],
             "executions": [views.execution(each) for each in self._store.select(Execution, incident=id)],
@@ -185,6 +186,13 @@ class Surface:
             "directives": [views.plain(each) for each in self._store.select(Directive, owner=id)],
             "handoffs": [self._handoff(each) for each in self._store.select(Handoff, incident=id)],
         }
+
+    def _series(self, incident: Incident) -> Json | None:
+        """What the trigger says of an incident's series now; None of a parent, and once it is closed."""
+        if incident.state is IncidentState.CLOSED or incident.is_parent or not self._loop.register.watched(incident):
+            return None
+        at_us = self._loop.evaluated_us
+        return views.verdict(self._loop.framework.verdict(incident.trigger, incident.group, at_us))
 
     def ack(self, id: str, by: str, reason: str) -> Json:
         return {"incident": self._incident(self._loop.acknowledge(id, by, reason))}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from self_healing.model import Incident
+from self_healing.surface import Surface
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
 
@@ -80,3 +81,28 @@ def test_flapping_survives_a_restart(fleet: Scenario) -> None:
 
     fleet.at(199).expect_state(SLOW, "Coder", "recovering")
     fleet.at(200).expect_state(SLOW, "Coder", "inactive")
+
+
+def test_what_is_handed_over_says_that_it_flaps(scenario: MakeScenario, tmp_path: Path) -> None:
+    file = tmp_path / "acting.toml"
+    file.write_text(SPEC)
+    acting = scenario(settings={"triggers": {"files": [file]}})
+    acting.finish("t0", duration_s=70.0)
+    first = acting.expect_handoff(SLOW).message["context"]["symptom"]
+    for number in (1, 2):
+        acting.loop.dismiss(acting.incident(SLOW).id, "Ada", "looking")
+        acting.at(60 * number).finish(f"t{number}", duration_s=70.0)
+        acting.expect_incident(SLOW, "Coder", "acting")
+
+    assert (first["flapping"], acting.expect_handoff(SLOW).message["context"]["symptom"]["flapping"]) == (False, True)
+
+
+def test_incident_and_status_say_that_it_flaps(fleet: Scenario) -> None:
+    hit(fleet)
+    fleet.at(150).expect_state(SLOW, "Coder", "recovering")
+    surface = Surface(fleet.loop, serving=True)
+
+    series = surface.call("incident", {"id": fleet.incident(SLOW).id})["series"]
+
+    assert (series["state"], series["reason"], series["flapping"]) == ("recovering", "no_data", True)
+    assert surface.call("status", {})["series"]["flapping"] == 1

@@ -9,6 +9,7 @@ import pytest
 
 from self_healing.constitution.stop import resume, stop
 from self_healing.model import Incident, Reason, Verdict
+from self_healing.surface import Surface
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
 
@@ -122,3 +123,13 @@ def test_a_trigger_that_is_switched_off_inhibits_nothing(inhibited: MakeInhibite
     fleet.loop.override_trigger(RETRIES, {"enabled": False}, "Ada")
 
     fleet.at(10).expect_incident(SLOW, "Coder", "acting")
+
+
+def test_status_says_how_many_series_open_nothing_and_why(inhibited: MakeInhibited) -> None:
+    fleet = inhibited()
+    fleet.finish("t1", attempt=3, duration_s=70.0)
+    fleet.at(5).expect_state(SLOW, "Coder", "firing")
+
+    series = Surface(fleet.loop).call("status", {})["series"]
+
+    assert (series["firing"], series["muted"]) == (2, {"inhibited": 1})

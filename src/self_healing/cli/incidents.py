@@ -119,6 +119,7 @@ def _print_one(told: Json) -> None:
             ("state", incident["state"]),
             ("value", f"{value} (peak {peak})"),
             ("threshold", threshold),
+            *([("series", output.verdict(told["series"]))] if told["series"] else []),
             ("opened", output.instant(incident["opened_at"])),
             ("closed", closed),
             ("attempts", incident["attempts"]),

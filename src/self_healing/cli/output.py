@@ -110,6 +110,20 @@ def instant(at: str | None) -> str:
     return "-" if at is None else at[:19].replace("T", " ")
 
 
+def reason(verdict: dict[str, Any]) -> str:
+    """Why a verdict is what it is: by what it is muted, and whether it is flapping."""
+    muted = verdict["muted"]
+    told = verdict["reason"] if muted is None else f"{verdict['reason']} by {muted['what']}"
+    return f"{told}, flapping" if verdict["flapping"] and verdict["reason"] != "flapping" else told
+
+
+def verdict(verdict: dict[str, Any]) -> str:
+    """Where a series stands, why, and until when it is muted where that is known."""
+    muted = verdict["muted"]
+    until = "" if muted is None or muted["until"] is None else f" until {instant(muted['until'])}"
+    return f"{verdict['state']}: {reason(verdict)}{until}"
+
+
 def group(of: Json) -> str:
     """A group in one word, such as ``Coder``; with the keys when there are several."""
     if len(of) == 1:

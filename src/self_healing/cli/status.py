@@ -93,6 +93,7 @@ def _print(status: Json) -> None:
             ("evaluated (UTC)", output.instant(status["evaluated_at"])),
             ("spec version", status["spec_version"]),
             ("triggers enabled", status["triggers_enabled"]),
+            ("series", _series(status["series"])),
             ("incidents", output.counted(status["incidents"])),
             ("executions", output.counted(status["executions"])),
             ("directives in force", status["directives_in_force"]),
@@ -102,6 +103,13 @@ def _print(status: Json) -> None:
         ]
     )
     _print_accounting(status)
+
+
+def _series(counts: Json) -> str:
+    """How many series are in which state, how many of them are flapping, and what mutes those that open nothing."""
+    states = {name: count for name, count in counts.items() if name != "muted"}
+    muted = {f"{reason}": count for reason, count in counts.get("muted", {}).items()}
+    return output.counted(states) + (f"; opens nothing: {output.counted(muted)}" if muted else "")
 
 
 def _print_accounting(status: Json) -> None:

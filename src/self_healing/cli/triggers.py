@@ -160,7 +160,7 @@ def _print_one(told: Json) -> None:
             (
                 output.group(each["group"]),
                 each["state"],
-                each["reason"],
+                output.reason(each),
                 output.amount(each["value"], told["unit"]),
                 output.amount(each["threshold"], told["unit"]),
                 each["samples"],

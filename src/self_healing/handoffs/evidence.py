@@ -66,6 +66,7 @@ def _symptom(incident: Incident, unit: str, window: dict[str, Any]) -> dict[str,
         "unit": unit,
         "opened_at": incident.opened_at,
         "reopened": incident.reopened,
+        "flapping": any(note.what == "flapping" and note.at >= incident.opened_at for note in incident.notes),
         "window": window,
     }
 

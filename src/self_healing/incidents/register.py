@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Protocol
@@ -244,6 +245,11 @@ class Register:
         about = [each for each in self.children(incident) if self._fires(each)] if incident.is_parent else [incident]
         muted = [self._series.muted_by(each.trigger, each.group, at) for each in about]
         return muted[0] if muted and None not in muted else None
+
+    def held_back(self, at: datetime) -> dict[str, int]:
+        """How many series fire and open nothing at an instant, by what mutes them."""
+        muted = [self._series.muted_by(*key, at) for key in self._muted]
+        return dict(Counter(each.why.value for each in muted if each is not None))
 
     def _fires(self, incident: Incident) -> bool:
         return self._series.state_of(incident.trigger, incident.group) is SeriesState.FIRING

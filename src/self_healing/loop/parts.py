@@ -281,7 +281,13 @@ class Parts:
             self.store, self.telemetry, self.framework, self.progress, batch.bad if batch else [], whole=batch is None
         )
         self._save_transitions(transitions)
-        facts = {"diagnosis": self.diagnoser.diagnosis, VIOLATIONS: self.judging.violations, **facts}
+        series = {**self.framework.counts(), "muted": self.register.held_back(from_us(self.progress.evaluated_us))}
+        facts = {
+            "diagnosis": self.diagnoser.diagnosis,
+            VIOLATIONS: self.judging.violations,
+            "series": series,
+            **facts,
+        }
         for name, value in facts.items():
             if self.unstored(name, value):
                 self.store.put_fact(name, value)

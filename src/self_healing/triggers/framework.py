@@ -340,6 +340,16 @@ class TriggerFramework:
             if series.measure.group_by == group_by:
                 series.forget(places[places < len(series)])
 
+    def counts(self) -> dict[str, int]:
+        """How many series are in each state, and how many of all are flapping."""
+        states = np.zeros(len(SeriesState), np.int64)
+        flapping = 0
+        for series in self._series.values():
+            if series.trigger.enabled:
+                states += np.bincount(series.state, minlength=len(SeriesState))
+                flapping += int(np.count_nonzero(series.flapping))
+        return {state.name.lower(): int(states[state]) for state in SeriesState} | {"flapping": flapping}
+
     def firing(self) -> list[tuple[str, Group]]:
         """The series that fire now."""
         return [
