@@ -321,7 +321,7 @@ class TriggerSpec(Declared):
     def fires_on_silence(self) -> bool:
         """Whether nothing at all can meet its condition."""
         falls = self.aggregate in (Aggregate.COUNT, Aggregate.RATE) and not self.rising
-        return falls or self.no_data is NoData.FIRE
+        return falls or self.no_data is NoData.FIRE or isinstance(self.condition, Absence)
 
     @property
     def rising(self) -> bool:
@@ -611,7 +611,9 @@ class Spec(Declared):
     @cached_property
     def warming(self) -> frozenset[str]:
         """The triggers that mere silence can make fire; of these nothing opens within `warm_up` after a start."""
-        return frozenset(each.name for each in self.triggers if each.fires_on_silence)
+        silent = {each.name for each in self.triggers if each.fires_on_silence}
+        composites = {each.name: each.condition for each in self.triggers if isinstance(each.condition, Composite)}
+        return frozenset(silent | {name for name, made in composites.items() if silent & set(made.members)})
 
     @cached_property
     def version(self) -> str:

@@ -148,3 +148,32 @@ def test_a_check_does_not_warm_up(made: Make) -> None:
     fleet.at(50).restart()
 
     fleet.at(75).expect_incident("busy", "Coder", "escalated")
+
+
+GONE = """
+[[trigger]]
+name = "gone"
+type = "custom"
+signal = "agent.events"
+condition = { kind = "absence", silent_for = "1m" }
+severity = "low"
+target_agent = "Helper"
+
+[[trigger]]
+name = "gone_or_slow"
+type = "custom"
+condition = { kind = "composite", any = ["gone", "slow_tasks"] }
+severity = "low"
+target_agent = "Helper"
+"""
+
+
+def test_absence_and_what_is_composed_of_it_open_nothing_within_it(made: Make) -> None:
+    fleet = made(GONE, serves=True)
+    fleet.finish("t1", duration_s=1.0)
+    fleet.at(50).restart()
+
+    fleet.at(109).expect_state("gone", "Coder", "firing").expect_state("gone_or_slow", "Coder", "firing")
+    fleet.expect_nothing_open()
+    fleet.at(111)
+    assert {incident.trigger for incident in fleet.loop.store.select(Incident)} == {"gone", "gone_or_slow"}
