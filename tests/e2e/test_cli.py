@@ -534,3 +534,12 @@ def test_what_must_be_quick_imports_nothing_heavy(words: list[str], heavy: set[s
     assert ran.stdout
     never = {"duckdb", "starlette", "uvicorn", "google.protobuf", "opentelemetry", "genai_prices", "prometheus_client"}
     assert (heavy | never) & set(ran.stderr.split()) == set()
+
+
+def test_the_doctor_exits_with_1_while_there_is_a_problem_and_prints_nothing_but_json(cli: Run, tmp_path: Path) -> None:
+    well = cli("doctor", "--format", "json")
+    assert (well.returncode, json.loads(well.stdout)["counts"]["problem"], well.stderr) == (0, 0, "")
+    (tmp_path / "logs").write_text("")
+    ill = cli("doctor")
+    assert ill.returncode == 1
+    assert "problem  logs directory" in ill.stdout

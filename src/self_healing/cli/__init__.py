@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "directives": ("directives:app", "List the settings in force; undo."),
     "history": ("history:history", "Show what was done, and what came of it."),
     "handoffs": ("handoffs:app", "List the work handed over; show, accept, complete, fail."),
+    "doctor": ("doctor:doctor", "Look whether all is in place, and whether triggers fit."),
     "constitution": ("constitution:constitution", "Show the articles, the limits, and the denials."),
     "ingest": ("ingest:app", "Bring in telemetry that is no native file: junit."),
     "audit": ("audit:app", "Verify the log of decisions."),
@@ -37,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Each command, where it is, and what it does."""
 
 GROUPS = {
-    "The service": ("run", "check", "status", "ingest", "init", "demo"),
+    "The service": ("run", "check", "status", "ingest", "init", "doctor", "demo"),
     "What is wrong": ("incidents", "silences", "triggers", "events"),
     "What is done": ("history", "actions", "directives", "handoffs"),
     "The rules": ("constitution", "audit", "config", "stop-healing", "resume-healing"),

@@ -1,0 +1,69 @@
+"""``doctor``: is everything in its place, and do the triggers fit the fleet?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from self_healing.cli import output
+from self_healing.cli.columns import Column
+from self_healing.cli.options import Shown
+
+if TYPE_CHECKING:
+    from self_healing.doctor.findings import Tell
+
+PROBLEMS = 1
+"""What ``doctor`` exits with while there is any problem."""
+
+
+def doctor(*, shown: Shown | None = None) -> int:
+    """Look whether everything is in its place, telemetry arrives, and the triggers fit the stored history.
+
+    Each check says ok, warn or problem, and what to do. Thresholds are proposed for triggers that would fire more than
+    once a week an agent. Exits with 1 while there is a problem. It changes nothing, with a service running or without.
+
+    For example: self-healing doctor --format json
+    """
+    from self_healing.doctor.examining import examine
+
+    shown = shown or Shown()
+    with _progress() as tell:
+        told = examine(shown.settings, at=datetime.now(UTC), tell=tell)
+    output.show(told, shown.format, _print)
+    return PROBLEMS if told["counts"]["problem"] else 0
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    """A bar on a terminal's stderr, gone when all is done; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        yield lambda _what, _share: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("looking around", total=1.0)
+        yield lambda what, share: progress.update(bar, description=what, completed=share)
+
+
+def _print(told: dict[str, Any]) -> None:
+    output.table(
+        ("how", "what", Column("says", text=True)),
+        (
+            (each["outcome"], each["check"], f"{each['says']}{' -> ' if each['do'] else ''}{each['do']}")
+            for each in told["checks"]
+        ),
+        empty="nothing was looked at",
+    )
+    if told["proposals"]:
+        output.title("proposed thresholds, for a file that triggers.files names")
+        for each in told["proposals"]:
+            then, now = each["incidents_then"], each["incidents_now"]
+            print(f"\n# {then} incidents in the stored history instead of {now}; once a week each is {each['allowed']}")
+            print(each["toml"], end="")
+    counts = told["counts"]
+    print(f"\n{counts['problem']} problems, {counts['warn']} warnings, {counts['ok']} ok")

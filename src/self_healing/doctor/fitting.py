@@ -1,0 +1,251 @@
+"""Fitting: which triggers cannot fire on the stored history, which would fire all the time, and a better threshold.
+
+A threshold is proposed so that a trigger would have fired about once a week an agent at most. Once a week is one day
+in seven: so of the worst value of each agent and day, the one that six in seven do not exceed, and the next round
+number beyond it. A backtest with it says how often it would have fired; where that is still too often, because an agent
+crosses it several times a day, the next round number beyond the worst of all takes its place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Final
+
+import numpy as np
+
+from self_healing.backtest import Replay
+from self_healing.clock import DAY_US, SECOND_US
+from self_healing.doctor.findings import Finding, Proposal, Tell, ok, warn
+from self_healing.doctor.history import History
+from self_healing.doctor.observing import Observed
+from self_healing.measures import Floats
+from self_healing.problems import shown, suggestion
+from self_healing.spec import Baseline, RateOfChange, Spec, Threshold, TriggerSpec
+from self_healing.telemetry.signals import GROUP_COLUMNS, signal_of
+from self_healing.wording import span
+
+ALL_THE_TIME: Final = 0.5
+"""Open for a larger part of the time than this, a trigger says nothing."""
+
+QUIET_DAYS: Final = 6 / 7
+"""Of the days of each agent, so many are to pass without an incident."""
+
+GRID_S: Final = 60
+"""How often the backtest looks, seconds: the coarsest grid, for on one of a second two weeks take minutes."""
+
+LEAST_SPAN_US: Final = DAY_US
+"""Less history than this shows no day's peaks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fired:
+    """How a trigger would have fired.
+
+    Args:
+        incidents: how many it would have opened.
+        share: of the time of all of its groups, in which an incident was open; 0 to 1.
+        groups: how many were seen.
+    """
+
+    incidents: int
+    share: float
+    groups: int
+
+
+def fired(spec: Spec, history: History) -> dict[str, Fired]:
+    """What a backtest of `spec` on `history` opens, by trigger."""
+    if not history.events:
+        return {}
+    replay = Replay(spec.model_copy(update={"grid": GRID_S}))
+    replay.telemetry.queue(list(history.events), history.kind, history.ts)
+    replay.first_us, replay.last_us = int(history.ts[0]), int(history.ts[-1])
+    replay.run(replay.last_us)
+    whole_us = max(replay.last_us - replay.first_us, SECOND_US)
+    found = {}
+    for trigger in spec.triggers:
+        if trigger.enabled:
+            opened = [each for each in replay.incidents if each.trigger == trigger.name]
+            groups = len(replay.telemetry.groups(trigger.group_by))
+            open_us = sum((each.closed_us or replay.last_us) - each.opened_us for each in opened)
+            share = open_us / whole_us / max(groups, 1)
+            found[trigger.name] = Fired(incidents=len(opened), share=share, groups=groups)
+    return found
+
+
+def allowed(now: Fired, history: History) -> int:
+    """How many incidents are once a week an agent."""
+    return max(round(now.groups * history.span_us / (7 * DAY_US)), 1)
+
+
+def too_often(now: Fired, history: History) -> bool:
+    """Whether it opens more than once a week an agent, or is open all the time."""
+    return now.incidents > allowed(now, history) or now.share > ALL_THE_TIME
+
+
+# -- what cannot fire
+
+
+def why_silent(observed: Observed, history: History) -> tuple[str, str] | None:
+    """Why a trigger cannot fire on the history, and what to do; None when it can."""
+    trigger, condition = observed.trigger, observed.trigger.condition
+    if observed.most == 0:
+        return _unmeasured(trigger, history)
+    if observed.most < trigger.min_samples:
+        held = f"no window of {span(trigger.window)} ever held {trigger.min_samples} samples"
+        return f"{held}; the most were {observed.most}", "lengthen its window, or lower min_samples"
+    if isinstance(condition, Baseline) and observed.most_before < condition.min_samples:
+        says = f"no baseline ever held {condition.min_samples} samples; the most were {observed.most_before}"
+        return says, "let more history come in, lengthen `over`, or lower condition.min_samples"
+    return None
+
+
+def _unmeasured(trigger: TriggerSpec, history: History) -> tuple[str, str]:
+    for column, value in trigger.where.items():
+        seen = _values(column, history)
+        if seen is not None and value not in seen:
+            some = f"; seen were {', '.join(sorted(seen)[:5])}" if seen else ""
+            near = suggestion(value, seen)
+            return f"no event has {column} = {shown(value)}{some};{near}".removesuffix(";"), "correct `where`"
+    for column in trigger.group_by:
+        if _values(column, history) == set():
+            return f"no event names its {column}, by which it groups", f"send {column}, or group by another column"
+    signal = signal_of(trigger.signal)
+    kind = "no event" if signal is None or signal.kind is None else f"no event of type {signal.kind.name.lower()}"
+    return f"{kind} has brought a sample of {trigger.signal}", "send it, or switch the trigger off"
+
+
+def _values(column: str, history: History) -> set[str] | None:
+    """The values of a column in the history; None for what is no column of events."""
+    if column not in GROUP_COLUMNS:
+        return None
+    read = attrgetter(column)
+    return {value for value in map(read, history.events) if value is not None}
+
+
+# -- a better threshold
+
+
+def propose(
+    spec: Spec, observed: Mapping[str, Observed], now: Mapping[str, Fired], history: History, tell: Tell
+) -> list[Proposal]:
+    """Other thresholds for the triggers that would fire too often, each tried in a backtest."""
+    if history.span_us < LEAST_SPAN_US:
+        return []
+    often = [name for name, each in now.items() if name in observed and too_often(each, history)]
+    tried = {name: limit for name in often if (limit := _limit(observed[name], QUIET_DAYS)) is not None}
+    tell("trying thresholds", 0.0)
+    then = _tried(spec, tried, history)
+    again = {name: limit for name in tried if too_often(then[name], history) and (limit := _limit(observed[name], 1.0))}
+    tell("trying thresholds", 0.5)
+    then |= _tried(spec, again, history)
+    return [
+        Proposal(
+            trigger=name,
+            condition=_condition(_with(spec.trigger(name), limit)),
+            incidents_now=now[name].incidents,
+            incidents_then=then[name].incidents,
+            allowed=allowed(now[name], history),
+        )
+        for name, limit in (tried | again).items()
+    ]
+
+
+def _condition(trigger: TriggerSpec) -> dict[str, Any]:
+    return trigger.condition.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _tried(spec: Spec, limits: Mapping[str, float], history: History) -> dict[str, Fired]:
+    if not limits:
+        return {}
+    changed = tuple(_with(spec.trigger(name), limit) for name, limit in limits.items())
+    return fired(Spec(triggers=changed, actions=spec.actions, max_groups=spec.max_groups), history)
+
+
+def _limit(observed: Observed, quiet: float) -> float | None:
+    """The round number beyond the value that the part `quiet` of agents' days does not exceed; None without one."""
+    peaks: Floats = observed.peaks()
+    if not len(peaks):
+        return None
+    rising = observed.trigger.rising
+    worst = float(np.quantile(peaks, quiet if rising else 1 - quiet, method="higher" if rising else "lower"))
+    limit = beyond(worst, rising=rising)
+    signal = signal_of(observed.trigger.signal)
+    share = signal is not None and signal.ratio and isinstance(observed.trigger.condition, Threshold)
+    return None if share and not 0 <= limit <= 1 else limit
+
+
+def beyond(value: float, *, rising: bool) -> float:
+    """The next number of two digits above `value`, or below it when less is worse."""
+    digits = 1 - math.floor(math.log10(abs(value))) if value else 2
+    scaled = value * 10.0**digits
+    # What is a round number itself, but for how it is stored, is not to be stepped from twice, or not at all.
+    whole = round(scaled) if abs(scaled - round(scaled)) < 1e-6 else math.floor(scaled) if rising else math.ceil(scaled)
+    limit = (whole + (1 if rising else -1)) / 10.0**digits
+    return round(limit, max(digits, 0))
+
+
+def _with(trigger: TriggerSpec, limit: float) -> TriggerSpec:
+    """`trigger` with another limit in its condition."""
+    match trigger.condition:
+        case Baseline() as condition:
+            key = next(name for name in ("ratio", "percent", "absolute") if getattr(condition, name) is not None)
+        case Threshold() | RateOfChange():
+            key = "value"
+        case condition:
+            raise ValueError(f"{condition.kind} has no limit")
+    # Validated anew: a mere copy would bring along what the trigger worked out from its old limit.
+    changed = {**_condition(trigger), key: limit}
+    return TriggerSpec.model_validate(trigger.model_dump(by_alias=True) | {"condition": changed, "inhibited_by": ()})
+
+
+# -- findings
+
+
+def fits(
+    spec: Spec,
+    observed: Mapping[str, Observed],
+    now: Mapping[str, Fired],
+    proposals: Iterable[Proposal],
+    history: History,
+) -> Iterator[Finding]:
+    """How each enabled trigger fits the history."""
+    proposed = {each.trigger: each for each in proposals}
+    for trigger in spec.triggers:
+        if trigger.enabled and trigger.name in now:
+            silent = why_silent(observed[trigger.name], history) if trigger.name in observed else None
+            check = f"trigger {trigger.name}"
+            if silent is not None:
+                yield warn(check, f"cannot fire: {silent[0]}", silent[1])
+            else:
+                yield _frequency(check, now[trigger.name], proposed.get(trigger.name), history)
+
+
+def _frequency(check: str, now: Fired, proposal: Proposal | None, history: History) -> Finding:
+    days = history.span_us / DAY_US
+    opened = f"{now.incidents} {'incident' if now.incidents == 1 else 'incidents'}"
+    says = f"{opened} in {days:.1f} days of {now.groups} {'group' if now.groups == 1 else 'groups'}"
+    if not too_often(now, history):
+        return ok(check, says)
+    if now.share > ALL_THE_TIME:
+        says = f"fires all the time: {now.share:.0%} of it; {says}"
+    else:
+        says = f"fires too often: {says}; once a week each is {allowed(now, history)}"
+    if proposal is not None:
+        then = proposal.incidents_then
+        return warn(check, says, f"see its fleet, or take the threshold proposed below: {then} then")
+    if history.span_us < LEAST_SPAN_US:
+        return warn(check, says, "see its fleet; with a day of history a threshold is proposed")
+    return warn(check, says, "see its fleet: no threshold would make it quiet")
+
+
+def as_toml(proposal: Proposal) -> str:
+    """The table with which a person takes a proposal."""
+    inside = ", ".join(f"{key} = {_toml(value)}" for key, value in proposal.condition.items())
+    return f'[[trigger]]\nname = "{proposal.trigger}"\ncondition = {{ {inside} }}\n'
+
+
+def _toml(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)

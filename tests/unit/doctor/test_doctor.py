@@ -1,0 +1,190 @@
+"""The doctor: what it finds where something is wrong, and the thresholds that it proposes."""
+
+from __future__ import annotations
+
+import json
+import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from self_healing.config import NO_PORTS, Settings
+from self_healing.constitution.stop import stop
+from self_healing.doctor.examining import examine
+from self_healing.doctor.fitting import beyond
+from self_healing.errors import ConfigError
+from self_healing.triggers.declared import load_triggers
+
+NOW = datetime(2026, 1, 25, 10, 0, tzinfo=UTC)
+TRIGGER = '[[trigger]]\nname = "{name}"\ntype = "custom"\nsignal = "task.duration_s"\naggregate = "mean"\n' + (
+    'window = "30m"\ncondition = {{ kind = "threshold", op = ">=", value = 10 }}\nseverity = "low"\n'
+    'target_agent = "Ann"\n{more}\n'
+)
+
+
+def settings(tmp_path: Path, triggers: str = "", **sections: dict[str, Any]) -> Settings:
+    """Settings of a directory with a file of those triggers, and the shipped ones switched off."""
+    (tmp_path / "telemetry").mkdir(exist_ok=True)
+    off = "".join(f'[[trigger]]\nname = "{each.name}"\nenabled = false\n' for each in load_triggers([]))
+    (tmp_path / "t.toml").write_text(off + triggers)
+    return Settings.model_validate(
+        {
+            "telemetry": {"dir": tmp_path / "telemetry"},
+            "storage": {"state_dir": tmp_path / "state", "logs_dir": tmp_path / "logs"},
+            "triggers": {"files": [tmp_path / "t.toml"]},
+            "server": NO_PORTS,
+        }
+        | sections
+    )
+
+
+def history(tmp_path: Path, days: float, *, every_s: float = 1800, until: datetime = NOW) -> None:
+    """Tasks of two agents that take 20 s, but for one of 90 s in each agent's second day."""
+    at = until - timedelta(days=days)
+    lines: list[str] = []
+    second_day = at + timedelta(days=1)
+    while at < until:
+        for agent in ("A", "B"):
+            slow = 0 <= (at - second_day).total_seconds() < every_s
+            event = {"ts": at.isoformat(), "type": "task_finished", "agent": agent, "status": "success", "model": "m"}
+            lines.append(json.dumps(event | {"id": f"{agent}{len(lines)}", "duration_s": 90.0 if slow else 20.0}))
+        at += timedelta(seconds=every_s)
+    (tmp_path / "telemetry" / "events-20260125.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def examined(told: Settings, at: datetime = NOW) -> dict[str, Any]:
+    return examine(lambda: told, at=at, tell=lambda _what, _share: None)
+
+
+def found(told: dict[str, Any], check: str) -> tuple[str, str]:
+    """Outcome and words of a check."""
+    [each] = [each for each in told["checks"] if each["check"] == check]
+    return each["outcome"], f"{each['says']} -> {each['do']}"
+
+
+def test_all_is_well_in_a_new_place_but_that_nothing_runs_and_nothing_arrived(tmp_path: Path) -> None:
+    told = examined(settings(tmp_path))
+    assert [each["check"] for each in told["checks"] if each["outcome"] != "ok"] == ["service", "telemetry"]
+    assert told["counts"]["problem"] == 0
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_configuration_that_does_not_load_is_a_problem_a_mistake(tmp_path: Path) -> None:
+    def load() -> Settings:
+        raise ConfigError(["a.toml:1: x", "a.toml:2: y"])
+
+    told = examine(load, at=NOW, tell=lambda _what, _share: None)
+    assert [(each["outcome"], each["says"]) for each in told["checks"]] == [
+        ("problem", "a.toml:1: x"),
+        ("problem", "a.toml:2: y"),
+    ]
+
+
+def test_a_wrong_trigger_is_a_problem_and_the_rest_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    told = examined(settings(tmp_path, TRIGGER.format(name="mine", more="windwo = 3")))
+    assert found(told, "spec")[0] == "problem"
+    assert "t.toml:" in found(told, "spec")[1]
+    assert found(told, "disk")[0] == "ok"
+
+
+def test_a_file_in_the_place_of_a_directory_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("")
+    outcome, words = found(examined(settings(tmp_path)), "logs directory")
+    assert outcome == "problem"
+    assert "--logs-dir" in words
+
+
+def test_a_port_that_somebody_else_has_is_a_problem_that_names_its_setting(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        server = {"port": port, "otlp_http_port": False, "otlp_grpc_port": False}
+        outcome, words = found(examined(settings(tmp_path, server=server)), f"port {port}")
+    assert outcome == "problem"
+    assert "server.port" in words
+
+
+def test_a_short_token_on_an_open_address_is_warned_of(tmp_path: Path) -> None:
+    server = {"host": "0.0.0.0", "token": "abc", "port": False, "otlp_http_port": False, "otlp_grpc_port": False}
+    assert found(examined(settings(tmp_path, server=server)), "token")[0] == "warn"
+
+
+def test_a_stop_in_force_is_told_with_who_and_why(tmp_path: Path) -> None:
+    told = settings(tmp_path)
+    told.storage.state_dir.mkdir()
+    stop(told.storage.state_dir, "too loud", "ann", NOW)
+    outcome, words = found(examined(told), "stop")
+    assert (outcome, words) == ("warn", "stopped by ann: too loud -> self-healing resume-healing")
+
+
+def test_telemetry_that_stopped_and_lines_that_cannot_be_used_are_warned_of(tmp_path: Path) -> None:
+    told = settings(tmp_path)
+    history(tmp_path, 0.1, until=NOW - timedelta(hours=3))
+    assert found(examined(told), "telemetry of native files")[0] == "warn"
+    assert found(examined(told), "quarantine")[0] == "ok"
+    with (tmp_path / "telemetry" / "events-20260125.jsonl").open("a") as file:
+        file.write("oops\n" * 5)
+    outcome, words = found(examined(told), "quarantine")
+    assert (outcome, "invalid_json 5" in words) == ("warn", True)
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ('where = { model = "n" }', 'no event has model = "n"; seen were m'),
+        ('where = { model = "mm" }', "did you mean m?"),
+        ('group_by = ["tool"]\nwhere = { model = "m" }\nmin_samples = 50', "ever held 50 samples; the most were"),
+        ("min_samples = 50", "no window of 30m ever held 50 samples"),
+    ],
+)
+def test_a_trigger_that_cannot_fire_on_what_is_there_is_told_with_the_reason(
+    tmp_path: Path, more: str, why: str
+) -> None:
+    told = settings(tmp_path, TRIGGER.format(name="mine", more=more))
+    history(tmp_path, 1)
+    outcome, words = found(examined(told), "trigger mine")
+    assert (outcome, "cannot fire" in words, why in words) == ("warn", True, True), words
+
+
+def test_for_a_trigger_that_fires_all_the_time_a_threshold_is_proposed_that_a_backtest_finds_quiet(
+    tmp_path: Path,
+) -> None:
+    told = settings(tmp_path, TRIGGER.format(name="mine", more=""), actions={"mode": "observe"})
+    history(tmp_path, 8)
+    found_all = examined(told)
+    outcome, words = found(found_all, "trigger mine")
+    assert (outcome, "fires all the time" in words) == ("warn", True)
+    [proposal] = found_all["proposals"]
+    assert proposal["condition"] == {
+        "kind": "threshold",
+        "op": ">=",
+        "value": 21.0,
+    }  # beyond six in seven days, not beyond the worst
+    assert (proposal["incidents_then"] <= proposal["allowed"], proposal["incidents_now"]) == (True, 2)
+    assert "mine would act too often" in found(found_all, "mode")[1]
+    # what is proposed is taken as it stands
+    (tmp_path / "p.toml").write_text(proposal["toml"])
+    files = (tmp_path / "t.toml", tmp_path / "p.toml")
+    taken = told.model_copy(update={"triggers": told.triggers.model_copy(update={"files": files})})
+    quiet = examined(taken)
+    assert found(quiet, "trigger mine")[0] == "ok"
+    assert "time to act" in found(quiet, "mode")[1]
+    assert "not yet" not in found(quiet, "mode")[1]
+
+
+def test_with_less_than_a_week_of_history_it_is_not_yet_time_to_act(tmp_path: Path) -> None:
+    told = settings(tmp_path, actions={"mode": "observe"})
+    history(tmp_path, 2)
+    assert "not yet time to act: 2.0 of the 7 days" in found(examined(told), "mode")[1]
+
+
+@given(st.floats(min_value=-1e6, max_value=1e6).filter(lambda value: value == 0 or abs(value) > 1e-3), st.booleans())
+def test_the_next_round_number_lies_beyond_by_a_tenth_at_most(value: float, rising: bool) -> None:
+    limit = beyond(value, rising=rising)
+    assert limit > value if rising else limit < value
+    assert abs(limit - value) <= max(abs(value) * 0.11, 0.02)
