@@ -111,12 +111,19 @@ class Reader(Generic[Model]):
         self._tells = tells
         self._tables: dict[str, _Table] = {}
         self._shipped: frozenset[str] = frozenset()
+        self._offered: set[str] = set()  # of the tables, those that nobody has named yet
         self._problems: list[str] = []
 
     def shipped(self, file: Path) -> None:
         """Begin with the tables that come with the package."""
         self._layer(read_document(file), shipped=True)
         self._shipped = frozenset(self._tables)
+
+    def offered(self, file: Path) -> None:
+        """Hold tables ready that come with the package and are none until a file or an override names them."""
+        known = set(self._tables)
+        self._layer(read_document(file), shipped=True)
+        self._offered = set(self._tables) - known
 
     def files(self, files: Sequence[Path]) -> None:
         """Lay a person's files over it, in their order."""
@@ -132,10 +139,14 @@ class Reader(Generic[Model]):
             elif "name" in values:
                 self._problems.append(f"{where}: name: {shown(values['name'])}: allowed are the other keys")
             else:
+                self._offered.discard(name)
                 self._tables[name].change(values, "override", dict.fromkeys(values, "override"))
 
     def result(self) -> Declarations[Model]:
         """Validate everything that was collected."""
+        for name in self._offered:
+            del self._tables[name]
+        self._offered = set()
         specs: list[Model] = []
         problems = list(self._problems)
         for name, table in self._tables.items():
@@ -169,6 +180,7 @@ class Reader(Generic[Model]):
                 if shipped:
                     table.change(values, f"the shipped {self._kind}s", {})
                 else:
+                    self._offered.discard(name)
                     table.change(values, where, document.within(above))
 
     def _of(self, document: Document) -> list[dict[str, Any]]:

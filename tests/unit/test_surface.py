@@ -274,6 +274,16 @@ def test_a_disabled_trigger_stays_disabled_and_changes_the_spec_version(settings
         assert surface.call("enable", {"name": "slow_tasks", "by": "Ada"})["spec_version"] != changed["spec_version"]
 
 
+def test_a_trigger_of_the_pack_is_there_from_when_it_is_enabled_by_name(settings: Settings, clock: FakeClock) -> None:
+    with open_surface(settings, write=True, clock=clock) as surface:
+        assert surface.call("enable", {"name": "agent_silent", "by": "Ada"})["enabled"]
+    with open_surface(settings, write=True, clock=clock) as surface:
+        assert "agent_silent" in {each["name"] for each in surface.call("triggers", {})["triggers"]}
+        assert not surface.call("disable", {"name": "agent_silent", "by": "Ada"})["enabled"]
+        with pytest.raises(SelfHealingError, match="agent_silnt"):
+            surface.call("enable", {"name": "agent_silnt", "by": "Ada"})
+
+
 def test_a_state_that_is_not_there_yet_is_empty_and_looking_makes_none(settings: Settings, clock: FakeClock) -> None:
     with open_surface(settings, write=False, clock=clock) as surface:
         assert surface.call("incidents", {}) == {"incidents": []}

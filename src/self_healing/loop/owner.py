@@ -48,6 +48,7 @@ from self_healing.storage.store import Store
 from self_healing.telemetry.columns import asked_attributes
 from self_healing.telemetry.describing import describe
 from self_healing.telemetry.reader import Batch, DirectoryReader
+from self_healing.triggers.declared import in_pack
 from self_healing.watching import ahead
 
 STEPPED_S = 5.0
@@ -401,7 +402,7 @@ class Owner:
             NotFound: no such trigger.
             ConfigError: the change is refused; nothing is changed.
         """
-        if name not in {trigger.name for trigger in self.spec.triggers}:
+        if name not in {trigger.name for trigger in self.spec.triggers} | in_pack():
             raise NotFound("trigger", name)
         overrides: dict[str, dict[str, Any]] = self.store.fact("overrides") or {}
         overrides[name] = {**overrides.get(name, {}), **changes}

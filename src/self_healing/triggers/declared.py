@@ -1,4 +1,4 @@
-"""Loads the declared triggers: the seven defaults, then a person's files, then overrides."""
+"""Loads the declared triggers: the defaults, those of the pack that are asked for, a person's files, then overrides."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from self_healing.declarations import Declarations, Mistake, Reader, Values
+from self_healing.documents import read_document
 from self_healing.problems import listed, unknown
 from self_healing.spec import Aggregate, TriggerSpec
 from self_healing.telemetry.signals import COLUMNS, SIGNALS, is_column, signal_of
@@ -17,6 +18,14 @@ from self_healing.triggers.inhibition import inhibitions
 
 DEFAULTS = Path(__file__).with_name("defaults.toml")
 """The seven default triggers."""
+
+PACK = Path(__file__).with_name("pack.toml")
+"""Triggers that are off, and no part of the spec, until somebody enables or declares them."""
+
+
+def in_pack() -> frozenset[str]:
+    """The names of the triggers of the pack."""
+    return frozenset(table["name"] for table in read_document(PACK).values["trigger"])
 
 
 KINDS = ("threshold", "baseline", "rate_of_change", "absence")
@@ -42,6 +51,7 @@ def read_triggers(
     """
     reader = Reader("trigger", TriggerSpec, lambda values: _check(values, actions), _together, beside=("maintenance",))
     reader.shipped(DEFAULTS)
+    reader.offered(PACK)
     reader.files(files)
     reader.overrides(overrides or {})
     return reader.result()

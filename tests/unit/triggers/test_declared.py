@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from self_healing.actions.registry import ActionRegistry
 from self_healing.errors import ConfigError
-from self_healing.spec import Baseline, Threshold, TriggerSpec
-from self_healing.triggers.declared import load_triggers, read_triggers
+from self_healing.spec import Baseline, Spec, Threshold, TriggerSpec
+from self_healing.triggers.declared import in_pack, load_triggers, read_triggers
+from self_healing.triggers.selftest import failures
 
 MINUTE = 60
 HOUR = 60 * MINUTE
@@ -365,3 +367,24 @@ def test_a_trigger_may_be_inhibited_by_one_that_groups_by_less(tmp_path: Path) -
     )
 
     assert by_name(file)["slow_tasks"].inhibited_by == ("high_error_rate",)
+
+
+PACKED = {"quality_score_low", "model_cost_inefficiency", "stuck_tasks", "tool_error_rate", "agent_silent"}
+
+
+def test_the_pack_is_there_only_for_who_names_it(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[[trigger]]\nname = "agent_silent"\ncondition = { kind = "absence", silent_for = "2h" }\n')
+
+    assert in_pack() == PACKED
+    assert PACKED & by_name().keys() == set()
+    assert PACKED & by_name(file).keys() == {"agent_silent"}
+    assert by_name(overrides={"stuck_tasks": {"enabled": True}})["stuck_tasks"].enabled
+
+
+def test_every_trigger_of_the_pack_passes_its_boundary_tests_and_names_default_actions() -> None:
+    actions = ActionRegistry.from_defaults().names
+    found = load_triggers([], overrides={name: {"enabled": True} for name in PACKED}, actions=actions)
+
+    assert failures(Spec(triggers=found, actions=())) == []
+    assert all(trigger.description.endswith(".") for trigger in found)
