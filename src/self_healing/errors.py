@@ -144,9 +144,10 @@ class NotFound(SelfHealingError):
     Args:
         what: the kind of record, in the words of the documentation.
         id: what was asked for.
+        meant: what may have been meant, such as `` did you mean slow_tasks?``.
     """
 
-    def __init__(self, what: str, id: str) -> None:
-        super().__init__(f"no {what} {id!r}; list them to see which there are")
+    def __init__(self, what: str, id: str, meant: str = "") -> None:
+        super().__init__(f"no {what} {id!r};{meant} list them to see which there are")
         self.what = what
         self.id = id

@@ -27,7 +27,9 @@ from self_healing.config import Settings
 from self_healing.constitution import articles
 from self_healing.constitution.audit import Audit
 from self_healing.constitution.circumstances import Fleet
-from self_healing.errors import NotFound, SelfHealingError, StateBusy
+from self_healing.errors import SelfHealingError, StateBusy
+from self_healing.explaining.live import live
+from self_healing.explaining.telling import declared
 from self_healing.model import (
     Decision,
     Directive,
@@ -130,9 +132,7 @@ class Surface:
         return {"triggers": [views.trigger(each, verdicts[each.name]) for each in spec.triggers]}
 
     def trigger(self, name: str) -> Json:
-        spec = next((each for each in self._loop.spec.triggers if each.name == name), None)
-        if spec is None:
-            raise NotFound("trigger", name)
+        spec = declared(self._loop.spec, name)
         series = [views.verdict(each) for each in self._loop.verdicts() if each.trigger == name]
         return {
             "trigger": spec.model_dump(mode="json", by_alias=True),
@@ -140,6 +140,9 @@ class Surface:
             "unit": unit(spec),
             "series": series,
         }
+
+    def explain(self, name: str, keys: dict[str, str] = {}) -> Json:  # noqa: B006 it is only read
+        return live(self._loop, name, keys)
 
     def enable(self, name: str, by: str) -> Json:
         return self._switch(name, True, by)
@@ -324,6 +327,7 @@ COMMANDS: dict[str, Command] = {
     "health": Command(Surface.health),
     "triggers": Command(Surface.triggers),
     "trigger": Command(Surface.trigger),
+    "explain": Command(Surface.explain),
     "enable": Command(Surface.enable, writes=True),
     "disable": Command(Surface.disable, writes=True),
     "actions": Command(Surface.actions),

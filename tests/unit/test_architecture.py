@@ -50,6 +50,8 @@ JOINTS = {
     "backtest": "replays history through telemetry and triggers, muted as declared, without the rest of the loop",
     "checkpoint": "stores what telemetry and triggers know in one piece",
     "config": "loads the declared triggers, maintenance windows and actions into one spec",
+    "explaining.replaying": "replays stored events through telemetry and triggers, with what is on record",
+    "explaining.telling": "says in JSON what a trigger saw, with the unit of its signal",
     "forgetting": "lets telemetry and triggers forget the same groups at once",
     "schemas": "says what files of settings, triggers and actions may hold",
     "service": "gives the loop its executor and its channel",

@@ -221,7 +221,7 @@ def test_every_command_is_documented_with_all_that_it_takes() -> None:
         if not section or (same_as != name and f"`{name}` is the same" not in section):
             missing.add(name)
         for argument in arguments:
-            if not re.match(rf" {argument}\n", section) or f"\n| `{argument}` |" not in section:
+            if not re.match(rf"(?: [A-Z]+)* {argument}(?: [A-Z]+)*\n", section) or f"\n| `{argument}` |" not in section:
                 missing.add(f"{name} {argument}")
         for option in options:
             if not re.search(rf"^\| `{option}[ `]", section, re.MULTILINE):

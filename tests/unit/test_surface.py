@@ -88,6 +88,7 @@ def test_every_command_answers_in_json(command: str, surface: Surface, clock: Fa
     arguments: dict[str, dict[str, Any]] = {
         "check": {"now": "2026-01-05T10:00:05Z"},
         "trigger": {"name": "slow_tasks"},
+        "explain": {"name": "slow_tasks", "keys": {"agent": "Coder"}},
         "enable": {"name": "slow_tasks", "by": "Ada"},
         "disable": {"name": "slow_tasks", "by": "Ada"},
         "incidents": {"states": ["open", "closed"]},

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status:status", "Show how fleet and framework are; --health for a verdict."),
     "events": ("events:events", "Show what happened in the fleet; --follow for what happens."),
     "triggers": ("triggers:app", "List the triggers; show, enable, disable, backtest."),
+    "explain": ("explain:explain", "Show why a trigger fired, or did not; now or --at a time."),
     "actions": ("actions:actions", "List the actions, and how well they work."),
     "incidents": ("incidents:app", "List what is wrong; show, ack, close."),
     "silences": ("silences:app", "List what is muted; add, remove."),
@@ -39,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 GROUPS = {
     "The service": ("run", "check", "status", "ingest", "init", "doctor", "demo"),
-    "What is wrong": ("incidents", "silences", "triggers", "events"),
+    "What is wrong": ("incidents", "explain", "silences", "triggers", "events"),
     "What is done": ("history", "actions", "directives", "handoffs"),
     "The rules": ("constitution", "audit", "config", "stop-healing", "resume-healing"),
 }

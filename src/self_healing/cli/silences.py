@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -10,7 +9,7 @@ from cyclopts import App, Parameter
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
 from self_healing.cli.options import NO_REASON, By, Shown, Why, person
-from self_healing.errors import SelfHealingError
+from self_healing.cli.parsing import instant, pair, seconds
 
 app = App(name="silences", help_format="plaintext")
 
@@ -50,9 +49,9 @@ def add(
     shown = shown or Shown()
     given = {
         "trigger": trigger,
-        "keys": dict(_pair(each) for each in key),
-        "lasts_s": _seconds(lasts),
-        "starts_at": None if starts is None else _instant(starts),
+        "keys": dict(pair("silences add: --key", each) for each in key),
+        "lasts_s": seconds("silences add: --for", lasts),
+        "starts_at": None if starts is None else instant("silences add: --from", starts).isoformat(),
         "by": person(by),
         "reason": reason,
     }
@@ -70,35 +69,6 @@ def remove(id: str, *, by: By = None, shown: Shown | None = None) -> int:
     shown = shown or Shown()
     _answer(call(shown.settings(), "unsilence", {"id": id, "by": person(by)}), shown)
     return 0
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key or not value:
-        raise SelfHealingError(f"silences add: --key {text!r}: allowed is a key and a value, such as agent=Coder")
-    return key, value
-
-
-def _seconds(text: str) -> int:
-    from self_healing.spec import parse_duration
-
-    try:
-        seconds = int(parse_duration(text))
-    except ValueError as error:
-        raise SelfHealingError(f"silences add: --for {text!r}: {error}") from error
-    if seconds < 1:
-        raise SelfHealingError(f"silences add: --for {text!r}: allowed is a length above 0")
-    return seconds
-
-
-def _instant(text: str) -> str:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise SelfHealingError(f"silences add: --from {text!r}: allowed is a time such as 2026-01-05T22:00:00Z")
-    return instant.isoformat()
 
 
 def _answer(told: Json, shown: Shown) -> None:

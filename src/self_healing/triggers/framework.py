@@ -39,7 +39,20 @@ from self_healing.triggers.states import Finding, States, next_timer_us, step
 _CLEARED, _NO_BASELINE = np.uint8(Finding.CLEARED), np.uint8(Finding.NO_BASELINE)
 _WELL = frozenset((int(Finding.CLEARED), int(Finding.BETWEEN)))
 
-__all__ = ["FORGET_US", "Packed", "TriggerFramework"]
+__all__ = ["FORGET_US", "Behind", "Packed", "TriggerFramework"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """What the window of a series is compared with.
+
+    Args:
+        samples: how many there are before the window.
+        frozen: whether they are those from before it fired, since it still does.
+    """
+
+    samples: int
+    frozen: bool
 
 
 def nobody_muted(_trigger: str, _group: Group, _at: datetime) -> Muted | None:
@@ -230,14 +243,28 @@ class TriggerFramework:
 
     def verdicts(self, t_us: int) -> list[Verdict]:
         """What every trigger says of each of its series at `t_us`, forgotten ones left out."""
-        verdicts: list[Verdict] = []
-        for series in self._series.values():
-            self._widen(series)
-            if len(series):
-                found = self._gather(series, t_us)
-                known = np.flatnonzero(series.known() | (found.totals.count > 0))
-                verdicts += self._verdicts(series, known, found, t_us)
-        return verdicts
+        return [verdict for name in self._series for verdict in self.verdicts_of(name, t_us)]
+
+    def verdicts_of(self, trigger: str, t_us: int) -> list[Verdict]:
+        """What one trigger says of each of its series at `t_us`. Raises KeyError for no such trigger."""
+        series = self._series[trigger]
+        self._widen(series)
+        if not len(series):
+            return []
+        found = self._gather(series, t_us)
+        known = np.flatnonzero(series.known() | (found.totals.count > 0))
+        return list(self._verdicts(series, known, found, t_us))
+
+    def behind(self, trigger: str, group: Group, t_us: int) -> Behind | None:
+        """What the window of a series is compared with at `t_us`; None where that is nothing, or nobody knows it."""
+        found = self._find(trigger, group)
+        if found is None:
+            return None
+        series, place = found
+        before = self._gather(series, t_us).before
+        if before is None:
+            return None
+        return Behind(samples=int(before.count[place]), frozen=bool(series.frozen_count[place] >= 0))
 
     def _unseen(self, trigger: TriggerSpec, group: Group, t_us: int) -> Verdict:
         return Verdict(

@@ -32,6 +32,7 @@ PRINTING = [
     ["triggers", "list"],
     ["triggers", "show", "slow_tasks"],
     ["triggers", "disable", "slow_tasks"],
+    ["explain", "slow_tasks"],
     ["actions"],
     ["incidents"],
     ["incidents", "list", "--all"],

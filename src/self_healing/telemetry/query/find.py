@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from self_healing.errors import TelemetryError
 from self_healing.problems import suggestion
@@ -27,6 +27,9 @@ SPARE: Final = 8
 MOST_SPANS: Final = 100_000
 """Of the traces of what is found, so many spans are looked at to tell whose work it is; as many as are put together."""
 
+CHUNK_LINES: Final = 50_000
+"""So many lines are handed on at once."""
+
 MOST_NAMES: Final = 10_000
 """Among so many names the nearest to a wrong one is looked for."""
 
@@ -36,6 +39,8 @@ _NAMED: Final = {"agents": "agent", "models": "model", "sources": "source"}
 _OURS: Final = (Form.SEGMENT, Form.COMPACTED)
 
 Statement = Callable[[Form, Sequence[Path]], tuple[str, dict[str, Any]]]
+
+R = TypeVar("R")
 
 
 @dataclass(slots=True)
@@ -57,13 +62,26 @@ def find(places: Places, wanted: Wanted, limit: int) -> Found:
     Raises:
         TelemetryError: there is no telemetry at all, or its files change faster than they can be read.
     """
+
+    def newest(look: Look) -> Found:
+        found = look.newest(limit)
+        if not found:
+            look.warnings += look.unheard_of()
+        return Found(found, look.warnings)
+
+    return looked(places, wanted, newest)
+
+
+def looked(places: Places, wanted: Wanted, see: Callable[[Look], R]) -> R:
+    """What `see` sees in one look at the files that are there; another one where a file went away meanwhile.
+
+    Raises:
+        TelemetryError: there is no telemetry at all, or its files change faster than they can be read.
+    """
     for _ in range(TRIES):
         try:
-            with _Look(places, wanted) as look:
-                found = look.newest(limit)
-                if not found:
-                    look.warnings += look.unheard_of()
-                return Found(found, look.warnings)
+            with Look(places, wanted) as look:
+                return see(look)
         except _Vanished:
             continue
     raise TelemetryError(f"the files in {places.telemetry} and {places.segments} come and go too fast; try again")
@@ -73,7 +91,7 @@ class _Vanished(Exception):
     """A file went away while it was read, as one does that is compacted."""
 
 
-class _Look:
+class Look:
     """One look at the files that are there now."""
 
     def __init__(self, places: Places, wanted: Wanted) -> None:
@@ -85,7 +103,7 @@ class _Look:
             self._files[Form.NATIVE] = []
         self._connection: DuckDBPyConnection
 
-    def __enter__(self) -> _Look:
+    def __enter__(self) -> Look:
         import duckdb  # what looks at no event does without its 30 MB
 
         # No extension is fetched, and nothing that is too large for memory goes to a file.
@@ -135,19 +153,37 @@ class _Look:
             fetched = self._ask(form, self._files[form], asked)
             yield from rows([(line.encode(), file) for _, line, file in fetched], form)
 
+    def within(self, agent: str | None) -> Iterator[tuple[Form, list[bytes]]]:
+        """The lines of the time that is wanted, in the order in which they stand in their files, some at a time.
+
+        Args:
+            agent: leave out what is certainly another agent's.
+        """
+        for form in Form:
+            asked = partial(statements.within, wanted=self._wanted, agent=agent)
+            lines = self._ask(form, self._files[form], asked)
+            for start in range(0, len(lines), CHUNK_LINES):
+                yield form, [line.encode() for (line,) in lines[start : start + CHUNK_LINES]]
+
+    def oldest_us(self) -> int | None:
+        """When the oldest event of the files that were not left out happened, microseconds; None when there is none."""
+        found = [row for form, files in self._files.items() for row in self._ask(form, files, statements.oldest)]
+        return min((at_us for (at_us,) in found if at_us is not None), default=None)
+
     def unheard_of(self) -> list[str]:
         """Of the names that were asked for and that no event has, the nearest that one has."""
         told = []
         for name, field_name in _NAMED.items():
             asked = getattr(self._wanted, name)
-            known = self._names(field_name) if asked else []
+            known = self.names(field_name) if asked else []
             wrong = [value for value in asked if value not in known]
             told += [
                 f"no event has the {field_name} {value!r};{suggestion(value, known)}".rstrip(";") for value in wrong
             ]
         return told
 
-    def _names(self, field_name: str) -> list[str]:
+    def names(self, field_name: str) -> list[str]:
+        """What the events say in that field, each value once, sorted."""
         found = set()
         for form, files in self._files.items():
             if field_name != "source" or form is not Form.NATIVE:

@@ -69,6 +69,26 @@ def related(form: Form, files: Sequence[Path], wanted: Wanted) -> tuple[str, Par
     return statement, given | _given(form, files, wanted, "trace_id", "span_id", "parent_id", "role")
 
 
+def within(form: Form, files: Sequence[Path], wanted: Wanted, agent: str | None) -> tuple[str, Parameters]:
+    """The statement for the lines of the time that is wanted, as they stand in their files.
+
+    Args:
+        agent: leave out what is certainly another agent's: what names another one, and belongs to no trace.
+    """
+    condition, parameters = _condition(form, wanted)
+    line = "to_json(s)" if form is Form.COMPACTED else "json"
+    if agent is not None:
+        condition += " AND (s.agent IS NULL OR s.agent = $agent OR s.trace_id IS NOT NULL)"
+        parameters["agent"] = agent
+    statement = f"SELECT CAST({line} AS VARCHAR) FROM (SELECT *, {_AT} AS at_us FROM {_source(form)}) WHERE {condition}"
+    return statement, parameters | _given(form, files, wanted, *(["agent", "trace_id"] if agent is not None else []))
+
+
+def oldest(form: Form, files: Sequence[Path]) -> tuple[str, Parameters]:
+    """The statement for when the oldest event in those files happened."""
+    return f"SELECT min({_AT}) FROM {_source(form)}", _given(form, files, Wanted())
+
+
 def names(form: Form, files: Sequence[Path], field: str, most: int) -> tuple[str, Parameters]:
     """The statement for what `field` says in those files, each value once."""
     statement = f"SELECT DISTINCT s.{field} FROM {_source(form)} WHERE s.{field} IS NOT NULL LIMIT $most"

@@ -180,7 +180,7 @@ def test_a_file_that_may_not_be_read_is_named_and_skipped(tmp_path: Path) -> Non
 
 def test_a_segment_that_goes_away_while_it_is_read_is_found_where_it_went(tmp_path: Path) -> None:
     segment(tmp_path, Ingested(ts=ts(0), kind="heartbeat", task_id="t"))
-    with finding._Look(places(tmp_path), ALL) as look:
+    with finding.Look(places(tmp_path), ALL) as look:
         segment(tmp_path, compacted=True)
         with pytest.raises(finding._Vanished):
             look.newest(50)
@@ -205,7 +205,7 @@ def test_what_was_last_written_before_the_range_is_not_even_opened(tmp_path: Pat
     old = native(tmp_path, {"ts": ts(0), "id": "t"}, name="old.jsonl")
     os.utime(old, (us(0) / 1e6, us(0) / 1e6))
     wanted = Wanted(since_us=us(600))
-    with finding._Look(places(tmp_path), wanted) as look:
+    with finding.Look(places(tmp_path), wanted) as look:
         assert not any(look._files.values())
     assert tasks(find(places(tmp_path), Wanted(since_us=us(0)), 50)) == ["t"]
 
