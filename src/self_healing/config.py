@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, Validat
 
 from self_healing.actions.registry import read_actions
 from self_healing.declarations import Values
-from self_healing.documents import Document, read_document
+from self_healing.documents import Document, Read, read_document
 from self_healing.errors import ConfigError
 from self_healing.incidents.maintenance import read_maintenance
 from self_healing.problems import Place, one_line, problems_of, shown, unknown
@@ -271,18 +271,19 @@ def _from_text(key: str, text: str) -> Any:
     return text if wants_text and not isinstance(value, str) else value
 
 
-def load_spec(settings: Settings, overrides: Mapping[str, Values] | None = None) -> Spec:
+def load_spec(settings: Settings, overrides: Mapping[str, Values] | None = None, *, read: Read = read_document) -> Spec:
     """Everything that is declared, for `settings`.
 
     Args:
         settings: which files to read, and the limits.
         overrides: changes made at run time, by trigger, such as ``{"slow_tasks": {"enabled": False}}``.
+        read: how each of the files is read.
 
     Raises ConfigError with every problem in every file.
     """
-    actions = read_actions(settings.actions.files)
-    triggers = read_triggers(settings.triggers.files, overrides=overrides, actions=actions.names)
-    maintenance = read_maintenance(settings.triggers.files, triggers.specs, triggers.names)
+    actions = read_actions(settings.actions.files, read=read)
+    triggers = read_triggers(settings.triggers.files, overrides=overrides, actions=actions.names, read=read)
+    maintenance = read_maintenance(settings.triggers.files, triggers.specs, triggers.names, read=read)
     problems = [*triggers.problems, *actions.problems, *maintenance.problems]
     if problems:
         raise ConfigError(problems)

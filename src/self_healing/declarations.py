@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from self_healing.documents import Document, read_document
+from self_healing.documents import Document, Read, read_document
 from self_healing.errors import ConfigError
 from self_healing.problems import keys, one_line, problems_of, shown, suggestion, unknown
 from self_healing.spec import parse_duration
@@ -125,10 +125,10 @@ class Reader(Generic[Model]):
         self._layer(read_document(file), shipped=True)
         self._offered = set(self._tables) - known
 
-    def files(self, files: Sequence[Path]) -> None:
-        """Lay a person's files over it, in their order."""
+    def files(self, files: Sequence[Path], read: Read) -> None:
+        """Lay a person's files over it, in their order, each as `read` gives it."""
         for file in files:
-            self._layer(read_document(file), shipped=False)
+            self._layer(read(file), shipped=False)
 
     def overrides(self, overrides: Mapping[str, Values]) -> None:
         """Lay the changes made at run time over it, by name; they declare nothing new."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,38 @@ class Document:
         """File and line of each dotted key in `table`."""
         above = f"{table}."
         return {key.removeprefix(above): self.at(key) for key in self.lines if key.startswith(above)}
+
+
+Read = Callable[[Path], Document]
+"""How a file is read."""
+
+
+Signature = tuple[int, int, int]
+"""What a file's change changes: when it was written, its size, and which file it is."""
+
+
+def signature(path: Path) -> Signature | None:
+    """Of the file as it is now; None when there is none that can be looked at."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+class Documents:
+    """Reads each file once: what came of them can be merged anew, whatever is on the disk by then."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, Document] = {}
+        self.seen: dict[Path, Signature | None] = {}  # how each file was right before it was read
+
+    def __call__(self, path: Path) -> Document:
+        """The file as it was when it was first asked for."""
+        if path not in self._known:
+            self.seen[path] = signature(path)
+            self._known[path] = read_document(path)
+        return self._known[path]
 
 
 def read_document(path: Path) -> Document:

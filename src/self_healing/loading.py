@@ -3,32 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from self_healing.config import Settings, load_spec
+from self_healing.documents import Documents, Read, read_document
 from self_healing.errors import ConfigError
 from self_healing.spec import Spec
 from self_healing.triggers.selftest import failures
 
+Overrides = Mapping[str, Mapping[str, Any]]
+"""Changes made at run time, by trigger."""
 
-def load_tested_spec(settings: Settings, overrides: Mapping[str, Mapping[str, Any]], *, looking: bool = False) -> Spec:
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A spec that has passed its own tests.
+
+    Args:
+        spec: what is declared.
+        documents: the files that it came of, as they were then.
+    """
+
+    spec: Spec
+    documents: Documents = field(default_factory=Documents)
+
+
+def load_tested(
+    settings: Settings, overrides: Overrides, *, documents: Documents | None = None, looking: bool = False
+) -> Loaded:
     """The spec whose own tests pass: the generated boundary tests, and those of ``triggers.tests``.
 
     Args:
         settings: the configuration.
         overrides: changes made at run time, by trigger.
+        documents: files that were read already; read anew when left out.
         looking: the state is only looked at; nothing is done by this spec, and a person's tests may wait.
 
     Raises:
         ConfigError: with every mistake, or all that fails.
     """
-    spec = load_spec(settings, {name: dict(changes) for name, changes in overrides.items()})
-    try_spec(spec, () if looking else settings.triggers.tests, settings)
-    return spec
+    documents = Documents() if documents is None else documents
+    spec = load_spec(settings, {name: dict(changes) for name, changes in overrides.items()}, read=documents)
+    try_spec(spec, () if looking else settings.triggers.tests, settings, read=documents)
+    return Loaded(spec=spec, documents=documents)
 
 
-def try_spec(spec: Spec, tests: Sequence[Path], settings: Settings) -> None:
+def try_spec(spec: Spec, tests: Sequence[Path], settings: Settings, *, read: Read = read_document) -> None:
     """Try `spec` at its boundaries and in a person's `tests`. Raises ConfigError with all that fails."""
     failed = failures(spec)
     if failed:
@@ -38,6 +60,6 @@ def try_spec(spec: Spec, tests: Sequence[Path], settings: Settings) -> None:
         from self_healing.spec_tests.running import run_files
         from self_healing.spec_tests.telling import told
 
-        failing = [line for ran in run_files(tests, settings, spec) for line in told(ran)]
+        failing = [line for ran in run_files(tests, settings, spec, read=read) for line in told(ran)]
         if failing:
             raise ConfigError(failing)

@@ -16,10 +16,12 @@ from self_healing.config import Settings
 from self_healing.errors import StorageError
 from self_healing.filenames import SEGMENTS
 from self_healing.handoffs.channel import Channel
+from self_healing.loading import Loaded
 from self_healing.local_socket import SOCKET, listen
 from self_healing.loop.health import news
 from self_healing.model import Incident, Note
 from self_healing.orchestrator import SelfHealingOrchestrator
+from self_healing.reloading import LOOK_S, Configuration, Reloader
 from self_healing.surface import Surface
 from self_healing.telemetry.intake import Receipt
 from self_healing.telemetry.normalised import Normalised
@@ -46,7 +48,9 @@ class Service:
         channel: delivers handoffs; files in ``logs/handoffs`` when left out.
         crash: called at named points; for crash tests.
         on_note: hears every new line of an incident's timeline.
-        on_health: hears the status, and one line on each issue that is new or over.
+        on_health: hears the status, and one line on each issue that is new or over, and on each reload.
+        configuration: where the settings came from; followed while the service runs.
+        hangup: set it to have the configuration read anew.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class Service:
         crash: Callable[[str], None] = lambda _point: None,
         on_note: Callable[[Incident, Note], None] | None = None,
         on_health: Callable[[str, str], None] = lambda _status, _news: None,
+        configuration: Configuration | None = None,
+        hangup: asyncio.Event | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -73,15 +79,17 @@ class Service:
         self._recovered = False  # whether what an earlier loop left was taken up
         self._started_at = clock.now()
         self._server: Server | None = None
-        self.loop = self._build()
+        self._hangup = hangup or asyncio.Event()
+        self.loop = self._build(settings)
+        self.reloader = None if configuration is None else Reloader(configuration, lambda: self.loop, self._tell_reload)
         self._summary_at = clock.now()
 
-    def _build(self) -> SelfHealingOrchestrator:
+    def _build(self, settings: Settings, loaded: Loaded | None = None) -> SelfHealingOrchestrator:
         def local(effect: Effect, limits: Callable[[], Any]) -> Executor:
             return LocalExecutor(effect, limits)
 
         loop = SelfHealingOrchestrator.open(
-            self.settings,
+            settings,
             clock=self.clock,
             executor=local,
             channel=self._channel,
@@ -89,10 +97,11 @@ class Service:
             crash=self._crash,
             on_note=self._on_note,
             around=lambda: () if self._server is None else self._server.problems,
+            loaded=loaded,
         )
         if self.settings.server.listens:
             loop.receiving.open()
-        loop.logs.orchestrator.info("started", spec_version=loop.spec.version, mode=self.settings.actions.mode.value)
+        loop.logs.orchestrator.info("started", spec_version=loop.spec.version, mode=settings.actions.mode.value)
         return loop
 
     async def listen(self) -> Server | None:
@@ -129,10 +138,32 @@ class Service:
         return loop.checked(check)
 
     async def run(self) -> None:
-        """Turn the loop until the stop is set."""
-        while not self._stop.is_set():
-            await self.turn()
-            await self._wait()
+        """Turn the loop until the stop is set, and follow the configuration meanwhile."""
+        following = asyncio.ensure_future(self._follow())
+        try:
+            while not self._stop.is_set():
+                await self.turn()
+                await self._wait()
+                if following.done():
+                    following.result()
+        finally:
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
+
+    async def _follow(self) -> None:
+        """Look now and then whether the configuration changed, and at once when told to."""
+        while self.reloader is not None and not self._stop.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hangup.wait(), LOOK_S)
+            if self._hangup.is_set():
+                self._hangup.clear()
+                await self.reloader.reload("SIGHUP asked for it")
+            else:
+                await self.reloader.look()
+
+    def _tell_reload(self, line: str) -> None:
+        self._on_health(self.loop.health()["status"], line)
 
     async def turn(self) -> None:
         """One cycle, or as many as it takes to catch up; the loop is built anew when a write failed."""
@@ -179,7 +210,9 @@ class Service:
         while not self._stop.is_set():
             await self._sleep(RETRY_S)
             try:
-                self.loop, self._recovered = self._build(), False
+                # By the configuration that was followed last: what is on the disk now may be refused.
+                refused, self.loop = self.loop.refused, self._build(self.loop.settings, self.loop.loaded)
+                self.loop.refused, self._recovered = refused, False
                 return
             except StorageError as error:
                 self.failures += 1
@@ -224,6 +257,8 @@ async def serve(
     ready: Callable[[dict[str, str]], None] | None = None,
     on_note: Callable[[Incident, Note], None] | None = None,
     on_health: Callable[[str, str], None] = lambda _status, _news: None,
+    configuration: Configuration | None = None,
+    hangup: asyncio.Event | None = None,
 ) -> None:
     """Run the service until `stop` is set.
 
@@ -235,7 +270,9 @@ async def serve(
         crash: called at named points; for crash tests.
         ready: called once the state is open and everything listens; gets the addresses of the ports by their settings.
         on_note: hears every new line of an incident's timeline.
-        on_health: hears the status, and one line on each issue that is new or over.
+        on_health: hears the status, and one line on each issue that is new or over, and on each reload.
+        configuration: where the settings came from; followed while the service runs.
+        hangup: set it to have the configuration read anew.
 
     Raises:
         ConfigError: the spec is refused, or a port cannot be opened.
@@ -244,7 +281,15 @@ async def serve(
     """
     async with AsyncExitStack() as closing:
         service = Service(
-            settings, clock=clock, stop=stop, channel=channel, crash=crash, on_note=on_note, on_health=on_health
+            settings,
+            clock=clock,
+            stop=stop,
+            channel=channel,
+            crash=crash,
+            on_note=on_note,
+            on_health=on_health,
+            configuration=configuration,
+            hangup=hangup,
         )
         closing.push_async_callback(service.close)
         asked = await listen(settings.storage.state_dir / SOCKET, service.call)

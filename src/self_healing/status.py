@@ -64,6 +64,8 @@ def status(
         "service_running": serving,
         "mode": settings.actions.mode.value,
         "spec_version": spec.version,
+        "last_reload": (_fact(settings, "reloads") or [None])[-1],
+        "restart_needed": _fact(settings, "restart_needed") or [],
         "stopped": None if stop is None else msgspec.to_builtins(stop),
         "triggers_enabled": triggers_enabled(spec),
         "evaluated_at": msgspec.to_builtins(_at(evaluated_us)) if evaluated_us else None,

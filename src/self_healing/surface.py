@@ -45,6 +45,7 @@ from self_healing.model import (
     Verification,
 )
 from self_healing.orchestrator import SelfHealingOrchestrator
+from self_healing.reloading import RELOADS
 from self_healing.storage.readonly import DATABASE
 from self_healing.storage.store import Store
 from self_healing.telemetry.junit_files import take_file
@@ -154,8 +155,7 @@ class Surface:
         open_before = [each.id for each in self._loop.register.open.values() if each.trigger == name]
         changed = self._loop.override_trigger(name, {"enabled": enabled}, by)
         dismissed = [id for id in open_before if id not in self._loop.register.open]
-        # The loop itself goes on with its spec until its owner builds it anew.
-        version = status.loaded_spec(self._loop.settings).version
+        version = self._loop.spec.version
         return {"name": changed.name, "enabled": changed.enabled, "spec_version": version, "dismissed": dismissed}
 
     def actions(self) -> Json:
@@ -212,7 +212,8 @@ class Surface:
         executions = _by_incident(self._store.select(Execution, incident=ids))
         verifications = _by_incident(self._store.select(Verification, incident=ids))
         return {
-            "history": [views.past(each, executions[each.id], verifications[each.id]) for each in reversed(incidents)]
+            "history": [views.past(each, executions[each.id], verifications[each.id]) for each in reversed(incidents)],
+            "reloads": (self._store.fact(RELOADS) or [])[: -limit - 1 : -1],
         }
 
     def silences(self, everything: bool = False) -> Json:

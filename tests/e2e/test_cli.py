@@ -416,6 +416,33 @@ def test_a_service_answers_commands_and_stops_cleanly(
     assert said(cli("status", "--format", "json"))["service_running"] is False
 
 
+def test_a_service_follows_its_configuration_on_change_and_on_sighup(
+    service: subprocess.Popen[str], cli: Run, tmp_path: Path
+) -> None:
+    ready(service)
+    before = said(cli("status", "--format", "json"))["spec_version"]
+    (tmp_path / "triggers.toml").write_text('[[trigger]]\nname = "slow_tasks"\nwindow = "10m"\n')
+    (tmp_path / "self-healing.toml").write_text('[triggers]\nfiles = ["triggers.toml"]\n')
+    until(lambda: said(cli("status", "--format", "json"))["spec_version"] != before)
+    (tmp_path / "triggers.toml").write_text("[[trigger")
+    until(lambda: said(cli("status", "--format", "json"))["health"]["status"] == "degraded")
+    (reload,) = said(cli("history", "--format", "json"))["reloads"]
+    assert [(each["what"], each["before"], each["after"]) for each in reload["changes"]] == [
+        ("trigger slow_tasks", 300, 600)
+    ]
+    shown = cli("history").stdout
+    assert "  trigger slow_tasks: window: 300 -> 600\n" in shown
+    assert ": trigger slow_tasks: window: 300 -> 600\n" in cli("status").stdout
+    (tmp_path / "triggers.toml").write_text("")
+    service.send_signal(signal.SIGHUP)
+    until(lambda: said(cli("status", "--format", "json"))["spec_version"] == before)
+    service.send_signal(signal.SIGTERM)
+    printed, _ = service.communicate(timeout=20)
+    assert "reloaded, as self-healing.toml changed: trigger slow_tasks: window: 300 -> 600" in printed
+    assert "degraded" in printed
+    assert service.returncode == 0
+
+
 def test_a_service_that_was_killed_is_not_asked(service: subprocess.Popen[str], cli: Run) -> None:
     ready(service)
     service.kill()

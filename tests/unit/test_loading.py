@@ -9,7 +9,7 @@ import pytest
 from self_healing.clock import FakeClock
 from self_healing.config import Settings
 from self_healing.errors import ConfigError
-from self_healing.loading import load_tested_spec
+from self_healing.loading import load_tested
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.testing import MONDAY
 
@@ -35,8 +35,8 @@ def settings(tmp_path: Path, tests: str) -> Settings:
 
 
 def test_a_spec_whose_tests_pass_is_loaded(tmp_path: Path) -> None:
-    spec = load_tested_spec(settings(tmp_path, HOLDS), {})
-    assert spec.version == load_tested_spec(Settings(), {}).version, "tests are no part of the spec"
+    spec = load_tested(settings(tmp_path, HOLDS), {}).spec
+    assert spec.version == load_tested(Settings(), {}).spec.version, "tests are no part of the spec"
 
 
 def test_a_failing_test_refuses_the_start_and_says_what_differs(tmp_path: Path) -> None:
@@ -50,10 +50,10 @@ def test_a_failing_test_refuses_the_start_and_says_what_differs(tmp_path: Path) 
 
 def test_a_mistake_in_a_file_of_tests_refuses_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown; did you mean slow_tasks"):
-        load_tested_spec(settings(tmp_path, HOLDS.replace("slow_tasks", "slow_task")), {})
+        load_tested(settings(tmp_path, HOLDS.replace("slow_tasks", "slow_task")), {})
     missing = Settings.model_validate({"triggers": {"tests": [tmp_path / "none.toml"]}})
     with pytest.raises(ConfigError, match="no such file"):
-        load_tested_spec(missing, {})
+        load_tested(missing, {})
 
 
 def test_who_only_looks_is_not_kept_from_it_by_a_failing_test(tmp_path: Path) -> None:
@@ -74,5 +74,5 @@ def test_a_change_at_run_time_that_fails_a_test_is_refused_and_changes_nothing(t
 
 
 def test_the_state_of_a_test_is_never_the_fleets(tmp_path: Path) -> None:
-    load_tested_spec(settings(tmp_path, HOLDS), {})
+    load_tested(settings(tmp_path, HOLDS), {})
     assert sorted(each.name for each in tmp_path.iterdir()) == ["tests.toml"]

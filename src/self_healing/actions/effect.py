@@ -96,7 +96,7 @@ class Effect:
         action: Callable[[str], ActionSpec],
         now: Callable[[], datetime],
         stopped: Callable[[], bool],
-        observe: bool,
+        observe: Callable[[], bool],
         bypassed: Callable[[ConstitutionBypass], None],
         crash: Callable[[str], None] = _nothing,
     ) -> None:
@@ -213,7 +213,7 @@ class Effect:
                 raise _Untold
         if handoff is not None and handoff.status is not HandoffStatus.CREATED:
             raise _Refused(f"handoff {handoff.id} is {handoff.status.value} before it was delivered")
-        if self._observe:
+        if self._observe():
             raise _Refused(OBSERVED)
         if self._stopped():
             raise _Refused(STOPPED)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self, assert_never
 
 from self_healing.declarations import Declarations, Mistake, Reader, Values, seconds_of
+from self_healing.documents import Read, read_document
 from self_healing.errors import NotFound
 from self_healing.problems import listed, unknown
 from self_healing.spec import ALLOWED_DIRECTIVES, DIRECTIVES, ActionSpec, ActionType, Scaled, TriggerSpec
@@ -116,15 +117,16 @@ def load_actions(files: Sequence[Path]) -> tuple[ActionSpec, ...]:
     return read_actions(files).checked()
 
 
-def read_actions(files: Sequence[Path]) -> Declarations[ActionSpec]:
+def read_actions(files: Sequence[Path], *, read: Read = read_document) -> Declarations[ActionSpec]:
     """Read actions and what is wrong with them.
 
     Args:
         files: a person's TOML files of ``[[action]]`` tables; later ones win, key by key.
+        read: how each of them is read.
     """
     reader = Reader("action", ActionSpec, _check)
     reader.shipped(DEFAULTS)
-    reader.files(files)
+    reader.files(files, read)
     return reader.result()
 
 

@@ -37,3 +37,9 @@ def _print(told: Json) -> None:
         ),
         empty="nothing has happened yet",
     )
+    if told["reloads"]:
+        output.title("reloads")
+    for reload in told["reloads"]:
+        print(f"{output.instant(reload['at'])}  spec {reload['before']} -> {reload['spec_version']}")
+        for change in reload["changes"]:
+            output.paragraph(output.change(change), indent=2)

@@ -17,6 +17,7 @@ from self_healing.wording import amount, number, plain, span
 __all__ = [
     "Column",
     "amount",
+    "change",
     "counted",
     "group",
     "instant",
@@ -85,6 +86,14 @@ def paragraph(words: str, indent: int = 0) -> None:
 def line(words: str) -> None:
     """Print one line as it is, with nothing in it that a terminal would obey."""
     print(escape(words))
+
+
+def change(one: Json) -> str:
+    """What a reload changed, such as ``trigger slow_tasks: window: 300 -> 600``."""
+    if one["key"] is None:
+        return f"{one['what']}: {'removed' if one['after'] is None else 'added'}"
+    before, after = (json.dumps(one[name]) for name in ("before", "after"))
+    return f"{one['what']}: {one['key']}: {before} -> {after}"
 
 
 def pairs(rows: Iterable[tuple[str, Any]]) -> None:

@@ -19,6 +19,7 @@ from self_healing.handoffs.cleaning import escape
 if TYPE_CHECKING:
     from self_healing.config import Settings
     from self_healing.model import Incident, Note
+    from self_healing.reloading import Configuration
 
 
 WHAT_LISTENS = {"otlp_http_port": "OTLP/HTTP", "otlp_grpc_port": "OTLP/gRPC", "port": "events, metrics"}
@@ -26,20 +27,25 @@ WHAT_LISTENS = {"otlp_http_port": "OTLP/HTTP", "otlp_grpc_port": "OTLP/gRPC", "p
 
 
 def run(*, where: Where | None = None) -> int:
-    """Run the service in this directory until Ctrl-C or SIGTERM."""
-    settings = (where or Where()).settings()
-    asyncio.run(_serve(settings))
+    """Run the service in this directory until Ctrl-C or SIGTERM; SIGHUP has it read its configuration anew."""
+    from self_healing.config import CONFIG_FILE
+    from self_healing.reloading import Configuration
+
+    where = where or Where()
+    configuration = Configuration(where.config or CONFIG_FILE, where.settings)
+    asyncio.run(_serve(configuration.settings(), configuration))
     return 0
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, configuration: Configuration) -> None:
     from self_healing.clock import SystemClock
     from self_healing.service import serve
 
-    stop = asyncio.Event()
+    stop, hangup = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
     clock, counts = SystemClock(), Counter[str]()
     started_at = clock.now()
     await serve(
@@ -49,6 +55,8 @@ async def _serve(settings: Settings) -> None:
         ready=partial(_ready, settings),
         on_note=partial(_tell, counts),
         on_health=lambda status, news: _say(f"{clock.now():%H:%M:%S} {status:<10} {escape(news)}"),
+        configuration=configuration,
+        hangup=hangup,
     )
     told = ", ".join(f"{what} {count}" for what, count in counts.items()) or "nothing happened"
     _say(f"stopped after {span(round((clock.now() - started_at).total_seconds()))}: {told}")

@@ -92,6 +92,8 @@ def _print(status: Json) -> None:
             ("service", "running" if status["service_running"] else "not running"),
             ("evaluated (UTC)", output.instant(status["evaluated_at"])),
             ("spec version", status["spec_version"]),
+            ("last reload", _reload(status["last_reload"])),
+            *(("takes a restart", each) for each in status["restart_needed"]),
             ("triggers enabled", status["triggers_enabled"]),
             ("series", _series(status["series"])),
             ("incidents", output.counted(status["incidents"])),
@@ -110,6 +112,14 @@ def _series(counts: Json) -> str:
     states = {name: count for name, count in counts.items() if name != "muted"}
     muted = {f"{reason}": count for reason, count in counts.get("muted", {}).items()}
     return output.counted(states) + (f"; opens nothing: {output.counted(muted)}" if muted else "")
+
+
+def _reload(reload: Json | None) -> str:
+    if reload is None:
+        return "none"
+    changes = [output.change(each) for each in reload["changes"]]
+    further = f"; and {len(changes) - 1} more, which `self-healing history` shows" if len(changes) > 1 else ""
+    return f"{output.instant(reload['at'])}: {changes[0]}{further}"
 
 
 def _print_accounting(status: Json) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from self_healing.declarations import Declarations, Mistake, Reader, Values
+from self_healing.documents import Read, read_document
 from self_healing.model import Group
 from self_healing.problems import listed, unknown
 from self_healing.spec import Maintenance, TriggerSpec, Weekday
@@ -73,7 +74,7 @@ def _instant(window: Maintenance, day: date, clock: str) -> tuple[datetime, date
 
 
 def read_maintenance(
-    files: Sequence[Path], triggers: Sequence[TriggerSpec], names: Collection[str]
+    files: Sequence[Path], triggers: Sequence[TriggerSpec], names: Collection[str], *, read: Read = read_document
 ) -> Declarations[Maintenance]:
     """Read the maintenance windows and what is wrong with them.
 
@@ -81,10 +82,11 @@ def read_maintenance(
         files: a person's TOML files with ``[[maintenance]]`` tables; later ones win, key by key.
         triggers: the valid ones.
         names: of all that are declared, valid or not.
+        read: how each of the files is read.
     """
     columns = {column for trigger in triggers for column in trigger.group_by}
     reader = Reader("maintenance", Maintenance, lambda values: _check(values, columns, names), tells=False)
-    reader.files(files)
+    reader.files(files, read)
     return reader.result()
 
 

@@ -10,9 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
+
 from self_healing.actions.directing import Directives
 from self_healing.actions.effect import Effect
 from self_healing.actions.runner import Executor, InlineExecutor
+from self_healing.changes import NEEDS_RESTART, Reload, restart_changes, setting_changes, spec_changes
 from self_healing.clock import SECOND_US, Clock, SystemClock, from_us, to_us
 from self_healing.config import Mode, Settings
 from self_healing.constitution.audit import Audit
@@ -23,7 +26,7 @@ from self_healing.errors import ConstitutionBypass, HandoffRefused, NotFound, Si
 from self_healing.handoffs.channel import Channel
 from self_healing.handoffs.file import FileChannel
 from self_healing.handoffs.outbox import Notices
-from self_healing.loading import load_tested_spec
+from self_healing.loading import Loaded, load_tested
 from self_healing.logs import Logs, OwnTelemetry
 from self_healing.loop.health import Health, Intake
 from self_healing.loop.judging import TESTED_SPEC
@@ -43,7 +46,8 @@ from self_healing.model import (
     Verdict,
 )
 from self_healing.receiving import Receiving
-from self_healing.spec import ActionSpec, Spec, TriggerSpec
+from self_healing.reloading import MOST_RELOADS, RELOADS, RESTART_NEEDED, refusal
+from self_healing.spec import ActionSpec, TriggerSpec
 from self_healing.storage.store import Store
 from self_healing.telemetry.columns import asked_attributes
 from self_healing.telemetry.describing import describe
@@ -67,7 +71,7 @@ class Owner:
         started_at: when the service started that this is for, which warms up; None where nothing but files is read.
         crash: called at named points; for crash tests.
         on_note: hears every new line of an incident's timeline, once it is committed.
-        spec: one that is loaded and tested already; what the configuration declares when left out.
+        loaded: a spec that is loaded and tested already; what the configuration declares when left out.
         around: what is wrong with what stands around the loop, for people; asked for with the health.
 
     Raises:
@@ -85,11 +89,12 @@ class Owner:
         started_at: datetime | None = None,
         crash: Callable[[str], None] = lambda _point: None,
         on_note: Callable[[Incident, Note], None] | None = None,
-        spec: Spec | None = None,
+        loaded: Loaded | None = None,
         around: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self.settings = settings
         self._around = around
+        self.refused: tuple[str, ...] = ()  # what is wrong with the configuration on disk, and not followed
         self.store = store
         self.clock = clock
         self._crash = crash
@@ -109,8 +114,12 @@ class Owner:
         self._health = Health(intake, describe=partial(describe, settings.telemetry.dir))
         self.channel = channel or FileChannel(self.handoffs_dir)
         self._notices = Notices(store, self.channel, aside=executor is not None)
-        overrides = store.fact("overrides") or {}
-        self._assemble(spec or load_tested_spec(settings, overrides, looking=store.read_only))
+        self.overrides: dict[str, dict[str, Any]] = store.fact("overrides") or {}
+        if loaded is None:
+            loaded = load_tested(settings, self.overrides, looking=store.read_only)
+            if store.fact(RESTART_NEEDED) and not store.read_only:
+                store.put_fact(RESTART_NEEDED, [])  # that was it
+        self._assemble(loaded)
         self._receiving = None if store.read_only else Receiving(settings, now=clock.now)
         self.reader = DirectoryReader(
             settings.telemetry.dir,
@@ -129,7 +138,7 @@ class Owner:
             action=self._declared,
             now=self.now,
             stopped=lambda: self._stop() is not None,
-            observe=settings.actions.mode is Mode.OBSERVE,
+            observe=lambda: self.settings.actions.mode is Mode.OBSERVE,
             bypassed=self._bypassed,
             crash=crash,
         )
@@ -174,9 +183,9 @@ class Owner:
             and age.total_seconds() <= self.spec.limits.plan_freshness
         )
 
-    def _assemble(self, spec: Spec) -> None:
-        """Build every part that depends on the spec, which has passed its tests, on the state as it is committed."""
-        self.spec = spec
+    def _assemble(self, loaded: Loaded) -> None:
+        """Build every part that depends on the spec, on the state as it is committed."""
+        self.loaded, self.spec = loaded, loaded.spec
         if not self.store.read_only and self.store.fact(TESTED_SPEC, str) != self.spec.version:
             self.store.put_fact(TESTED_SPEC, self.spec.version)
         self._parts = Parts.build(
@@ -273,6 +282,7 @@ class Owner:
         others = [*self.logs.problems, *(each for each in (own, self._notices.problem) if each is not None)]
         others += self._receiving.problems if self._receiving else []
         others += [*self.telemetry.issues, *self._around()]
+        others += [refusal(self.refused, self.spec.version)] if self.refused else []
         stop = self._stop()
         if stop is not None:
             others.append(
@@ -404,9 +414,9 @@ class Owner:
         """
         if name not in {trigger.name for trigger in self.spec.triggers} | in_pack():
             raise NotFound("trigger", name)
-        overrides: dict[str, dict[str, Any]] = self.store.fact("overrides") or {}
-        overrides[name] = {**overrides.get(name, {}), **changes}
-        spec = load_tested_spec(self.settings, overrides)
+        overrides = {**self.overrides, name: {**self.overrides.get(name, {}), **changes}}
+        # On the files as they were loaded: what is on the disk by now may be refused, or not be followed yet.
+        loaded = load_tested(self.settings, overrides, documents=self.loaded.documents)
         with self._by_person():
             if changes.get("enabled") is False:
                 for id in [each.id for each in self.register.open.values() if each.trigger == name]:
@@ -414,10 +424,38 @@ class Owner:
                     if incident is not None:
                         self._dismiss(incident, by, f"{by} disabled the trigger")
             self.store.put_fact("overrides", overrides)
-            told = {"trigger": name, "changes": dict(changes), "by": by, "spec": spec.version}
+            told = {"trigger": name, "changes": dict(changes), "by": by, "spec": loaded.spec.version}
             self.audit.append("override", told, self.now())
-        self._assemble(spec)
+        self.overrides = overrides
+        self._assemble(loaded)
         return self.spec.trigger(name)
+
+    def reload(self, settings: Settings, loaded: Loaded, why: str) -> Reload:
+        """Go on by another configuration, but for what takes a restart; returns what differs.
+
+        Args:
+            loaded: the spec that it declares, with the overrides in force.
+            why: what asked for it.
+        """
+        followed = settings.model_copy(update={name: getattr(self.settings, name) for name in NEEDS_RESTART})
+        reload = Reload(
+            at=self.now(),
+            why=why,
+            before=self.spec.version,
+            spec_version=loaded.spec.version,
+            changes=(*spec_changes(self.spec, loaded.spec), *setting_changes(self.settings, followed)),
+            restart=tuple(restart_changes(self.settings, settings)),
+        )
+        told, needed = msgspec.to_builtins(reload), [str(each) for each in reload.restart]
+        with self._by_person():
+            if reload.changes:
+                self.store.put_fact(RELOADS, [*(self.store.fact(RELOADS) or []), told][-MOST_RELOADS:])
+                self.audit.append("reload", told, reload.at)
+            if needed != (self.store.fact(RESTART_NEEDED) or []):
+                self.store.put_fact(RESTART_NEEDED, needed)
+        self.settings, self.refused = followed, ()
+        self._assemble(loaded)
+        return reload
 
     # ================================================================================================ life
 

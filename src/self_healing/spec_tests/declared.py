@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from self_healing.clock import to_us
 from self_healing.config import Settings, load_spec
-from self_healing.documents import Document, read_document
+from self_healing.documents import Document, Read, read_document
 from self_healing.errors import ConfigError
 from self_healing.model import Group
 from self_healing.problems import one_line, problems_of, shown, unknown
@@ -48,26 +48,27 @@ class Ready:
     pushed: tuple[tuple[int, Line], ...]
 
 
-def read_tests(files: Sequence[Path], settings: Settings, spec: Spec) -> list[Ready]:
+def read_tests(files: Sequence[Path], settings: Settings, spec: Spec, read: Read = read_document) -> list[Ready]:
     """The tests in `files`, in their order.
 
     Args:
         settings: the configuration, for files that name their own triggers.
         spec: the loaded one, for those that don't.
+        read: how each file is read.
 
     Raises:
         ConfigError: with every mistake in every file.
     """
     problems: list[str] = []
-    found = [ready for file in files for ready in _read(file, settings, spec, problems)]
+    found = [ready for file in files for ready in _read(file, settings, spec, read, problems)]
     if problems:
         raise ConfigError([one_line(problem) for problem in problems])
     return found
 
 
-def _read(file: Path, settings: Settings, spec: Spec, problems: list[str]) -> list[Ready]:
+def _read(file: Path, settings: Settings, spec: Spec, read: Read, problems: list[str]) -> list[Ready]:
     known = len(problems)
-    document = read_document(file)
+    document = read(file)
     problems += document.problems
     cases: tuple[Case, ...] = ()
     try:
@@ -76,7 +77,7 @@ def _read(file: Path, settings: Settings, spec: Spec, problems: list[str]) -> li
         problems += problems_of(error, partial(_where, document), CaseFile, incomplete=bool(document.problems))
     own: Spec | None = None
     try:
-        own = _own_spec(file, document.values.get("triggers"), settings, spec)
+        own = _own_spec(file, document.values.get("triggers"), settings, spec, read)
     except ConfigError as error:
         problems += error.problems
     pushed = [
@@ -135,13 +136,13 @@ def _where(document: Document, key: str) -> str:
     return f"{document.at(key)}: test {name}" if isinstance(name, str) else document.at(key)
 
 
-def _own_spec(file: Path, triggers: Any, settings: Settings, spec: Spec) -> Spec:
+def _own_spec(file: Path, triggers: Any, settings: Settings, spec: Spec, read: Read) -> Spec:
     """What a file is run on: the loaded spec, or the defaults with the files of triggers that it names."""
     if not isinstance(triggers, list):
         return spec
     named = tuple(file.parent / each for each in triggers if isinstance(each, str))
     own = settings.triggers.model_copy(update={"files": named})
-    spec = load_spec(settings.model_copy(update={"triggers": own}))
+    spec = load_spec(settings.model_copy(update={"triggers": own}), read=read)
     failed = failures(spec)
     if failed:
         raise ConfigError([f"{file}: {each}" for each in failed])

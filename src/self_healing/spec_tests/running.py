@@ -14,6 +14,8 @@ from typing import Any
 
 from self_healing.clock import SECOND_US, FakeClock, from_us, to_us
 from self_healing.config import Mode, Settings
+from self_healing.documents import Read, read_document
+from self_healing.loading import Loaded
 from self_healing.model import Directive, Execution, Group, Incident, Verdict, affected_agent
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.spec import PERCENT, Spec, TriggerSpec
@@ -78,17 +80,18 @@ class Ran:
     failures: tuple[Failure, ...]
 
 
-def run_files(files: Sequence[Path], settings: Settings, spec: Spec) -> list[Ran]:
+def run_files(files: Sequence[Path], settings: Settings, spec: Spec, *, read: Read = read_document) -> list[Ran]:
     """Run every test in `files`; what came of each, in their order.
 
     Args:
         settings: the configuration; of it only who stands in for an agent matters here.
         spec: the loaded one, for files that name no triggers of their own.
+        read: how each file is read.
 
     Raises:
         ConfigError: with every mistake in every file; then none was run.
     """
-    tests = read_tests(files, settings, spec)
+    tests = read_tests(files, settings, spec, read)
     with _scratch() as empty:
         return [_run(test, settings, empty / str(number), empty) for number, test in enumerate(tests)]
 
@@ -161,7 +164,9 @@ class _Rehearsal:
         self._clock = FakeClock(from_us(self._start_us - SECOND_US))
         self._write([line for at_us, line in self.test.pushed if at_us < self._start_us])
         store = Store(self.directory / "state", durable=False)
-        self.loop = SelfHealingOrchestrator(self._own_settings(), store=store, clock=self._clock, spec=self._spec)
+        self.loop = SelfHealingOrchestrator(
+            self._own_settings(), store=store, clock=self._clock, loaded=Loaded(spec=self._spec)
+        )
 
     @property
     def _start_us(self) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from self_healing.declarations import Declarations, Mistake, Reader, Values
-from self_healing.documents import read_document
+from self_healing.documents import Read, read_document
 from self_healing.problems import listed, unknown
 from self_healing.spec import Aggregate, TriggerSpec
 from self_healing.telemetry.signals import COLUMNS, SIGNALS, is_column, signal_of
@@ -40,7 +40,11 @@ def load_triggers(
 
 
 def read_triggers(
-    files: Sequence[Path], *, overrides: Mapping[str, Values] | None = None, actions: Collection[str] | None = None
+    files: Sequence[Path],
+    *,
+    overrides: Mapping[str, Values] | None = None,
+    actions: Collection[str] | None = None,
+    read: Read = read_document,
 ) -> Declarations[TriggerSpec]:
     """Read triggers and what is wrong with them.
 
@@ -48,11 +52,12 @@ def read_triggers(
         files: a person's TOML files of ``[[trigger]]`` tables; later ones win, key by key.
         overrides: changes made at run time, by trigger, such as ``{"slow_tasks": {"enabled": False}}``; they win.
         actions: the names that plans may use; unchecked when left out.
+        read: how each of the files is read.
     """
     reader = Reader("trigger", TriggerSpec, lambda values: _check(values, actions), _together, beside=("maintenance",))
     reader.shipped(DEFAULTS)
     reader.offered(PACK)
-    reader.files(files)
+    reader.files(files, read)
     reader.overrides(overrides or {})
     return reader.result()
 

@@ -1,0 +1,148 @@
+"""Reloading: a running service follows its configuration when its files change, all of it or nothing.
+
+Files are looked at once a second, by when they were written, their size and which file it is, and read once they have
+stayed the same for two looks. What is refused leaves the loaded configuration in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from self_healing.config import Settings
+from self_healing.documents import Documents, Signature, signature
+from self_healing.errors import ConfigError, StorageError
+from self_healing.loading import Loaded, Overrides, load_tested
+
+if TYPE_CHECKING:
+    from self_healing.orchestrator import SelfHealingOrchestrator
+
+LOOK_S = 1.0
+"""How often files are looked at, in real seconds."""
+
+RELOADS = "reloads"
+"""The fact that keeps the newest reloads that changed something."""
+
+RESTART_NEEDED = "restart_needed"
+"""The fact that keeps what of the configuration takes a restart, a line each."""
+
+MOST_RELOADS = 20
+MOST_SHOWN = 5
+
+
+def refusal(problems: Sequence[str], version: str) -> str:
+    """The issue of health while the configuration on disk is refused."""
+    further = f"; and {len(problems) - 1} more lines, which `self-healing config validate` shows"
+    told = f"{problems[0]}{further if len(problems) > 1 else ''}"
+    return f"the configuration on disk is refused, and spec {version} stays in force: {told}"
+
+
+class Configuration:
+    """Where the settings come from.
+
+    Args:
+        file: the configuration's, whether or not it is there.
+        read: reads it, with the environment and the flags. Raises ConfigError.
+    """
+
+    def __init__(self, file: Path, read: Callable[[], Settings]) -> None:
+        self.file = file
+        self._read = read
+        self.seen: Signature | None = None  # how the file was right before it was read last
+
+    def settings(self) -> Settings:
+        """The settings as they are now. Raises ConfigError."""
+        self.seen = signature(self.file)
+        return self._read()
+
+
+class Reloader:
+    """Lets a loop follow a configuration.
+
+    Args:
+        configuration: was read for the settings that the loop began with.
+        loop: the loop of this moment.
+        tell: hears in a line what came of each reload.
+    """
+
+    def __init__(
+        self, configuration: Configuration, loop: Callable[[], SelfHealingOrchestrator], tell: Callable[[str], None]
+    ) -> None:
+        self._configuration = configuration
+        self._loop = loop
+        self._tell = tell
+        self._one = asyncio.Lock()  # at a time
+        self._settling: dict[Path, Signature | None] | None = None  # how changed files were at the last look
+        self._tried: dict[Path, Signature | None] = {}  # how the files were when they were read last
+        self._again = False  # whether the last attempt was cut short
+        self._remember(loop().loaded.documents)
+
+    def _remember(self, documents: Documents) -> None:
+        self._tried = {**documents.seen, self._configuration.file: self._configuration.seen}
+
+    async def look(self) -> bool:
+        """Reload when files have changed and are no longer being written; whether they were read."""
+        now = {path: signature(path) for path in self._tried}
+        changed = [str(path) for path, seen in now.items() if seen != self._tried[path]]
+        if not self._again and (not changed or now != self._settling):
+            self._settling = now if changed else None
+            return False
+        self._settling = None
+        await self.reload(f"{', '.join(changed)} changed" if changed else "the last attempt was cut short")
+        return True
+
+    async def reload(self, why: str) -> None:
+        """Read the configuration anew and let the loop go on by it; what is refused changes nothing.
+
+        Args:
+            why: what asked for it.
+        """
+        async with self._one:
+            documents = Documents()
+            try:
+                settings, loaded = await self._load(documents)
+            except ConfigError as error:
+                self._remember(documents)
+                # Mending what is in force is a change as well.
+                self._tried = {**self._loop().loaded.documents.seen, **self._tried}
+                self._refuse(error.problems, why)
+                return
+            self._remember(documents)
+            try:
+                reload = self._loop().reload(settings, loaded, why)
+            except StorageError:
+                self._again = True  # the service builds its loop anew by what was in force
+                return
+            self._again = False
+        self._done([str(each) for each in reload.changes], [str(each) for each in reload.restart], why)
+
+    async def _load(self, documents: Documents) -> tuple[Settings, Loaded]:
+        """What the files declare, with the overrides in force once it is read and tried. Raises ConfigError."""
+        while True:
+            overrides = self._loop().overrides
+            found = await asyncio.to_thread(self._read, overrides, documents)
+            if self._loop().overrides == overrides:
+                return found
+
+    def _read(self, overrides: Overrides, documents: Documents) -> tuple[Settings, Loaded]:
+        settings = self._configuration.settings()
+        return settings, load_tested(settings, overrides, documents=documents)
+
+    def _refuse(self, problems: Sequence[str], why: str) -> None:
+        loop = self._loop()
+        loop.refused = tuple(problems)
+        loop.logs.orchestrator.warning(
+            "reload_refused", why=why, spec_version=loop.spec.version, problems=list(problems)
+        )
+
+    def _done(self, changes: Sequence[str], restart: Sequence[str], why: str) -> None:
+        loop = self._loop()
+        loop.logs.orchestrator.info("reloaded", why=why, spec_version=loop.spec.version, changes=list(changes))
+        if restart:
+            loop.logs.orchestrator.warning("restart_needed", changes=list(restart))
+        further = [f"and {len(changes) - MOST_SHOWN} more"] if len(changes) > MOST_SHOWN else []
+        self._tell(f"reloaded, as {why}: {'; '.join([*changes[:MOST_SHOWN], *further]) or 'nothing differs'}")
+        for each in restart:
+            self._tell(f"takes a restart: {each}")

@@ -1,0 +1,324 @@
+"""A service follows its configuration: all of it or nothing, and what is under way goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from self_healing import status
+from self_healing.clock import FakeClock
+from self_healing.config import Settings, load_settings
+from self_healing.constitution.audit import Audit
+from self_healing.documents import Documents
+from self_healing.errors import ConfigError
+from self_healing.reloading import Configuration
+from self_healing.service import Service
+from self_healing.surface import Surface
+from self_healing.testing import MONDAY
+
+FIVE_MINUTES = '[[trigger]]\nname = "slow_tasks"\ncondition = { kind = "threshold", op = ">=", value = 300 }\n'
+
+
+class Bench:
+    """A service on a fake clock, with its configuration in files."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        (directory / "telemetry").mkdir()
+        self.triggers = directory / "triggers.toml"
+        self.triggers.write_text("")
+        self.config = directory / "self-healing.toml"
+        self.configure()
+        self.clock = FakeClock(MONDAY)
+        self.told: list[str] = []
+        self.service = self._service()
+
+    def configure(self, sections: str = "", triggers: str = "") -> None:
+        self.config.write_text(
+            f"""
+            [telemetry]
+            dir = "{self.directory}/telemetry"
+            [storage]
+            state_dir = "{self.directory}/state"
+            logs_dir = "{self.directory}/logs"
+            [triggers]
+            files = ["{self.triggers}"]
+            {triggers}
+            {sections}
+            """
+        )
+
+    def settings(self) -> Settings:
+        return load_settings(self.config, environ={}, flags={})
+
+    def _service(self) -> Service:
+        configuration = Configuration(self.config, self.settings)
+        return Service(
+            configuration.settings(),
+            clock=self.clock,
+            stop=asyncio.Event(),
+            on_health=lambda _status, line: self.told.append(line),
+            configuration=configuration,
+        )
+
+    def look(self, times: int = 2) -> list[bool]:
+        """Look at the files so often; each time, whether they were read."""
+
+        async def looking() -> list[bool]:
+            assert self.service.reloader is not None
+            return [await self.service.reloader.look() for _ in range(times)]
+
+        return asyncio.run(looking())
+
+    def turn(self, seconds: float = 1) -> None:
+        self.clock.advance(seconds)
+        asyncio.run(self.service.turn())
+
+    def event(self, kind: str, **fields: Any) -> None:
+        line = json.dumps({"ts": self.clock.now().isoformat(), "type": kind, "agent": "Coder", **fields})
+        with (self.directory / "telemetry" / "events.jsonl").open("a") as file:
+            file.write(line + "\n")
+
+    def call(self, command: str, **arguments: Any) -> dict[str, Any]:
+        return Surface(self.service.loop).call(command, arguments)
+
+    def state_of(self, trigger: str) -> str:
+        return self.service.loop.framework.state_of(trigger, (("agent", "Coder"),)).name.lower()
+
+    def logged(self) -> list[dict[str, Any]]:
+        (file,) = (self.directory / "logs" / "self_healing").glob("orchestrator-*.log")
+        return [json.loads(line) for line in file.read_text().splitlines()]
+
+    def close(self) -> None:
+        asyncio.run(self.service.close())
+
+    def restart(self) -> None:
+        """A new process."""
+        self.close()
+        self.service = self._service()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.close()
+
+
+def test_nothing_is_read_while_nothing_changed(bench: Bench) -> None:
+    assert bench.look(3) == [False, False, False]
+
+
+def test_a_changed_file_is_followed_once_it_is_no_longer_being_written(bench: Bench) -> None:
+    bench.triggers.write_text(FIVE_MINUTES[:20])
+    assert bench.look(1) == [False]
+    bench.triggers.write_text(FIVE_MINUTES)
+    assert bench.look(3) == [False, True, False]
+    assert bench.service.loop.spec.trigger("slow_tasks").condition.value == 300  # type: ignore[union-attr] # a threshold
+    assert bench.told == [f"reloaded, as {bench.triggers} changed: trigger slow_tasks: condition.value: 60.0 -> 300.0"]
+
+
+def test_a_file_that_is_replaced_by_one_of_the_same_size_and_time_is_followed(bench: Bench) -> None:
+    bench.triggers.write_text(FIVE_MINUTES)
+    bench.look()
+    times = bench.triggers.stat()
+    other = bench.directory / "other.toml"
+    other.write_text(FIVE_MINUTES.replace("300", "400"))
+    os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
+    other.replace(bench.triggers)
+    assert bench.look() == [False, True]
+    assert "300.0 -> 400.0" in bench.told[-1]
+
+
+def test_what_changed_is_logged_audited_and_shown_by_status_and_history(bench: Bench) -> None:
+    before = bench.service.loop.spec.version
+    bench.triggers.write_text(FIVE_MINUTES)
+    bench.look()
+    bench.turn()
+    after = bench.service.loop.spec.version
+    change = {"what": "trigger slow_tasks", "key": "condition.value", "before": 60, "after": 300}
+    last = bench.call("status")["last_reload"]
+    assert (last["before"], last["spec_version"], last["changes"]) == (before, after, [change])
+    assert bench.call("history")["reloads"] == [last]
+    (reloaded,) = [line for line in bench.logged() if line["event"] == "reloaded"]
+    assert reloaded["changes"] == ["trigger slow_tasks: condition.value: 60.0 -> 300.0"]
+    (entry,) = [entry for entry in Audit(bench.service.loop.store).tail(5) if entry.kind == "reload"]
+    assert entry.payload["changes"] == [change]
+    assert bench.call("status")["spec_version"] == after
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("[[trigger", "allowed is TOML"),
+        (FIVE_MINUTES.replace("slow_tasks", "slow_taks"), "did you mean slow_tasks"),
+        (FIVE_MINUTES.replace("300", "-5"), "it can never recover"),
+    ],
+    ids=["no TOML", "a mistake", "a failing boundary test"],
+)
+def test_a_bad_file_keeps_the_old_spec_and_degrades_health_until_it_is_mended(
+    bench: Bench, bad: str, said: str
+) -> None:
+    bench.turn()
+    before = bench.service.loop.spec
+    bench.triggers.write_text(bad)
+    assert bench.look(3) == [False, True, False]
+    bench.turn()
+    assert bench.service.loop.spec is before
+    health = bench.call("health")
+    assert health["status"] == "degraded"
+    assert f"spec {before.version} stays in force" in health["issues"][0]
+    (refused,) = [line for line in bench.logged() if line["event"] == "reload_refused"]
+    assert refused["level"] == "warning"
+    assert any(said in problem for problem in refused["problems"])
+    assert any(said in line for line in bench.told) or len(refused["problems"]) > 1
+    bench.triggers.write_text(FIVE_MINUTES)
+    assert bench.look() == [False, True]
+    bench.turn()
+    assert bench.call("health")["status"] == "healthy"
+
+
+def test_a_failing_test_of_a_person_refuses_the_reload(bench: Bench) -> None:
+    tests = bench.directory / "tests.toml"
+    tests.write_text(
+        """
+        [[test]]
+        name = "a task of a minute fires"
+        series = [{ signal = "task.duration_s", group = { agent = "Coder" }, samples = "60" }]
+        expect = [{ at = "0s", trigger = "slow_tasks", group = { agent = "Coder" }, state = "firing" }]
+        """
+    )
+    bench.configure(triggers=f'tests = ["{tests}"]')
+    assert bench.look() == [False, True]
+    before = bench.service.loop.spec.version
+    bench.triggers.write_text(FIVE_MINUTES)
+    assert bench.look() == [False, True]
+    assert bench.service.loop.spec.version == before
+    assert bench.service.loop.refused[1:3] == (
+        "  at 0s: slow_tasks of agent=Coder",
+        "    state  expected firing  got inactive",
+    )
+    tests.write_text(tests.read_text().replace('"60"', '"300"'))
+    assert bench.look() == [False, True], "tests are followed as well"
+    assert bench.service.loop.spec.version != before
+
+
+def test_nothing_of_a_configuration_is_followed_when_a_part_is_refused(bench: Bench) -> None:
+    bench.configure('[actions]\nmode = "observe"')
+    bench.triggers.write_text("[[trigger")
+    bench.look()
+    assert bench.service.loop.settings.actions.mode.value == "act"
+
+
+def test_a_missing_file_is_refused_and_its_return_is_followed(bench: Bench) -> None:
+    bench.triggers.unlink()
+    assert bench.look() == [False, True]
+    assert "no such file" in bench.service.loop.refused[0]
+    bench.triggers.write_text(FIVE_MINUTES)
+    assert bench.look() == [False, True]
+    assert bench.service.loop.refused == ()
+
+
+def test_the_mode_is_followed_and_what_takes_a_restart_is_said(bench: Bench) -> None:
+    bench.configure('[actions]\nmode = "observe"\n[server]\nport = 9000')
+    bench.look()
+    bench.turn()
+    told = bench.call("status")
+    assert told["mode"] == "observe"
+    assert told["restart_needed"] == ["settings: server.port: 8787 -> 9000"]
+    assert bench.told[-1] == "takes a restart: settings: server.port: 8787 -> 9000"
+    assert [line["level"] for line in bench.logged() if line["event"] == "restart_needed"] == ["warning"]
+    bench.event("task_finished", id="t", status="success", duration_s=90.0)
+    bench.turn()
+    assert [each["status"] for each in bench.call("check")["actions"]] == ["would"]
+    bench.restart()
+    assert bench.call("status")["restart_needed"] == []
+
+
+def test_firing_and_pending_series_outlive_a_reload_that_measures_the_same(bench: Bench) -> None:
+    waiting = """
+        [[trigger]]
+        name = "retries_for_a_while"
+        type = "custom"
+        signal = "task.attempts"
+        aggregate = "max"
+        window = "15m"
+        for = "60s"
+        condition = { kind = "threshold", value = 2 }
+        severity = "low"
+        target_agent = "Operator"
+        """
+    bench.triggers.write_text(waiting)
+    bench.look()
+    bench.turn()
+    bench.event("task_finished", id="t", status="success", duration_s=90.0, attempt=2)
+    bench.turn()
+    assert (bench.state_of("slow_tasks"), bench.state_of("retries_for_a_while")) == ("firing", "pending")
+    (incident,) = bench.call("incidents")["incidents"]
+    bench.turn(30)
+    bench.triggers.write_text(waiting.replace('severity = "low"', 'severity = "medium"'))
+    assert bench.look() == [False, True]
+    bench.turn(29)
+    assert (bench.state_of("slow_tasks"), bench.state_of("retries_for_a_while")) == ("firing", "pending")
+    bench.turn(1)
+    assert bench.state_of("retries_for_a_while") == "firing", "its timer ran on"
+    assert incident["id"] in [each["id"] for each in bench.call("incidents")["incidents"]]
+
+
+def test_switching_a_trigger_off_works_while_the_file_on_disk_is_bad_and_survives_its_mending(bench: Bench) -> None:
+    bench.triggers.write_text("[[trigger")
+    bench.look()
+    told = bench.call("disable", name="slow_tasks", by="Ann")
+    assert told["enabled"] is False
+    assert bench.service.loop.refused, "the file is still bad"
+    bench.triggers.write_text(FIVE_MINUTES)
+    bench.look()
+    slow = bench.service.loop.spec.trigger("slow_tasks")
+    assert (slow.enabled, slow.condition.value) == (False, 300)  # type: ignore[union-attr] # a threshold
+
+
+def test_a_loop_that_is_built_anew_goes_on_by_what_was_loaded_though_the_file_is_bad(bench: Bench) -> None:
+    bench.triggers.write_text(FIVE_MINUTES)
+    bench.look()
+    version = bench.service.loop.spec.version
+    bench.triggers.write_text("[[trigger")
+    bench.look()
+    with pytest.raises(ZeroDivisionError), bench.service.loop._committing():
+        raise ZeroDivisionError  # memory may be ahead of the state from here on
+    bench.turn()
+    assert bench.service.failures == 1
+    assert bench.service.loop.spec.version == version
+    bench.turn()
+    assert bench.call("health")["status"] == "degraded"
+
+
+def test_a_start_on_a_bad_file_is_refused(bench: Bench) -> None:
+    bench.triggers.write_text("[[trigger")
+    with pytest.raises(ConfigError, match="allowed is TOML"):
+        bench.restart()
+    bench.triggers.write_text("")
+    bench.service = bench._service()
+
+
+def test_files_are_read_once_and_remembered_as_they_were(tmp_path: Path) -> None:
+    file, documents = tmp_path / "a.toml", Documents()
+    file.write_text("a = 1")
+    assert documents(file).values == {"a": 1}
+    file.write_text("a = 2")
+    assert documents(file).values == {"a": 1}
+    assert documents.seen.keys() == {file}
+
+
+def test_status_without_a_service_shows_the_last_reload(bench: Bench) -> None:
+    bench.triggers.write_text(FIVE_MINUTES)
+    bench.look()
+    bench.turn()
+    settings = bench.settings()
+    told = status.status(settings, status.loaded_spec(settings), at=bench.clock.now())
+    assert told["last_reload"]["why"] == f"{bench.triggers} changed"
