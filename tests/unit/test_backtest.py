@@ -142,13 +142,14 @@ def seen(transitions: Iterable[Transition]) -> list[tuple[str, str, str, str, st
     )
 
 
-def live(directory: Path, lines: list[Line], step_s: int) -> list[Transition]:
+def live(directory: Path, lines: list[Line], step_s: int, triggers: tuple[Path, ...] = ()) -> list[Transition]:
     """What the loop sees in observe mode when each event is written as it happens."""
     telemetry = directory / "telemetry"
     telemetry.mkdir()
     settings = Settings.model_validate(
         {
             "telemetry": {"dir": telemetry},
+            "triggers": {"files": triggers},
             "actions": {"mode": "observe"},
             "storage": {"state_dir": directory / "state", "logs_dir": directory / "logs"},
         }
@@ -177,6 +178,56 @@ def test_live_and_backtest_agree_on_every_transition(tmp_path: Path, seed: int, 
     expected = seen(replay(load_spec(Settings()), [tmp_path / "telemetry" / "events.jsonl"]).transitions)
     assert found == expected
     assert len(expected) >= 3
+
+
+OTHERS = """
+[[trigger]]
+name = "rising"
+type = "custom"
+signal = "task.duration_s"
+aggregate = "mean"
+window = "1m"
+condition = { kind = "rate_of_change", op = ">=", value = 10 }
+severity = "high"
+target_agent = "Helper"
+
+[[trigger]]
+name = "quiet"
+type = "custom"
+signal = "agent.events"
+condition = { kind = "absence", silent_for = "50s" }
+severity = "high"
+target_agent = "Helper"
+
+[[trigger]]
+name = "either"
+type = "custom"
+condition = { kind = "composite", any = ["rising", "quiet"] }
+severity = "high"
+target_agent = "Helper"
+
+[[trigger]]
+name = "far_above"
+type = "custom"
+signal = "task.tokens"
+aggregate = "mean"
+window = "5m"
+condition = { kind = "baseline", absolute = 1500, over = "15m", min_samples = 2 }
+severity = "high"
+target_agent = "Helper"
+"""
+
+
+@pytest.mark.parametrize(("seed", "step_s", "until_s"), [(5, 1, 400), (6, 7, 900), (7, 60, 2400)])
+def test_they_agree_on_every_kind_of_condition(tmp_path: Path, seed: int, step_s: int, until_s: int) -> None:
+    file = tmp_path / "others.toml"
+    file.write_text(OTHERS)
+    spec = load_spec(Settings.model_validate({"triggers": {"files": [file]}}))
+
+    found = seen(live(tmp_path, history(seed, until_s), step_s, (file,)))
+
+    assert found == seen(replay(spec, [tmp_path / "telemetry" / "events.jsonl"]).transitions)
+    assert {"quiet", "either"} <= {trigger for _, trigger, _, _, _ in found}
 
 
 # --- recorded runs of real agents ----------------------------------------------------------------------------------
