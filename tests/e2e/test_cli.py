@@ -570,3 +570,33 @@ def test_the_doctor_exits_with_1_while_there_is_a_problem_and_prints_nothing_but
     ill = cli("doctor")
     assert ill.returncode == 1
     assert "problem  logs directory" in ill.stdout
+
+
+def test_why_a_trigger_fired_is_explained_then_and_now(tmp_path: Path, cli: Run) -> None:
+    tell(tmp_path, NOW, "Coder")
+    assert cli("check", "--now", NOW_TEXT).returncode == 0
+    now = said(cli("explain", "slow_tasks", "agent=Coder", "--format", "json"))
+    past = said(cli("explain", "slow_tasks", "agent=Coder", "--at", NOW_TEXT, "--for", "10m", "--format", "json"))
+    assert (now["source"], past["source"]) == ("live", "recomputed")
+    for name in ("state", "since", "reason", "value", "samples", "why"):
+        assert now["series"][0][name] == past["series"][0][name]
+    shown = cli("explain", "slow_tasks", "agent=Coder", "--at", NOW_TEXT, PYTHONIOENCODING="ascii")
+    assert shown.returncode == 0
+    assert "fires: max task.duration_s is 90s, >= 1m" in shown.stdout
+    assert shown.stdout.isascii()
+    assert "- threshold" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["slow_task"], "did you mean slow_tasks?"),
+        (["slow_tasks", "Coder"], "allowed is a key and a value, such as agent=Coder"),
+        (["slow_tasks", "--at", "yesterday"], "--at 'yesterday': allowed is a length of time such as"),
+        (["slow_tasks", "--at", "2999-01-01T00:00:00Z"], "lies in the future"),
+        (["slow_tasks", "--for", "0m"], "allowed is a length above 0"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused(words: list[str], why: str, tmp_path: Path, cli: Run) -> None:
+    tell(tmp_path, NOW, "Coder")
+    assert why in refused(cli("explain", *words))

@@ -113,8 +113,10 @@ class Looking:
         name, group, at_us = self.trigger.name, verdict.group, to_us(self.at)
         opening = self.recorded.opening(group, self.at)
         verdict = msgspec.structs.replace(verdict, spec_version=self.spec.version)
-        if verdict.since is None:
-            verdict = msgspec.structs.replace(verdict, since=self._recorded(verdict)[1])
+        state, since, version = self._recorded(verdict)
+        if verdict.since is None or (state, version) == (verdict.state, self.spec.version):
+            # Since when it really is: the engine may have begun only then, and sees late events when they come.
+            verdict = msgspec.structs.replace(verdict, since=since)
         told = series(
             self.trigger,
             verdict,
@@ -181,7 +183,8 @@ class Looking:
             return f"none of {', '.join(trigger.condition.members)} has a series either"
         kind = None if signal is None else signal.kind
         if kind is not None and not (self.past.kind == kind).any():
-            return f"{trigger.signal} is measured on {kind.name.lower()} events, and none came {since}"
+            of = "".join(f" of {key}={value}" for key, value in self.keys.items())
+            return f"{trigger.signal} is measured on {kind.name.lower()} events, and none{of} came {since}"
         where = "".join(f", with {key} = {value}" for key, value in trigger.where.items())
         return f"no event that {trigger.signal} is measured on came {since} for that group{where}"
 
