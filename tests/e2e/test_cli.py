@@ -507,6 +507,12 @@ def test_events_says_what_it_cannot_use(words: list[str], told: str, cli: Run) -
     assert told in refused(cli("events", *words))
 
 
+@pytest.mark.parametrize("words", [["events"], ["incidents"], ["incidents", "show", "inc-1"]], ids=" ".join)
+def test_telemetry_that_is_named_and_not_there_is_no_empty_answer(words: list[str], cli: Run, tmp_path: Path) -> None:
+    tell(tmp_path, NOW, "Coder")
+    assert "--telemetry-dir /nope: there is no such directory" in refused(cli(*words, "--telemetry-dir", "/nope"))
+
+
 def test_a_service_says_once_what_is_wrong_and_when_it_is_over(service: subprocess.Popen[str], cli: Run) -> None:
     ready(service)
     assert cli("stop-healing", "--reason", "a drill", "--by", "ada").returncode == 0

@@ -58,7 +58,7 @@ def events(
     from self_healing.telemetry.query.rows import Wanted
 
     shown = shown or Shown()
-    settings = shown.settings()
+    settings = shown.settings() if follow else shown.looked_at()  # what is followed may still come
     now = datetime.now(UTC)
     wanted = Wanted(
         agents=agent,
@@ -156,11 +156,20 @@ def _cells(event: Json) -> tuple[str | None, ...]:
     return at, event["kind"], event["agent"], event["task_id"], event["status"], _what(event)
 
 
+def _alert(event: Json) -> tuple[str | None, ...]:
+    """Which alert it is and how it stands, of what Alertmanager said."""
+    if event["source"] != "alertmanager":
+        return ()
+    labels = event["attributes"].get("alertname"), event["attributes"].get("status")
+    return tuple(each for each in labels if isinstance(each, str))
+
+
 def _what(event: Json) -> str:
     """What else there is to say of an event, in a line."""
     amounts = (("total_tokens", "tokens"), ("cost_usd", "USD"), ("passed", "passed"), ("failed", "failed"))
     parts = [
         event["attributes"].get("type"),
+        *_alert(event),
         output.span(event["duration_s"]) if event["duration_s"] is not None else None,
         f"attempt {event['attempt']}" if (event["attempt"] or 1) > 1 else None,
         *(output.amount(event[name], unit) for name, unit in amounts if event[name] is not None),

@@ -29,7 +29,7 @@ def incidents(
     """List the incidents that are not closed."""
     shown = shown or Shown()
     states = tuple(IncidentState) if everything else state
-    answer = call(shown.settings(), "incidents", {"states": list(states)} if states else {})
+    answer = call(shown.looked_at(), "incidents", {"states": list(states)} if states else {})
     output.show(answer, shown.format, lambda told: print_incidents(told["incidents"]))
     return 0
 
@@ -42,7 +42,7 @@ def show(id: str, /, *, shown: Shown | None = None) -> int:
         id: of the incident.
     """
     shown = shown or Shown()
-    output.show(call(shown.settings(), "incident", {"id": id}), shown.format, _print_one)
+    output.show(call(shown.looked_at(), "incident", {"id": id}), shown.format, _print_one)
     return 0
 
 

@@ -42,6 +42,15 @@ class Where:
         }
         return load_settings(self.config, environ=os.environ, flags=flags)
 
+    def looked_at(self) -> Settings:
+        """The same for a command that only looks: telemetry that is named must be there. Raises ConfigError."""
+        from self_healing.errors import ConfigError
+
+        named = self.telemetry_dir
+        if named is not None and not named.is_dir():
+            raise ConfigError([f"--telemetry-dir {named}: there is no such directory"])
+        return self.settings()
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Points:
         for event, at in zip(events, ts, strict=True):
             point = point_of(event)
             added = None if point is None else self._added(point, at)
-            if added is not None and added.count != 0 and f"{METRIC}{added.name}" in asked:
+            if added is not None and _says(added) and f"{METRIC}{added.name}" in asked:
                 gathered = found.setdefault(f"{METRIC}{added.name}", _Gathered())
                 gathered.events.append(event)
                 gathered.ts.append(at)
@@ -80,11 +80,16 @@ class Points:
             self._differences.unpack(packed)
 
 
+def _says(point: MetricPoint) -> bool:
+    """Whether it says of some measurement how much that is."""
+    return point.count != 0 and (point.sum is not None or point.zero_count > 0 or any(point.buckets))
+
+
 def _samples(gathered: _Gathered) -> Samples:
     points, length = gathered.points, len(gathered.points)
     rows = Rows(gathered.events, np.array(gathered.ts, np.int64), np.full(length, UNKNOWN_START))
     count = [1 if point.count is None else min(point.count, LARGEST) for point in points]
-    amount = [_micros(point.sum or 0.0) for point in points]
+    amount = [_amount(point) for point in points]
     filled = [_filled(*each) for each in zip(points, count, amount, strict=True)]
     low = [_extreme(point.min, min(codes)) for point, codes in zip(points, filled, strict=True)]
     high = [_extreme(point.max, max(codes)) for point, codes in zip(points, filled, strict=True)]
@@ -95,6 +100,13 @@ def _samples(gathered: _Gathered) -> Samples:
     of, codes, counts = np.array(cells, np.int64).reshape(-1, 3).T
     spread = Spread(np.array(low, np.int64), np.array(high, np.int64), of, codes, counts)
     return Samples(rows, np.arange(length), np.array(count, np.int64), np.array(amount, np.int64), spread)
+
+
+def _amount(point: MetricPoint) -> int:
+    """What the measurements amount to: as the point says, else what stands for its buckets."""
+    if point.sum is not None:
+        return _micros(point.sum)
+    return _micros(sum(middle_of(code) * held for code, held in _told(point)))
 
 
 def _micros(amount: float) -> int:

@@ -271,12 +271,13 @@ class TaskTable:
         for key in list(islice(self.repairs, max(len(self.repairs) - MOST_REPAIRS, 0))):
             del self.repairs[key]
         excess = self.running - MOST_RUNNING
-        while excess > 0:
-            busiest = max(self.agents.values(), key=lambda agent: len(agent.running))
-            for _ in range(min(excess, len(busiest.running) // 2 + 1)):
-                busiest.running.popitem()  # its newest
-                excess -= 1
-                self.lost += 1
+        if excess > 0:
+            kept = _level(sorted(len(agent.running) for agent in self.agents.values()), MOST_RUNNING)
+            for agent in self.agents.values():
+                for _ in range(min(len(agent.running) - kept, excess)):
+                    agent.running.popitem()  # its newest
+                    excess -= 1
+                    self.lost += 1
 
     # -- questions
 
@@ -469,6 +470,19 @@ class TaskTable:
             for task in (task for each in tasks for task in each.values()):
                 known = dict(zip(columns, task.values, strict=True))
                 task.values = tuple(known.get(column) for column in self._columns)
+
+
+def _level(counts: Sequence[int], most: int) -> int:
+    """The number to which the larger of `counts`, ascending, are cut so that all add up to `most` or just below.
+
+    So whoever has little keeps all of it.
+    """
+    below = 0
+    for place, count in enumerate(counts):
+        if below + count * (len(counts) - place) >= most:
+            return (most - below) // (len(counts) - place)
+        below += count
+    return counts[-1]
 
 
 def _patience_us(agent: Agent) -> int:

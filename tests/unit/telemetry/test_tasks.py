@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from self_healing.measures import NONE_MIN, Measure
+from self_healing.telemetry.tasks import _level
 from tests.unit.telemetry.fleet import DAY_S, START_S, Fleet, at_us, beat, call, event, finished, started
 
 OWN = {"total_tokens": 1000, "total_usd": 0.02}
@@ -167,6 +170,23 @@ def test_beyond_a_hundred_thousand_the_newest_tasks_are_lost(fleet: Fleet) -> No
     assert fleet.oldest() == 0
     fleet.take(*[finished(102, f"t{number}") for number in range(99_999)])
     assert fleet.oldest() == 99
+
+
+def test_beyond_that_who_has_most_running_loses_them_and_who_has_little_none() -> None:
+    fleet = Fleet()
+    fleet.take(*[started(0, f"s{number}", "small") for number in range(5)])
+    for agent in ("A", "B"):
+        fleet.take(*[started(1, f"t{number}", agent) for number in range(60_000)])
+    running = {name: len(agent.running) for name, agent in fleet.telemetry.tasks.agents.items()}
+    assert running["small"] == 5
+    assert sum(running.values()) == 100_000
+    assert abs(running["A"] - running["B"]) <= 1
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=8).map(sorted), st.integers(0, 100))
+def test_the_level_leaves_as_many_as_are_kept_but_for_less_than_one_each(counts: list[int], most: int) -> None:
+    kept = sum(min(count, _level(counts, most)) for count in counts)
+    assert min(sum(counts), most) - len(counts) < kept <= min(sum(counts), most)
 
 
 # --- agents --------------------------------------------------------------------------------------------------------
