@@ -28,6 +28,7 @@ from self_healing.clock import SystemClock
 from self_healing.config import SETTING_KEYS, VARIABLE_PREFIX, ServerSettings, Settings, load_spec
 from self_healing.constitution.articles import load
 from self_healing.model import ExecutionStatus, Outcome, Reason
+from self_healing.simulation import scenario
 from self_healing.spec import DIRECTIVES, ActionSpec, Limits, TriggerSpec
 from self_healing.spec_tests.models import Case, CaseFile, Expectation, Series
 from self_healing.spec_tests.running import run_files
@@ -146,6 +147,8 @@ def test_the_toml_of_a_page_is_accepted(page: Path, tmp_path: Path) -> None:
             assert [line for each in ran for line in told(each)] == []
         elif "maintenance" in document:
             assert len(load_spec(Settings.model_validate({"triggers": {"files": [file]}})).maintenance) == 1
+        elif "fault" in document:
+            scenario.load(str(file))
         elif "action" in document:
             assert read_actions([file]).problems == ()
         else:

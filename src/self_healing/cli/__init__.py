@@ -16,6 +16,7 @@ ABOUT = "Lets a fleet of AI agents heal itself: telemetry, triggers, constitutio
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run:run", "Run the service until it is stopped."),
     "demo": ("demo:demo", "Break a simulated fleet in seven ways, and watch it heal."),
+    "simulate": ("simulate:simulate", "See what the loop would do about a simulated fleet's troubles."),
     "init": ("init:init", "Write a commented self-healing.toml, in observe mode."),
     "check": ("check:check", "Run one whole cycle: read what is new, evaluate, act."),
     "status": ("status:status", "Show how fleet and framework are; --health for a verdict."),
@@ -39,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Each command, where it is, and what it does."""
 
 GROUPS = {
-    "The service": ("run", "check", "status", "ingest", "init", "doctor", "demo"),
+    "The service": ("run", "check", "status", "ingest", "init", "doctor", "demo", "simulate"),
     "What is wrong": ("incidents", "explain", "silences", "triggers", "events"),
     "What is done": ("history", "actions", "directives", "handoffs"),
     "The rules": ("constitution", "audit", "config", "stop-healing", "resume-healing"),

@@ -48,7 +48,7 @@ class Profile:
         name: as in its telemetry.
         model: which model it uses.
         concurrency: how many tasks it works on at a time.
-        idle_s: least and most time between two tasks of one slot, so that any agent ends 4 to 6 tasks a minute.
+        idle_s: least and most time between two tasks of one slot.
         duration_s: median of a task.
         tokens: median of a task.
     """
@@ -61,19 +61,27 @@ class Profile:
     tokens: int
 
 
-def profiles(count: int) -> tuple[Profile, ...]:
-    """The first `count` product agents, always the same ones; beyond the named ones they are numbered."""
+def profiles(count: int, tasks_per_minute: float | None = None) -> tuple[Profile, ...]:
+    """The first `count` product agents, always the same ones; beyond the named ones they are numbered.
+
+    Args:
+        tasks_per_minute: about how many each ends; 4 to 6 when left out.
+    """
     names = (*NAMES[:count], *(f"Agent{number:05d}" for number in range(len(NAMES) + 1, count + 1)))
-    return tuple(_profile(index, name) for index, name in enumerate(names))
+    return tuple(_profile(index, name, tasks_per_minute) for index, name in enumerate(names))
 
 
-def _profile(index: int, name: str) -> Profile:
-    pair = index % 2 == 1
+def _profile(index: int, name: str, tasks_per_minute: float | None) -> Profile:
+    pair, duration_s = index % 2 == 1, 10.5 + 0.5 * (index % 5)
+    idle_s = (8.0, 15.0) if pair else (1.0, 3.0)
+    if tasks_per_minute is not None:
+        rest_s = max((2 if pair else 1) * 60 / tasks_per_minute - duration_s, 1.0)
+        idle_s = (rest_s / 2, rest_s * 1.5)
     return Profile(
         name=name,
         model=MODELS[index % len(MODELS)],
         concurrency=2 if pair else 1,
-        idle_s=(8.0, 15.0) if pair else (1.0, 3.0),
-        duration_s=10.5 + 0.5 * (index % 5),
+        idle_s=idle_s,
+        duration_s=duration_s,
         tokens=1200 + 50 * (index % 7),
     )

@@ -15,7 +15,10 @@ them a minute since the start:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import reduce
 from typing import Any
 
 
@@ -41,8 +44,48 @@ class Effect:
     failing_tests: tuple[float, float] | None = None
     model: str | None = None
 
+    def with_(self, other: Effect) -> Effect:
+        """Both at once: the worse of each, and factors multiplied."""
+        tests = [each for each in (self.failing_tests, other.failing_tests) if each]
+        return Effect(
+            duration_s=max(filter(None, (self.duration_s, other.duration_s)), default=None),
+            attempts=max(filter(None, (self.attempts, other.attempts)), default=None),
+            failing=1 - (1 - self.failing) * (1 - other.failing),
+            token_factor=self.token_factor * other.token_factor,
+            price_factor=self.price_factor * other.price_factor,
+            failing_tests=max(tests, default=None),
+            model=other.model or self.model,
+        )
+
+    def worsened(self) -> Effect:
+        """What is left of it when somebody who meant to repair it made it worse: about twice as much."""
+        tests = self.failing_tests
+        return replace(
+            self,
+            duration_s=self.duration_s and (2 * self.duration_s[0], 2 * self.duration_s[1]),
+            attempts=self.attempts and (self.attempts[0] + 1, self.attempts[1] + 1),
+            failing=min(2 * self.failing, 1.0),
+            token_factor=2 * self.token_factor if self.token_factor > 1 else 1.0,
+            price_factor=2 * self.price_factor if self.price_factor > 1 else 1.0,
+            failing_tests=tests and (min(2 * tests[0], 1.0), min(2 * tests[1], 1.0)),
+        )
+
 
 NO_EFFECT = Effect()
+
+
+class Repair(StrEnum):
+    """What comes of the repair of a fault."""
+
+    CURES = "cures"  # its cause is gone
+    FAILS = "fails"  # the specialist fails the handoff
+    MISTAKEN = "mistaken"  # the handoff is completed, and nothing is better
+    WORSENS = "worsens"  # the handoff is completed, and the fault is worse
+
+
+def combined(effects: Sequence[Effect]) -> Effect:
+    """All of them at once; :data:`NO_EFFECT` itself when there are none."""
+    return reduce(Effect.with_, effects) if effects else NO_EFFECT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +103,9 @@ class Fault:
             and cost need no mention: an agent keeps to them anyway.
         repair_s: least and most that the repair takes.
         switches_to: the model that the repair gives the agent.
-        never_cured: no repair helps.
+        repair: what comes of it.
+        ends_after_s: from the fleet's start, when it goes away by itself; never when left out.
+        share: of the agent's attempts that it befalls, 0..1.
     """
 
     name: str
@@ -72,7 +117,9 @@ class Fault:
     relieved_by: tuple[str, ...] = ()
     repair_s: tuple[float, float] = (60.0, 150.0)
     switches_to: str | None = None
-    never_cured: bool = False
+    repair: Repair = Repair.CURES
+    ends_after_s: float | None = None
+    share: float = 1.0
 
     def relieved(self, directives: dict[str, Any]) -> bool:
         """Whether what is in force for the agent keeps the effect away."""

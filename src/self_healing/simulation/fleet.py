@@ -17,7 +17,7 @@ from typing import Any
 from self_healing.clock import EPOCH, to_us
 from self_healing.simulation import lines
 from self_healing.simulation.agents import SPECIALISTS, profiles
-from self_healing.simulation.faults import NO_EFFECT, Effect, Fault
+from self_healing.simulation.faults import NO_EFFECT, Effect, Fault, Repair, combined
 from self_healing.simulation.repairs import Handoffs, Request
 from self_healing.simulation.work import Attempt, Worker, cancel, keep_within
 
@@ -51,10 +51,11 @@ class Fleet:
         agents: how many product agents; the specialists come on top.
         directives: read once a step, so steps should be short where directives matter.
         handoffs_dir: where handoffs arrive as files; None for none.
-        faults: what goes wrong; one for an agent at most.
+        faults: what goes wrong; several may befall one agent.
+        tasks_per_minute: about how many each agent ends while well; 4 to 6 when left out.
 
     Raises:
-        ValueError: a fault's agent is not in the fleet, or has another fault.
+        ValueError: a fault's agent is not in the fleet, or two faults have one name.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class Fleet:
         directives: ReadDirectives = no_directives,
         handoffs_dir: Path | None = None,
         faults: Sequence[Fault] = (),
+        tasks_per_minute: float | None = None,
     ) -> None:
         self.faults = tuple(faults)
         self.cured: dict[str, datetime] = {}  # by the name of the fault: when its cause was removed
+        self._worsened: set[str] = set()  # names of faults
         self._start_ms = self._now_ms = to_us(start) // 1000
-        self._workers = {profile.name: Worker(profile, seed) for profile in profiles(agents)}
-        self._fault_of = _by_agent(self.faults, self._workers)
+        self._workers = {profile.name: Worker(profile, seed) for profile in profiles(agents, tasks_per_minute)}
+        self._faults_of = _by_agent(self.faults, self._workers)
         self._read_directives = directives
         self._directives: dict[str, dict[str, Any]] = {}
         self._handoffs = Handoffs(handoffs_dir)
@@ -143,11 +146,10 @@ class Fleet:
 
     def _task(self, worker: Worker) -> Process:
         task = self._new_task("t")
-        storm = self._effect(worker).attempts
-        needed = worker.rng.randint(*storm) if storm else 1
+        effect = self._effect(worker)
+        needed = worker.rng.randint(*effect.attempts) if effect.attempts else 1
         attempt = 1
         while True:
-            effect = self._effect(worker)
             work = worker.attempt(effect)
             if attempt < needed:
                 cancel(work, worker.rng)
@@ -160,6 +162,7 @@ class Fleet:
             if not self._tries_again(worker, work, attempt, effect):
                 return
             attempt += 1
+            effect = self._effect(worker)
 
     def _tries_again(self, worker: Worker, work: Attempt, attempt: int, effect: Effect) -> bool:
         directives = self._in_force(worker)
@@ -167,18 +170,28 @@ class Fleet:
             return False
         if work.status == "canceled":
             # Once the cause is gone, or the gate keeps such input out, the rest of the attempts is not made either.
-            return self._effect(worker).attempts is not None
+            return any(fault.effect.attempts for fault in self._afflicting(worker))
         return work.status == "failed" and attempt == 1 and effect is NO_EFFECT
 
     def _effect(self, worker: Worker) -> Effect:
         """What befalls an attempt that the agent begins now."""
-        fault = self._fault_of.get(worker.name)
-        if fault is None or not self._active(fault) or fault.relieved(self._in_force(worker)):
-            return NO_EFFECT
-        return fault.effect
+        return combined(
+            [
+                fault.effect.worsened() if fault.name in self._worsened else fault.effect
+                for fault in self._afflicting(worker)
+                if fault.share == 1 or worker.rng.random() < fault.share
+            ]
+        )
+
+    def _afflicting(self, worker: Worker) -> list[Fault]:
+        """The faults that the agent suffers from now."""
+        faults = self._faults_of.get(worker.name, ())
+        return [fault for fault in faults if self._active(fault) and not fault.relieved(self._in_force(worker))]
 
     def _active(self, fault: Fault) -> bool:
-        return self._now_ms >= self._start_ms + fault.starts_after_s * 1000 and fault.name not in self.cured
+        since_ms = self._now_ms - self._start_ms
+        ended = fault.ends_after_s is not None and since_ms >= fault.ends_after_s * 1000
+        return since_ms >= fault.starts_after_s * 1000 and not ended and fault.name not in self.cured
 
     def _attempt(self, worker: Worker, task: str, attempt: int, work: Attempt) -> Process:
         started_ms, name, rng = self._now_ms, worker.name, worker.rng
@@ -226,30 +239,41 @@ class Fleet:
         started_ms = self._now_ms
         self._emit(lines.task_started(started_ms, task, specialist, mark=mark))
         yield from self._beat(task, specialist, self._drawn_ms(fault.repair_s if fault else usual_s), mark=mark)
-        self._emit(lines.repair_finished(self._now_ms, task, specialist, started_ms, mark))
-        if fault is not None and not fault.never_cured:
-            self._workers[fault.agent].recover(fault.switches_to)
-            self.cured.setdefault(fault.name, self.now)
+        failed = fault is not None and fault.repair is Repair.FAILS
+        self._emit(lines.repair_finished(self._now_ms, task, specialist, started_ms, mark, failed=failed))
+        if fault is not None:
+            self._repaired(fault)
         self._repairing[specialist] -= 1
         self._take(specialist)
 
+    def _repaired(self, fault: Fault) -> None:
+        match fault.repair:
+            case Repair.CURES:
+                self._workers[fault.agent].recover(fault.switches_to)
+                self.cured.setdefault(fault.name, self.now)
+            case Repair.WORSENS:
+                self._worsened.add(fault.name)
+
     def _cause(self, request: Request) -> Fault | None:
         """The fault behind what a handoff describes; None where this specialist finds none."""
-        fault = self._fault_of.get(request.agent or "")
-        if fault is None or request.routine or request.specialist != fault.repaired_by or not self._active(fault):
-            return None
-        return fault if request.trigger in (None, fault.trigger) else None
+        for fault in self._faults_of.get(request.agent or "", ()):
+            responsible = request.specialist == fault.repaired_by and request.trigger in (None, fault.trigger)
+            if responsible and not request.routine and self._active(fault):
+                return fault
+        return None
 
     def _drawn_ms(self, between_s: tuple[float, float]) -> int:
         return round(self._rng.uniform(*between_s) * 1000)
 
 
-def _by_agent(faults: Sequence[Fault], workers: dict[str, Worker]) -> dict[str, Fault]:
-    found: dict[str, Fault] = {}
+def _by_agent(faults: Sequence[Fault], workers: dict[str, Worker]) -> dict[str, list[Fault]]:
+    found: dict[str, list[Fault]] = {}
+    names: set[str] = set()
     for fault in faults:
         if fault.agent not in workers:
             raise ValueError(f"fault {fault.name!r}: no agent {fault.agent!r} in a fleet of {len(workers)}")
-        if fault.agent in found:
-            raise ValueError(f"fault {fault.name!r}: {fault.agent!r} has the fault {found[fault.agent].name!r} already")
-        found[fault.agent] = fault
+        if fault.name in names:
+            raise ValueError(f"fault {fault.name!r} is there twice")
+        names.add(fault.name)
+        found.setdefault(fault.agent, []).append(fault)
     return found

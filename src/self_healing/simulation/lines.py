@@ -72,10 +72,12 @@ def task_finished(at_ms: int, task: str, agent: str, started_ms: int, work: Atte
     ).encode()
 
 
-def repair_finished(at_ms: int, task: str, agent: str, started_ms: int, mark: str) -> bytes:
-    """A specialist completed a handoff."""
+def repair_finished(at_ms: int, task: str, agent: str, started_ms: int, mark: str, *, failed: bool = False) -> bytes:
+    """A specialist completed a handoff, or failed it."""
+    ending = '"status":"failed"' if failed else '"status":"success"'
+    errors = '["CauseNotFound"]' if failed else "null"
     head = _head(at_ms, "task_finished", task, agent)
-    return f'{head},"attempt":1,"status":"success",{_times(at_ms, started_ms)},"errors":null{mark}}}\n'.encode()
+    return f'{head},"attempt":1,{ending},{_times(at_ms, started_ms)},"errors":{errors}{mark}}}\n'.encode()
 
 
 def test_run(at_ms: int, task: str, agent: str, work: Attempt) -> bytes:

@@ -13,6 +13,7 @@ import pytest
 
 from self_healing.model import Event, Kind
 from self_healing.simulation import FAULTS, NAMES, SPECIALISTS, Fault, Fleet, chosen
+from self_healing.simulation.faults import Repair
 from tests.unit.simulation.judge import begun_after, crossings, events, judged, minutes, seconds
 
 KINDS = {kind.name.lower() for kind in Kind}
@@ -166,7 +167,7 @@ def test_a_completed_handoff_removes_the_cause(
 def test_a_fault_that_is_never_cured_outlives_its_handoff(
     tmp_path: Path, start: datetime, hours_before: list[bytes]
 ) -> None:
-    fault = replace(chosen("retry_storm")[0], never_cured=True)
+    fault = replace(chosen("retry_storm")[0], repair=Repair.MISTAKEN)
     fleet = Fleet(seed=4, start=start, faults=[fault], handoffs_dir=tmp_path)
     run(fleet, start + minutes(6))
     hand_over(tmp_path, fault)
@@ -176,6 +177,58 @@ def test_a_fault_that_is_never_cured_outlives_its_handoff(
     assert (fault.trigger, fault.agent) in crossings(
         hours_before + begun_after(lines, start + minutes(12)), start + minutes(12), fleet.now
     )
+
+
+def test_a_failed_repair_says_so_and_removes_nothing(tmp_path: Path, start: datetime) -> None:
+    fault = replace(chosen("retry_storm")[0], repair=Repair.FAILS)
+    fleet = Fleet(seed=4, start=start, faults=[fault], handoffs_dir=tmp_path)
+    run(fleet, start + minutes(6))
+    hand_over(tmp_path, fault)
+    (repair,) = finished(run(fleet, start + minutes(12)), fault.repaired_by)
+    assert (repair.handoff_id, repair.status) == ("hof-0", "failed")
+    assert fleet.cured == {}
+
+
+def test_a_repair_that_worsens_doubles_what_is_wrong(tmp_path: Path, start: datetime) -> None:
+    fault = replace(chosen("slow_model")[0], repair=Repair.WORSENS)
+    fleet = Fleet(seed=4, start=start, faults=[fault], handoffs_dir=tmp_path)
+    run(fleet, start + minutes(8))
+    hand_over(tmp_path, fault)
+    run(fleet, start + minutes(14))
+    ended = finished(run(fleet, start + minutes(25)), fault.agent)
+    assert {160 <= (event.duration_s or 0) <= 200 for event in ended} == {True}
+    assert fleet.cured == {}
+
+
+def test_a_fault_that_passes_is_over_by_itself(start: datetime) -> None:
+    fault = replace(chosen("retry_storm")[0], ends_after_s=600.0)
+    fleet = Fleet(seed=4, start=start, faults=[fault])
+    assert max(event.attempt or 0 for event in finished(fleet.step(start + minutes(9)), fault.agent)) >= 3
+    fleet.step(start + minutes(11))
+    assert max(event.attempt or 0 for event in finished(fleet.step(start + minutes(60)), fault.agent)) <= 2
+
+
+def test_a_partial_fault_befalls_its_share_of_the_attempts(start: datetime) -> None:
+    fault = replace(chosen("slow_model")[0], starts_after_s=0.0, share=0.25)
+    ended = finished(Fleet(seed=4, start=start, faults=[fault]).step(start + minutes(240)), fault.agent)
+    slow = sum((event.duration_s or 0) >= 80 for event in ended)
+    assert 0.2 < slow / len(ended) < 0.3
+
+
+def test_two_faults_of_one_agent_add_up(start: datetime) -> None:
+    faults = [replace(fault, agent="Coder", starts_after_s=0.0) for fault in chosen("token_leak,slow_model")]
+    ended = finished(Fleet(seed=4, start=start, faults=faults).step(start + minutes(30)), "Coder")
+    full = [event for event in ended if event.started_at and event.started_at >= start.timestamp()]
+    assert {
+        (event.duration_s or 0) >= 80 and (event.usage.total_tokens or 0) > 10_000 for event in full if event.usage
+    } == {True}
+
+
+@pytest.mark.parametrize("rate", [0.5, 2.0])
+def test_the_pace_of_the_agents_can_be_given(rate: float, start: datetime) -> None:
+    fleet = Fleet(seed=3, start=start, tasks_per_minute=rate)
+    ended = Counter(e.agent for e in events(fleet.step(start + minutes(240))) if e.kind == "task_finished")
+    assert all(0.85 * rate <= count / 240 <= 1.15 * rate for count in ended.values())
 
 
 @pytest.mark.parametrize(
@@ -302,7 +355,7 @@ def test_a_running_task_is_heard_of_every_five_seconds(start: datetime) -> None:
 @pytest.mark.parametrize(
     ("faults", "agents", "message"),
     [
-        ((FAULTS[0], replace(FAULTS[1], agent=FAULTS[0].agent)), 24, "has the fault 'duration_regression' already"),
+        ((FAULTS[0], FAULTS[0]), 24, "fault 'duration_regression' is there twice"),
         (FAULTS, 2, "no agent 'SupportBot' in a fleet of 2"),
     ],
 )
