@@ -114,8 +114,8 @@ class Service:
 
         turning = asyncio.get_running_loop()
 
-        async def ask(command: str) -> dict[str, Any]:
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.call(command, {}), turning))
+        async def ask(command: str, **arguments: Any) -> dict[str, Any]:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.call(command, arguments), turning))
 
         def submit(batch: Normalised, source: str) -> Future[Receipt]:
             return self.loop.receiving.intake.submit(batch, source)  # the loop's of this moment

@@ -181,6 +181,7 @@ class Surface:
         return {
             "incident": self._incident(incident),
             "series": self._series(incident),
+            "evidence": self._evidence(incident),
             "beneath": [self._incident(each) for each in self._loop.register.children(incident)],
             "timeline": [views.plain(note) for note in incident.notes],
             "executions": [views.execution(each) for each in self._store.select(Execution, incident=id)],
@@ -189,6 +190,13 @@ class Surface:
             "directives": [views.plain(each) for each in self._store.select(Directive, owner=id)],
             "handoffs": [self._handoff(each) for each in self._store.select(Handoff, incident=id)],
         }
+
+    def _evidence(self, incident: Incident) -> Json:
+        """The events in the windows over which it was open."""
+        about = self._store.select(Incident, parent=incident.id) if incident.is_parent else [incident]
+        window_s = next((each.window for each in self._loop.spec.triggers if each.name == incident.trigger), 0)
+        since = incident.opened_at - timedelta(seconds=window_s)
+        return views.evidence([each.group for each in about], since, incident.closed_at)
 
     def _series(self, incident: Incident) -> Json | None:
         """What the trigger says of an incident's series now; None of a parent, and once it is closed."""

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator
 from self_healing.model import (
     Decision,
     Execution,
+    Group,
     Handoff,
     Incident,
     Lesson,
@@ -136,6 +137,21 @@ def incident(incident: Incident, triggers: Iterable[TriggerSpec]) -> Json:
     told = plain(incident)
     del told["notes"]
     return told | {"unit": next((unit(spec) for spec in triggers if spec.name == incident.trigger), None)}
+
+
+def evidence(groups: Iterable[Group], since: datetime, until: datetime | None) -> Json:
+    """Which stored events an incident rests on, in the words of the filters of `events`.
+
+    Args:
+        groups: the series that it is about.
+        since, until: from when to when; None while it is open.
+    """
+    told = [dict(group) for group in groups]
+    return {
+        **{name: sorted({group[name] for group in told if group.get(name)}) for name in ("agent", "model")},
+        "since": msgspec.to_builtins(since),
+        "until": None if until is None else msgspec.to_builtins(until),
+    }
 
 
 def limits(limits: Limits, used: Mapping[str, int]) -> list[Json]:

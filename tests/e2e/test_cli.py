@@ -479,6 +479,16 @@ def test_events_are_shown_and_followed_while_a_service_runs(
         assert (following.wait(30), following.stdout.read()) == (130, b"")
 
 
+def test_what_an_incident_rests_on_is_found_by_its_id(cli: Run, tmp_path: Path) -> None:
+    tell(tmp_path, NOW, "Coder")
+    tell(tmp_path, NOW, "Planner", duration_s=1.0)
+    report = said(cli("check", "--now", NOW_TEXT, "--format", "json"))
+    (incident,) = [each["id"] for each in report["incidents"]]
+    told = said(cli("events", "--incident", incident, "--format", "json"))
+    assert {each["agent"] for each in told["events"]} == {"Coder"}
+    assert "no incident 'inc-0'" in refused(cli("events", "--incident", "inc-0"))
+
+
 def test_following_ends_when_nobody_reads_any_more(cli: Run, tmp_path: Path) -> None:
     tell(tmp_path, NOW, "Coder")
     words = ["events", "--follow"]

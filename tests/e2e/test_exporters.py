@@ -200,7 +200,7 @@ def test_exporters_that_are_told_to_come_again_lose_nothing(way: str, tmp_path: 
             refused.set()
             raise
 
-    async def ask(command: str) -> dict[str, Any]:
+    async def ask(command: str, **_arguments: Any) -> dict[str, Any]:
         raise AssertionError(f"nobody asks for {command}")
 
     nowhere = Places(telemetry=Path("nowhere"), segments=Path("nowhere"))

@@ -86,7 +86,7 @@ class Door:
         assert self.fleet is not None
         return self.fleet.loop.receiving.intake.submit(batch, source)
 
-    async def _ask(self, command: str) -> dict[str, Any]:
+    async def _ask(self, command: str, **_arguments: Any) -> dict[str, Any]:
         raise AssertionError(f"nobody asks for {command}")
 
     @contextmanager

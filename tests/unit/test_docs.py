@@ -110,7 +110,7 @@ def listening(segments: Path) -> Iterator[Server]:
     """A server on free ports that writes to those segments."""
     clock = SystemClock()
 
-    async def ask(command: str) -> dict[str, Any]:
+    async def ask(command: str, **_arguments: Any) -> dict[str, Any]:
         raise AssertionError(f"nobody asks for {command}")
 
     intake = Intake(Segments(segments, now=clock.now), now=clock.now)

@@ -112,6 +112,18 @@ def test_every_command_answers_in_json(command: str, surface: Surface, clock: Fa
     assert isinstance(json.loads(json.dumps(answer, allow_nan=False)), dict)
 
 
+def test_an_incident_names_the_filters_of_the_events_that_it_rests_on(surface: Surface) -> None:
+    slow = incident(surface, "slow_tasks")
+    told = surface.call("incident", {"id": slow["id"]})
+    since = datetime.fromisoformat(slow["opened_at"]) - timedelta(minutes=5)
+    evidence = told["evidence"]
+    assert datetime.fromisoformat(evidence.pop("since")) == since
+    assert evidence == {"agent": ["Coder"], "model": [], "until": None}
+    surface.call("close", {"id": slow["id"], "by": "Ada", "reason": "tested"})
+    closed = surface.call("incident", {"id": slow["id"]})
+    assert closed["evidence"]["until"] == closed["incident"]["closed_at"]
+
+
 def test_the_figures_count_what_fires_and_is_not_muted(surface: Surface) -> None:
     figures = surface.call("figures", {})
     assert {name for name, count in figures["firing"].items() if count} == {"slow_tasks", "high_retry_rate"}

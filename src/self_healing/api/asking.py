@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from self_healing.api.looking import Ask
-from self_healing.errors import TelemetryError
+from self_healing.errors import NotFound, TelemetryError
 from self_healing.model import KindName, StatusName
 from self_healing.problems import unknown
 from self_healing.telemetry.query.files import Places
@@ -46,7 +46,7 @@ _FILTERS: Final = {
 
 _VALUES: Final = {"kind": get_args(KindName), "status": get_args(StatusName)}
 
-_ONCE: Final = ("since", "until", "limit", "cursor")
+_ONCE: Final = ("incident", "since", "until", "limit", "cursor")
 
 
 def routes(places: Places, ask: Ask) -> list[Route]:
@@ -60,11 +60,13 @@ def routes(places: Places, ask: Ask) -> list[Route]:
 
     async def events(request: Request) -> Response:
         try:
-            look = _look(places, request.query_params)
+            look = _look(places, request.query_params, await _evidence(request.query_params, ask))
             async with looking:
                 return _json(_told(await asyncio.to_thread(look)))
         except ValueError as error:
             return _problem(HTTPStatus.BAD_REQUEST, str(error))
+        except NotFound as error:
+            return _problem(HTTPStatus.NOT_FOUND, str(error))
         except TelemetryError as error:
             return _problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
 
@@ -74,17 +76,33 @@ def routes(places: Places, ask: Ask) -> list[Route]:
     return [Route("/api/v1/events", events, methods=["GET"]), Route("/api/v1/status", status, methods=["GET"])]
 
 
-def _look(places: Places, asked: QueryParams) -> Callable[[], Page]:
-    """What a request asks for, to be called on a thread. Raises ValueError: it is none that is understood."""
+async def _evidence(asked: QueryParams, ask: Ask) -> dict[str, Any]:
+    """The filters of what the incident that is asked for is about; none without one. Raises NotFound, ValueError."""
+    incident = _once(asked, "incident")
+    found: dict[str, Any] = {} if incident is None else (await ask("incident", id=incident))["evidence"]
+    return found
+
+
+def _look(places: Places, asked: QueryParams, about: Mapping[str, Any]) -> Callable[[], Page]:
+    """What a request asks for, to be called on a thread.
+
+    Args:
+        places: where events are.
+        asked: the parameters.
+        about: filters beside them; a time that is asked for comes before theirs.
+
+    Raises:
+        ValueError: it is none that is understood.
+    """
     for name in asked:
         if name not in _FILTERS and name not in _ONCE:
             raise ValueError(f"parameter {name!r}: {unknown(name, (*_FILTERS, *_ONCE))}")
     once = {name: _once(asked, name) for name in _ONCE}
     now = datetime.now(UTC)
     wanted = Wanted(
-        **{field: _values(name, asked.getlist(name)) for name, field in _FILTERS.items()},
-        since_us=_instant_us("since", once, now),
-        until_us=_instant_us("until", once, now),
+        **{field: _values(name, [*asked.getlist(name), *about.get(name, ())]) for name, field in _FILTERS.items()},
+        since_us=_instant_us("since", once["since"] or about.get("since"), now),
+        until_us=_instant_us("until", once["until"] or about.get("until"), now),
     )
     limit = _limit(once["limit"])
     return lambda: page(places, wanted, limit, once["cursor"])
@@ -105,8 +123,7 @@ def _values(name: str, given: list[str]) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _instant_us(name: str, once: Mapping[str, str | None], now: datetime) -> int | None:
-    text = once[name]
+def _instant_us(name: str, text: str | None, now: datetime) -> int | None:
     try:
         return None if text is None else instant_us(text, now)
     except ValueError as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -18,8 +18,14 @@ from self_healing.telemetry.lateness import TOO_LATE
 from self_healing.telemetry.lines import BadLine
 from self_healing.telemetry.otlp.rejection import Rejection
 
-Ask = Callable[[str], Awaitable[dict[str, Any]]]
-"""Asks the service one of its commands, without arguments."""
+
+class Ask(Protocol):
+    """Asks the service one of its commands."""
+
+    async def __call__(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """The answer. Raises SelfHealingError: it cannot be answered."""
+        ...
+
 
 FATES: Final[dict[str, tuple[str, ...]]] = {
     "rejected": tuple(dict.fromkeys((*Rejection, *BadLine))),

@@ -20,6 +20,7 @@ from self_healing.filenames import SEGMENTS
 from self_healing.model import KindName, StatusName
 
 if TYPE_CHECKING:
+    from self_healing.config import Settings
     from self_healing.telemetry.query.files import Places
     from self_healing.telemetry.query.follow import Follower
     from self_healing.telemetry.query.rows import Wanted
@@ -45,6 +46,9 @@ def events(
     model: Annotated[Texts, _only("what was done with this model")] = (),
     source: Annotated[Texts, _only("what came this way: native, otlp, otlp/codex, ...")] = (),
     trace: Annotated[Texts, _only("what belongs to this trace")] = (),
+    incident: Annotated[
+        str | None, Parameter(help="What this incident is about, from its first window to its end.")
+    ] = None,
     since: Annotated[
         str | None, Parameter(help="From then on: a length of time such as 15m, or 2026-01-05T10:00:00Z.")
     ] = None,
@@ -60,16 +64,17 @@ def events(
     shown = shown or Shown()
     settings = shown.settings() if follow else shown.looked_at()  # what is followed may still come
     now = datetime.now(UTC)
+    about = _evidence(settings, incident)
     wanted = Wanted(
-        agents=agent,
+        agents=(*agent, *about.get("agent", ())),
         tasks=task,
         kinds=kind,
         statuses=status,
-        models=model,
+        models=(*model, *about.get("model", ())),
         sources=source,
         traces=trace,
-        since_us=_instant_us("--since", since, now),
-        until_us=_instant_us("--until", until, now),
+        since_us=_instant_us("--since", since or about.get("since"), now),
+        until_us=_instant_us("--until", until or about.get("until"), now),
     )
     places = Places(telemetry=settings.telemetry.dir, segments=settings.storage.state_dir / SEGMENTS)
     if follow:
@@ -77,6 +82,16 @@ def events(
     else:
         _list(places, wanted, limit, shown.format)
     return 0
+
+
+def _evidence(settings: Settings, incident: str | None) -> Json:
+    """The filters of what an incident is about; none without one."""
+    if incident is None:
+        return {}
+    from self_healing.cli.client import call
+
+    found: Json = call(settings, "incident", {"id": incident})["evidence"]
+    return found
 
 
 def _instant_us(option: str, text: str | None, now: datetime) -> int | None:

@@ -95,6 +95,13 @@ def test_a_mistake_is_a_problem_with_what_is_allowed(asked: Json, detail: str, s
     assert told == {"type": "about:blank", "title": "Bad Request", "status": 400}
 
 
+def test_what_an_incident_rests_on_is_found_by_its_id(server: Server) -> None:
+    assert tasks(server, incident="inc-1") == ["t3", "t1"]
+    assert tasks(server, incident="inc-1", since=ts(2)) == ["t3"]
+    status, told, _ = get(server, incident="inc-2")
+    assert (status, told["title"]) == (404, "Not Found")
+
+
 def test_an_agent_that_no_event_has_is_answered_with_the_nearest(server: Server) -> None:
     _, told, _ = get(server, agent="Codre")
     assert told["warnings"] == ["no event has the agent 'Codre'; did you mean Coder?"]

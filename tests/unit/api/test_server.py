@@ -30,7 +30,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from self_healing.api.server import Server
 from self_healing.clock import FakeClock
 from self_healing.config import ServerSettings
-from self_healing.errors import ConfigError, Overloaded, StorageError
+from self_healing.errors import ConfigError, NotFound, Overloaded, StorageError
 from self_healing.telemetry.intake import Intake, Receipt
 from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.segments import Segments
@@ -66,7 +66,11 @@ STATUS: dict[str, Any] = {
 }
 
 
-async def ask(command: str) -> dict[str, Any]:
+async def ask(command: str, **arguments: Any) -> dict[str, Any]:
+    if command == "incident":
+        if arguments["id"] != "inc-1":
+            raise NotFound("incident", arguments["id"])
+        return {"evidence": {"agent": ["Coder"], "model": [], "since": AT.isoformat(), "until": None}}
     return STATUS if command in ("status", "figures") else {"status": "degraded"}
 
 
