@@ -41,6 +41,8 @@ def text_of(value: object) -> str | None:
             return value
         case bool():
             return "true" if value else "false"
+        case int() if value.bit_length() > 63:  # as it is kept where all attributes of an event are
+            return f"(an integer of {value.bit_length()} bits)"
         case int() | float():
             return str(value)
     return None

@@ -139,7 +139,7 @@ def effect_on(store: Store, channel: Channel, **options: Any) -> Effect:
         "action": ACTIONS.__getitem__,
         "now": lambda: START,
         "stopped": lambda: False,
-        "observe": False,
+        "observe": lambda: False,
         "bypassed": lambda _bypass: None,
     }
     return Effect(store, channel, directives_in(store), **(given | options))

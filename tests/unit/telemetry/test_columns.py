@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from self_healing.model import Event
@@ -63,6 +63,7 @@ values = st.one_of(st.text(max_size=5), st.integers(), st.floats(allow_nan=False
     asked=st.sets(names, max_size=3).map(lambda each: tuple(sorted(each))),
     bad=st.booleans(),
 )
+@example(lines=[({"service.name": -(2**63) - 1}, None)], asked=("service.name",), bad=False)
 def test_a_field_that_is_asked_for_is_the_one_that_all_attributes_of_the_line_have(
     lines: list[tuple[dict[str, Any], dict[str, Any] | None]], asked: tuple[str, ...], bad: bool
 ) -> None:
