@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from self_healing.clock import MINUTE_US
+from self_healing.clock import HOUR_US, MINUTE_US
 from self_healing.storage import schema
 from self_healing.storage.store import Store
 from self_healing.telemetry.reader import Position, Quarantined
@@ -20,6 +20,11 @@ from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.framework import Packed, TriggerFramework
 
 SERIES_EVERY_US = MINUTE_US
+
+PASSING_EVERY_US = HOUR_US
+"""How often a state is written that is thrown away afterwards: nobody opens it again, and what changed may not heap up
+for ever."""
+
 _encode = msgspec.msgpack.Encoder().encode
 
 MOST_QUARANTINED = 10_000
@@ -57,6 +62,11 @@ def save(
     Args:
         whole: also what may lag behind by a minute: when series last had samples, and the examples for evidence.
     """
+    if bad:
+        store.insert(schema.quarantine, [{"file": b.file, "offset": b.offset, "reason": b.reason} for b in bad])
+        _drop_old_quarantine(store)
+    if not store.durable and not whole and progress.evaluated_us - progress.series_us < PASSING_EVERY_US:
+        return
     stored = telemetry.pack()
     store.upsert(schema.panes, stored.panes)
     if stored.panes:
@@ -71,9 +81,6 @@ def save(
         facts["examples"] = telemetry.examples.pack()
     # One statement for all of them: each one more takes longer than its row.
     store.upsert(schema.facts, [{"name": name, "value": _encode(value)} for name, value in facts.items()])
-    if bad:
-        store.insert(schema.quarantine, [{"file": b.file, "offset": b.offset, "reason": b.reason} for b in bad])
-        _drop_old_quarantine(store)
 
 
 def load(store: Store, telemetry: Telemetry, framework: TriggerFramework) -> Progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -99,9 +100,11 @@ class Judging:
 
     def at(self, at: datetime) -> Decide:
         """The gate with the facts of that instant."""
-        circumstances = self._circumstances(at)
+        # Worked out with the first proposal: most instants have none.
+        at_first = cache(lambda: self._circumstances(at))
 
         def decide(proposal: Proposal, incident: Incident, context: dict[str, Any]) -> Decision:
+            circumstances = at_first()
             # What was intended a moment ago is not in force yet, and counts all the same.
             known = (*circumstances.directives, *self._underway.about_to_be())
             facts = gather(

@@ -145,20 +145,29 @@ class Owner:
         self.executor = executor(effect, lambda: self.spec.limits) if executor else InlineExecutor(effect)
 
     @classmethod
-    def open(cls, settings: Settings, *, clock: Clock | None = None, read_only: bool = False, **options: Any) -> Self:
+    def open(
+        cls,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        read_only: bool = False,
+        durable: bool = True,
+        **options: Any,
+    ) -> Self:
         """Open the state and build the loop on it.
 
         Args:
             settings: the configuration.
             clock: the machine's when left out.
             read_only: to look only; nothing may be changed then.
+            durable: whether the state is to survive the process; one that is thrown away afterwards need not.
             options: as the class takes them.
 
         Raises:
             StateBusy, StateError, StateCorrupt, StorageError: the state cannot be used.
             ConfigError: the spec is refused.
         """
-        store = Store(settings.storage.state_dir, read_only=read_only)
+        store = Store(settings.storage.state_dir, read_only=read_only, durable=durable)
         try:
             return cls(settings, store=store, clock=clock or SystemClock(), **options)
         except BaseException:

@@ -63,7 +63,7 @@ def simulate(
             agents=scenario.agents,
             seed=seed,
         )
-        loop = stack.enter_context(SelfHealingOrchestrator.open(chosen, clock=clock))
+        loop = stack.enter_context(SelfHealingOrchestrator.open(chosen, clock=clock, durable=False))
         fleet = _fleet(scenario, seed, chosen, loop, clock)
         events = _live(scenario, fleet, loop, clock, progress)
         store = loop.store
@@ -111,7 +111,9 @@ def _fleet(scenario: Scenario, seed: int, settings: Settings, loop: SelfHealingO
 
     def directives() -> dict[str, dict[str, Any]]:
         # Read as an agent would, but not when there is nothing to read: an agent asks once a task, this once a step.
-        return read_all(settings.storage.state_dir, clock.now()) if loop.store.select(Directive, open="yes") else {}
+        with loop.store.transaction():
+            some = loop.store.select(Directive, open="yes")
+        return read_all(settings.storage.state_dir, clock.now()) if some else {}
 
     return Fleet(
         seed=seed,

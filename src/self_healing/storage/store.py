@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,12 @@ R = TypeVar("R", bound=model.Record)
 
 WAIT_S = 5.0
 """How long a write waits for another process that holds the database."""
+
+MOST_ANSWERS = 256
+"""So many answers about one kind of record are remembered; what the loop asks every turn is about ten questions."""
+
+LONGEST_ANSWER = 100
+"""Records of a longer answer are not kept in memory."""
 
 TABLES: dict[type[model.Record], sa.Table] = {
     model.Incident: schema.incidents,
@@ -77,6 +83,8 @@ class Store:
     def __init__(self, state_dir: Path, *, read_only: bool = False, durable: bool = True) -> None:
         self.state_dir = state_dir
         self.read_only = read_only
+        self.durable = durable
+        self._answers: dict[type[model.Record], dict[Any, list[Any]]] = {}  # in transactions, by kind and question
         self._lock: int | None = None
         self._connection: sa.Connection | None = None
         self._database = state_dir / DATABASE
@@ -156,10 +164,21 @@ class Store:
             return
         try:
             with self._failing("written"), self._engine.begin() as connection:
+                self._heed_others(connection)
                 self._connection = connection
                 yield connection
+        except BaseException:
+            self._answers.clear()  # they may tell of what was not committed
+            raise
         finally:
             self._connection = None
+
+    def _heed_others(self, connection: sa.Connection) -> None:
+        """Forget what was answered before, if somebody else wrote: nobody should, and what they wrote is to be seen."""
+        version = connection.exec_driver_sql("PRAGMA data_version").scalar()
+        if connection.info.get("version") != version:
+            self._answers.clear()
+            connection.info["version"] = version
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -195,7 +214,8 @@ class Store:
                     if name not in ("seq", "record")
                 }
                 values["record"] = msgspec.json.encode(record).decode()
-                _upsert(connection, table, [values], ["id"])
+                _upsert(connection, table, [values])
+                self._answers.pop(type(record), None)
 
     def get(self, kind: type[R], id: str) -> R:
         """The record of that kind and id. Raises NotFound."""
@@ -206,10 +226,8 @@ class Store:
 
     def find(self, kind: type[R], id: str) -> R | None:
         """The record of that kind and id, or None."""
-        table = TABLES[kind]
-        with self._reading() as connection:
-            row = connection.scalar(sa.select(table.c.record).where(table.c.id == id))
-        return None if row is None else self._record(row, kind)
+        found = self._answer(kind, id, lambda: self._select(kind, {"id": [id]}, None, "seq"))
+        return found[0] if found else None
 
     def select(
         self, kind: type[R], *, newest: int | None = None, by: str = "seq", **where: str | Iterable[str]
@@ -221,10 +239,31 @@ class Store:
             by: the column that says which is older; the order in which they came first when left out.
             where: for each column a value, or several of which one must match.
         """
+        wanted = {column: [value] if isinstance(value, str) else list(value) for column, value in where.items()}
+        question = (newest, by, *((column, *values) for column, values in wanted.items()))
+        return list(self._answer(kind, question, lambda: self._select(kind, wanted, newest, by)))
+
+    def _answer(self, kind: type[R], question: Any, find: Callable[[], list[R]]) -> list[R]:
+        """The answer to a question about records of that kind: remembered for as long as none of them is written.
+
+        Only within transactions: outside of them nobody knows whether another wrote meanwhile.
+        """
+        if self._connection is None:
+            return find()
+        known = self._answers.setdefault(kind, {})
+        answer = known.get(question)
+        if answer is None:
+            answer = find()
+            if len(known) >= MOST_ANSWERS:
+                known.clear()
+            if len(answer) <= LONGEST_ANSWER:
+                known[question] = answer
+        return answer
+
+    def _select(self, kind: type[R], wanted: Mapping[str, list[str]], newest: int | None, by: str) -> list[R]:
         table = TABLES[kind]
         query = sa.select(table.c.record)
-        for column, value in where.items():
-            values = [value] if isinstance(value, str) else list(value)
+        for column, values in wanted.items():
             query = query.where(table.c[column].in_(values))
         order = [table.c[by]] if by == "seq" else [table.c[by], table.c.seq]
         query = query.order_by(*(order if newest is None else [column.desc() for column in order])).limit(newest)
@@ -254,7 +293,7 @@ class Store:
         """Store `value`, anything that msgpack can say, under `name`."""
         with self.transaction() as connection:
             packed = msgspec.msgpack.encode(value)
-            _upsert(connection, schema.facts, [{"name": name, "value": packed}], ["name"])
+            _upsert(connection, schema.facts, [{"name": name, "value": packed}])
 
     def fact(self, name: str, type: Any = Any) -> Any:
         """What was stored under `name`, decoded as `type`; None when nothing was.
@@ -275,7 +314,7 @@ class Store:
         """Write `rows` by primary key into one of the tables that are not records."""
         if rows:
             with self.transaction() as connection:
-                _upsert(connection, table, rows, [column.name for column in table.primary_key.columns])
+                _upsert(connection, table, rows)
 
     def rows(self, query: sa.Select[Any]) -> list[sa.Row[Any]]:
         """The rows of a query written with the tables of :mod:`self_healing.storage.schema`."""
@@ -283,10 +322,17 @@ class Store:
             return list(connection.execute(query).all())
 
 
-def _upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], keys: list[str]) -> None:
+def _upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    connection.execute(_upserting(table), rows)
+
+
+@cache
+def _upserting(table: sa.Table) -> sa.Executable:
+    """The statement that writes a row in place of the one with its id, or else its primary key; built once a table."""
+    keys = ["id"] if "seq" in table.columns else [column.name for column in table.primary_key.columns]
     statement = sqlite_dialect.insert(table)
     changed = {name: statement.excluded[name] for name in table.columns.keys() if name not in (*keys, "seq")}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
 
 
 def _engine(database: Path, *, read_only: bool, durable: bool) -> sa.Engine:

@@ -64,6 +64,39 @@ def test_what_is_put_again_takes_the_place_of_what_was_there(tmp_path: Path) -> 
             store.get(Lesson, "c")
 
 
+def test_a_question_is_answered_anew_once_something_was_written_or_taken_back(tmp_path: Path) -> None:
+    def names(store: Store) -> list[str]:
+        with store.transaction():
+            return [each.id for each in store.select(Lesson, trigger="t")]
+
+    def half(store: Store) -> None:
+        with store.transaction():
+            store.put(lesson("b"))
+            assert names(store) == ["a", "b"]
+            raise ZeroDivisionError
+
+    with Store(tmp_path) as store:
+        assert names(store) == []
+        store.put(lesson("a"))
+        assert names(store) == ["a"]
+        names(store).clear()
+        with pytest.raises(ZeroDivisionError):
+            half(store)
+        assert names(store) == ["a"]
+
+
+def test_what_somebody_else_wrote_into_the_database_is_seen_by_the_next_transaction(tmp_path: Path) -> None:
+    with Store(tmp_path) as store, sqlite3.connect(tmp_path / DATABASE) as other:
+        store.put(lesson("a"))
+        with store.transaction():
+            assert store.find(Lesson, "a") is not None
+        other.execute("DELETE FROM lessons")
+        other.commit()
+        with store.transaction():
+            assert store.find(Lesson, "a") is None
+    other.close()
+
+
 def test_no_execution_is_stored_without_a_decision(tmp_path: Path) -> None:
     with Store(tmp_path) as store, pytest.raises(StorageError):
         store.put(execution())
