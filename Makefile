@@ -2,7 +2,7 @@
 # Needed beforehand: Python >= 3.11 with its venv module, make, and a C compiler.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench fuzz docs lock clean
+.PHONY: help setup demo run test check bench bench-peers fuzz docs lock clean
 
 BIN := .venv/bin
 STAMP := .venv/.stamp-dev
@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --python-version 3.11 pyproject.toml
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## create .venv and install the locked dependencies
 
@@ -30,6 +30,9 @@ check: $(STAMP) ## lint, format and types
 
 bench: $(STAMP) ## the measured numbers, each beside its baseline
 	$(BIN)/python -m benchmarks
+
+bench-peers: $(STAMP) ## the same rules on the same samples in Prometheus too, and the ratio (all of it with WHOLE=1; minutes)
+	$(BIN)/python -m benchmarks.peers $(if $(WHOLE),--whole)
 
 fuzz: $(STAMP) ## feed the parsers what nobody should send, for a minute
 	$(BIN)/python -m fuzz

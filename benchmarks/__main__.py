@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from rich.console import Console
-from rich.table import Table
+from benchmarks.figure import Figure, tell
 
 NAMES = (
     "ingest",
@@ -29,14 +28,11 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}", file=sys.stderr)
         return 2
-    table = Table("figure", "measured", "beside it", "target", "", title="Benchmarks")
-    console = Console(width=150 if not sys.stdout.isatty() else None)
+    figures: list[Figure] = []
     for name in names or NAMES:
-        console.print(f"measuring {name} ...", style="dim")
-        for figure in import_module(f"benchmarks.{name}").measure():
-            verdict = "[green]met[/]" if figure.met else "[bold red]NOT met[/]"
-            table.add_row(figure.name, figure.measured, figure.baseline, figure.target, verdict)
-    console.print(table)
+        print(f"measuring {name} ...", file=sys.stderr)
+        figures += import_module(f"benchmarks.{name}").measure()
+    tell(figures, "Benchmarks")
     return 0
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,21 @@ def test_the_changelog_has_an_unreleased_section_with_entries() -> None:
     unreleased = re.search(r"^## \[Unreleased\]\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     assert unreleased is not None
     assert re.search(r"^- ", unreleased[1], re.MULTILINE)
+
+
+def test_make_help_lists_every_command_that_has_a_word_of_help() -> None:
+    if shutil.which("make") is None:
+        pytest.skip("no make here")
+    told = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    declared = re.findall(r"^([^\s:.]+):.* ## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"bench", "bench-peers"} < set(declared)
+    assert [line.split()[1] for line in told.splitlines()] == declared
+
+
+def test_a_comparison_without_a_peer_says_how_to_get_one(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks")  # what was fetched lies beside it, in .cache
+    command = [sys.executable, "-m", "benchmarks.peers"]
+    ended = subprocess.run(command, cwd=tmp_path, env={"PATH": "/nowhere"}, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("bench-peers: no apt-get and no dpkg here")
+    assert "on the PATH or into .cache/prometheus/usr/bin" in ended.stderr

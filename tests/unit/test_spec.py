@@ -123,3 +123,19 @@ def test_triggers_and_actions_are_found_by_name() -> None:
 
 def test_every_directive_that_a_default_sets_is_one_that_the_fleet_can_read() -> None:
     assert {name for action in SPEC.actions for name in action.directives} <= set(DIRECTIVES)
+
+
+def test_a_changed_copy_carries_nothing_that_was_worked_out_of_the_original() -> None:
+    original = trigger(condition={"kind": "threshold", "value": 10})
+    spec = Spec(triggers=(original,), actions=())
+    assert original.fixed == Threshold(value=10)
+    assert spec.trigger("t").fixed == Threshold(value=10)
+    old = spec.version
+
+    copied = original.model_copy(update={"condition": Threshold(value=20)})
+    changed = spec.model_copy(update={"triggers": (copied,)})
+
+    assert copied.fixed == Threshold(value=20)
+    assert changed.trigger("t").fixed == Threshold(value=20)
+    assert changed.version == Spec(triggers=(copied,), actions=()).version != old
+    assert (original.fixed, spec.version) == (Threshold(value=10), old)
