@@ -126,7 +126,7 @@ class ServerSettings(Declared):
     )
     otlp_http_port: Port = Field(default=4318, description="OTLP over HTTP, and events; false for none")
     otlp_grpc_port: Port = Field(default=4317, description="OTLP over gRPC, where it is installed; false for none")
-    port: Port = Field(default=8787, description="events in and out, health and metrics; false for none")
+    port: Port = Field(default=8787, description="dashboard, events in and out, health, metrics; false for none")
 
     @property
     def listens(self) -> bool:

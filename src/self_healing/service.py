@@ -13,6 +13,7 @@ from self_healing.actions.effect import Effect
 from self_healing.actions.runner import Executor, LocalExecutor
 from self_healing.clock import SECOND_US, Clock, from_us, to_us
 from self_healing.config import Settings
+from self_healing.dashboard.changes import Changes
 from self_healing.errors import StorageError
 from self_healing.filenames import SEGMENTS
 from self_healing.handoffs.channel import Channel
@@ -22,7 +23,7 @@ from self_healing.loop.health import news
 from self_healing.model import Incident, Note
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.reloading import LOOK_S, Configuration, Reloader
-from self_healing.surface import Surface
+from self_healing.surface import COMMANDS, Surface
 from self_healing.telemetry.intake import Receipt
 from self_healing.telemetry.normalised import Normalised
 
@@ -79,6 +80,8 @@ class Service:
         self._recovered = False  # whether what an earlier loop left was taken up
         self._started_at = clock.now()
         self._server: Server | None = None
+        self.changes = Changes()
+        self._commits = 0  # that were told as changes
         self._hangup = hangup or asyncio.Event()
         self.loop = self._build(settings)
         self.reloader = None if configuration is None else Reloader(configuration, lambda: self.loop, self._tell_reload)
@@ -121,7 +124,9 @@ class Service:
             return self.loop.receiving.intake.submit(batch, source)  # the loop's of this moment
 
         places = Places(telemetry=self.settings.telemetry.dir, segments=self.settings.storage.state_dir / SEGMENTS)
-        server = Server(self.settings.server, submit=submit, ask=ask, places=places)
+        server = Server(
+            self.settings.server, submit=submit, ask=ask, places=places, changes=self.changes, now=self.clock.now
+        )
         await asyncio.to_thread(server.start)
         self._server = server
         return server
@@ -129,6 +134,8 @@ class Service:
     async def call(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Answer one command that came by the socket."""
         answer = Surface(self.loop).call(command, arguments)
+        if COMMANDS[command].writes:
+            self.changes.changed()
         if command != "check":
             return answer
         # Its own: while its effects are under way, another check may be made.
@@ -176,6 +183,9 @@ class Service:
             if self.loop.receiving.due:
                 await asyncio.to_thread(self.loop.look_at_ways_in)
             self._tell_health()
+            if self.loop.commits != self._commits:
+                self._commits = self.loop.commits
+                self.changes.changed()
         except StorageError as error:
             self.failures += 1
             self.loop.logs.orchestrator.error("not_committed", why=str(error), failures=self.failures)

@@ -24,7 +24,7 @@ from self_healing import status, views
 from self_healing.actions.directives import effective
 from self_healing.clock import Clock, SystemClock
 from self_healing.config import Settings
-from self_healing.constitution import articles
+from self_healing.constitution import articles, stop
 from self_healing.constitution.audit import Audit
 from self_healing.constitution.circumstances import Fleet
 from self_healing.errors import SelfHealingError, StateBusy
@@ -45,6 +45,7 @@ from self_healing.model import (
     Verification,
 )
 from self_healing.orchestrator import SelfHealingOrchestrator
+from self_healing.overview import overview, sparks
 from self_healing.reloading import RELOADS
 from self_healing.storage.readonly import DATABASE
 from self_healing.storage.store import Store
@@ -119,6 +120,9 @@ class Surface:
             "firing": dict(self._loop.firing()),
         }
 
+    def overview(self) -> Json:
+        return overview(self._loop, serving=self._serving)
+
     def health(self) -> Json:
         told: Json = self.status()["health"]
         return told
@@ -145,6 +149,11 @@ class Surface:
     def explain(self, name: str, keys: dict[str, str] = {}) -> Json:  # noqa: B006 it is only read
         return live(self._loop, name, keys)
 
+    def sparks(self) -> Json:
+        return {
+            "triggers": [told | {"course": sparks(self._loop, told["name"])} for told in self.triggers()["triggers"]]
+        }
+
     def enable(self, name: str, by: str) -> Json:
         return self._switch(name, True, by)
 
@@ -170,6 +179,15 @@ class Surface:
                 for action in spec.actions
             ]
         }
+
+    # -- the stop
+
+    def stop(self, by: str, reason: str) -> Json:
+        record = stop.stop(self._loop.settings.storage.state_dir, reason, by, self._loop.clock.now())
+        return {"stopped": msgspec.to_builtins(record)}
+
+    def resume(self) -> Json:
+        return {"resumed": stop.resume(self._loop.settings.storage.state_dir)}
 
     # -- incidents
 
@@ -334,6 +352,10 @@ COMMANDS: dict[str, Command] = {
     "status": Command(Surface.status),
     "figures": Command(Surface.figures),
     "health": Command(Surface.health),
+    "overview": Command(Surface.overview),
+    "sparks": Command(Surface.sparks),
+    "stop": Command(Surface.stop, writes=True),
+    "resume": Command(Surface.resume, writes=True),
     "triggers": Command(Surface.triggers),
     "trigger": Command(Surface.trigger),
     "explain": Command(Surface.explain),

@@ -35,6 +35,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from self_healing.api.server import Server
 from self_healing.clock import SystemClock
 from self_healing.config import ServerSettings
+from self_healing.dashboard.changes import Changes
 from self_healing.errors import Overloaded
 from self_healing.telemetry.intake import Intake, Receipt
 from self_healing.telemetry.normalised import Normalised
@@ -204,7 +205,9 @@ def test_exporters_that_are_told_to_come_again_lose_nothing(way: str, tmp_path: 
         raise AssertionError(f"nobody asks for {command}")
 
     nowhere = Places(telemetry=Path("nowhere"), segments=Path("nowhere"))
-    server = Server(ServerSettings(**FREE), submit=submit, ask=ask, places=nowhere)
+    server = Server(
+        ServerSettings(**FREE), submit=submit, ask=ask, places=nowhere, changes=Changes(), now=SystemClock().now
+    )
     server.start()
     try:
         with ThreadPoolExecutor(3) as pool:

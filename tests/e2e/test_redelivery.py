@@ -18,8 +18,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from self_healing.api.server import Server
-from self_healing.clock import FakeClock
+from self_healing.clock import FakeClock, SystemClock
 from self_healing.config import ServerSettings
+from self_healing.dashboard.changes import Changes
 from self_healing.measures import MICRO, Measure
 from self_healing.model import Group
 from self_healing.orchestrator import SelfHealingOrchestrator
@@ -80,7 +81,9 @@ class Door:
     def __init__(self) -> None:
         self.fleet: Fleet | None = None
         ports = ServerSettings(port=0, otlp_http_port=None, otlp_grpc_port=None)
-        self.server = Server(ports, submit=self._submit, ask=self._ask, places=NOWHERE)
+        self.server = Server(
+            ports, submit=self._submit, ask=self._ask, places=NOWHERE, changes=Changes(), now=SystemClock().now
+        )
 
     def _submit(self, batch: Normalised, source: str) -> Future[Receipt]:
         assert self.fleet is not None

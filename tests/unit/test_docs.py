@@ -27,6 +27,7 @@ from self_healing.cli import build
 from self_healing.clock import SystemClock
 from self_healing.config import SETTING_KEYS, VARIABLE_PREFIX, ServerSettings, Settings, load_spec
 from self_healing.constitution.articles import load
+from self_healing.dashboard.changes import Changes
 from self_healing.model import ExecutionStatus, Outcome, Reason
 from self_healing.simulation import scenario
 from self_healing.spec import DIRECTIVES, ActionSpec, Limits, TriggerSpec
@@ -117,7 +118,7 @@ def listening(segments: Path) -> Iterator[Server]:
     intake.start()
     ports = ServerSettings(port=0, otlp_http_port=0, otlp_grpc_port=None)
     places = Places(telemetry=segments.parent, segments=segments)
-    server = Server(ports, submit=intake.submit, ask=ask, places=places)
+    server = Server(ports, submit=intake.submit, ask=ask, places=places, changes=Changes(), now=clock.now)
     server.start()
     try:
         yield server

@@ -13,6 +13,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from datetime import datetime
 from typing import Any, Final
 
 import uvicorn
@@ -24,6 +25,8 @@ from self_healing.api.bodies import Room
 from self_healing.api.guard import Guard
 from self_healing.api.taking import Submit, Taking
 from self_healing.config import ServerSettings
+from self_healing.dashboard.changes import Changes
+from self_healing.dashboard.pages import Pages
 from self_healing.errors import ConfigError
 from self_healing.telemetry.query.files import Places
 
@@ -40,16 +43,35 @@ class Server:
         submit: stores what comes in.
         ask: asks the service one of its commands; awaited on the server's own thread.
         places: where events are that somebody asks for.
+        changes: what is new, for those who follow.
+        now: the present instant, as the service has it.
     """
 
-    def __init__(self, settings: ServerSettings, *, submit: Submit, ask: looking.Ask, places: Places) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        *,
+        submit: Submit,
+        ask: looking.Ask,
+        places: Places,
+        changes: Changes,
+        now: Callable[[], datetime],
+    ) -> None:
         self.addresses: dict[str, str] = {}  # what is listened on, by the name of its setting
         self._settings = settings
+        self._changes = changes
         self._taking = Taking(submit, Room())
         ways = [*otlp.routes(self._taking), *events.routes(self._taking)]
         self._apps = {
             "otlp_http_port": Starlette(routes=ways),
-            "port": Starlette(routes=[*ways, *looking.routes(ask), *asking.routes(places, ask)]),
+            "port": Starlette(
+                routes=[
+                    *ways,
+                    *looking.routes(ask),
+                    *asking.routes(places, ask),
+                    *Pages(ask, changes, now).routes(),
+                ]
+            ),
         }
         self._serving: dict[str, asyncio.Task[object]] = {}
         self._ended: dict[str, str] = {}  # what answers no more though nobody stopped it, and why
@@ -82,6 +104,7 @@ class Server:
     def stop(self) -> None:
         """Let requests under way finish, within a bound, and close the ports; safe to call twice."""
         self._stopping = True
+        self._changes.end()
         if self._thread.is_alive():
             if self._started.exception() is None:
                 self._started.result()()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from self_healing.reloading import Configuration
 
 
-WHAT_LISTENS = {"otlp_http_port": "OTLP/HTTP", "otlp_grpc_port": "OTLP/gRPC", "port": "events, metrics"}
+WHAT_LISTENS = {"otlp_http_port": "OTLP/HTTP", "otlp_grpc_port": "OTLP/gRPC", "port": "dashboard"}
 """What is listened on, by the name of its setting, as people read it."""
 
 

@@ -103,6 +103,7 @@ class Owner:
         self._broken: str | None = None  # why memory may be ahead of the state
         self._recovered = False  # whether what an earlier process left was taken up
         self._touched = True  # by a person or a start, since the last commit
+        self.commits = 0  # since it was opened
         self.logs = Logs(settings.storage.logs_dir / "self_healing", clock)
         self.own = OwnTelemetry(settings.telemetry.dir)
         self.audit = Audit(store)
@@ -473,6 +474,7 @@ class Owner:
         self._heed_stop()
         self._parts.save(batch, transitions, health=self.health(), intake=self._health.intake)
         self._touched = False
+        self.commits += 1
         self._crash("cycle.written")
 
     def _heed_stop(self) -> None:

@@ -214,6 +214,18 @@ class Panes:
                     _look_up(cells, places, wanted, sums)
         return sums
 
+    def course(self, t_us: int, place: int | None) -> tuple[Ints, Ints]:
+        """Count and amount of each fine pane of the hour up to `t_us`, the oldest first; of one group, or of all."""
+        slots = HOUR_US // FINE_US
+        first = t_us // FINE_US - slots + 1
+        count, amount = np.zeros(slots, np.int64), np.zeros(slots, np.int64)
+        for row in range(slots):
+            cells = self.fine.cells(first + row)
+            if cells is not None:
+                here = slice(None) if place is None else cells.places == place
+                count[row], amount[row] = (int(column[here].sum()) for column in cells.columns[:2])
+        return count, amount
+
     def first_sampled_us(self, from_us: int) -> int | None:
         """When the oldest pane with a sample begins, from the one that holds `from_us` on; None when there is none."""
         reaches = self.coarse is None or from_us // FINE_US >= self.fine.oldest

@@ -28,6 +28,7 @@ from self_healing.telemetry.examples import Examples
 from self_healing.telemetry.groups import BY_AGENT, NOBODY, Grouping
 from self_healing.telemetry.lateness import TOO_LATE, Latecomers
 from self_healing.telemetry.points import Points
+from self_healing.telemetry.pulse import Pulse
 from self_healing.telemetry.samples import Rows, Samples, matches
 from self_healing.telemetry.signals import EVENTS, HEARTBEATS
 from self_healing.telemetry.signs import Signs
@@ -97,6 +98,7 @@ class Telemetry:
         self.accounting = Accounting()
         self.repairs: list[Repair] = []
         self.examples = Examples()
+        self.pulse = Pulse()
         self._points = Points()
         self._measures: dict[str, Measure] = {}
         self._groupings: dict[tuple[str, ...], Grouping] = {}
@@ -214,9 +216,11 @@ class Telemetry:
             self._tell_started(folded)
         if self._signs or self._beats:
             self._see(events, kind, ts, folded, listening)
+        self.pulse.add(EVENTS, ts, np.ones_like(ts), np.zeros_like(ts))
         latecomers = Latecomers(self._tables.values(), int(ts[0]))
         for samples in self._samples(folded):
             for signal, found in samples.items():
+                self.pulse.add(signal, found.rows.ts[found.index], found.count, found.amount)
                 self._put(signal, found, listening, latecomers)
         for signal, found in self._metrics(events, kind, ts):
             self._put(signal, found, listening, latecomers)
@@ -407,6 +411,24 @@ class Telemetry:
 
     def window(self, measure: Measure, window_us: int, t_us: int) -> Totals:
         return self._tables[measure.key].window(window_us, t_us, len(self.groups(measure.group_by)))
+
+    def course(self, trigger: str, t_us: int, group: Group | None = None) -> tuple[Ints, Ints]:
+        """What came of a trigger's measure in each slice of the hour up to `t_us`, the oldest first; 0 where nothing.
+
+        Args:
+            trigger: its name.
+            t_us: microseconds.
+            group: of this group alone; of all together when None.
+
+        Returns:
+            Counts, and amounts in millionths of the unit; empty where no panes are kept of it.
+        """
+        measure = self._measures[trigger]
+        table = self._tables.get(measure.key)
+        place = None if group is None else self.place(measure.group_by, group)
+        if table is None or (group is not None and place is None):
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return table.panes.course(t_us, place)
 
     def baseline(self, measure: Measure, window_us: int, over_us: int, t_us: int) -> Totals:
         return self._tables[measure.key].baseline(window_us, over_us, t_us, len(self.groups(measure.group_by)))

@@ -30,6 +30,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from self_healing.api.server import Server
 from self_healing.clock import FakeClock
 from self_healing.config import ServerSettings
+from self_healing.dashboard.changes import Changes
 from self_healing.errors import ConfigError, NotFound, Overloaded, StorageError
 from self_healing.telemetry.intake import Intake, Receipt
 from self_healing.telemetry.normalised import Normalised
@@ -78,7 +79,9 @@ async def ask(command: str, **arguments: Any) -> dict[str, Any]:
 def serving(submit: Any, events: Path = NOWHERE, **settings: Any) -> Iterator[Server]:
     """A server on free ports; `events` holds what somebody may ask for."""
     given = {"otlp_http_port": 0, "otlp_grpc_port": None, "port": 0, **settings}
-    server = Server(ServerSettings(**given), submit=submit, ask=ask, places=places(events))
+    server = Server(
+        ServerSettings(**given), submit=submit, ask=ask, places=places(events), changes=Changes(), now=lambda: AT
+    )
     server.start()
     try:
         yield server

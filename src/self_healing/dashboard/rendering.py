@@ -1,0 +1,71 @@
+"""Rendering: values in the words that people read, and the templates that hold them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from self_healing.wording import amount, number, plain, span
+
+NOTHING = "-"
+
+
+def group(told: Mapping[str, str] | None) -> str:
+    """A group as people read it: the agent alone where it is by agent."""
+    if not told:
+        return "all"
+    return next(iter(told.values())) if list(told) == ["agent"] else ", ".join(f"{k}={v}" for k, v in told.items())
+
+
+def when(told: str | None) -> Markup | str:
+    """An instant, which the page's script turns into how long ago it is; the time of day without one."""
+    if told is None:
+        return NOTHING
+    at = datetime.fromisoformat(told)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S} UTC", f"{at:%H:%M:%S}"
+    )
+
+
+def words(name: str | None) -> str:
+    """A name such as ``below_threshold`` in plain words."""
+    return NOTHING if name is None else name.replace("_", " ")
+
+
+def figures(value: Any) -> Markup:
+    """JSON for an attribute that a script reads."""
+    return Markup("{}").format(json.dumps(value, separators=(",", ":")))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("self_healing.dashboard"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters |= {
+        "amount": amount,
+        "figures": figures,
+        "group": group,
+        "number": number,
+        "plain": plain,
+        "span": span,
+        "when": when,
+        "words": words,
+    }
+    return environment
+
+
+def render(template: str, **values: Any) -> str:
+    """The page that `template` makes of `values`."""
+    return _environment().get_template(template).render(**values)

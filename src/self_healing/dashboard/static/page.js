@@ -1,0 +1,128 @@
+// What no template can do: say how long ago, draw charts, and say when the page is no longer live.
+"use strict";
+
+const STALE_MS = 12000; // twice the stream's beat, and a little: then nobody answers any more
+
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+// -- how long ago
+
+function ago(seconds) {
+  const s = Math.abs(Math.round(seconds));
+  const [n, unit] = s < 60 ? [s, "s"] : s < 3600 ? [Math.round(s / 60), "min"] : s < 172800 ? [Math.round(s / 3600), "h"] : [Math.round(s / 86400), "d"];
+  return seconds >= 0 ? `${n} ${unit} ago` : `in ${n} ${unit}`;
+}
+
+// The service's clock is the one that counts: this machine's may be off, and a demo's runs faster than life.
+let made = { text: null, at: 0 };
+
+function now() {
+  const text = document.getElementById("main").dataset.now;
+  if (made.text !== text) made = { text, at: Date.now() };
+  return text ? Date.parse(text) + Date.now() - made.at : Date.now();
+}
+
+function tellTimes() {
+  for (const time of document.querySelectorAll("main time")) {
+    const text = ago((now() - Date.parse(time.dateTime)) / 1000);
+    if (time.textContent !== text) time.textContent = text;
+  }
+}
+
+// -- charts
+
+const drawn = new WeakMap();
+
+function number(value, unit) {
+  if (value == null) return "–";
+  if (unit === "%") return `${(100 * value).toPrecision(3).replace(/\.?0+$/, "")} %`;
+  return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(+value.toPrecision(3));
+}
+
+function times(told) {
+  if (told.at) return told.at.map((each) => Date.parse(each) / 1000);
+  const until = Date.parse(told.until) / 1000;
+  const count = told.series[0].values.length;
+  return Array.from({ length: count }, (_, row) => until - (count - 1 - row) * told.step);
+}
+
+function draw(element, key, make) {
+  const text = element.dataset[key];
+  const known = drawn.get(element);
+  if (known && known.text === text && known.width === element.clientWidth) return;
+  if (known) known.plot.destroy();
+  const told = JSON.parse(text);
+  drawn.set(element, { text, width: element.clientWidth, plot: make(element, told) });
+}
+
+function chart(element, told) {
+  const axis = { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
+  const clock = (at) => new Date(at * 1e3).toISOString().slice(11, 16);
+  const colours = [css("--accent"), css("--bad"), css("--soft")];
+  const series = told.series.map((each, row) => ({
+    label: each.label, stroke: colours[row % 3], width: row ? 1.5 : 2, dash: each.dashed ? [6, 4] : undefined,
+    fill: row || told.marks ? undefined : `${css("--accent")}22`, points: { show: false }, spanGaps: false,
+    value: (_, value) => number(value, told.unit),
+  }));
+  const marks = told.marks || [];
+  return new uPlot({
+    width: element.clientWidth, height: element.clientHeight, tzDate: (at) => uPlot.tzDate(new Date(at * 1e3), "Etc/UTC"),
+    legend: { show: marks.length > 0 }, cursor: { y: false, drag: { setScale: false } },
+    scales: { y: { range: (_, low, high) => [Math.min(0, low || 0), (high || 1) * 1.1] } },
+    series: [{}, ...series],
+    axes: [{ ...axis, values: (_, at) => at.map(clock) }, { ...axis, size: 46, values: (_, at) => at.map((each) => number(each, told.unit)) }],
+    hooks: { draw: [(plot) => marks.forEach((mark) => line(plot, mark))] },
+  }, [times(told), ...told.series.map((each) => each.values)], element);
+}
+
+function line(plot, mark) {
+  const x = plot.valToPos(Date.parse(mark.at) / 1000, "x", true);
+  const { ctx, bbox } = plot;
+  if (x < bbox.left || x > bbox.left + bbox.width) return;
+  ctx.save();
+  ctx.strokeStyle = ctx.fillStyle = css(mark.good ? "--good" : mark.bad ? "--bad" : "--info");
+  ctx.setLineDash([3, 3]);
+  ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.top + bbox.height); ctx.stroke();
+  ctx.font = `${11 * devicePixelRatio}px system-ui`;
+  ctx.fillText(mark.what, x + 4, bbox.top + 12 * devicePixelRatio);
+  ctx.restore();
+}
+
+function spark(element, values) {
+  const at = values.map((_, row) => row);
+  return new uPlot({
+    width: element.clientWidth, height: element.clientHeight, legend: { show: false }, cursor: { show: false }, padding: [2, 2, 2, 2],
+    scales: { x: { time: false } }, axes: [{ show: false }, { show: false }],
+    series: [{}, { stroke: css("--accent"), width: 1.5, points: { show: false }, spanGaps: true }],
+  }, [at, values], element);
+}
+
+function drawAll() {
+  document.querySelectorAll("[data-chart]").forEach((each) => draw(each, "chart", chart));
+  document.querySelectorAll("[data-spark]").forEach((each) => draw(each, "spark", spark));
+}
+
+// -- whether it is live
+
+let heard = 0;
+
+function tellLive() {
+  const live = document.getElementById("live");
+  const yes = Date.now() - heard < STALE_MS;
+  live.dataset.live = yes ? "yes" : "no";
+  const text = yes ? "live" : heard ? `no answer for ${Math.round((Date.now() - heard) / 1000)} s: shown as it was then` : "connecting";
+  if (live.textContent !== text) live.textContent = text;
+}
+
+const follow = document.getElementById("follow");
+for (const name of ["changed", "alive", "htmx:sse:after:connection"]) follow.addEventListener(name, () => { heard = Date.now(); tellLive(); });
+
+document.addEventListener("htmx:after:swap", () => { tellTimes(); drawAll(); });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  document.querySelectorAll("[data-chart], [data-spark]").forEach((each) => { const known = drawn.get(each); if (known) known.width = -1; });
+  drawAll();
+});
+addEventListener("resize", drawAll);
+setInterval(() => { tellTimes(); tellLive(); }, 1000);
+tellTimes();
+drawAll();

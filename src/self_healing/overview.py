@@ -1,0 +1,159 @@
+"""The overview: how the fleet is at a glance, for the first page of the dashboard and for ``watch``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from self_healing import status, views
+from self_healing.clock import from_us
+from self_healing.constitution.circumstances import Fleet
+from self_healing.loop.owner import Owner
+from self_healing.measures import FINE_US, MICRO, Ints
+from self_healing.model import CloseReason, Execution, ExecutionStatus, Incident, IncidentState
+from self_healing.telemetry.signals import EVENTS
+
+Json = dict[str, Any]
+
+SHOWN_OPEN = 50
+SHOWN_HEALED = 10
+"""So many of each are shown; how many there are of all is told beside them."""
+
+STEP_S = 60
+"""Length of what one point of a chart stands for, seconds."""
+
+_WAITS = {
+    ExecutionStatus.DEFERRED: "gated",
+    ExecutionStatus.AWAITING_APPROVAL: "gated",
+    ExecutionStatus.WOULD: "observed",
+}
+
+STAGES = ("detected", "gated", "observed", "acting", "verifying", "mitigated", "escalated")
+"""Where in the loop an incident that is not closed can stand."""
+
+
+def overview(owner: Owner, *, serving: bool) -> Json:
+    """Everything that the first page shows, as JSON.
+
+    Args:
+        owner: of the state.
+        serving: whether a service runs on it.
+    """
+    now = owner.clock.now()
+    incidents = list(owner.register.open.values())
+    fleet = Fleet.of(owner.telemetry.agents, incidents)
+    return {
+        "status": status.status(
+            owner.settings,
+            owner.spec,
+            at=now,
+            serving=serving,
+            health=owner.health() if serving else None,
+            evaluated_us=owner.evaluated_us if serving else None,
+        ),
+        "now": msgspec.to_builtins(now),
+        "agents": fleet.size,
+        "unwell": len({agent for each in incidents for agent in [dict(each.group).get("agent")] if agent}),
+        "firing": dict(owner.firing()),
+        "open": [_open(owner, each) for each in _worst_first(incidents)[:SHOWN_OPEN]],
+        "open_in_all": len(incidents),
+        "healed": [_healed(owner, each) for each in _newest_healed(owner)],
+        "course": course(owner),
+    }
+
+
+def stage(incident: Incident, execution: Execution | None) -> str:
+    """Where in the loop an incident stands, one of :data:`STAGES`.
+
+    Args:
+        incident: one that is not closed.
+        execution: its newest; None before the first.
+    """
+    if incident.state is not IncidentState.OPEN:
+        return incident.state.value
+    waits = None if execution is None else _WAITS.get(execution.status)
+    return waits or "detected"
+
+
+def _open(owner: Owner, incident: Incident) -> Json:
+    execution = None if incident.execution is None else owner.store.find(Execution, incident.execution)
+    note = incident.notes[-1] if incident.notes else None
+    return {
+        **views.incident(incident, owner.spec.triggers),
+        "stage": stage(incident, execution),
+        "action": None if execution is None else execution.action,
+        "says": "" if note is None else note.text,
+        "said_at": None if note is None else msgspec.to_builtins(note.at),
+    }
+
+
+def _worst_first(incidents: Sequence[Incident]) -> list[Incident]:
+    """What a person should look at first: what is given to people, then by severity, then the newest."""
+    rank = {"critical": 0, "high": 1, "medium": 2, "low": 3}
+    newest = sorted(incidents, key=lambda each: each.opened_at, reverse=True)
+    return sorted(
+        newest,
+        key=lambda each: (
+            each.parent is not None,
+            each.state is not IncidentState.ESCALATED,
+            rank[each.severity.value],
+        ),
+    )
+
+
+def _newest_healed(owner: Owner) -> list[Incident]:
+    closed = owner.store.select(Incident, newest=5 * SHOWN_HEALED, by="closed_at", state=IncidentState.CLOSED.value)
+    return [each for each in reversed(closed) if each.close_reason is CloseReason.HEALED][:SHOWN_HEALED]
+
+
+def _healed(owner: Owner, incident: Incident) -> Json:
+    execution = None if incident.execution is None else owner.store.find(Execution, incident.execution)
+    lasted = (incident.closed_at or incident.updated_at) - incident.opened_at
+    return {
+        **views.incident(incident, owner.spec.triggers),
+        "action": None if execution is None else execution.action,
+        "lasted_s": lasted.total_seconds(),
+    }
+
+
+def course(owner: Owner) -> Json:
+    """The rates of the last hour, a point a minute: events a second, tasks a minute, USD an hour, part of errors."""
+    pulse, at_us = owner.telemetry.pulse, owner.evaluated_us
+    until: datetime = from_us(at_us) if at_us else owner.clock.now()
+    step = STEP_S * MICRO // FINE_US
+    events, _ = _steps(pulse.course(EVENTS, at_us), step)
+    finished, failed = _steps(pulse.course("task.errors", at_us), step)
+    _, cost = _steps(pulse.course("task.cost_usd", at_us), step)
+    ratio = np.divide(failed / MICRO, finished, out=np.full(len(failed), np.nan), where=finished > 0)
+    return {
+        "from": msgspec.to_builtins(until - timedelta(hours=1)),
+        "until": msgspec.to_builtins(until),
+        "step_s": STEP_S,
+        "events_per_s": [round(each / STEP_S, 3) for each in events.tolist()],
+        "tasks_per_min": finished.tolist(),
+        "usd_per_h": [round(each * 3600 / STEP_S / MICRO, 4) for each in cost.tolist()],
+        "errors": [None if np.isnan(each) else round(each, 4) for each in ratio.tolist()],
+    }
+
+
+def _steps(course: tuple[Ints, Ints], step: int) -> tuple[Ints, Ints]:
+    count, amount = (each.reshape(-1, step).sum(axis=1) for each in course)
+    return count, amount
+
+
+def sparks(owner: Owner, trigger: str) -> list[float | None]:
+    """The mean of what a trigger measures over all groups, a point a minute for the last hour; None without samples.
+
+    Args:
+        owner: of the state.
+        trigger: its name.
+    """
+    course = owner.telemetry.course(trigger, owner.evaluated_us)
+    if not len(course[0]):
+        return []
+    count, amount = _steps(course, STEP_S * MICRO // FINE_US)
+    return [round(a / MICRO / c, 6) if c else None for c, a in zip(count.tolist(), amount.tolist(), strict=True)]

@@ -1,0 +1,156 @@
+"""The pages: each is answered from what the service says, escapes it, and changes nothing by a GET."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from self_healing.api.server import Server
+from self_healing.clock import FakeClock
+from self_healing.config import ServerSettings, Settings, StorageSettings, TelemetrySettings
+from self_healing.dashboard.changes import Changes
+from self_healing.orchestrator import SelfHealingOrchestrator
+from self_healing.surface import Surface
+from tests.unit.telemetry.query.test_find import places
+
+AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+HOSTILE = "<script>alert(1)</script>"
+PAGES = ["/", "/incidents", "/triggers", "/actions", "/constitution", "/audit", "/stop"]
+
+
+def slow_task(agent: str) -> str:
+    at = AT.timestamp()
+    told = {"ts": AT.isoformat(), "type": "task_finished", "id": f"t-{agent}", "agent": agent, "status": "success"}
+    return json.dumps({**told, "started_at": at - 90, "finished_at": at, "duration_s": 90.0}) + "\n"
+
+
+@pytest.fixture
+def loop(tmp_path: Any) -> Iterator[SelfHealingOrchestrator]:
+    settings = Settings(
+        telemetry=TelemetrySettings(dir=tmp_path / "telemetry"),
+        storage=StorageSettings(state_dir=tmp_path / "state", logs_dir=tmp_path / "logs"),
+    )
+    settings.telemetry.dir.mkdir()
+    with SelfHealingOrchestrator.open(settings, clock=FakeClock(AT)) as loop:
+        (settings.telemetry.dir / "events-20260105.jsonl").write_text(slow_task("Coder") + slow_task(HOSTILE))
+        loop.check(AT)
+        yield loop
+
+
+@contextmanager
+def serving(loop: SelfHealingOrchestrator, **settings: Any) -> Iterator[int]:
+    async def ask(command: str, **arguments: Any) -> dict[str, Any]:
+        return Surface(loop).call(command, arguments)
+
+    given = {"otlp_http_port": None, "otlp_grpc_port": None, "port": 0, **settings}
+    server = Server(
+        ServerSettings(**given),
+        submit=lambda *_: pytest.fail("nothing is sent here"),
+        ask=ask,
+        places=places(loop.settings.telemetry.dir),
+        changes=Changes(),
+        now=loop.now,
+    )
+    server.start()
+    try:
+        yield int(server.addresses["port"].rpartition(":")[2])
+    finally:
+        server.stop()
+
+
+def get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[int, str, http.client.HTTPMessage]:
+    return _ask(port, "GET", path, None, headers or {})
+
+
+def post(port: int, path: str, form: dict[str, str], headers: dict[str, str] | None = None) -> tuple[int, str]:
+    kind = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
+    return _ask(port, "POST", path, urlencode(form), kind)[:2]
+
+
+def _ask(
+    port: int, method: str, path: str, body: str | None, headers: dict[str, str]
+) -> tuple[int, str, http.client.HTTPMessage]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(), answer.headers
+    finally:
+        connection.close()
+
+
+def test_every_page_answers(loop: SelfHealingOrchestrator) -> None:
+    ids = list(loop.register.open)
+    with serving(loop) as port:
+        answers = {path: get(port, path)[0] for path in [*PAGES, *(f"/incidents/{id}" for id in ids)]}
+    assert len(ids) == 2
+    assert set(answers.values()) == {200}
+
+
+def test_the_first_page_says_what_is_wrong_and_what_was_done(loop: SelfHealingOrchestrator) -> None:
+    with serving(loop) as port:
+        page = get(port, "/")[1]
+    assert "2 of 2 agents unwell, 2 incidents open" in page
+    assert "analyze slow tasks" in page
+
+
+def test_text_of_telemetry_is_never_markup(loop: SelfHealingOrchestrator) -> None:
+    with serving(loop) as port:
+        pages = [get(port, path)[1] for path in [*PAGES, *(f"/incidents/{id}" for id in loop.register.open)]]
+    assert not any(HOSTILE in page for page in pages)
+    assert any("&lt;script&gt;alert(1)" in page for page in pages)
+
+
+def test_no_page_may_load_anything_from_elsewhere_or_be_framed(loop: SelfHealingOrchestrator) -> None:
+    with serving(loop) as port:
+        policy = get(port, "/")[2]["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
+    assert "frame-ancestors 'none'" in policy
+
+
+def test_an_incident_that_is_none_is_said_to_be_none(loop: SelfHealingOrchestrator) -> None:
+    with serving(loop) as port:
+        status, page, _ = get(port, "/incidents/inc-none")
+    assert (status, "inc-none" in page) == (404, True)
+
+
+def test_a_form_acts_and_leads_on(loop: SelfHealingOrchestrator) -> None:
+    id = next(iter(loop.register.open))
+    with serving(loop) as port:
+        status, _ = post(port, f"/incidents/{id}/ack", {"by": "Ada", "reason": "looking"})
+        page = get(port, f"/incidents/{id}")[1]
+    assert (status, "seen by Ada" in page) == (303, True)
+
+
+def test_the_stop_is_set_and_taken_back(loop: SelfHealingOrchestrator) -> None:
+    with serving(loop) as port:
+        post(port, "/stop", {"by": "Ada", "reason": "a drill"})
+        stopped = get(port, "/")[1]
+        post(port, "/resume", {})
+        resumed = get(port, "/stop")[1]
+    assert "Healing is stopped" in stopped
+    assert "Stopped by Ada: a drill" in stopped
+    assert "Stop healing" in resumed
+
+
+def test_a_form_without_what_it_needs_changes_nothing(loop: SelfHealingOrchestrator) -> None:
+    with serving(loop) as port:
+        status, page = post(port, "/stop", {"by": "Ada"})
+        after = get(port, "/stop")[1]
+    assert (status, "reason" in page) == (400, True)
+    assert "Stop healing" in after
+
+
+def test_a_page_of_another_origin_cannot_act(loop: SelfHealingOrchestrator) -> None:
+    with serving(loop) as port:
+        status, _ = post(port, "/stop", {"by": "Ada", "reason": "x"}, {"Origin": "http://evil.example"})
+        after = get(port, "/stop")[1]
+    assert (status, "Stop healing" in after) == (403, True)
