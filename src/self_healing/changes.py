@@ -14,7 +14,7 @@ from self_healing.spec import Spec
 NEEDS_RESTART = ("telemetry", "storage", "server")
 """Sections of the configuration that are only read at the start: directories and ports are held open."""
 
-LIVE_SETTINGS = ("actions.mode", "actions.fallback")
+LIVE_SETTINGS = ("actions.mode", "actions.fallback", "actions.channels", "actions.fallback_channel")
 """Settings beside the spec that a running service follows."""
 
 
@@ -56,7 +56,8 @@ def spec_changes(before: Spec, after: Spec) -> list[Change]:
 
 def setting_changes(before: Settings, after: Settings) -> list[Change]:
     """What differs of the settings that a running service follows."""
-    return [each for each in _settings(before, after) if each.key in LIVE_SETTINGS]
+    followed = tuple(f"{key}." for key in LIVE_SETTINGS)
+    return [each for each in _settings(before, after) if f"{each.key}.".startswith(followed)]
 
 
 def restart_changes(before: Settings, after: Settings) -> list[Change]:

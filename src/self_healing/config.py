@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -19,6 +20,7 @@ from self_healing.actions.registry import read_actions
 from self_healing.declarations import Values
 from self_healing.documents import Document, Read, read_document
 from self_healing.errors import ConfigError
+from self_healing.handoffs.declared import ChannelSettings
 from self_healing.incidents.maintenance import read_maintenance
 from self_healing.problems import Place, one_line, problems_of, shown, unknown
 from self_healing.spec import MAX_GROUPS, WARM_UP_S, Declared, Duration, Limits, Spec
@@ -28,6 +30,8 @@ CONFIG_FILE = Path("self-healing.toml")
 """Read from the current directory when no other file is named."""
 
 VARIABLE_PREFIX = "SELF_HEALING_"
+
+FILE_CHANNEL = "file"
 
 
 def _not_blank(value: Any) -> Any:
@@ -83,6 +87,30 @@ class ActionSettings(Declared):
     fallback: Annotated[str, BeforeValidator(_not_blank)] = Field(
         default="Operator", description="the person who gets the handoffs that no agent may have"
     )
+    channels: dict[str, ChannelSettings] = Field(
+        default={}, description="a table each: how handoffs reach the agents that it names, beside their files"
+    )
+    fallback_channel: str = Field(
+        default=FILE_CHANNEL, description="the channel of whoever no channel serves; file, or the name of one"
+    )
+
+    @field_validator("channels")
+    @classmethod
+    def _named(cls, channels: dict[str, ChannelSettings]) -> dict[str, ChannelSettings]:
+        for name in channels:
+            if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name) is None or name == FILE_CHANNEL:
+                raise ValueError(
+                    f"{name}: allowed are letters, digits, _ and -, a letter first; {FILE_CHANNEL} is taken"
+                )
+        return channels
+
+    @field_validator("fallback_channel")
+    @classmethod
+    def _declared(cls, name: str, info: ValidationInfo) -> str:
+        names = [FILE_CHANNEL, *info.data.get("channels", {name: None})]
+        if name not in names:
+            raise ValueError(unknown(name, names))
+        return name
 
 
 class ConstitutionSettings(Declared):

@@ -12,6 +12,8 @@
     ├── TelemetryError     the telemetry directory cannot be read
     ├── Undecodable        a request that is not what it says it is
     ├── EffectError        an effect could not be brought about
+    │   ├── EffectRefused  its recipient will not have it, however often it is tried
+    │   └── EffectUntold   nobody can tell whether it was brought about
     ├── ConstitutionBypass an effect was asked for that the gate did not allow
     ├── LifecycleError     a step that an incident's state does not allow
     ├── HandoffRefused     a step that a handoff's status does not allow
@@ -80,6 +82,14 @@ class Undecodable(SelfHealingError):
 
 class EffectError(SelfHealingError):
     """An effect could not be brought about (a channel refused, a file could not be written)."""
+
+
+class EffectRefused(EffectError):
+    """An effect was refused for good: tried again, it would be refused as well."""
+
+
+class EffectUntold(EffectError):
+    """An effect was begun, and no answer came that says whether it was brought about."""
 
 
 class ConstitutionBypass(SelfHealingError):

@@ -512,6 +512,9 @@ class Handoff(Record, frozen=True, kw_only=True):
     accepted_at: datetime | None = None
     ended_at: datetime | None = None
     result: str | None = None  # what the recipient said
+    channel: str = "file"  # by which it goes, beside its file; fixed in the intent
+    served: bool = True  # whether that channel is its recipient's, rather than the fallback for whoever has none
+    remote: str | None = None  # what the recipient calls it, such as the id of its task
     notes: tuple[Note, ...] = ()
 
 

@@ -106,6 +106,8 @@ def _complaint(detail: dict[str, Any], place: Place) -> str:
             return f"unknown kind;{near} {_allowed(place.at)}"
         case "enum" | "literal_error" if isinstance(detail["input"], str) and _choices(place.at):
             return unknown(detail["input"], _choices(place.at))
+        case "too_short":
+            return "allowed is at least one"
         case "string_too_short":
             return "allowed is text that is not empty"
         case "finite_number":

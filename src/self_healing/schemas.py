@@ -131,8 +131,12 @@ def keys_of(schema: Schema) -> Iterator[tuple[str, Any, str]]:
 def _keys(within: Schema, at: Schema, above: str) -> Iterator[tuple[str, Any, str]]:
     for name, part in at.get("properties", {}).items():
         inner = _followed(within, part)
+        tables = inner.get("additionalProperties")
         if inner.get("properties"):
             yield from _keys(within, inner, f"{above}{name}.")
+        elif isinstance(tables, dict) and "oneOf" in tables:  # named by a person, told apart by their kind
+            kinds = [_keys(within, _followed(within, kind), f"{above}{name}.NAME.") for kind in tables["oneOf"]]
+            yield from {(key, says): (key, default, says) for each in kinds for key, default, says in each}.values()
         elif _followed(within, inner.get("items", {})).get("properties"):
             yield from _keys(within, _followed(within, inner["items"]), f"{above}{name}.")
         else:

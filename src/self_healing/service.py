@@ -46,7 +46,7 @@ class Service:
         settings: the configuration.
         clock: the time.
         stop: set it to end the service.
-        channel: delivers handoffs; files in ``logs/handoffs`` when left out.
+        channel: stands in place of the files in ``logs/handoffs``, which every handoff has.
         crash: called at named points; for crash tests.
         on_note: hears every new line of an incident's timeline.
         on_health: hears the status, and one line on each issue that is new or over, and on each reload.
@@ -276,7 +276,7 @@ async def serve(
         settings: the configuration.
         clock: the time.
         stop: set it to end the service; what is under way may finish, within a bound.
-        channel: delivers handoffs; files in ``logs/handoffs`` when left out.
+        channel: stands in place of the files in ``logs/handoffs``, which every handoff has.
         crash: called at named points; for crash tests.
         ready: called once the state is open and everything listens; gets the addresses of the ports by their settings.
         on_note: hears every new line of an incident's timeline.

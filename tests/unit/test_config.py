@@ -59,7 +59,7 @@ def test_with_nothing_given_the_settings_are_the_documented_defaults() -> None:
             "junit_agent": "",
         },
         "triggers": {"files": [], "tests": [], "grid": 1, "max_groups": 20_000, "warm_up": 60},
-        "actions": {"files": [], "mode": "act", "fallback": "Operator"},
+        "actions": {"files": [], "mode": "act", "fallback": "Operator", "channels": {}, "fallback_channel": "file"},
         "storage": {"state_dir": ".self-healing", "logs_dir": "logs"},
         "server": {
             "token": None,
@@ -149,7 +149,8 @@ def test_other_variables_are_none_of_our_business() -> None:
         ('[actions]\nmode = "acting"',
          'my.toml:2: actions.mode: "acting": unknown; did you mean act? allowed are act, observe'),
         ('[actions]\nmod = "act"',
-         'my.toml:2: actions.mod: "act": unknown; did you mean mode? allowed are files, mode, fallback'),
+         'my.toml:2: actions.mod: "act": unknown; did you mean mode? '
+         "allowed are files, mode, fallback, channels, fallback_channel"),
         ("[telemtry]\nx = 1",
          'my.toml:1: telemtry: {"x": 1}: unknown; did you mean telemetry? '
          "allowed are telemetry, triggers, actions, constitution, storage, server"),
@@ -162,6 +163,13 @@ def test_other_variables_are_none_of_our_business() -> None:
         ('[triggers]\ngrid = "2m"', 'my.toml:2: triggers.grid: "2m": allowed is at most 60 s'),
         ('[triggers]\ngrid = "often"',
          'my.toml:2: triggers.grid: "often": allowed is a whole number and one of s, m, h, d, such as 90s, 5m, 24h'),
+        ('[actions]\nfallback_channel = "ops"',
+         'my.toml:2: actions.fallback_channel: "ops": unknown; allowed are file'),
+        ('[actions.channels.ops]\nkind = "command"\nargv = []',
+         "my.toml:3: actions.channels.ops.argv: []: allowed is at least one"),
+        ('[actions.channels.ops]\nkind = "command"\nargv = ["x"]\nenvironment = ["A=b"]',
+         'my.toml:4: actions.channels.ops.environment.0: "A=b": '
+         "allowed is the name of an environment variable, never the secret itself"),
         ("[actions]\nfallback = ' '", 'my.toml:2: actions.fallback: " ": allowed is text that is not empty'),
         ("[constitution.limits]\nfleet_stop_percent = 101",
          "my.toml:2: constitution.limits.fleet_stop_percent: 101: allowed is at most 100"),
@@ -297,28 +305,38 @@ def test_the_template_loads_unchanged_as_the_defaults_in_observe_mode() -> None:
     assert load(TEMPLATE) == observing
 
 
+SETTING_SECTIONS = list(Settings.model_fields)
+
+
 def flat(table: dict[str, Any], above: str = "") -> Iterator[str]:
     for key, entry in table.items():
-        if isinstance(entry, dict):
+        if isinstance(entry, dict) and entry:
             yield from flat(entry, f"{above}{key}.")
         else:
             yield above + key
 
 
 def test_the_template_has_every_setting_in_order_each_below_its_comment() -> None:
-    assert tuple(flat(tomllib.loads(TEMPLATE))) == SETTING_KEYS
+    # The tables of channels come last of their section, as TOML wants it.
+    in_order = sorted(
+        SETTING_KEYS, key=lambda key: (SETTING_SECTIONS.index(key.split(".")[0]), key.endswith(".channels"))
+    )
+    assert list(flat(tomllib.loads(TEMPLATE))) == in_order
     lines = TEMPLATE.splitlines()
     settings = [number for number, line in enumerate(lines) if line and line[0].islower()]
-    assert len(settings) == len(SETTING_KEYS)
+    assert len(settings) == len(SETTING_KEYS) - 1
     assert all(lines[number - 1].startswith("# ") for number in settings)
 
 
 def test_the_examples_in_the_template_work_as_they_stand() -> None:
     examples = [line.removeprefix("#   ") for line in TEMPLATE.splitlines() if line.startswith("#   ")]
-    cut = examples.index("[[action]]")
+    cut, end = examples.index("[[action]]"), examples.index("[actions.channels.tickets]")
     Path("t.toml").write_text("\n".join(examples[:cut]))
-    Path("a.toml").write_text("\n".join(examples[cut:]))
-    spec = load_spec(load('[triggers]\nfiles = ["t.toml"]\n[actions]\nfiles = ["a.toml"]'))
+    Path("a.toml").write_text("\n".join(examples[cut:end]))
+    channels = "\n".join(examples[end:])
+    settings = load(f'[triggers]\nfiles = ["t.toml"]\n[actions]\nfiles = ["a.toml"]\n{channels}')
+    assert settings.actions.channels["tickets"].agents == ("ChiefArchitectAgent",)
+    spec = load_spec(settings)
     assert spec.trigger("slow_tasks").condition.model_dump()["value"] == 300
     assert spec.action("analyze_slow_tasks").target_agent == "Investigator"
 

@@ -28,6 +28,7 @@ from self_healing.clock import SystemClock
 from self_healing.config import SETTING_KEYS, VARIABLE_PREFIX, ServerSettings, Settings, load_spec
 from self_healing.constitution.articles import load
 from self_healing.dashboard.changes import Changes
+from self_healing.handoffs.declared import CHANNEL_KINDS
 from self_healing.model import ExecutionStatus, Outcome, Reason
 from self_healing.simulation import scenario
 from self_healing.spec import DIRECTIVES, ActionSpec, Limits, TriggerSpec
@@ -183,6 +184,7 @@ def undocumented(names: Iterable[str], page: str) -> set[str]:
         (TriggerSpec, "triggers.md"),
         (ActionSpec, "actions.md"),
         (Limits, "constitution.md"),
+        *((kind, "channels.md") for kind in CHANNEL_KINDS),
         (CaseFile, "trigger-tests.md"),
         (Case, "trigger-tests.md"),
         (Series, "trigger-tests.md"),

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from self_healing.actions.registry import DEFAULTS as ACTIONS
 from self_healing.cli.template import TEMPLATE
 from self_healing.config import SETTING_KEYS, Settings
+from self_healing.handoffs.declared import CHANNEL_KINDS
 from self_healing.schemas import SCHEMAS, duration, keys_of
 from self_healing.spec import ActionSpec, Declared, Maintenance, TriggerSpec, parse_duration
 from self_healing.triggers.declared import DEFAULTS as TRIGGERS
@@ -97,6 +98,7 @@ def test_what_is_shipped_is_accepted(of: str, text: str) -> None:
         ("triggers", '[[trigger]]\nname = "slow_tasks"\nsignal = "metric.queue"\nactions = ["my_own"]\n'),
         ("actions", '[[action]]\nname = "optimize_token_usage"\ndirectives = { token_budget = 5 }\n'),
         ("tests", '[[test]]\nname = "t"\nexpect = [{ at = "5m", trigger = "slow_tasks", state = "firing" }]\n'),
+        ("config", '[actions.channels.a]\nkind = "command"\nargv = ["x"]\ntimeout = "5s"\nagents = ["A"]\n'),
         ("config", '[server]\nport = false\n[triggers]\nfiles = ["a.toml"]\ngrid = "5s"\n'),
     ],
 )
@@ -132,6 +134,7 @@ def test_an_editor_shows_what_one_file_alone_shows_to_be_wrong(name: str) -> Non
         ("triggers", '[[trigger]]\nname = "my_own"\nenabled = false\n'),
         ("actions", ACTIONS.read_text().replace("paused = true", "model = 'm'")),
         ("config", '[actions]\nmode = "acting"\n'),
+        ("config", '[actions.channels.a]\nkind = "command"\n'),
         ("config", '[triggers]\ngrid = "5 s"\n'),
         ("config", "[server]\nport = true\n"),
         ("tests", '[[test]]\nname = "t"\nexpect = [{ at = "5m", trigger = "slow_tasks", state = "fire" }]\n'),
@@ -151,8 +154,9 @@ def fields(model: type[BaseModel]) -> Iterator[str]:
 
 
 def test_every_key_of_a_model_is_in_its_schema() -> None:
-    assert {key for key, _, _ in keys_of(SCHEMAS["config"]())} == {
-        key for setting in SETTING_KEYS for key in below(setting)
+    channels = {f"actions.channels.NAME.{key}" for kind in CHANNEL_KINDS for key in kind.model_fields}
+    assert {key for key, _, _ in keys_of(SCHEMAS["config"]())} == channels | {
+        key for setting in SETTING_KEYS if setting != "actions.channels" for key in below(setting)
     }
     models: dict[str, dict[str, type[Declared]]] = {
         "triggers": {"trigger": TriggerSpec, "maintenance": Maintenance},

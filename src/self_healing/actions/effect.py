@@ -19,9 +19,9 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from self_healing.actions.directing import Allowing, AuditAppend, Directives
-from self_healing.errors import ConstitutionBypass, EffectError
-from self_healing.handoffs.channel import Channel
-from self_healing.model import Decision, Execution, ExecutionStatus, Handoff, HandoffStatus
+from self_healing.errors import ConstitutionBypass, EffectError, EffectRefused, EffectUntold
+from self_healing.handoffs.channel import Channel, Receipt
+from self_healing.model import Decision, Execution, ExecutionStatus, Handoff, HandoffStatus, Note
 from self_healing.spec import ActionSpec, Priority
 from self_healing.storage.store import Store
 
@@ -60,6 +60,20 @@ class _Untold(Exception):
 
 class _Refused(Exception):
     """The effect must not be brought about any more; the text says why."""
+
+
+def _untold(error: Exception) -> bool:
+    """Whether a try ended in such a way that nobody knows whether the effect is there."""
+    return isinstance(error, TimeoutError | EffectUntold)
+
+
+def delivered(handoff: Handoff, receipt: Receipt | None, at: datetime) -> Handoff:
+    """`handoff`, now that it is where its recipient looks, with what the channel had to tell of it."""
+    told = receipt or Receipt()
+    notes = handoff.notes if told.said is None else (*handoff.notes, Note(at=at, what="answer", text=told.said))
+    return msgspec.structs.replace(
+        handoff, status=HandoffStatus.DELIVERED, delivered_at=at, remote=told.remote or handoff.remote, notes=notes
+    )
 
 
 def _nothing(_point: str) -> None:
@@ -181,13 +195,16 @@ class Effect:
             self._failed(id, f"action {execution.action!r} is no longer declared")
             return
         certain = False  # that earlier tries delivered nothing
+        receipt: Receipt | None = None
 
         async def once() -> None:
-            nonlocal certain
+            nonlocal certain, receipt
             try:
-                await self._once(id, spec, call, certain)
+                receipt = await self._once(id, spec, call, certain)
+            except EffectRefused as error:
+                raise _Refused(str(error)) from error
             except FAILURES as error:
-                certain = isinstance(error, EffectError)
+                certain = not _untold(error)
                 raise
 
         try:
@@ -199,16 +216,16 @@ class Effect:
         except FAILURES as error:
             await self._gave_up(id, spec, call, error)
         else:
-            self._dispatched(id)
+            self._dispatched(id, receipt)
 
-    async def _once(self, id: str, spec: ActionSpec, call: Call, certain: bool) -> None:
-        """One try. Returns when the effect is there."""
+    async def _once(self, id: str, spec: ActionSpec, call: Call, certain: bool) -> Receipt | None:
+        """One try. Returns when the effect is there, with what the channel has to tell of it."""
         execution = self._store.get(Execution, id)
         handoff = self._handoff(execution)
         if execution.tries:
             delivered = await self._probed(handoff, spec, call)
             if delivered:
-                return
+                return None
             if delivered is None and not certain:
                 raise _Untold
         if handoff is not None and handoff.status is not HandoffStatus.CREATED:
@@ -221,9 +238,9 @@ class Effect:
             raise _Refused(STALE)
         self._begin(execution, spec)
         self._crash("effect.directives")
-        if handoff is not None:
-            await call(self._channel.deliver, handoff, spec.timeout)
+        receipt = None if handoff is None else await call(self._channel.deliver, handoff, spec.timeout)
         self._crash("effect.delivered")
+        return receipt
 
     def _handoff(self, execution: Execution) -> Handoff | None:
         return None if execution.handoff is None else self._store.get(Handoff, execution.handoff)
@@ -258,19 +275,19 @@ class Effect:
         handoff = self._handoff(self._store.get(Execution, id))
         delivered = await self._probed(handoff, spec, call)
         if delivered:
-            self._dispatched(id)
-        elif delivered is None and isinstance(error, TimeoutError):
+            self._dispatched(id, None)
+        elif delivered is None and _untold(error):
             self._unknown(id)
         else:
             self._failed(id, text)
 
-    def _dispatched(self, id: str) -> None:
+    def _dispatched(self, id: str, receipt: Receipt | None) -> None:
         at = self._now()
         with self._store.transaction():
             execution = self._store.get(Execution, id)
             handoff = self._handoff(execution)
             if handoff is not None and handoff.status is HandoffStatus.CREATED:
-                self._store.put(msgspec.structs.replace(handoff, status=HandoffStatus.DELIVERED, delivered_at=at))
+                self._store.put(delivered(handoff, receipt, at))
             self._end(execution, ExecutionStatus.DISPATCHED, at, None)
         self._crash("outcome.committed")
 

@@ -89,12 +89,21 @@ def _move(command: str, arguments: Json, shown: Shown | None) -> int:
 
 def _print(told: Json) -> None:
     output.table(
-        ("id", "status", "target agent", "about", Column("incident", rank=2), output.when("deadline", rank=1)),
+        (
+            "id",
+            "status",
+            "target agent",
+            Column("channel", rank=3),
+            "about",
+            Column("incident", rank=2),
+            output.when("deadline", rank=1),
+        ),
         (
             (
                 each["id"],
                 each["status"],
                 each["target_agent"],
+                each["channel"],
                 each["about"],
                 each["incident"],
                 output.instant(each["deadline"]),
@@ -113,6 +122,8 @@ def _print_one(told: Json) -> None:
             ("status", handoff["status"]),
             ("target agent", handoff["target_agent"]),
             ("about", handoff["about"]),
+            ("channel", handoff["channel"] + ("" if handoff["served"] else " (no channel serves the recipient)")),
+            ("task there", handoff["remote"]),
             ("incident", handoff["incident"]),
             ("created", output.instant(handoff["created_at"])),
             ("deadline", output.instant(handoff["deadline"])),

@@ -45,6 +45,15 @@ files = []
 mode = "observe"
 # Who gets the handoffs that no agent may have: escalations, and those whose recipient is the agent that they are about.
 fallback = "Operator"
+# The channel of the recipients that no channel serves: file, or the name of one.
+fallback_channel = "file"
+
+[actions.channels]
+# Every handoff is a file; channels bring it to its recipient as well. Such a table, for a program of yours:
+#   [actions.channels.tickets]
+#   kind = "command"
+#   argv = ["./open-ticket"]
+#   agents = ["ChiefArchitectAgent"]
 
 [constitution.limits]
 # Actions under way at once, in the whole fleet.

@@ -14,6 +14,7 @@ import msgspec
 from self_healing.errors import SelfHealingError
 from self_healing.handoffs.channel import Channel
 from self_healing.handoffs.message import ContextMessageHandoff, new_handoff, unique_name
+from self_healing.handoffs.router import FILE, Route
 from self_healing.model import Handoff, HandoffStatus, Incident, affected_agent, new_id
 from self_healing.storage.store import Store
 
@@ -24,17 +25,27 @@ AGAIN_AFTER = timedelta(seconds=10)
 """How long a notification that could not be delivered waits for its next try."""
 
 
+def handed(handoff: Handoff) -> str:
+    """To whom, and which way, for a timeline."""
+    if not handoff.served:
+        return f"handed to {handoff.target_agent} by {handoff.channel}, as no channel serves it"
+    by = "" if handoff.channel == FILE else f" by {handoff.channel}"
+    return f"handed to {handoff.target_agent}{by}"
+
+
 class Outbox:
     """Makes handoffs.
 
     Args:
         store: the state; written in the transaction that is open.
         directory: where files will be; names are made unique there.
+        route: the way to a recipient.
     """
 
-    def __init__(self, store: Store, directory: Path) -> None:
+    def __init__(self, store: Store, directory: Path, route: Callable[[str], Route]) -> None:
         self._store = store
         self._directory = directory
+        self._route = route
 
     def make(
         self,
@@ -47,8 +58,13 @@ class Outbox:
         tags: tuple[str, ...],
         at: datetime,
         deadline: datetime,
+        route: Route | None = None,
     ) -> Handoff:
-        """A handoff in the state, with its name fixed and nothing delivered yet; returns it."""
+        """A handoff in the state, with its name and its way fixed and nothing delivered yet; returns it.
+
+        Args:
+            route: its way; that of work to its recipient when left out.
+        """
         message = ContextMessageHandoff(
             target_agent=target_agent,
             prompt=prompt,
@@ -62,7 +78,9 @@ class Outbox:
         )
         intended = {handoff.file for handoff in self._store.select(Handoff, status=HandoffStatus.CREATED.value)}
         name = unique_name(self._directory, intended, at, target_agent)
-        handoff = new_handoff(message, about=affected_agent(incident.group), file=name)
+        way = route or self._route(target_agent)
+        created = new_handoff(message, about=affected_agent(incident.group), file=name)
+        handoff = msgspec.structs.replace(created, channel=way.channel, served=way.served)
         self._store.put(handoff)
         return handoff
 

@@ -10,7 +10,7 @@ import msgspec
 
 from self_healing.actions.planning import DIAGNOSTIC_STEP, WAITING, Decide, MakeHandoff, Planner
 from self_healing.actions.registry import DIAGNOSTIC, ActionRegistry
-from self_healing.handoffs.outbox import NOTIFICATION
+from self_healing.handoffs.outbox import NOTIFICATION, handed
 from self_healing.incidents.register import Register
 from self_healing.model import Execution, ExecutionStatus, Handoff, Incident, IncidentState
 from self_healing.spec import Spec
@@ -180,7 +180,7 @@ class Diagnoser:
         del self.diagnosis.pending[id]
         if execution.status is ExecutionStatus.INTENDED:
             self._intend(execution, at)
-            said = f"handed to {execution.target_agent}"
+            said = handed(self._store.get(Handoff, execution.handoff or ""))
         else:
             said = execution.status.value if execution.reason is None else f"{execution.status}: {execution.reason}"
         self._register.note(incident, at, "diagnosis", f"{DIAGNOSTIC}: {said}")

@@ -26,6 +26,7 @@ from self_healing.errors import ConstitutionBypass, HandoffRefused, NotFound, Si
 from self_healing.handoffs.channel import Channel
 from self_healing.handoffs.file import FileChannel
 from self_healing.handoffs.outbox import Notices
+from self_healing.handoffs.router import Router
 from self_healing.loading import Loaded, load_tested
 from self_healing.logs import Logs, OwnTelemetry
 from self_healing.loop.health import Health, Intake
@@ -67,7 +68,7 @@ class Owner:
         store: the state; closed with the owner.
         clock: the time.
         executor: makes the executor from the core of effects; everything is done at once when left out.
-        channel: delivers handoffs; files in ``logs/handoffs`` when left out.
+        channel: stands in place of the files in ``logs/handoffs``, which every handoff has.
         started_at: when the service started that this is for, which warms up; None where nothing but files is read.
         crash: called at named points; for crash tests.
         on_note: hears every new line of an incident's timeline, once it is committed.
@@ -113,8 +114,9 @@ class Owner:
         self._telling = Telling(self.logs, self.own, self.audit, on_note)
         intake = store.fact("intake", dict[str, list[Intake]])
         self._health = Health(intake, describe=partial(describe, settings.telemetry.dir))
-        self.channel = channel or FileChannel(self.handoffs_dir)
-        self._notices = Notices(store, self.channel, aside=executor is not None)
+        channels = settings.actions.channels, settings.actions.fallback_channel
+        self._router = Router(channel or FileChannel(self.handoffs_dir), *channels)
+        self._notices = Notices(store, self._router, aside=executor is not None)
         self.overrides: dict[str, dict[str, Any]] = store.fact("overrides") or {}
         if loaded is None:
             loaded = load_tested(settings, self.overrides, looking=store.read_only)
@@ -131,7 +133,7 @@ class Owner:
         )
         effect = Effect(
             store,
-            self.channel,
+            self._router,
             self._directives,
             allowing=self._decisions.allowing,
             fresh=self._fresh,
@@ -206,6 +208,7 @@ class Owner:
             decisions=self._decisions,
             directives=self._directives,
             notices=self._notices,
+            router=self._router,
             telling=self._telling,
             now=self.now,
             free=self._free,
@@ -464,6 +467,7 @@ class Owner:
             if needed != (self.store.fact(RESTART_NEEDED) or []):
                 self.store.put_fact(RESTART_NEEDED, needed)
         self.settings, self.refused = followed, ()
+        self._router.follow(followed.actions.channels, followed.actions.fallback_channel)
         self._assemble(loaded)
         return reload
 

@@ -22,6 +22,7 @@ from self_healing.constitution.gate import Gate
 from self_healing.errors import HandoffRefused, NotFound
 from self_healing.handoffs.inbox import OPEN, Inbox
 from self_healing.handoffs.outbox import Notices, Outbox
+from self_healing.handoffs.router import Router
 from self_healing.incidents.muting import Muting
 from self_healing.incidents.register import Register
 from self_healing.incidents.silences import Silences
@@ -86,6 +87,7 @@ class Parts:
         decisions: Decisions,
         directives: Directives,
         notices: Notices,
+        router: Router,
         telling: Telling,
         now: Callable[[], datetime],
         free: Callable[[], bool],
@@ -96,6 +98,7 @@ class Parts:
         """Build them, each on those that it needs.
 
         Args:
+            router: knows the way to each recipient.
             now: the present instant.
             free: whether anything may be set or undone in the fleet now.
             stopped: whether a person has stopped healing.
@@ -121,7 +124,7 @@ class Parts:
             store, register, spec, watch=telemetry.watch, accumulators=lambda: telemetry.taps.accumulators
         )
         registry = ActionRegistry(spec.actions)
-        outbox = Outbox(store, settings.storage.logs_dir / "handoffs")
+        outbox = Outbox(store, settings.storage.logs_dir / "handoffs", router.route)
         grouping = Grouping(register, telemetry)
         gathering = Gathering(store, register, directives, telemetry, spec, shared=grouping.shared, now=now)
         planner = Planner(

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from self_healing.actions.planning import WAITING, Decide, Planner
+from self_healing.handoffs.outbox import handed
 from self_healing.incidents.lifecycle import moved
 from self_healing.incidents.register import Register
 from self_healing.learning import begun, lesson_id
@@ -18,6 +19,7 @@ from self_healing.model import (
     CAUSE,
     Execution,
     ExecutionStatus,
+    Handoff,
     Incident,
     IncidentState,
     Lesson,
@@ -168,8 +170,9 @@ class Proposer:
                 self.intend(execution, at)
                 self._verifying.prepare(execution, incident, at)
                 acting = moved(incident, IncidentState.ACTING, at, attempts=incident.attempts + 1)
-                handed = "" if execution.handoff is None else f", handed to {execution.target_agent}"
-                what = f"{execution.action} for {execution.target}{handed}"
+                handoff = None if execution.handoff is None else self._store.get(Handoff, execution.handoff)
+                to = "" if handoff is None else f", {handed(handoff)}"
+                what = f"{execution.action} for {execution.target}{to}"
                 self._register.note(acting, at, "acting", what + _settings(execution))
             case ExecutionStatus.WOULD:
                 text = f"{execution.action}{_settings(execution)}; mode is observe"

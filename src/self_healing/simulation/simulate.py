@@ -15,7 +15,7 @@ from typing import Any
 
 from self_healing.actions.directives import read_all
 from self_healing.clock import FakeClock
-from self_healing.config import NO_PORTS, Mode, Settings
+from self_healing.config import FILE_CHANNEL, NO_PORTS, Mode, Settings
 from self_healing.model import Directive, Execution, Incident, Verification
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.simulation import lines
@@ -95,7 +95,10 @@ def _settings(given: Settings, root: Path, scenario: Scenario, *, healing: bool)
         update={
             "telemetry": given.telemetry.model_copy(update={"dir": root / "telemetry"}),
             "triggers": given.triggers.model_copy(update={"grid": scenario.grid}),
-            "actions": given.actions.model_copy(update={"mode": mode}),
+            # Nobody out there is told of what never happened.
+            "actions": given.actions.model_copy(
+                update={"mode": mode, "channels": {}, "fallback_channel": FILE_CHANNEL}
+            ),
             "storage": given.storage.model_copy(update={"state_dir": root / "state", "logs_dir": root / "logs"}),
             "server": NO_PORTS,
         }

@@ -14,6 +14,7 @@ from self_healing.actions.registry import ActionRegistry
 from self_healing.constitution.audit import Audit
 from self_healing.constitution.decisions import Decisions
 from self_healing.handoffs.outbox import Outbox
+from self_healing.handoffs.router import Route
 from self_healing.model import (
     Decision,
     Execution,
@@ -47,7 +48,7 @@ class Bench:
             record=Decisions(self.store, self.audit).record,
             audit=self.audit.append,
             context=lambda about, action, settings: {"about": about.id, "settings": settings},
-            handoff=Outbox(self.store, directory / "handoffs").make,
+            handoff=Outbox(self.store, directory / "handoffs", lambda _agent: Route("file")).make,
             fallback="Operator",
             agents=lambda about: {affected_agent(about.group)},
             observe=observe,

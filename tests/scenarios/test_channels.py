@@ -1,0 +1,100 @@
+"""Handoffs on their way by a channel, on the real loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from self_healing.errors import EffectError, EffectRefused
+from self_healing.model import ExecutionStatus, Handoff, HandoffStatus
+from self_healing.testing import Scenario
+
+TAKEN: list[dict[str, Any]] = []
+
+
+def take(handoff: dict[str, Any]) -> str:
+    TAKEN.append(handoff)
+    return "in the queue"
+
+
+def refuse(_handoff: dict[str, Any]) -> None:
+    raise EffectRefused("no such queue")
+
+
+def fail(_handoff: dict[str, Any]) -> None:
+    raise EffectError("the queue is full")
+
+
+def hang_up(_handoff: dict[str, Any]) -> None:
+    raise ConnectionResetError("by the peer")
+
+
+def fleet(directory: Path, function: Any, *agents: str, **actions: Any) -> Scenario:
+    channel = {"kind": "python", "function": f"{__name__}:{function.__name__}", "agents": list(agents)}
+    scenario = Scenario(directory, settings={"actions": {"channels": {"fleet": channel}, **actions}})
+    scenario.at(0).start("t1")
+    scenario.at(61).expect_state("slow_tasks", "Coder", "firing")
+    return scenario
+
+
+def timeline(scenario: Scenario, what: str) -> list[str]:
+    return [note.text for note in scenario.incident("slow_tasks", "Coder").notes if note.what == what]
+
+
+def test_a_handoff_goes_by_its_recipients_channel_and_as_a_file(tmp_path: Path) -> None:
+    TAKEN.clear()
+    with fleet(tmp_path, take, "ChiefArchitectAgent") as scenario:
+        handoff = scenario.expect_handoff("slow_tasks", "Coder", status=HandoffStatus.DELIVERED, channel="fleet")
+        assert [each["id"] for each in TAKEN] == [handoff.id]
+        assert (scenario.directory / "logs" / "handoffs" / handoff.file).exists()
+        assert [(note.what, note.text) for note in handoff.notes] == [("answer", "in the queue")]
+        assert timeline(scenario, "acting") == ["analyze_slow_tasks for Coder, handed to ChiefArchitectAgent by fleet"]
+
+
+def test_a_recipient_without_a_channel_goes_by_the_fallback_and_the_timeline_says_so(tmp_path: Path) -> None:
+    with fleet(tmp_path, take, "AuditorAgent") as scenario:
+        scenario.expect_handoff("slow_tasks", "Coder", status=HandoffStatus.DELIVERED, channel="file", served=False)
+        assert timeline(scenario, "acting") == [
+            "analyze_slow_tasks for Coder, handed to ChiefArchitectAgent by file, as no channel serves it"
+        ]
+
+
+def test_a_refusal_for_good_is_not_tried_again_and_the_plan_goes_on(tmp_path: Path) -> None:
+    with fleet(tmp_path, refuse, "ChiefArchitectAgent") as scenario:
+        scenario.at(63).expect_state("slow_tasks", "Coder", "firing")
+        handoff = scenario.expect_handoff("slow_tasks", "Coder", status=HandoffStatus.FAILED)
+        [execution] = [each for each in executions(scenario) if each.handoff == handoff.id]
+        assert (execution.status, execution.tries, execution.error) == (ExecutionStatus.FAILED, 1, "no such queue")
+        assert timeline(scenario, "failed") == ["analyze_slow_tasks failed: no such queue"]
+
+
+def test_a_failure_is_tried_as_often_as_the_action_says(tmp_path: Path) -> None:
+    with fleet(tmp_path, fail, "ChiefArchitectAgent") as scenario:
+        scenario.at(63).expect_state("slow_tasks", "Coder", "firing")
+        assert [(each.status, each.tries) for each in executions(scenario) if each.step == 0] == [
+            (ExecutionStatus.FAILED, 3)
+        ]
+
+
+def test_what_nobody_can_tell_is_never_sent_twice_and_goes_to_a_person(tmp_path: Path) -> None:
+    with fleet(tmp_path, hang_up, "ChiefArchitectAgent") as scenario:
+        scenario.at(63).expect_state("slow_tasks", "Coder", "firing")
+        [execution] = [each for each in executions(scenario) if each.step == 0]
+        assert (execution.status, execution.tries) == (ExecutionStatus.UNKNOWN, 1)
+        assert scenario.incident("slow_tasks", "Coder").escalation is not None
+
+
+def executions(scenario: Scenario) -> Any:
+    from self_healing.model import Execution
+
+    incident = scenario.incident("slow_tasks", "Coder")
+    return scenario.loop.store.select(Execution, incident=incident.id)
+
+
+def test_other_handoffs_are_not_held_up_by_a_bad_channel(tmp_path: Path) -> None:
+    with fleet(tmp_path, hang_up, "ChiefArchitectAgent") as scenario:
+        for number in range(4):
+            scenario.start(f"r{number}", agent="Writer").finish(f"r{number}", agent="Writer", attempt=3)
+        scenario.at(64).expect_state("high_retry_rate", "Writer", "firing")
+        assert scenario.expect_handoff("high_retry_rate", "Writer").status is HandoffStatus.DELIVERED
+        assert scenario.loop.store.count(Handoff) >= 2
