@@ -113,6 +113,8 @@ class Service:
             return None
         # Only here: it brings libraries along that nothing else needs.
         from self_healing.api.server import Server
+        from self_healing.explaining.explain import Question
+        from self_healing.explaining.explain import explain as explained
         from self_healing.telemetry.query.files import Places
 
         turning = asyncio.get_running_loop()
@@ -123,9 +125,21 @@ class Service:
         def submit(batch: Normalised, source: str) -> Future[Receipt]:
             return self.loop.receiving.intake.submit(batch, source)  # the loop's of this moment
 
+        def asked(command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+            return asyncio.run_coroutine_threadsafe(self.call(command, arguments), turning).result()
+
+        def explain(question: Question) -> dict[str, Any]:
+            return explained(self.loop.settings, question, now=self.clock.now(), ask=asked)
+
         places = Places(telemetry=self.settings.telemetry.dir, segments=self.settings.storage.state_dir / SEGMENTS)
         server = Server(
-            self.settings.server, submit=submit, ask=ask, places=places, changes=self.changes, now=self.clock.now
+            self.settings.server,
+            submit=submit,
+            ask=ask,
+            explain=explain,
+            places=places,
+            changes=self.changes,
+            now=self.clock.now,
         )
         await asyncio.to_thread(server.start)
         self._server = server

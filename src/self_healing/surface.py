@@ -22,12 +22,12 @@ import msgspec
 
 from self_healing import status, views
 from self_healing.actions.directives import effective
-from self_healing.clock import Clock, SystemClock
+from self_healing.clock import Clock, SystemClock, from_us
 from self_healing.config import Settings
 from self_healing.constitution import articles, stop
 from self_healing.constitution.audit import Audit
 from self_healing.constitution.circumstances import Fleet
-from self_healing.errors import SelfHealingError, StateBusy
+from self_healing.errors import NotFound, SelfHealingError, StateBusy
 from self_healing.explaining.live import live
 from self_healing.explaining.telling import declared
 from self_healing.model import (
@@ -43,9 +43,11 @@ from self_healing.model import (
     Silence,
     Verdict,
     Verification,
+    affected_agent,
 )
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.overview import overview, sparks
+from self_healing.problems import suggestion
 from self_healing.reloading import RELOADS
 from self_healing.storage.readonly import DATABASE
 from self_healing.storage.store import Store
@@ -57,6 +59,9 @@ Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 NOT_CLOSED = tuple(state for state in IncidentState if state is not IncidentState.CLOSED)
+MOST_LOOKED_THROUGH = 500
+"""So many of the newest records are looked through for what concerns one agent."""
+
 DENIALS = 10
 """So many of the newest are shown with the constitution."""
 
@@ -178,6 +183,46 @@ class Surface:
                 )
                 for action in spec.actions
             ]
+        }
+
+    # -- the agents
+
+    def agents(self) -> Json:
+        now, read = self._loop.clock.now(), self.directives()["effective"]
+        open_of: defaultdict[str, list[Json]] = defaultdict(list)
+        for incident in self._loop.register.open.values():
+            open_of[affected_agent(incident.group)].append(self._incident(incident))
+        seen = self._loop.telemetry.agents
+        return {
+            "now": msgspec.to_builtins(now),
+            "agents": [
+                {
+                    "agent": agent,
+                    "seen_at": msgspec.to_builtins(from_us(seen[agent])) if agent in seen else None,
+                    "incidents": open_of.get(agent, []),
+                    "directives": read.get(agent, {}),
+                }
+                for agent in sorted({*seen, *read}, key=lambda agent: (agent not in open_of, agent))
+            ],
+        }
+
+    def agent(self, name: str) -> Json:
+        known = next((each for each in self.agents()["agents"] if each["agent"] == name), None)
+        if known is None:
+            raise NotFound("agent", name, suggestion(name, list(self._loop.telemetry.agents)))
+        specs = {spec.name: spec for spec in self._loop.spec.triggers}
+        past = self._store.select(Incident, newest=MOST_LOOKED_THROUGH, state=IncidentState.CLOSED.value)
+        handoffs = self._store.select(Handoff, newest=MOST_LOOKED_THROUGH)
+        return {
+            **known,
+            "series": [
+                {**views.verdict(each), "unit": unit(specs[each.trigger])}
+                for each in self._loop.verdicts()
+                if affected_agent(each.group) == name
+            ],
+            "past": [self._incident(each) for each in reversed(past) if affected_agent(each.group) == name],
+            "in_force": [each for each in self.directives()["directives"] if each["agent"] == name],
+            "handoffs": [self._handoff(each) for each in reversed(handoffs) if name in (each.about, each.target_agent)],
         }
 
     # -- the stop
@@ -362,6 +407,8 @@ COMMANDS: dict[str, Command] = {
     "enable": Command(Surface.enable, writes=True),
     "disable": Command(Surface.disable, writes=True),
     "actions": Command(Surface.actions),
+    "agents": Command(Surface.agents),
+    "agent": Command(Surface.agent),
     "incidents": Command(Surface.incidents),
     "incident": Command(Surface.incident),
     "ack": Command(Surface.ack, writes=True),

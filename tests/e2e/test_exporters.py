@@ -206,7 +206,13 @@ def test_exporters_that_are_told_to_come_again_lose_nothing(way: str, tmp_path: 
 
     nowhere = Places(telemetry=Path("nowhere"), segments=Path("nowhere"))
     server = Server(
-        ServerSettings(**FREE), submit=submit, ask=ask, places=nowhere, changes=Changes(), now=SystemClock().now
+        ServerSettings(**FREE),
+        submit=submit,
+        ask=ask,
+        places=nowhere,
+        explain=lambda _: {},
+        changes=Changes(),
+        now=SystemClock().now,
     )
     server.start()
     try:

@@ -82,7 +82,13 @@ class Door:
         self.fleet: Fleet | None = None
         ports = ServerSettings(port=0, otlp_http_port=None, otlp_grpc_port=None)
         self.server = Server(
-            ports, submit=self._submit, ask=self._ask, places=NOWHERE, changes=Changes(), now=SystemClock().now
+            ports,
+            submit=self._submit,
+            ask=self._ask,
+            places=NOWHERE,
+            explain=lambda _: {},
+            changes=Changes(),
+            now=SystemClock().now,
         )
 
     def _submit(self, batch: Normalised, source: str) -> Future[Receipt]:

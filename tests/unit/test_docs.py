@@ -119,7 +119,9 @@ def listening(segments: Path) -> Iterator[Server]:
     intake.start()
     ports = ServerSettings(port=0, otlp_http_port=0, otlp_grpc_port=None)
     places = Places(telemetry=segments.parent, segments=segments)
-    server = Server(ports, submit=intake.submit, ask=ask, places=places, changes=Changes(), now=clock.now)
+    server = Server(
+        ports, submit=intake.submit, ask=ask, places=places, explain=lambda _: {}, changes=Changes(), now=clock.now
+    )
     server.start()
     try:
         yield server

@@ -96,6 +96,7 @@ def test_every_command_answers_in_json(command: str, surface: Surface, clock: Fa
         "ack": {"id": slow["id"], **person},
         "close": {"id": retries["id"], **person},
         "stop": person,
+        "agent": {"name": "Coder"},
         "silence": {"trigger": "slow_tasks", "keys": {"agent": "Coder"}, "lasts_s": 60, **person},
         "history": {"limit": 5},
         "ingest_junit": {"paths": []},

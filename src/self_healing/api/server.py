@@ -26,7 +26,7 @@ from self_healing.api.guard import Guard
 from self_healing.api.taking import Submit, Taking
 from self_healing.config import ServerSettings
 from self_healing.dashboard.changes import Changes
-from self_healing.dashboard.pages import Pages
+from self_healing.dashboard.pages import Explain, Pages
 from self_healing.errors import ConfigError
 from self_healing.telemetry.query.files import Places
 
@@ -42,6 +42,7 @@ class Server:
         settings: which ports, on which address, and the token.
         submit: stores what comes in.
         ask: asks the service one of its commands; awaited on the server's own thread.
+        explain: explains a trigger; called on threads of its own, for it may take a while.
         places: where events are that somebody asks for.
         changes: what is new, for those who follow.
         now: the present instant, as the service has it.
@@ -53,6 +54,7 @@ class Server:
         *,
         submit: Submit,
         ask: looking.Ask,
+        explain: Explain,
         places: Places,
         changes: Changes,
         now: Callable[[], datetime],
@@ -69,7 +71,7 @@ class Server:
                     *ways,
                     *looking.routes(ask),
                     *asking.routes(places, ask),
-                    *Pages(ask, changes, now).routes(),
+                    *Pages(ask, explain, changes, now).routes(),
                 ]
             ),
         }

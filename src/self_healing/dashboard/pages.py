@@ -7,11 +7,12 @@ answered with the page to go on with.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote, unquote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -22,9 +23,13 @@ from self_healing.api.looking import Ask
 from self_healing.dashboard.changes import Changes, route
 from self_healing.dashboard.rendering import render
 from self_healing.errors import NotFound, SelfHealingError
+from self_healing.explaining.explain import Question
+from self_healing.model import CAUSE
 
 Json = dict[str, Any]
+Given = dict[str, str]
 Look = Callable[[Request], Awaitable[Json]]
+Explain = Callable[[Question], Json]
 
 STATIC: Final = Path(__file__).parent / "static"
 
@@ -39,7 +44,19 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 
+BEFORE: Final = timedelta(minutes=30)
+AFTER: Final = timedelta(minutes=10)
+LONGEST: Final = timedelta(hours=24)
+"""What a chart of an incident shows beside it, and at most in all."""
+
+AT_ONCE: Final = 2
+"""So many charts are worked out of stored history at once."""
+
 REMEMBERED_S: Final = 365 * 86400
+GOOD: Final = frozenset(("healed", "mitigated", "recovered"))
+BAD: Final = frozenset(("detected", "reopened", "relapse", "escalated"))
+"""Which marks of a timeline are good news, and which bad."""
+
 PERSON: Final = "person"
 """The cookie that keeps the name under which a person acted last, so that it need not be typed again."""
 
@@ -49,14 +66,17 @@ class Pages:
 
     Args:
         ask: asks the service one of its commands.
+        explain: explains a trigger; it may take a while, and is called on a thread.
         changes: what is new.
         now: the present instant, as the service has it.
     """
 
-    def __init__(self, ask: Ask, changes: Changes, now: Callable[[], datetime]) -> None:
+    def __init__(self, ask: Ask, explain: Explain, changes: Changes, now: Callable[[], datetime]) -> None:
         self._ask = ask
+        self._explain = explain
         self._now = now
         self._changes = changes
+        self._explaining = asyncio.Semaphore(AT_ONCE)
         self._made: dict[tuple[str, str], tuple[int, asyncio.Task[str]]] = {}  # by path and person, of which version
 
     def routes(self) -> list[BaseRoute]:
@@ -66,12 +86,26 @@ class Pages:
             self._page("/incidents", "incidents.html", "Incidents", lambda _: self._ask("history", limit=100)),
             self._page("/incidents/{id}", "incident.html", "Incidents", self._incident),
             self._page("/triggers", "triggers.html", "Triggers", lambda _: self._ask("sparks")),
+            self._page("/triggers/{name}", "trigger.html", "Triggers", self._trigger),
             self._page("/actions", "actions.html", "Actions", lambda _: self._ask("actions")),
+            self._page("/agents", "agents.html", "Agents", lambda _: self._ask("agents")),
+            self._page("/agents/{name:path}", "agent.html", "Agents", self._agent),
+            self._page("/handoffs", "handoffs.html", "Handoffs", lambda _: self._ask("handoffs", limit=100)),
+            self._page("/handoffs/{id}", "handoff.html", "Handoffs", self._handoff),
             self._page("/constitution", "constitution.html", "Constitution", lambda _: self._ask("constitution")),
             self._page("/audit", "audit.html", "Audit", lambda _: self._ask("audit")),
             self._page("/stop", "stop.html", "Stop", lambda _: self._ask("status")),
+            self._page("/incidents/{id}/chart", "chart.html", "", self._incident_chart),
+            self._page("/triggers/{name}/chart", "chart.html", "", self._trigger_chart),
             self._form("/incidents/{id}/ack", "ack", "/incidents/{id}"),
             self._form("/incidents/{id}/close", "close", "/incidents/{id}"),
+            *(self._form(f"/handoffs/{{id}}/{to}", to, "/handoffs/{id}") for to in ("accept", "complete", "fail")),
+            self._form(
+                "/directives/{id}/undo",
+                "undo",
+                "/agents/{agent}",
+                lambda path, form: {"ids": [path["id"]], "by": form.get("by"), "reason": form.get("reason")},
+            ),
             self._form("/stop", "stop", "/stop"),
             self._form("/resume", "resume", "/stop"),
             route("/changes", self._changes),
@@ -80,6 +114,37 @@ class Pages:
 
     async def _incident(self, request: Request) -> Json:
         return await self._ask("incident", id=request.path_params["id"])
+
+    async def _trigger(self, request: Request) -> Json:
+        told = await self._ask("trigger", name=request.path_params["name"])
+        return told | {"explained": await self._ask("explain", name=request.path_params["name"])}
+
+    async def _agent(self, request: Request) -> Json:
+        return await self._ask("agent", name=request.path_params["name"])
+
+    async def _handoff(self, request: Request) -> Json:
+        return await self._ask("handoff", id=request.path_params["id"])
+
+    async def _incident_chart(self, request: Request) -> Json:
+        """The signal from half an hour before the opening until ten minutes after the close, or now."""
+        incident = (await self._incident(request))["incident"]
+        if dict(incident["group"]).get(CAUSE) is not None:
+            return {"chart": None, "warnings": ["what it is about is drawn at each incident beneath it"]}
+        opened_at, now = datetime.fromisoformat(incident["opened_at"]), self._now()
+        until = None
+        if incident["closed_at"] is not None:
+            until = min(datetime.fromisoformat(incident["closed_at"]) + AFTER, now)
+        span = min((until or now) - opened_at + BEFORE, LONGEST)
+        return await self._chart(incident["trigger"], incident["group"], until, span)
+
+    async def _trigger_chart(self, request: Request) -> Json:
+        return await self._chart(request.path_params["name"], dict(request.query_params), None, 2 * BEFORE)
+
+    async def _chart(self, trigger: str, keys: Mapping[str, str], at: datetime | None, span: timedelta) -> Json:
+        question = Question(trigger=trigger, keys=keys, at=at, span=span)
+        async with self._explaining:
+            told = await asyncio.to_thread(self._explain, question)
+        return {"chart": _drawn(told), "warnings": told["warnings"]}
 
     # -- how pages are answered
 
@@ -94,7 +159,7 @@ class Pages:
 
     async def _rendered(self, request: Request, template: str, section: str, look: Look) -> str:
         """The page; made once for everybody who asks for it before something changes."""
-        person = request.cookies.get(PERSON, "")
+        person = unquote(request.cookies.get(PERSON, ""))
         key, version = (f"{request.url.path}?{request.url.query}", person), self._changes.version
         known = self._made.get(key)
         if known is None or known[0] != version or (known[1].done() and known[1].exception() is not None):
@@ -109,20 +174,55 @@ class Pages:
             template, told=told, section=section, path=request.url.path, person=person, now=self._now().isoformat()
         )
 
-    def _form(self, path: str, command: str, then: str) -> Route:
+    def _form(
+        self,
+        path: str,
+        command: str,
+        then: str,
+        arguments: Callable[[Given, Given], Json] = lambda path, form: path | form,
+    ) -> Route:
+        """A route on which a form tells the service something.
+
+        Args:
+            path: of the route.
+            command: what it tells.
+            then: the page to go on with, made of the path and the fields.
+            arguments: of the command, made of the path and the fields.
+        """
+
         async def act(request: Request) -> Response:
             async with request.form(max_files=0, max_fields=20) as form:
-                given = {name: value.strip() for name, value in form.items() if isinstance(value, str)}
+                fields = {name: value.strip() for name, value in form.items() if isinstance(value, str)}
             try:
-                await self._ask(command, **request.path_params, **given)
+                await self._ask(command, **arguments(request.path_params, fields))
             except SelfHealingError as error:
                 return _refused(error, "")
-            answer = RedirectResponse(then.format(**request.path_params), HTTPStatus.SEE_OTHER, headers=HEADERS)
-            if "by" in given:
-                answer.set_cookie(PERSON, given["by"], max_age=REMEMBERED_S, httponly=True, samesite="strict")
+            quoted = {name: quote(value) for name, value in (request.path_params | fields).items()}
+            answer = RedirectResponse(then.format(**quoted), HTTPStatus.SEE_OTHER, headers=HEADERS)
+            if "by" in quoted:
+                answer.set_cookie(PERSON, quoted["by"], max_age=REMEMBERED_S, httponly=True, samesite="strict")
             return answer
 
         return Route(path, act, methods=["POST"])
+
+
+def _drawn(told: Json) -> Json | None:
+    """What a chart shows of an explanation; None where there is nothing to draw."""
+    history = told["history"]
+    if history is None or not history["points"]:
+        return None
+    points, baseline = history["points"], told["series"][0]["baseline"] if told["series"] else None
+    usual = None if baseline is None else baseline["value"]
+    lines = [
+        {"label": "value", "values": [each["value"] for each in points]},
+        {"label": "limit", "values": [each["threshold"] for each in points], "dashed": True},
+        *([] if usual is None else [{"label": "usual", "values": [usual] * len(points), "dashed": True}]),
+    ]
+    marks = [
+        {"at": each["at"], "what": each["what"], "good": each["what"] in GOOD, "bad": each["what"] in BAD}
+        for each in history["marks"]
+    ]
+    return {"at": [each["at"] for each in points], "unit": told["unit"], "series": lines, "marks": marks}
 
 
 def _refused(error: SelfHealingError, section: str) -> Response:

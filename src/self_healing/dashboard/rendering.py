@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -59,6 +59,7 @@ def _environment() -> Environment:
         "group": group,
         "number": number,
         "plain": plain,
+        "pretty": partial(json.dumps, indent=2, ensure_ascii=False),
         "span": span,
         "when": when,
         "words": words,

@@ -80,7 +80,13 @@ def serving(submit: Any, events: Path = NOWHERE, **settings: Any) -> Iterator[Se
     """A server on free ports; `events` holds what somebody may ask for."""
     given = {"otlp_http_port": 0, "otlp_grpc_port": None, "port": 0, **settings}
     server = Server(
-        ServerSettings(**given), submit=submit, ask=ask, places=places(events), changes=Changes(), now=lambda: AT
+        ServerSettings(**given),
+        submit=submit,
+        ask=ask,
+        places=places(events),
+        explain=lambda _: {},
+        changes=Changes(),
+        now=lambda: AT,
     )
     server.start()
     try:

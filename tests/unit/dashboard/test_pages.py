@@ -16,13 +16,27 @@ from self_healing.api.server import Server
 from self_healing.clock import FakeClock
 from self_healing.config import ServerSettings, Settings, StorageSettings, TelemetrySettings
 from self_healing.dashboard.changes import Changes
+from self_healing.explaining.explain import explain
+from self_healing.model import Handoff
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.surface import Surface
 from tests.unit.telemetry.query.test_find import places
 
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>"
-PAGES = ["/", "/incidents", "/triggers", "/actions", "/constitution", "/audit", "/stop"]
+PAGES = [
+    "/",
+    "/incidents",
+    "/triggers",
+    "/triggers/slow_tasks",
+    "/actions",
+    "/agents",
+    "/agents/Coder",
+    "/handoffs",
+    "/constitution",
+    "/audit",
+    "/stop",
+]
 
 
 def slow_task(agent: str) -> str:
@@ -55,6 +69,7 @@ def serving(loop: SelfHealingOrchestrator, **settings: Any) -> Iterator[int]:
         submit=lambda *_: pytest.fail("nothing is sent here"),
         ask=ask,
         places=places(loop.settings.telemetry.dir),
+        explain=lambda question: explain(loop.settings, question, now=loop.now(), ask=Surface(loop).call),
         changes=Changes(),
         now=loop.now,
     )
@@ -147,6 +162,24 @@ def test_a_form_without_what_it_needs_changes_nothing(loop: SelfHealingOrchestra
         after = get(port, "/stop")[1]
     assert (status, "reason" in page) == (400, True)
     assert "Stop healing" in after
+
+
+def test_a_chart_of_an_incident_holds_its_value_its_limit_and_what_happened(loop: SelfHealingOrchestrator) -> None:
+    id = next(each.id for each in loop.register.open.values() if dict(each.group)["agent"] == "Coder")
+    with serving(loop) as port:
+        status, chart, _ = get(port, f"/incidents/{id}/chart")
+    assert (status, "<html" in chart) == (200, False)
+    assert "&#34;limit&#34;" in chart
+    assert "detected" in chart
+
+
+def test_a_handoff_is_completed_in_the_page(loop: SelfHealingOrchestrator) -> None:
+    id = loop.store.select(Handoff)[0].id
+    with serving(loop) as port:
+        post(port, f"/handoffs/{id}/complete", {"by": "Ada Łovelace", "result": "mended"})
+        page = get(port, f"/handoffs/{id}")[1]
+    assert "completed" in page
+    assert "mended" in page
 
 
 def test_a_page_of_another_origin_cannot_act(loop: SelfHealingOrchestrator) -> None:
