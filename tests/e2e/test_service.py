@@ -13,6 +13,7 @@ from typing import Any
 
 from self_healing.clock import ScaledClock
 from self_healing.config import NO_PORTS, Settings
+from self_healing.doctor.examining import examine
 from self_healing.local_socket import ask
 from self_healing.service import serve
 from self_healing.storage.readonly import DATABASE
@@ -139,3 +140,35 @@ def test_after_a_write_that_failed_it_goes_on_from_what_was_committed(tmp_path: 
             await until(tell, "healthy")
 
     asyncio.run(steps())
+
+
+def test_the_doctor_says_how_a_running_service_is_and_whether_it_runs_what_the_files_say(tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text('[[trigger]]\nname = "slow_tasks"\nfor = "10s"\n')
+
+    def service(told: Settings) -> tuple[str, str]:
+        checks = examine(lambda: told, at=datetime.now(UTC), tell=lambda _what, _share: None)["checks"]
+        [each] = [each for each in checks if each["check"] == "service"]
+        return each["outcome"], f"{each['says']} -> {each['do']}"
+
+    async def main() -> None:
+        same = settings(tmp_path)
+        changed = same.model_copy(update={"triggers": same.triggers.model_copy(update={"files": (other,)})})
+        (tmp_path / "telemetry").mkdir()
+        async with running(tmp_path) as tell:
+            await until(tell, "healthy")
+            outcome, words = await asyncio.to_thread(service, same)
+            assert (outcome, "healthy, on spec" in words) == ("ok", True)
+            outcome, words = await asyncio.to_thread(service, changed)
+            assert (outcome, "and the files now say" in words, "restart it" in words) == ("warn", True, True)
+            (tmp_path / "telemetry").rmdir()
+            await until(tell, "degraded")
+            outcome, words = await asyncio.to_thread(service, same)
+            assert (outcome, words.startswith("degraded: "), str(tmp_path / "telemetry") in words) == (
+                "warn",
+                True,
+                True,
+            )
+        assert service(same)[1].startswith("none runs on this state")
+
+    asyncio.run(main())

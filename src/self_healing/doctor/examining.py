@@ -19,6 +19,7 @@ from self_healing.errors import ConfigError, StateError, StorageError
 from self_healing.loading import try_spec
 from self_healing.spec import Spec
 from self_healing.status import loaded_spec
+from self_healing.telemetry.columns import asked_attributes
 
 WEEK_US: Final = 7 * DAY_US
 """Agents' work repeats itself by the week: with less of it seen, nobody knows what is usual."""
@@ -38,7 +39,7 @@ def examine(load: Callable[[], Settings], *, at: datetime, tell: Tell) -> dict[s
         return _report(_mistakes("configuration", error), [])
     findings, spec = _declared(settings)
     findings += surroundings(settings, spec, at)
-    history = read_history(settings, at, tell)
+    history = read_history(settings, at, tell, () if spec is None else asked_attributes(spec.triggers))
     findings += arrival(settings, history, at)
     proposals: list[Proposal] = []
     noisy: list[str] = []

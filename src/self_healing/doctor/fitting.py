@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -23,8 +22,10 @@ from self_healing.doctor.history import History
 from self_healing.doctor.observing import Observed
 from self_healing.measures import Floats
 from self_healing.problems import shown, suggestion
-from self_healing.spec import Baseline, RateOfChange, Spec, Threshold, TriggerSpec
-from self_healing.telemetry.signals import GROUP_COLUMNS, signal_of
+from self_healing.spec import Absence, Baseline, Composite, RateOfChange, Spec, Threshold, TriggerSpec
+from self_healing.telemetry.columns import getter
+from self_healing.telemetry.samples import matches
+from self_healing.telemetry.signals import signal_of
 from self_healing.wording import span
 
 ALL_THE_TIME: Final = 0.5
@@ -88,8 +89,39 @@ def too_often(now: Fired, history: History) -> bool:
 # -- what cannot fire
 
 
-def why_silent(observed: Observed, history: History) -> tuple[str, str] | None:
-    """Why a trigger cannot fire on the history, and what to do; None when it can."""
+def why_silent(spec: Spec, observed: Mapping[str, Observed], history: History) -> dict[str, tuple[str, str]]:
+    """Why enabled triggers cannot fire on the history, and what to do, by trigger; of the others nothing."""
+    enabled = [trigger for trigger in spec.triggers if trigger.enabled]
+    found = {trigger.name: _silent(trigger, observed, history) for trigger in enabled}
+    silent = {name: why for name, why in found.items() if why is not None}
+    for trigger in enabled:
+        if isinstance(trigger.condition, Composite):
+            dead = [name for name in trigger.condition.members if name in silent]
+            if len(trigger.condition.members) - len(dead) < trigger.condition.needed:
+                says = f"{' and '.join(dead)}, of which it is made, cannot fire: {silent[dead[0]][0]}"
+                silent[trigger.name] = says, silent[dead[0]][1]
+    return silent
+
+
+def _silent(trigger: TriggerSpec, observed: Mapping[str, Observed], history: History) -> tuple[str, str] | None:
+    """Why a trigger that looks at a signal cannot fire."""
+    if isinstance(trigger.condition, Absence):
+        return None if _spoke(trigger, history) else _unmeasured(trigger, history)
+    return _too_little(observed[trigger.name], history) if trigger.name in observed else None
+
+
+def _spoke(trigger: TriggerSpec, history: History) -> bool:
+    """Whether any group ever gave the sign of life for want of which the trigger fires."""
+    signal = signal_of(trigger.signal)
+    kind = None if signal is None else signal.kind
+    rows = range(len(history.events)) if kind is None else np.flatnonzero(history.kind == kind).tolist()
+    where, groups = tuple(trigger.where.items()), [getter(column) for column in trigger.group_by]
+    spoke = (history.events[row] for row in rows)
+    return any(matches(event, where) and all(group(event) for group in groups) for event in spoke)
+
+
+def _too_little(observed: Observed, history: History) -> tuple[str, str] | None:
+    """Why no window of a trigger was ever judged."""
     trigger, condition = observed.trigger, observed.trigger.condition
     if observed.most == 0:
         return _unmeasured(trigger, history)
@@ -105,24 +137,26 @@ def why_silent(observed: Observed, history: History) -> tuple[str, str] | None:
 def _unmeasured(trigger: TriggerSpec, history: History) -> tuple[str, str]:
     for column, value in trigger.where.items():
         seen = _values(column, history)
-        if seen is not None and value not in seen:
+        if value not in seen:
             some = f"; seen were {', '.join(sorted(seen)[:5])}" if seen else ""
             near = suggestion(value, seen)
             return f"no event has {column} = {shown(value)}{some};{near}".removesuffix(";"), "correct `where`"
     for column in trigger.group_by:
-        if _values(column, history) == set():
+        if not _values(column, history):
             return f"no event names its {column}, by which it groups", f"send {column}, or group by another column"
     signal = signal_of(trigger.signal)
     kind = "no event" if signal is None or signal.kind is None else f"no event of type {signal.kind.name.lower()}"
-    return f"{kind} has brought a sample of {trigger.signal}", "send it, or switch the trigger off"
+    if isinstance(trigger.condition, Absence):
+        return f"{kind} came of any group that it watches, and whoever never spoke cannot fall silent", SWITCH_OFF
+    return f"{kind} has brought a sample of {trigger.signal}", SWITCH_OFF
 
 
-def _values(column: str, history: History) -> set[str] | None:
-    """The values of a column in the history; None for what is no column of events."""
-    if column not in GROUP_COLUMNS:
-        return None
-    read = attrgetter(column)
-    return {value for value in map(read, history.events) if value is not None}
+SWITCH_OFF: Final = "send it, or switch the trigger off"
+
+
+def _values(column: str, history: History) -> set[str]:
+    """The values of a column, or of an attribute, in the history."""
+    return {value for value in map(getter(column), history.events) if value is not None}
 
 
 # -- a better threshold
@@ -213,9 +247,10 @@ def fits(
 ) -> Iterator[Finding]:
     """How each enabled trigger fits the history."""
     proposed = {each.trigger: each for each in proposals}
+    cannot = why_silent(spec, observed, history)
     for trigger in spec.triggers:
         if trigger.enabled and trigger.name in now:
-            silent = why_silent(observed[trigger.name], history) if trigger.name in observed else None
+            silent = cannot.get(trigger.name)
             check = f"trigger {trigger.name}"
             if silent is not None:
                 yield warn(check, f"cannot fire: {silent[0]}", silent[1])

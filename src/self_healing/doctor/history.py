@@ -18,7 +18,7 @@ from self_healing.doctor.findings import Finding, Tell, ok, problem, warn
 from self_healing.errors import TelemetryError
 from self_healing.filenames import SEGMENTS as SEGMENT_DIR
 from self_healing.model import Event
-from self_healing.telemetry.lines import NATIVE, SEGMENTS
+from self_healing.telemetry.lines import SEGMENTS, native_asking
 from self_healing.telemetry.native import decode
 from self_healing.telemetry.query.files import EventFile, Form, Places, list_files
 from self_healing.wording import span
@@ -57,8 +57,12 @@ class History:
         return int(self.ts[-1] - self.ts[0]) if len(self.ts) else 0
 
 
-def read_history(settings: Settings, at: datetime, tell: Tell) -> History:
-    """What is stored of the last :data:`DAYS` days up to `at`; empty when nothing is."""
+def read_history(settings: Settings, at: datetime, tell: Tell, attributes: tuple[str, ...] = ()) -> History:
+    """What is stored of the last :data:`DAYS` days up to `at`; empty when nothing is.
+
+    Args:
+        attributes: the fields of native lines, no columns, that triggers group by or filter on.
+    """
     since_us, until_us = to_us(at) - DAYS * DAY_US, to_us(at)
     history = History()
     try:
@@ -68,10 +72,11 @@ def read_history(settings: Settings, at: datetime, tell: Tell) -> History:
         return history
     history.warnings += listing.problems
     kinds, stamps = [history.kind], [history.ts]
+    native = native_asking(attributes)
     for number, file in enumerate(listing.files):
         tell("reading history", number / len(listing.files))
         for chunk in _chunks(file, history):
-            decoded = decode(chunk, now_us=until_us, form=NATIVE if file.form is Form.NATIVE else SEGMENTS)
+            decoded = decode(chunk, now_us=until_us, form=native if file.form is Form.NATIVE else SEGMENTS)
             history.received += decoded.received
             history.bad.update(reason.value for _, reason in decoded.bad)
             wanted = np.flatnonzero(decoded.ts >= since_us)

@@ -161,7 +161,7 @@ def _service(settings: Settings, spec: Spec | None, answer: dict[str, Any] | Non
         return warn("service", f"{health['status']}: {issues}", "self-healing status --health")
     if spec is not None and answer["spec_version"] != spec.version:
         says = f"it runs spec {answer['spec_version']}, and the files now say {spec.version}"
-        return warn("service", says, "self-healing config validate; then restart the service")
+        return warn("service", says, "look again in a moment, as it follows its files; if it stays so, restart it")
     return ok("service", f"healthy, on spec {answer['spec_version']}")
 
 

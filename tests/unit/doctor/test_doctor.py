@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,11 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from self_healing.clock import FakeClock
 from self_healing.config import NO_PORTS, Settings
 from self_healing.constitution.stop import stop
 from self_healing.doctor.examining import examine
 from self_healing.doctor.fitting import beyond
+from self_healing.doctor.surroundings import FEW_FREE_BYTES, LEAST_FREE_BYTES
 from self_healing.errors import ConfigError
+from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.triggers.declared import load_triggers
 
 NOW = datetime(2026, 1, 25, 10, 0, tzinfo=UTC)
@@ -188,3 +192,135 @@ def test_the_next_round_number_lies_beyond_by_a_tenth_at_most(value: float, risi
     limit = beyond(value, rising=rising)
     assert limit > value if rising else limit < value
     assert abs(limit - value) <= max(abs(value) * 0.11, 0.02)
+
+
+ABSENCE = (
+    '[[trigger]]\nname = "{name}"\ntype = "custom"\nsignal = "{signal}"\nseverity = "low"\ntarget_agent = "Ann"\n'
+    + ('condition = {{ kind = "absence", silent_for = "2h" }}\n{more}\n')
+)
+COMPOSITE = '[[trigger]]\nname = "both"\ntype = "custom"\nseverity = "low"\ntarget_agent = "Ann"\n' + (
+    'condition = {{ kind = "composite", {kind} = ["mine", "other"] }}\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("signal", "more", "why"),
+    [
+        ("task.heartbeat", "", "no event of type heartbeat came of any group that it watches"),
+        ("agent.events", 'group_by = ["tool"]', "no event names its tool, by which it groups -> send tool"),
+        ("agent.events", 'where = { model = "mm" }', "did you mean m? -> correct `where`"),
+        ("agent.events", "", None),
+    ],
+)
+def test_a_trigger_on_silence_cannot_fire_where_nobody_ever_spoke(
+    tmp_path: Path, signal: str, more: str, why: str | None
+) -> None:
+    told = settings(tmp_path, ABSENCE.format(name="mine", signal=signal, more=more))
+    history(tmp_path, 1)
+    outcome, words = found(examined(told), "trigger mine")
+    assert outcome == ("ok" if why is None else "warn")
+    assert (why or "0 incidents in 1.0 days of 2 groups") in words
+
+
+@pytest.mark.parametrize(
+    ("kind", "mine", "other", "why"),
+    [
+        (
+            "all",
+            "min_samples = 50",
+            "",
+            "cannot fire: mine, of which it is made, cannot fire: no window of 30m ever held",
+        ),
+        ("any", "min_samples = 50", "", None),
+        (
+            "any",
+            "min_samples = 50",
+            "min_samples = 60",
+            "cannot fire: mine and other, of which it is made, cannot fire",
+        ),
+    ],
+)
+def test_a_composite_cannot_fire_where_too_many_of_what_it_is_made_of_cannot(
+    tmp_path: Path, kind: str, mine: str, other: str, why: str | None
+) -> None:
+    members = TRIGGER.format(name="mine", more=mine) + TRIGGER.format(name="other", more=other)
+    told = settings(tmp_path, members + COMPOSITE.format(kind=kind))
+    history(tmp_path, 1)
+    words = found(examined(told), "trigger both")[1]
+    assert (why in words) if why else ("cannot fire" not in words)
+
+
+def test_a_trigger_by_any_field_of_a_line_is_looked_at_by_it(tmp_path: Path) -> None:
+    told = settings(tmp_path, TRIGGER.format(name="mine", more='group_by = ["attributes.team"]'))
+    history(tmp_path, 1)
+    file = tmp_path / "telemetry" / "events-20260125.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(line | {"team": f"t-{line['agent']}"}) + "\n" for line in lines))
+    assert "2 incidents in 1.0 days of 2 groups" in found(examined(told), "trigger mine")[1]
+
+
+@pytest.mark.parametrize(
+    ("condition", "proposed"),
+    [
+        ('{ kind = "threshold", op = "<=", value = 50 }', {"kind": "threshold", "op": "<=", "value": 19.0}),
+        (
+            '{ kind = "rate_of_change", op = "<=", value = 1, per = "1h" }',
+            {"kind": "rate_of_change", "op": "<=", "value": -0.01, "per": 3600},
+        ),
+    ],
+)
+def test_for_a_trigger_on_too_little_a_lower_threshold_is_proposed(
+    tmp_path: Path, condition: str, proposed: dict[str, Any]
+) -> None:
+    declared = TRIGGER.format(name="mine", more="").replace('{ kind = "threshold", op = ">=", value = 10 }', condition)
+    told = settings(tmp_path, declared)
+    history(tmp_path, 8)
+    [proposal] = examined(told)["proposals"]
+    assert proposal["condition"] == proposed
+    assert proposal["incidents_then"] <= proposal["allowed"]
+
+
+@pytest.mark.parametrize(("distance", "least"), [("ratio = 1.01", 1.1), ("percent = 1", 10), ("absolute = 0.1", 2)])
+def test_for_a_trigger_against_a_baseline_a_greater_distance_of_the_same_kind_is_proposed(
+    tmp_path: Path, distance: str, least: float
+) -> None:
+    condition = f'{{ kind = "baseline", {distance}, over = "2h", min_samples = 2 }}'
+    declared = TRIGGER.format(name="mine", more="").replace('{ kind = "threshold", op = ">=", value = 10 }', condition)
+    told = settings(tmp_path, declared)
+    at = NOW - timedelta(days=8)
+    file = tmp_path / "telemetry" / "events-20260125.jsonl"
+    with file.open("w") as out:
+        for number in range(8 * 96):  # half a day up, half a day down, each by a step a quarter of an hour
+            duration_s = 20 + 4 * abs(number % 96 - 48) / 48 * (number % 4 + 1)
+            event = {"ts": (at + timedelta(minutes=15 * number)).isoformat(), "type": "task_finished", "agent": "A"}
+            out.write(json.dumps(event | {"id": f"t{number}", "status": "success", "duration_s": duration_s}) + "\n")
+    [proposal] = examined(told)["proposals"]
+    key = distance.split(" ", maxsplit=1)[0]
+    assert proposal["condition"][key] >= least
+    assert set(proposal["condition"]) == {"kind", key, "over", "min_samples"}
+    assert proposal["incidents_then"] < proposal["incidents_now"]
+
+
+def test_a_state_that_was_evaluated_further_than_the_clock_is_a_problem_of_the_clock(tmp_path: Path) -> None:
+    told = settings(tmp_path)
+    with SelfHealingOrchestrator.open(told, clock=FakeClock(NOW)) as orchestrator:
+        orchestrator.check(NOW)
+    assert found(examined(told, NOW + timedelta(minutes=1)), "clock")[0] == "ok"
+    outcome, words = found(examined(told, NOW - timedelta(hours=1)), "clock")
+    assert (outcome, "set the clock of this machine" in words) == ("problem", True)
+
+
+def test_each_disk_is_told_once_with_the_room_on_it(tmp_path: Path) -> None:
+    outcome, words = found(examined(settings(tmp_path)), "disk")
+    free = shutil.disk_usage(tmp_path).free
+    assert outcome == ("ok" if free > FEW_FREE_BYTES else "warn" if free > LEAST_FREE_BYTES else "problem")
+    assert "GiB are free where" in words
+
+
+def test_whatever_is_not_well_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("")
+    told = settings(tmp_path, TRIGGER.format(name="mine", more="min_samples = 50"))
+    history(tmp_path, 0.1, until=NOW - timedelta(hours=3))
+    checks = examined(told)["checks"]
+    assert {"problem", "warn", "ok"} == {each["outcome"] for each in checks}
+    assert [each for each in checks if (each["outcome"] == "ok") == bool(each["do"])] == []
