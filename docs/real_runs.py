@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from self_healing.backtest import backtest
+from self_healing.backtest_report import backtest
 from self_healing.config import Settings, load_spec
 
 PAGE = Path(__file__).parent / "explanation" / "real-runs.md"

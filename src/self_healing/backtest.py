@@ -1,34 +1,45 @@
 """Backtest: a spec on history, in event time, at full speed.
 
 It sees what the live engine would have seen and heals nothing: an incident ends when its series goes inactive, or after
-a day without enough samples.
+a day without enough samples. Maintenance windows and inhibition mute as they do live. A person's silences and the
+warm-up after a start do not: neither belongs to a spec on a history.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 
-from self_healing.clock import DAY_US, SECOND_US, from_us
+from self_healing.clock import DAY_US, SECOND_US, from_us, to_us
 from self_healing.errors import TelemetryError
 from self_healing.forgetting import Forgetting
-from self_healing.model import Group, Reason, SeriesState, Transition, group_dict
+from self_healing.incidents.muting import Muting
+from self_healing.model import Group, SeriesState, Transition
 from self_healing.spec import Spec
 from self_healing.telemetry.columns import asked_attributes
 from self_healing.telemetry.lines import native_asking
-from self_healing.telemetry.native import decode
+from self_healing.telemetry.native import Decoded, decode
 from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.framework import TriggerFramework
 
+Tell = Callable[[float], None]
+"""Hears how much of the history has been replayed, 0 to 1."""
+
+
+def nobody(_share: float) -> None:
+    """Nobody wants to hear."""
+
+
 FAR_FUTURE_US = 9000 * 365 * DAY_US
 """History has no future: no event in it is quarantined for lying ahead of now."""
+
+TOLD_US = 60 * SECOND_US
+"""How much of the history passes before somebody hears of it again."""
 
 
 @dataclass(slots=True)
@@ -38,6 +49,7 @@ class Found:
     Args:
         opened_us, closed_us: microseconds; still open at the end of the history when None.
         peak: the worst value, in the signal's unit.
+        suppressed: whether it was closed because a maintenance window began.
     """
 
     trigger: str
@@ -45,6 +57,7 @@ class Found:
     opened_us: int
     peak: float | None
     closed_us: int | None = None
+    suppressed: bool = False
 
 
 @dataclass(slots=True)
@@ -63,37 +76,72 @@ class Replay:
     incidents: list[Found] = field(default_factory=list)
     first_us: int = 0
     last_us: int = 0
+    took_s: float = 0.0
+    _t_us: int | None = None  # the newest instant that was evaluated
     _open: dict[tuple[str, Group], Found] = field(default_factory=dict)
+    _muted: set[tuple[str, Group]] = field(default_factory=set)  # series that fire, and open nothing meanwhile
+    _muting: Muting = field(init=False)
+    _window_due_us: int = 0  # when a maintenance window begins or ends next
     _forgetting: Forgetting = field(init=False)
 
     def __post_init__(self) -> None:
         self.telemetry = Telemetry(self.spec.triggers, max_groups=self.spec.max_groups)
-        self.framework = TriggerFramework(self.spec, self.telemetry)
+        self._muting = Muting(self.spec)
+        self.framework = TriggerFramework(self.spec, self.telemetry, self._muting.by)
         self._forgetting = Forgetting(self.telemetry, self.framework)
 
-    def run(self, end_us: int) -> None:
-        """Step the grid from the first queued event to `end_us`, at every instant at which something can change."""
+    def run(self, end_us: int, tell: Tell = nobody) -> None:
+        """Step the grid up to `end_us`, at every instant at which something can change.
+
+        Args:
+            end_us: microseconds; all events up to there are queued.
+            tell: hears now and then how much was replayed.
+        """
+        began = time.perf_counter()
         grid_us = self.spec.grid * SECOND_US
         first_us = self.telemetry.next_queued_us()
-        if first_us is None:
+        if self._t_us is None and first_us is None:
             return
-        t_us = first_us // grid_us * grid_us - grid_us
+        t_us = self._t_us if self._t_us is not None else (first_us or 0) // grid_us * grid_us - grid_us
+        told_us = t_us
         while (next_us := self._next_us(t_us, grid_us)) is not None and next_us <= end_us:
-            self.telemetry.fold(next_us)
-            self.telemetry.give_up_lost(next_us)
-            for transition in self.framework.evaluate(next_us):
-                self._take(transition, next_us)
-            self._tend(next_us)
-            self._forgetting.look(next_us, self._open)
+            self._look(next_us)
             t_us = next_us
+            if t_us - told_us >= TOLD_US:
+                tell((t_us - self.first_us) / max(self.last_us - self.first_us, 1))
+                told_us = t_us
+        self._t_us = t_us
+        self.took_s += time.perf_counter() - began
+
+    def _look(self, t_us: int) -> None:
+        self.telemetry.fold(t_us)
+        self.telemetry.give_up_lost(t_us)
+        for transition in self.framework.evaluate(t_us):
+            self._take(transition, t_us)
+        if self._open or self._muted:
+            self._tend(t_us)
+        self._forgetting.look(t_us, self._open)
 
     def _next_us(self, t_us: int, grid_us: int) -> int | None:
+        queued_us = self.telemetry.next_queued_us()
+        if queued_us is not None and queued_us <= t_us + grid_us:
+            return t_us + grid_us  # whatever else is due, nothing is sooner
         due_us = self.framework.next_due_us(t_us, grid_us)
         due = [] if due_us is None else [due_us]
         due += [self._silent_us(found) for found in self._open.values()]
-        told = (self.telemetry.next_queued_us(), self.telemetry.next_due_us())
-        due += [told_us for told_us in told if told_us is not None]
+        due += [told_us for told_us in (queued_us, self.telemetry.next_due_us()) if told_us is not None]
+        if self._open or self._muted:
+            due += self._windows_due(t_us)
         return max(-(-min(due) // grid_us) * grid_us, t_us + grid_us) if due else None
+
+    def _windows_due(self, t_us: int) -> list[int]:
+        """When a maintenance window begins or ends next after `t_us`."""
+        if not self.spec.maintenance:
+            return []
+        if self._window_due_us <= t_us:
+            due = self._muting.next_due(from_us(t_us))
+            self._window_due_us = 0 if due is None else to_us(due)
+        return [self._window_due_us]
 
     def _silent_us(self, found: Found) -> int:
         """When an incident will have been without enough samples for a day, if no more come."""
@@ -103,21 +151,42 @@ class Replay:
         self.transitions.append(transition)
         verdict = transition.verdict
         key = (verdict.trigger, verdict.group)
+        self._muted.discard(key)
         if transition.after is SeriesState.FIRING and key not in self._open:
-            found = self._open[key] = Found(*key, t_us, verdict.value)
-            self.incidents.append(found)
-            self.framework.leave_out(*key, t_us, None)
+            if self.framework.muted_by(*key, from_us(t_us)) is None:
+                self._begin(key, verdict.value, t_us)
+            else:
+                self._muted.add(key)
         elif transition.after is SeriesState.INACTIVE and key in self._open:
             self._close(key, t_us)
 
+    def _begin(self, key: tuple[str, Group], value: float | None, t_us: int) -> None:
+        found = self._open[key] = Found(*key, t_us, value)
+        self.incidents.append(found)
+        self.framework.leave_out(*key, t_us, None)
+
     def _tend(self, t_us: int) -> None:
+        at = from_us(t_us)
         for key, found in list(self._open.items()):
-            verdict = self.framework.verdict(*key, t_us)
-            if verdict.value is not None and verdict.reason is Reason.CONDITION_MET:
+            value = self._met(key, t_us)
+            if value is not None:
                 better = max if self.spec.trigger(key[0]).rising else min
-                found.peak = verdict.value if found.peak is None else better(found.peak, verdict.value)
-            if t_us >= self._silent_us(found):
+                found.peak = value if found.peak is None else better(found.peak, value)
+            muted = self.framework.muted_by(*key, at)
+            if muted is not None and muted.suppresses:
+                self._suppress(key, t_us)
+            elif t_us >= self._silent_us(found):
                 self._close(key, t_us)
+        for key in list(self._muted):
+            if self.framework.muted_by(*key, at) is None:
+                self._muted.discard(key)
+                self._begin(key, self.framework.verdict(*key, t_us).value, t_us)
+
+    def _met(self, key: tuple[str, Group], t_us: int) -> float | None:
+        """The value of a series that fires while its condition is met; None while it is not."""
+        if self.framework.state_of(*key) is not SeriesState.FIRING:
+            return None
+        return self.framework.met(*key, t_us)
 
     def _close(self, key: tuple[str, Group], t_us: int) -> None:
         found = self._open.pop(key)
@@ -126,64 +195,89 @@ class Replay:
         self.framework.leave_out(*key, found.opened_us, t_us)
         self.framework.reset(*key, t_us)
 
+    def _suppress(self, key: tuple[str, Group], t_us: int) -> None:
+        """Close what a maintenance window mutes; its series goes on as it is, and may open another one after that."""
+        found = self._open.pop(key)
+        found.closed_us, found.suppressed = t_us, True
+        self.framework.leave_out(*key, found.opened_us, t_us)
+        if self.framework.state_of(*key) is SeriesState.FIRING:
+            self._muted.add(key)
 
-def replay(spec: Spec, files: Sequence[Path]) -> Replay:
-    """`spec` on the history in `files`, from its first event to its last.
+
+def replay(spec: Spec, files: Sequence[Path], tell: Tell = nobody) -> Replay:
+    """`spec` on the history in `files`, from its first event to its last; arguments as for :func:`replays`."""
+    return replays([spec], files, tell)[0]
+
+
+def replays(specs: Sequence[Spec], files: Sequence[Path], tell: Tell = nobody) -> list[Replay]:
+    """Each of `specs` on the history in `files`, from its first event to its last; the history is held once.
+
+    Files are taken one after the other as far as they do not overlap in time, so a history of many days needs the
+    memory of one; what overlaps is sorted together by the time of its events.
 
     Args:
-        files: native JSONL; sorted together by the time of their events.
+        files: native JSONL, in any order.
+        tell: hears how much has been replayed.
 
     Raises:
         TelemetryError: a file cannot be read.
     """
-    replay, form = Replay(spec), native_asking(asked_attributes(spec.triggers))
-    events, kinds, stamps = [], [np.zeros(0, np.uint8)], [np.zeros(0, np.int64)]
+    done = [Replay(spec) for spec in specs]
+    asked = asked_attributes([trigger for spec in specs for trigger in spec.triggers])
+    parts = _parts(files, asked)
+    for each in done:
+        each.first_us, each.last_us = parts.first_us, parts.last_us
+    for number, (path, _) in enumerate(parts.files):
+        decoded = parts.known or _decoded(path, asked)
+        order = np.argsort(decoded.ts, kind="stable")
+        events, kind, ts = [decoded.events[at] for at in order.tolist()], decoded.kind[order], decoded.ts[order]
+        for place, each in enumerate(done):
+            each.telemetry.account(decoded.received, Counter(reason for _, reason in decoded.bad))
+            each.telemetry.queue(events, kind, ts)
+            hears = tell if place == len(done) - 1 else nobody  # they take turns; the last one is the furthest behind
+            each.run(parts.until_us(number, each.spec.grid * SECOND_US), hears)
+    return done
+
+
+@dataclass(slots=True)
+class Parts:
+    """A history in files.
+
+    Args:
+        files: in the order of their first event, with the time of that, microseconds.
+        known: what is in the file, where there is a single one.
+        first_us, last_us: the time of the first and the last event.
+    """
+
+    files: list[tuple[Path, int]]
+    known: Decoded | None
+    first_us: int
+    last_us: int
+
+    def until_us(self, number: int, grid_us: int) -> int:
+        """The last instant of the grid up to which nothing can come that is not in the first `number` files."""
+        if number + 1 < len(self.files):
+            return (self.files[number + 1][1] - 1) // grid_us * grid_us
+        return -(-self.last_us // grid_us) * grid_us
+
+
+def _parts(files: Sequence[Path], asked: tuple[str, ...]) -> Parts:
+    """How the files lie in time. Each but a single one is read once for that, and let go of: a year fits no memory."""
+    spans: list[tuple[Path, int, int]] = []
+    known = None
     for path in files:
-        try:
-            text = path.read_bytes()
-        except OSError as error:
-            raise TelemetryError(f"cannot read {path}: {error.strerror}; give files of native JSON lines") from error
-        decoded = decode(text, now_us=FAR_FUTURE_US, form=form)
-        replay.telemetry.account(decoded.received, Counter(reason for _, reason in decoded.bad))
-        events += decoded.events
-        kinds.append(decoded.kind)
-        stamps.append(decoded.ts)
-    ts = np.concatenate(stamps)
-    if len(ts):
-        order = np.argsort(ts, kind="stable")
-        replay.telemetry.queue([events[place] for place in order.tolist()], np.concatenate(kinds)[order], ts[order])
-        replay.first_us, replay.last_us = int(ts.min()), int(ts.max())
-        grid_us = spec.grid * SECOND_US
-        replay.run(-(-replay.last_us // grid_us) * grid_us)
-    return replay
+        known = _decoded(path, asked)
+        ts = known.ts
+        spans.append((path, int(ts.min()), int(ts.max())) if len(ts) else (path, 0, 0))
+    spans.sort(key=lambda span: span[1])
+    told = [(first_us, last_us) for _, first_us, last_us in spans if last_us]
+    first_us, last_us = min((first for first, _ in told), default=0), max((last for _, last in told), default=0)
+    return Parts([(path, at) for path, at, _ in spans], known if len(files) == 1 else None, first_us, last_us)
 
 
-def backtest(spec: Spec, files: Sequence[Path]) -> dict[str, Any]:
-    """What `spec` would have said of the history in `files`; the mapping of ``triggers backtest --format json``.
-
-    Args:
-        files: native JSONL; sorted together by the time of their events.
-
-    Raises:
-        TelemetryError: a file cannot be read.
-    """
-    began = time.perf_counter()
-    done = replay(spec, files)
-    took_s = time.perf_counter() - began
-    return {
-        "events": done.telemetry.accounting.aggregated,
-        "span_s": (done.last_us - done.first_us) / SECOND_US,
-        "events_per_s": round(done.telemetry.accounting.aggregated / took_s),
-        "incidents": [
-            {
-                "trigger": found.trigger,
-                "group": group_dict(found.group),
-                "opened_at": from_us(found.opened_us).isoformat(),
-                "closed_at": None if found.closed_us is None else from_us(found.closed_us).isoformat(),
-                "peak": found.peak,
-            }
-            for found in done.incidents
-        ],
-        "transitions": len(done.transitions),
-        "telemetry": msgspec.to_builtins(done.telemetry.accounting),
-    }
+def _decoded(path: Path, asked: tuple[str, ...]) -> Decoded:
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise TelemetryError(f"cannot read {path}: {error.strerror}; give files of native JSON lines") from error
+    return decode(text, now_us=FAR_FUTURE_US, form=native_asking(asked))

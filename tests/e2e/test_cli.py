@@ -312,7 +312,7 @@ def test_the_stop_needs_no_state_and_holds_until_a_person_resumes(cli: Run, tmp_
 def test_backtest_prints_the_contract(cli: Run, tmp_path: Path) -> None:
     tell(tmp_path, NOW, "Coder")
     told = said(cli("triggers", "backtest", "logs/telemetry/events-20260105.jsonl", "--format", "json"))
-    assert list(told) == ["events", "span_s", "events_per_s", "incidents", "transitions", "telemetry"]
+    assert list(told) == ["events", "span_s", "events_per_s", "incidents", "transitions", "telemetry", "triggers"]
     (incident,) = told["incidents"]
     assert set(incident) == {"trigger", "group", "opened_at", "closed_at", "peak"}
     assert not (tmp_path / ".self-healing").exists()

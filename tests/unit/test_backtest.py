@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from self_healing.backtest import backtest, replay
+from self_healing.backtest import replay
+from self_healing.backtest_report import backtest, compare
 from self_healing.clock import FakeClock
 from self_healing.config import Settings, load_spec
 from self_healing.errors import TelemetryError
@@ -45,7 +46,8 @@ def test_its_report_has_the_keys_of_the_contract(tmp_path: Path) -> None:
 
     report = backtest(load_spec(Settings()), [write(tmp_path / "a.jsonl", lines)])
 
-    assert list(report) == ["events", "span_s", "events_per_s", "incidents", "transitions", "telemetry"]
+    keys = ["events", "span_s", "events_per_s", "incidents", "transitions", "telemetry", "triggers"]
+    assert list(report) == keys
     assert (report["events"], report["span_s"], report["transitions"]) == (4, 400.0, 3)
     assert report["incidents"] == [
         {
@@ -54,6 +56,8 @@ def test_its_report_has_the_keys_of_the_contract(tmp_path: Path) -> None:
             "opened_at": at(0),
             "closed_at": at(380),
             "peak": 90.0,
+            "duration_s": 380.0,
+            "suppressed": False,
         }
     ]
     assert report["telemetry"]["received"] == report["telemetry"]["aggregated"] == 4
@@ -109,6 +113,126 @@ def test_one_timestamp_of_the_far_future_is_stepped_over_quickly(tmp_path: Path)
     assert len(done.incidents) == 1
 
 
+def test_it_says_of_each_trigger_how_often_how_long_and_how_many_actions_a_day(tmp_path: Path) -> None:
+    lines = [finished(0, duration_s=70.0), finished(400, duration_s=1.0), finished(1000, duration_s=70.0)]
+    lines += [finished(1700, duration_s=1.0), finished(2400, duration_s=1.0)]
+
+    report = backtest(load_spec(Settings()), [write(tmp_path / "a.jsonl", lines)])
+
+    slow, retries = (next(each for each in report["triggers"] if each["trigger"] == name) for name in NAMED)
+    lasted_s = [incident["duration_s"] for incident in report["incidents"]]
+    assert (slow["incidents"], slow["groups"], slow["flaps"]) == (2, 1, 0)
+    assert (slow["median_s"], slow["longest_s"]) == (sum(lasted_s) / 2, max(lasted_s))
+    assert slow["open_share"] == sum(lasted_s) / 2400
+    assert slow["actions_per_day"] == 2 * 86400 / 2400
+    assert (retries["incidents"], retries["median_s"], retries["actions_per_day"]) == (0, None, 0.0)
+
+
+NAMED = ("slow_tasks", "high_retry_rate")
+
+
+def test_how_the_history_is_cut_into_files_changes_nothing(tmp_path: Path) -> None:
+    lines = history(8, 1800)
+    spec = load_spec(Settings())
+    cuts = [lines[:50], lines[50:90], lines[80:], []]
+
+    whole = replay(spec, [write(tmp_path / "whole.jsonl", lines[:80] + lines[80:90] * 2 + lines[90:])])
+    cut = replay(spec, [write(tmp_path / f"{number}.jsonl", part) for number, part in enumerate(cuts)])
+
+    assert seen(cut.transitions) == seen(whole.transitions) != []
+    assert cut.incidents == whole.incidents
+    assert cut.telemetry.accounting == whole.telemetry.accounting
+
+
+def test_progress_is_told_and_only_grows(tmp_path: Path) -> None:
+    shares: list[float] = []
+
+    replay(load_spec(Settings()), [write(tmp_path / "a.jsonl", history(8, 1800))], shares.append)
+
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < 0.5 < shares[-1] <= 1
+
+
+# --- what mutes ----------------------------------------------------------------------------------------------------
+
+WINDOW = """
+[[maintenance]]
+name = "deploy"
+days = ["mon"]
+from = "10:05"
+to = "10:15"
+"""
+
+
+def muting(directory: Path, text: str) -> Settings:
+    file = directory / "muting.toml"
+    file.write_text(text)
+    return Settings.model_validate({"triggers": {"files": [file]}})
+
+
+def test_nothing_opens_in_a_maintenance_window_and_what_still_fires_opens_after_it(tmp_path: Path) -> None:
+    lines = [finished(s, duration_s=70.0) for s in range(360, 1000, 60)]
+
+    report = backtest(load_spec(muting(tmp_path, WINDOW)), [write(tmp_path / "a.jsonl", lines)])
+
+    assert [incident["opened_at"] for incident in report["incidents"]] == [at(900)]
+
+
+def test_an_incident_is_suppressed_when_a_maintenance_window_begins(tmp_path: Path) -> None:
+    lines = [finished(s, duration_s=70.0) for s in range(60, 1000, 60)]
+
+    report = backtest(load_spec(muting(tmp_path, WINDOW)), [write(tmp_path / "a.jsonl", lines)])
+
+    spans = [(each["opened_at"], each["closed_at"], each["suppressed"]) for each in report["incidents"]]
+    assert spans == [(at(60), at(300), True), (at(900), None, False)]
+
+
+INHIBITED = """
+[[trigger]]
+name = "slow_tasks"
+inhibited_by = ["high_retry_rate"]
+"""
+
+
+def test_what_is_inhibited_opens_nothing_while_the_other_fires(tmp_path: Path) -> None:
+    lines = [finished(s, duration_s=70.0) | {"attempt": 3 if s < 100 else 1} for s in range(0, 1200, 60)]
+    path = write(tmp_path / "a.jsonl", lines)
+
+    free, inhibited = (backtest(load_spec(each), [path]) for each in (Settings(), muting(tmp_path, INHIBITED)))
+
+    opened = [i["opened_at"] for i in free["incidents"] if i["trigger"] == "slow_tasks"]
+    later = [i["opened_at"] for i in inhibited["incidents"] if i["trigger"] == "slow_tasks"]
+    retried = next(i for i in inhibited["incidents"] if i["trigger"] == "high_retry_rate")
+    assert opened == [at(0)]
+    assert later == [retried["closed_at"]] != [None]
+
+
+# --- two specs side by side ----------------------------------------------------------------------------------------
+
+
+def test_two_specs_are_compared_on_one_history(tmp_path: Path) -> None:
+    lines = [finished(s, duration_s=70.0 if s < 600 else 65.0) for s in [0, 60, 700, 720]]
+    lines += [finished(s, "Other", duration_s=66.0) for s in (0, 10)] + [finished(1500, duration_s=1.0)]
+    stricter = '[[trigger]]\nname = "slow_tasks"\ncondition = { kind = "threshold", op = ">=", value = 68 }\n'
+    path = write(tmp_path / "a.jsonl", lines)
+    loaded, other = load_spec(Settings()), load_spec(muting(tmp_path, stricter))
+
+    report = compare(loaded, other, [path])
+
+    slow = next(each for each in report["compared"] if each["trigger"] == "slow_tasks")
+    assert {key: report[key] for key in ("incidents", "triggers")} == {
+        key: backtest(loaded, [path])[key] for key in ("incidents", "triggers")
+    }
+    assert report["against"]["incidents"] == backtest(other, [path])["incidents"]
+    assert slow["in_both"] == 1
+    assert [incident["group"] for incident in slow["only_here"] if incident["opened_at"] == at(0)] == [
+        {"agent": "Other"}
+    ]
+    assert slow["only_there"] == []
+    assert slow["here"]["incidents"] == slow["in_both"] + len(slow["only_here"])
+    assert slow["there"]["incidents"] == 1
+
+
 # --- live and backtest agree ---------------------------------------------------------------------------------------
 
 
@@ -135,9 +259,12 @@ def history(seed: int, until_s: int) -> list[Line]:
     return sorted(lines, key=lambda line: datetime.fromisoformat(line["ts"]))
 
 
-def seen(transitions: Iterable[Transition]) -> list[tuple[str, str, str, str, str]]:
+def seen(transitions: Iterable[Transition]) -> list[tuple[str, ...]]:
     return sorted(
-        (t.verdict.at.isoformat(), t.verdict.trigger, t.verdict.group[0][1], t.before.name, t.after.name)
+        (
+            *(t.verdict.at.isoformat(), t.verdict.trigger, t.verdict.group[0][1], t.before.name, t.after.name),
+            "" if t.verdict.muted is None else t.verdict.muted.what,
+        )
         for t in transitions
     )
 
@@ -227,7 +354,31 @@ def test_they_agree_on_every_kind_of_condition(tmp_path: Path, seed: int, step_s
     found = seen(live(tmp_path, history(seed, until_s), step_s, (file,)))
 
     assert found == seen(replay(spec, [tmp_path / "telemetry" / "events.jsonl"]).transitions)
-    assert {"quiet", "either"} <= {trigger for _, trigger, _, _, _ in found}
+    assert {"quiet", "either"} <= {trigger for _, trigger, *_ in found}
+
+
+MUTED = (
+    OTHERS
+    + INHIBITED
+    + """
+[[maintenance]]
+name = "deploy"
+days = ["mon"]
+from = "10:20"
+to = "10:25"
+"""
+)
+
+
+@pytest.mark.parametrize(("seed", "step_s", "until_s"), [(6, 7, 900), (7, 60, 2400)])
+def test_they_agree_where_maintenance_and_inhibition_mute(tmp_path: Path, seed: int, step_s: int, until_s: int) -> None:
+    settings = muting(tmp_path, MUTED)
+
+    found = seen(live(tmp_path, history(seed, until_s), step_s, tuple(settings.triggers.files)))
+
+    done = replay(load_spec(settings), [tmp_path / "telemetry" / "events.jsonl"])
+    assert found == seen(done.transitions)
+    assert any(t.verdict.muted is not None for t in done.transitions)
 
 
 # --- recorded runs of real agents ----------------------------------------------------------------------------------

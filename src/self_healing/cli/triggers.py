@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from self_healing.cli import output
+from self_healing.cli.backtesting import print_backtest, print_compared
 from self_healing.cli.client import Json, call
 from self_healing.cli.options import By, Shown, person
 from self_healing.cli.output import Column
 
 app = App(name="triggers", help_format="plaintext")
+
+BAR_AFTER_S = 1.0
+"""What is done sooner needs no bar."""
 
 _DURATIONS = ("window", "for", "keep_firing_for")
 
@@ -108,10 +116,12 @@ def _print_tests(lines: list[str], summary: Json) -> None:
 @app.command
 def backtest(
     *files: Annotated[Path, Parameter(help="Event files, in any order.")],
+    against: Annotated[Path | None, Parameter(help="A file of triggers to replay beside the loaded ones.")] = None,
     shown: Shown | None = None,
 ) -> int:
     """Replay history in event time: which incidents would there have been?"""
-    from self_healing.backtest import backtest as replayed
+    from self_healing import backtest_report as report
+    from self_healing.config import load_spec
     from self_healing.errors import SelfHealingError
     from self_healing.status import loaded_spec
     from self_healing.telemetry.signals import unit
@@ -119,10 +129,45 @@ def backtest(
     if not files:
         raise SelfHealingError("triggers backtest: name at least one file of events")
     shown = shown or Shown()
-    spec = loaded_spec(shown.settings())
+    settings = shown.settings()
+    spec = loaded_spec(settings)
     units = {trigger.name: unit(trigger) for trigger in spec.triggers}
-    output.show(replayed(spec, files), shown.format, lambda told: _print_backtest(told, units))
+    if against is None:
+        with _progress() as tell:
+            told = report.backtest(spec, files, tell)
+        output.show(told, shown.format, lambda told: print_backtest(told, units))
+        return 0
+    # The limits and the actions are the same; only what is watched for is another.
+    triggers = settings.triggers.model_copy(update={"files": (against,)})
+    other = load_spec(settings.model_copy(update={"triggers": triggers}))
+    with _progress() as tell:
+        told = report.compare(spec, other, files, tell)
+    output.show(told, shown.format, print_compared)
     return 0
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[float], None]]:
+    """A bar on stderr, where that is a terminal, once it has taken a second."""
+    if not sys.stderr.isatty():
+        yield lambda _share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task, began = bar.add_task("replaying history", total=1.0), time.monotonic()
+
+    def tell(share: float) -> None:
+        if time.monotonic() - began > BAR_AFTER_S:
+            bar.start()
+        bar.update(task, completed=share)
+
+    try:
+        yield tell
+    finally:
+        bar.stop()
 
 
 def _print(told: Json) -> None:
@@ -184,29 +229,3 @@ def _declared(name: str, value: Any, unit: str) -> object:
         case float() if name == "clear":
             return output.amount(value, unit)
     return value
-
-
-def _print_backtest(told: Json, units: dict[str, str]) -> None:
-    output.pairs(
-        [
-            ("events", told["events"]),
-            ("from first to last", output.span(round(told["span_s"]))),
-            ("events per second", round(told["events_per_s"])),
-            ("transitions", told["transitions"]),
-        ]
-    )
-    output.title("incidents")
-    output.table(
-        ("trigger", "group", output.when("opened"), output.when("closed"), Column("peak", rank=1)),
-        (
-            (
-                each["trigger"],
-                output.group(each["group"]),
-                output.instant(each["opened_at"]),
-                output.instant(each["closed_at"]),
-                output.amount(each["peak"], units[each["trigger"]]),
-            )
-            for each in told["incidents"]
-        ),
-        empty="none",
-    )

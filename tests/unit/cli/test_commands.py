@@ -224,6 +224,7 @@ def test_a_silence_is_added_listed_and_removed(where: list[str], capsys: pytest.
         (["triggers", "test", "nothing.toml"], "nothing.toml: no such file"),
         (["triggers", "backtest"], "name at least one file"),
         (["triggers", "backtest", "nothing.jsonl"], "nothing.jsonl"),
+        (["triggers", "backtest", "nothing.jsonl", "--against", "nothing.toml"], "nothing.toml"),
         (["status", "--config", "nothing.toml"], "nothing.toml"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
