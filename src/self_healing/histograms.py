@@ -7,8 +7,9 @@ towards both ends, (base - 1) / (base + 1), which is below 2.2 %.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,14 +86,20 @@ class Histograms:
     counts: Ints
 
     @classmethod
+    def of(cls, groups: Sequence[Mapping[int, int]]) -> Histograms:
+        """Those of groups, each of samples by the code of their bucket."""
+        codes = [sorted(counts) for counts in groups]
+        counted = [min(counts[code], _FULL) for counts, each in zip(groups, codes, strict=True) for code in each]
+        return cls(
+            np.array([0, *accumulate(map(len, codes))], np.int64),
+            np.array(list(chain.from_iterable(codes)), np.int64),
+            np.array(counted, np.int64),
+        )
+
+    @classmethod
     def single(cls, counts: Mapping[int, int]) -> Histograms:
         """That of one group, of samples by the code of their bucket."""
-        codes = sorted(counts)
-        return cls(
-            np.array([0, len(codes)], np.int64),
-            np.array(codes, np.int64),
-            np.array([min(counts[code], _FULL) for code in codes], np.int64),
-        )
+        return cls.of([counts])
 
     @property
     def samples(self) -> Ints:

@@ -547,6 +547,7 @@ class Verification(Record, frozen=True, kw_only=True):
     effect_at: datetime
     deadline: datetime
     needed: int  # samples
+    tasks: int = 3  # that they come of, at least
     peak: float | None  # the worst value before the effect
     threshold: float | None  # in the signal's unit
     baseline: float | None = None  # what it was before, in the signal's unit

@@ -1,14 +1,16 @@
 """Verification: did the symptom go, judged on work that began after the effect and on nothing else.
 
 Judged are the first tasks by start, as many as the verification needs, once all of them have ended, so that quick tasks
-don't speak for slow ones; a maximum is also judged by the age of a task that still runs. Silence is never good.
+don't speak for slow ones. Where they lie between well and ill, one further task after the other is taken in. A maximum
+is also judged by the age of a task that still runs. Silence is never good.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import accumulate
 
 import msgspec
 import numpy as np
@@ -17,7 +19,17 @@ from self_healing.clock import to_us
 from self_healing.histograms import Histograms, bucket_of
 from self_healing.measures import MICRO, NONE_MAX, NONE_MIN, Totals, held, holds, value_of
 from self_healing.model import Result, Verification
-from self_healing.spec import Absence, Aggregate, Baseline, Composite, Operator, RateOfChange, Threshold, TriggerSpec
+from self_healing.spec import (
+    PERCENT,
+    Absence,
+    Aggregate,
+    Baseline,
+    Composite,
+    Operator,
+    RateOfChange,
+    Threshold,
+    TriggerSpec,
+)
 from self_healing.taps import Accumulator, Seen
 
 EXTENSIONS = 2
@@ -44,37 +56,85 @@ class Judgement(msgspec.Struct, frozen=True):
     samples: int
 
 
-def merged(tasks: Iterable[Seen]) -> Totals:
-    """The totals of the tasks' samples; arrays of one element."""
-    samples = [sample for task in tasks for sample in task.samples]
-    amounts = [amount // count for _, count, amount in samples if count]
-    buckets: Counter[int] = Counter()
-    for _, count, amount in samples:
-        if count:
-            buckets[bucket_of(amount // count)] += count
-    return Totals(
-        np.array([held(sum(count for _, count, _ in samples))], np.int64),
-        np.array([held(sum(amount for _, _, amount in samples))], np.int64),
-        np.array([max(amounts, default=NONE_MAX)], np.int64),
-        np.array([min(amounts, default=NONE_MIN)], np.int64),
-        histograms=Histograms.single(buckets),
+def growing(tasks: Sequence[Seen], first: int, *, quantiles: bool) -> Totals:
+    """The totals of the samples of the `first` tasks, then with one further task after the other; a row each.
+
+    Args:
+        quantiles: whether any is asked of them.
+    """
+    counts = [sum(count for _, count, _ in task.samples) for task in tasks]
+    amounts = [sum(amount for _, _, amount in task.samples) for task in tasks]
+    each = [[amount // count for _, count, amount in task.samples if count] for task in tasks]
+    columns = (
+        accumulate(counts, _both, initial=0),
+        accumulate(amounts, _both, initial=0),
+        accumulate((max(one, default=NONE_MAX) for one in each), max, initial=NONE_MAX),
+        accumulate((min(one, default=NONE_MIN) for one in each), min, initial=NONE_MIN),
     )
+    histograms = Histograms.of(list(_buckets(tasks))[first:]) if quantiles else None
+    return Totals(*(np.array(list(column)[first:], np.int64) for column in columns), histograms=histograms)
 
 
-def chosen(accumulator: Accumulator, needed: int) -> tuple[list[Seen], list[Seen]]:
-    """The first tasks by start that together have the samples that are needed, and those among them that still run."""
-    judged: list[Seen] = []
+def _both(left: int, right: int) -> int:
+    return held(left + right)
+
+
+def _buckets(tasks: Sequence[Seen]) -> Iterator[dict[int, int]]:
+    """How many samples each bucket holds, before the first task and after each."""
+    buckets: Counter[int] = Counter()
+    yield dict(buckets)
+    for task in tasks:
+        for _, count, amount in task.samples:
+            if count:
+                buckets[bucket_of(amount // count)] += count
+        yield dict(buckets)
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """The tasks that are judged, by start.
+
+    Args:
+        first: of those that together have what is needed, the ones that ended.
+        running: the ones of them that still run.
+        enough: whether what is needed is there: nothing of it still runs.
+        further: what follows and has ended, up to the first that still runs.
+        next: that one; none where nothing that follows still runs.
+    """
+
+    first: list[Seen]
+    running: list[Seen]
+    enough: bool
+    further: list[Seen]
+    next: list[Seen]
+
+    @property
+    def open(self) -> list[Seen]:
+        """What still runs and is waited for, while what has ended leaves it open."""
+        return self.running or self.next
+
+
+def chosen(accumulator: Accumulator, samples: int, tasks: int) -> Chosen:
+    """The first tasks by start that together have so many samples, from so many tasks at least, and what follows.
+
+    A task without any sample speaks for nothing; one that still runs may yet have one.
+    """
+    found = sorted(accumulator.tasks.values(), key=lambda seen: seen.start_us)
+    first: list[Seen] = []
     running: list[Seen] = []
-    have = 0
-    for task in sorted(accumulator.tasks.values(), key=lambda seen: seen.start_us):
-        if have + len(running) >= needed:
+    have = speaking = 0
+    for task in found:
+        if have + len(running) >= samples and speaking + len(running) >= tasks:
             break
         if not task.finished:
             running.append(task)
             continue
-        judged.append(task)
-        have += sum(count for _, count, _ in task.samples)
-    return judged, running
+        first.append(task)
+        count = sum(count for _, count, _ in task.samples)
+        have, speaking = have + count, speaking + (count > 0)
+    left = found[len(first) + len(running) :]
+    ended = next((place for place, task in enumerate(left) if not task.finished), len(left))
+    enough = not running and have >= samples and speaking >= tasks
+    return Chosen(first, running, enough, left[:ended], left[ended : ended + 1])
 
 
 def _limit(trigger: TriggerSpec, verification: Verification) -> tuple[Operator, float, float] | None:
@@ -108,25 +168,38 @@ def judge(verification: Verification, trigger: TriggerSpec, accumulator: Accumul
     """What the samples gathered so far say at `at`; pure."""
     if isinstance(trigger.condition, Absence):
         return _heard(verification, accumulator, at)
-    judged, running = chosen(accumulator, verification.needed)
-    totals = merged(judged)
-    samples = int(totals.count[0])
-    value = None if samples == 0 else _told(trigger, verification, float(value_of(trigger, totals)[0]))
+    tasks = chosen(accumulator, verification.needed, verification.tasks)
     limit = _limit(trigger, verification)
-    if limit is not None:
-        op, threshold, clear = limit
-        age_s = _overdue_s(trigger, running, op, threshold, to_us(at))
+    said = _weighed(verification, trigger, tasks, limit)
+    if said.result is None and limit is not None:
+        op, threshold, _ = limit
+        age_s = _overdue_s(trigger, tasks.open, op, threshold, to_us(at))
         if age_s is not None:
             told = _told(trigger, verification, age_s)
-            return Judgement(_bad(verification, trigger, told, threshold), told, samples + 1)
-        if samples >= verification.needed and not running and value is not None:
-            if holds(trigger, totals, op, threshold)[0]:
-                return Judgement(_bad(verification, trigger, value, threshold), value, samples)
-            if not holds(trigger, totals, op, clear)[0]:
-                return Judgement(Result.HEALED, value, samples)
-    if at >= verification.deadline:
-        return Judgement(Result.INCONCLUSIVE, value, samples)
-    return Judgement(None, value, samples)
+            return Judgement(_bad(verification, trigger, told, threshold), told, said.samples + 1)
+    if said.result is None and at >= verification.deadline:
+        return msgspec.structs.replace(said, result=Result.INCONCLUSIVE)
+    return said
+
+
+def _weighed(
+    verification: Verification, trigger: TriggerSpec, tasks: Chosen, limit: tuple[Operator, float, float] | None
+) -> Judgement:
+    """What the tasks say that have ended: the first ones, or with as many further ones as it takes to be sure."""
+    totals = growing([*tasks.first, *tasks.further], len(tasks.first), quantiles=trigger.aggregate in PERCENT)
+    row, result = 0, None
+    if limit is not None and tasks.enough:
+        op, threshold, clear = limit
+        ill, well = holds(trigger, totals, op, threshold), ~holds(trigger, totals, op, clear)
+        row = int(np.argmax(ill | well)) if (ill | well).any() else len(ill) - 1
+        result = Result.NOT_HEALED if ill[row] else Result.HEALED if well[row] else None
+    samples = int(totals.count[row])
+    if samples == 0:
+        return Judgement(None, None, 0)
+    value = _told(trigger, verification, float(value_of(trigger, totals)[row]))
+    if result is Result.NOT_HEALED and limit is not None:
+        result = _bad(verification, trigger, value, limit[1])
+    return Judgement(result, value, samples)
 
 
 def _heard(verification: Verification, accumulator: Accumulator, at: datetime) -> Judgement:
@@ -182,7 +255,7 @@ def failed_probe(trigger: TriggerSpec, verification: Verification, accumulator: 
         return False
     op, threshold, _ = limit
     for probe in sorted(accumulator.tasks.values(), key=lambda seen: seen.start_us)[:PROBES]:
-        totals = merged([probe])
+        totals = growing([probe], 1, quantiles=trigger.aggregate in PERCENT)
         if totals.count[0] and holds(trigger, totals, op, threshold)[0]:
             return True
         if not probe.finished and _overdue_s(trigger, [probe], op, threshold, to_us(at)) is not None:

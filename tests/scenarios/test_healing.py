@@ -178,6 +178,24 @@ def test_worse_undoes_the_directive_first(fleet: Scenario) -> None:
     assert verification.result is Result.WORSE
 
 
+def test_one_run_with_one_failing_test_is_judged_with_the_runs_that_follow(fleet: Scenario) -> None:
+    spike = "test_failure_spike"
+    fleet.at(0).tests(12, 12)
+    fleet.expect_incident(spike, "Coder", "acting").expect_directives(quality_gate="strict")
+    for number, failed in enumerate((1, 1, 1, 0)):
+        begin = 10 + 10 * number
+        fleet.at(begin).start(f"t{number}")
+        fleet.at(begin + 5).tests(24 - failed, failed, id=f"t{number}").finish(f"t{number}", duration_s=5.0)
+        fleet.expect_incident(spike, "Coder", "verifying")  # 4.2 %, then 3.1 %: between 2.5 and 5 %
+
+    fleet.at(50).start("t4")
+    fleet.at(55).tests(24, 0, id="t4").finish("t4", duration_s=5.0)
+
+    fleet.expect_incident(spike, "Coder", "mitigated")
+    [verification] = fleet.loop.store.select(Verification, incident=fleet.incident(spike).id)
+    assert (verification.result, verification.samples, verification.value) == (Result.HEALED, 120, 0.025)
+
+
 def test_silence_is_inconclusive_extended_twice_and_then_escalated(scenario: MakeScenario) -> None:
     fleet = scenario(step_s=30)
     fleet.at(0).finish("t1", duration_s=70.0)

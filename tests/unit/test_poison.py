@@ -22,7 +22,7 @@ from self_healing.taps import Restart, Seen
 from self_healing.telemetry.encoding import ATTRIBUTES_MAX, TEXT_MAX
 from self_healing.telemetry.lines import LINE_MAX_BYTES
 from self_healing.telemetry.reader import DirectoryReader
-from self_healing.verification import merged
+from self_healing.verification import growing
 
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 KINDS = ("task_started", "task_finished", "heartbeat", "llm_call", "tool_call", "test_run", "quality_score", "span")
@@ -112,7 +112,7 @@ def test_sums_of_the_largest_figures_are_held_within_what_the_state_holds() -> N
     for _ in range(30_000):
         restart.add(1, most, most)
     seen = Seen(0, True, [(1, 1, most)] * 30_000)
-    totals: list[Totals] = [restart.totals(0, 10), merged([seen])]
+    totals: list[Totals] = [restart.totals(0, 10), growing([seen], 1, quantiles=False)]
     assert [int(total.amount[0]) for total in totals] == [2**62, 2**62]
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(restart), type=Restart) == restart
 

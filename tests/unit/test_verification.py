@@ -18,6 +18,7 @@ START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 START_US = to_us(START)
 TRIGGERS = {trigger.name: trigger for trigger in load_triggers([])}
 SLOW, ERRORS, LONGER = TRIGGERS["slow_tasks"], TRIGGERS["high_error_rate"], TRIGGERS["duration_increase"]
+TESTS = TRIGGERS["test_failure_spike"]  # clears at 0.025, and is met above 0.05
 Task = tuple[float, float | None]  # start in seconds after the effect, and its value; None while it runs
 
 
@@ -88,6 +89,65 @@ def test_judgement(trigger: TriggerSpec, tasks: list[Task], after_s: float, resu
     needed = max(3, len(tasks)) if trigger is ERRORS else 3
     at = START + timedelta(seconds=after_s)
     assert judge(verification(needed), trigger, gathered(tasks), at).result is result
+
+
+def runs(*each: tuple[int, int] | None) -> Accumulator:
+    """Tasks that started one after the other, each with the tests it ran and those that failed; None while it runs."""
+    found = Accumulator("m", 0, START_US)
+    for number, run in enumerate(each):
+        start_us = START_US + number * 1_000_000
+        samples = [] if run is None else [(start_us, run[0], run[1] * 1_000_000)]
+        found.tasks[str(number)] = Seen(start_us, run is not None, samples)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("each", "result", "samples"),
+    [
+        pytest.param([(24, 0), (24, 0)], None, 48, id="one run is not three tasks, however many tests it has"),
+        pytest.param([(24, 0), (24, 0), (24, 0)], Result.HEALED, 72, id="three are"),
+        pytest.param([(24, 0), (24, 0), (0, 0)], None, 48, id="a task without a test speaks for nothing"),
+        pytest.param([(24, 1), (24, 0), (24, 0)], Result.HEALED, 72, id="what one run leaves open three decide"),
+        pytest.param([(24, 1)] * 3, None, 72, id="between clear and condition waits"),
+        pytest.param([(24, 1)] * 3 + [(24, 0)] * 2, Result.HEALED, 120, id="until further tasks make it well"),
+        pytest.param([(24, 1)] * 3 + [(24, 3)], Result.NOT_HEALED, 96, id="or ill"),
+        pytest.param([(24, 1)] * 3 + [(24, 3)] + [(24, 0)] * 9, Result.NOT_HEALED, 96, id="the first to decide counts"),
+        pytest.param([(24, 1)] * 3 + [None] + [(24, 0)] * 9, None, 72, id="quick ones do not overtake a slow one"),
+        pytest.param([(5, 0)] * 3 + [None], None, 15, id="three tasks are not enough tests"),
+    ],
+)
+def test_tests_are_judged_by_three_tasks_and_as_many_more_as_leave_no_doubt(
+    each: list[tuple[int, int] | None], result: Result | None, samples: int
+) -> None:
+    judgement = judge(verification(needed=20, peak=0.5), TESTS, runs(*each), START + timedelta(minutes=5))
+
+    assert (judgement.result, judgement.samples) == (result, samples)
+
+
+def test_doubt_that_lasts_is_inconclusive() -> None:
+    lasting = verification(needed=20, peak=0.5)
+
+    assert judge(lasting, TESTS, runs(*[(24, 1)] * 9), lasting.deadline).result is Result.INCONCLUSIVE
+
+
+def test_a_further_task_is_judged_by_its_age_only_where_those_before_it_leave_doubt() -> None:
+    wary = SLOW.model_copy(update={"clear": 30.0})
+    tasks: list[Task] = [(1, 40), (2, 5), (3, 5), (4, None)]
+    at = START + timedelta(seconds=64)
+
+    assert judge(verification(), wary, gathered(tasks), at).result is Result.NOT_HEALED
+    assert judge(verification(), wary, gathered(tasks), at - timedelta(seconds=1)).result is None
+    assert judge(verification(), wary, gathered([(1, 4), *tasks[1:]]), at).result is Result.HEALED
+
+
+@pytest.mark.parametrize("aggregate", [Aggregate.P50, Aggregate.MEAN])
+def test_a_quantile_takes_in_further_tasks_as_a_mean_does(aggregate: Aggregate) -> None:
+    wary = SLOW.model_copy(update={"clear": 30.0, "aggregate": aggregate})
+    doubtful: list[Task] = [(1, 40), (2, 40), (3, 40)]
+
+    assert judge(verification(), wary, gathered(doubtful), START).result is None
+    further: list[Task] = [(4 + place, 5) for place in range(3)]
+    assert judge(verification(), wary, gathered(doubtful + further), START).result is Result.HEALED
 
 
 def test_without_a_threshold_nobody_can_judge_a_baseline() -> None:

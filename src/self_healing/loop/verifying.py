@@ -99,6 +99,7 @@ class Verifying:
             effect_at=effect_at,
             deadline=max(effect_at, at) + timedelta(seconds=action.verification.deadline),
             needed=max(trigger.min_samples, action.verification.min_samples),
+            tasks=action.verification.min_samples,
             peak=incident.peak,
             threshold=incident.threshold,
             baseline=incident.baseline,

@@ -10,7 +10,7 @@ from self_healing.model import Reason, SeriesState
 from self_healing.spec import PERCENT, Aggregate, Operator, Spec
 from self_healing.taps import Seen
 from self_healing.triggers.selftest import failures
-from self_healing.verification import merged
+from self_healing.verification import growing
 from tests.unit.triggers.engine import Engine, finished, trigger
 
 FIRING, RECOVERING = SeriesState.FIRING, SeriesState.RECOVERING
@@ -60,7 +60,7 @@ def test_a_window_that_began_anew_has_the_quantile_of_its_own_samples() -> None:
 
 def test_a_verification_judges_the_quantile_of_the_tasks_it_gathered() -> None:
     tasks = [Seen(0, True, [(0, 1, seconds * MICRO)]) for seconds in range(1, 101)]
-    totals = merged(tasks)
+    totals = growing(tasks, len(tasks), quantiles=True)
     for percent in PERCENT.values():
         assert totals.quantile(percent)[0] / MICRO == pytest.approx(percent, rel=0.022)
 
@@ -89,5 +89,6 @@ def test_a_quantile_only_sees_samples_from_since_it_was_asked_for() -> None:
 
 
 def test_an_amount_that_was_added_late_without_a_sample_is_no_sample_of_the_histogram() -> None:
-    assert merged([Seen(0, True, [(0, 1, 5 * MICRO), (0, 0, 900 * MICRO)])]).quantile(99)[0] == 5 * MICRO
+    seen = Seen(0, True, [(0, 1, 5 * MICRO), (0, 0, 900 * MICRO)])
+    assert growing([seen], 1, quantiles=True).quantile(99)[0] == 5 * MICRO
     assert bucket_of(5 * MICRO) != bucket_of(900 * MICRO)
