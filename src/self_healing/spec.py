@@ -622,11 +622,15 @@ class Spec(Declared):
         composites = {each.name: each.condition for each in self.triggers if isinstance(each.condition, Composite)}
         return frozenset(silent | {name for name, made in composites.items() if silent & set(made.members)})
 
+    @property
+    def text(self) -> str:
+        """The canonical JSON of the whole spec."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":"))
+
     @cached_property
     def version(self) -> str:
-        """The first 16 hex digits of the sha256 over the canonical JSON of the whole spec."""
-        text = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """The first 16 hex digits of the sha256 over its canonical JSON."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
     @cached_property
     def _triggers(self) -> dict[str, TriggerSpec]:

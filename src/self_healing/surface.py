@@ -244,6 +244,7 @@ class Surface:
         return {
             "incident": self._incident(incident),
             "series": self._series(incident),
+            "goes_on_by": self._loop.goes_on_by(incident),
             "evidence": self._evidence(incident),
             "beneath": [self._incident(each) for each in self._loop.register.children(incident)],
             "timeline": [views.plain(note) for note in incident.notes],

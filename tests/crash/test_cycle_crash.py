@@ -15,7 +15,7 @@ import pytest
 
 from self_healing.actions.effect import CRASH_POINTS
 from self_healing.config import Settings
-from self_healing.model import Directive, Execution, Incident
+from self_healing.model import Directive, Execution, ExecutionStatus, Incident
 from self_healing.orchestrator import run_self_healing_check
 from self_healing.storage.store import Store
 from tests.accounts import committed
@@ -65,9 +65,13 @@ def line(number: int, ended: datetime, attempt: int = 1) -> str:
     return json.dumps(event) + "\n"
 
 
-def told(directory: Path, at: datetime) -> dict[str, object]:
+def told(directory: Path, at: datetime, *, config: Path | None = None) -> dict[str, object]:
     return run_self_healing_check(
-        telemetry_dir=directory / "telemetry", state_dir=directory / "state", logs_dir=directory / "logs", now=at
+        telemetry_dir=directory / "telemetry",
+        state_dir=directory / "state",
+        logs_dir=directory / "logs",
+        config=config,
+        now=at,
     )
 
 
@@ -92,6 +96,32 @@ def test_a_check_killed_at_any_point_is_gone_on_with(tmp_path: Path, point: str)
     assert len(list((tmp_path / "logs" / "handoffs").iterdir())) == 1
     with Store(tmp_path / "state") as store:
         assert (store.count(Incident), store.count(Execution), store.count(Directive)) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("point", ["cycle.committed", *CRASH_POINTS])
+def test_what_a_killed_check_intended_is_gone_on_with_by_its_own_spec_though_another_is_loaded(
+    tmp_path: Path, point: str
+) -> None:
+    (tmp_path / "telemetry").mkdir()
+    (tmp_path / "telemetry" / "events-20260105.jsonl").write_text(line(1, AT - timedelta(seconds=5), attempt=3))
+    doomed = subprocess.run([sys.executable, "-c", DOOMED, str(tmp_path), point], cwd=ROOT, check=False)
+    assert doomed.returncode == KILLED
+    other = tmp_path / "actions.toml"
+    other.write_text(
+        '[[action]]\nname = "resolve_retry_failures"\nprompt = "Another."\nexpires = "5m"\npriority = "low"\n'
+    )
+    config = tmp_path / "self-healing.toml"
+    config.write_text(f'[actions]\nfiles = ["{other}"]\n')
+
+    for seconds in (1, 2):
+        told(tmp_path, AT + timedelta(seconds=seconds), config=config)
+
+    (handoff,) = (tmp_path / "logs" / "handoffs").iterdir()
+    assert json.loads(handoff.read_text())["prompt"] != "Another."
+    with Store(tmp_path / "state") as store:
+        (execution,), (directive,) = store.select(Execution), store.select(Directive)
+        assert execution.status is ExecutionStatus.DISPATCHED
+        assert directive.expires_at - directive.created_at == timedelta(hours=1)
 
 
 def test_a_service_killed_again_and_again_counts_every_event_once(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_silences_are_durable_and_on_the_audit_log(fleet: Scenario) -> None:
 
     fleet.at(30).expect_state(SLOW, "Coder", "firing").expect_nothing_open()
 
-    assert [entry.kind for entry in fleet.loop.audit.tail(10)] == ["silence_added"]
+    assert [entry.kind for entry in fleet.loop.audit.tail(10)] == ["spec", "silence_added"]
     assert fleet.loop.audit.verify().ok
 
 

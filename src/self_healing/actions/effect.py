@@ -88,9 +88,10 @@ class Effect:
         channel: delivers the handoffs.
         directives: sets what an execution puts in force.
         allowing: finds the decision on record.
-        fresh: whether a decision is still new enough to act on, and of the loaded spec; asked right before each try.
+        fresh: whether a decision is still new enough to act on, and of the spec that its incident goes on by; asked
+            right before each try.
         audit: puts one entry on the audit log.
-        action: the declared action of that name. Raises KeyError when it is no longer declared.
+        action: the action that an execution is of, as declared. Raises KeyError when it is no longer.
         now: the present instant.
         stopped: whether a person stopped all effects; asked right before each.
         observe: whether no effect may be brought about at all.
@@ -107,7 +108,7 @@ class Effect:
         allowing: Allowing,
         fresh: Callable[[Decision], bool],
         audit: AuditAppend,
-        action: Callable[[str], ActionSpec],
+        action: Callable[[Execution], ActionSpec],
         now: Callable[[], datetime],
         stopped: Callable[[], bool],
         observe: Callable[[], bool],
@@ -166,7 +167,7 @@ class Effect:
         """0 for what goes first; by the priority of its action."""
         order = list(Priority)
         try:
-            return order.index(self._action(execution.action).priority)
+            return order.index(self._action(execution).priority)
         except KeyError:
             return len(order)
 
@@ -190,7 +191,7 @@ class Effect:
         id = execution.id
         self._crash("intent.committed")
         try:
-            spec = self._action(execution.action)
+            spec = self._action(execution)
         except KeyError:
             self._failed(id, f"action {execution.action!r} is no longer declared")
             return

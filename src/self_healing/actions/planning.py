@@ -71,7 +71,7 @@ class Planner:
     Args:
         store: the state; written in the transaction that is open.
         registry: the declared actions.
-        spec: the loaded spec.
+        spec_of: the spec that an incident goes on by.
         record: puts a decision on record.
         audit: puts one entry on the audit log.
         context: the evidence for a handoff about an incident.
@@ -85,8 +85,8 @@ class Planner:
         self,
         store: Store,
         registry: ActionRegistry,
-        spec: Spec,
         *,
+        spec_of: Callable[[Incident], Spec],
         record: Callable[[Decision], None],
         audit: AuditAppend,
         context: Callable[[Incident, ActionSpec, dict[str, Any]], dict[str, Any]],
@@ -97,7 +97,7 @@ class Planner:
     ) -> None:
         self._store = store
         self._registry = registry
-        self._spec = spec
+        self._spec_of = spec_of
         self._record = record
         self._audit = audit
         self._context = context
@@ -123,7 +123,7 @@ class Planner:
             target=target,
             target_agent=recipient,
             settings=self.settings(action, incident),
-            spec_version=self._spec.version,
+            spec_version=self._spec_of(incident).version,
             plan_version=incident.plan_version,
             probation=action.probation,
             exempt_from_attempts=diagnostic,
@@ -147,7 +147,8 @@ class Planner:
         """The directives that `action` would set for `incident`, as the spec says; a parent sets none itself."""
         if incident.is_parent:
             return {}
-        trigger = next((each for each in self._spec.triggers if each.name == incident.trigger), None)
+        triggers = self._spec_of(incident).triggers
+        trigger = next((each for each in triggers if each.name == incident.trigger), None)
         limit = incident.threshold if trigger is None else limit_of(trigger, incident.threshold, incident.baseline)
         return self._registry.settings(action, threshold=limit, baseline=incident.baseline)
 

@@ -128,6 +128,11 @@ def _print_one(told: Json) -> None:
             ("escalated", incident["escalation"]),
             ("acknowledged by", incident["acknowledged_by"]),
             ("spec version", incident["spec_version"]),
+            *(
+                [("goes on by", f"spec {told['goes_on_by']}, which is not the loaded one")]
+                if told["goes_on_by"]
+                else []
+            ),
         ]
     )
     _print_timeline(told["timeline"])

@@ -45,6 +45,7 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
 
     at: datetime
     spec: Spec  # the loaded one
+    kept: Mapping[tuple[str, str], Spec] = {}  # loaded and tested before, by version and trigger, as the records say
     tested_version: str | None  # the version of the spec whose tests passed
     fleet: Fleet
     effects: Effects

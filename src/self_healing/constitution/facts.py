@@ -22,7 +22,7 @@ from self_healing.model import (
     affected_agent,
     group_dict,
 )
-from self_healing.spec import Absence, ActionSpec, ActionType, Limits, NoData, TriggerSpec
+from self_healing.spec import Absence, ActionSpec, ActionType, Limits, NoData, Spec, TriggerSpec
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     freshness_limit_s: int  # of both
     # II Full verification
     has_verification_plan: bool
-    spec_tests_passed: bool  # for the loaded version
+    spec_tests_passed: bool  # for the version that its incident goes on by
     # III Automated enforcement
     decision_recorded: bool  # on an audit log that is whole, and it commits with the intent
     stopped: bool  # by a person
@@ -113,7 +113,7 @@ def gather(
         approved: whether a person said yes to this very proposal.
     """
     now = circumstances
-    spec, limits = now.spec, now.spec.limits
+    spec, limits = _goes_by(incident, now), now.spec.limits
     trigger = next((each for each in spec.triggers if each.name == proposal.trigger), None)
     action = next((each for each in spec.actions if each.name == proposal.action), None)
     # Said by the spec, not by the proposal alone, and only of what changes nothing: no exemption is a way around.
@@ -126,7 +126,7 @@ def gather(
     shuts_down = action is not None and action.type is ActionType.EMERGENCY_SHUTDOWN
     # A parent hands over and changes nobody; what is set for the agents beneath it is proposed for each of them.
     changes_agent = bool(proposal.settings) or (shuts_down and (incident is None or not incident.is_parent))
-    diagnostics = frozenset(each.name for each in spec.actions if each.type is ActionType.DIAGNOSTIC)
+    diagnostics = frozenset(each.name for each in now.spec.actions if each.type is ActionType.DIAGNOSTIC)
     about = [each for each in lessons if (each.trigger, each.action) == (proposal.trigger, proposal.action)]
     times = now.effects.times_on(proposal.target, now.at, leaving_out=diagnostics)
     return Facts(
@@ -138,7 +138,7 @@ def gather(
         oldest_in_flight_s=math.ceil(now.oldest_in_flight_s),
         freshness_limit_s=limits.freshness,
         has_verification_plan=action is not None and trigger is not None and action.verification.deadline > 0,
-        spec_tests_passed=now.tested_version == spec.version,
+        spec_tests_passed=spec is not now.spec or now.tested_version == spec.version,
         decision_recorded=now.decision_recorded,
         stopped=now.stopped,
         reversible=action is not None and now.reversible(action),
@@ -173,6 +173,11 @@ def gather(
         plan_version_current=incident is not None and proposal.plan_version == incident.plan_version,
         condition_still_met=_still_met(incident, verdict, diagnostic),
     )
+
+
+def _goes_by(incident: Incident | None, now: Circumstances) -> Spec:
+    """The spec under which an incident was opened, if that was loaded and tested then; else the loaded one."""
+    return now.spec if incident is None else now.kept.get((incident.spec_version, incident.trigger), now.spec)
 
 
 def _value_known(incident: Incident | None, trigger: TriggerSpec | None) -> bool:
@@ -214,7 +219,7 @@ def _names_agent(proposal: Proposal) -> bool:
 
 
 def _in_plan(proposal: Proposal, incident: Incident | None, trigger: TriggerSpec | None) -> bool:
-    """Whether it is that very step of the incident's plan, and the loaded spec still has it in the trigger's."""
+    """Whether it is that very step of the incident's plan, and its spec has it in the trigger's."""
     if incident is None or trigger is None or not 0 <= proposal.step < len(incident.plan):
         return False
     return incident.plan[proposal.step] == proposal.action and proposal.action in trigger.actions
@@ -227,7 +232,7 @@ def _from_spec(
     action: ActionSpec | None,
     now: Circumstances,
 ) -> bool:
-    """Whether what it would do, and to whom, is what the loaded spec says for this incident.
+    """Whether what it would do, and to whom, is what the spec says that this incident goes on by.
 
     What it sets once more must also have been declared by what was allowed in the first place.
     """

@@ -102,6 +102,7 @@ class Register:
         restart: lets a series' window begin anew, with what a verification gathered.
         end: ends what an incident that was escalated or closed has under way, and why.
         spec: the loaded spec.
+        spec_of: the spec that an incident goes on by.
         told: hears of every incident with its new lines, and whether its state changed.
     """
 
@@ -113,6 +114,7 @@ class Register:
         restart: Callable[[str, Group, int, Accumulator | None], None],
         end: Callable[[Incident, datetime, str], None],
         spec: Spec,
+        spec_of: Callable[[Incident], Spec],
         told: Callable[[Incident, tuple[Note, ...], bool], None],
     ) -> None:
         self._store = store
@@ -120,6 +122,7 @@ class Register:
         self._restart = restart
         self._end = end
         self._spec = spec
+        self._spec_of = spec_of
         self._told = told
         states = [state.value for state in IncidentState if state is not IncidentState.CLOSED]
         self.open = {incident.id: incident for incident in store.select(Incident, state=states)}
@@ -274,7 +277,7 @@ class Register:
 
     def peak(self, incident: Incident, value: float | None) -> Incident:
         """Remember the worst value before the effect; returns the incident."""
-        higher = peaked(incident, value, rising=self._spec.trigger(incident.trigger).rising)
+        higher = peaked(incident, value, rising=self._spec_of(incident).trigger(incident.trigger).rising)
         if higher is not incident:
             self.put(higher)
         return higher
@@ -370,7 +373,8 @@ class Register:
         """Make what is open agree with the loaded spec, and the series with what is open; call once after loading.
 
         An incident whose trigger is gone, switched off or groups otherwise is closed: nothing watches its series any
-        more. One that waits gets the plan that its trigger has now. A series that fires without an incident (its own
+        more. Others go on by the spec under which they were opened; where that cannot be, one that waits gets the plan
+        that its trigger has now. A series that fires without an incident (its own
         was closed while the trigger was gone) starts anew, and fires again where its condition is met; one that was
         muted at the last instant opens nothing until it no longer is.
         """
@@ -381,7 +385,7 @@ class Register:
             if not self.watched(incident):
                 text = f"trigger {incident.trigger} is no longer declared, is switched off, or groups otherwise"
                 self.close(incident, at, CloseReason.DISMISSED, text, by="the spec")
-            elif incident.state is IncidentState.OPEN:
+            elif incident.state is IncidentState.OPEN and self._spec_of(incident) is self._spec:
                 trigger = self._spec.trigger(incident.trigger)
                 if incident.plan != trigger.actions:
                     again = replanned(incident, trigger, self._spec.version)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from self_healing.actions.planning import DIAGNOSTIC_STEP, WAITING, Decide, MakeHandoff, Planner
-from self_healing.actions.registry import DIAGNOSTIC, ActionRegistry
+from self_healing.actions.registry import DIAGNOSTIC
 from self_healing.handoffs.outbox import NOTIFICATION, handed
 from self_healing.incidents.register import Register
 from self_healing.model import Execution, ExecutionStatus, Handoff, Incident, IncidentState
@@ -54,8 +54,8 @@ class Diagnoser:
         store: the state; written in the transaction that is open.
         register: the incidents.
         planner: makes proposals, and executions of the answers.
-        registry: the declared actions.
         spec: the loaded spec.
+        spec_of: the spec that an incident goes on by.
         intend: takes an execution that is intended.
         handoff: makes a handoff.
         notify: has one delivered.
@@ -68,9 +68,9 @@ class Diagnoser:
         store: Store,
         register: Register,
         planner: Planner,
-        registry: ActionRegistry,
         spec: Spec,
         *,
+        spec_of: Callable[[Incident], Spec],
         intend: Callable[[Execution, datetime], None],
         handoff: MakeHandoff,
         notify: Callable[[Handoff], None],
@@ -80,8 +80,8 @@ class Diagnoser:
         self._store = store
         self._register = register
         self._planner = planner
-        self._registry = registry
         self._spec = spec
+        self._spec_of = spec_of
         self._intend = intend
         self._handoff = handoff
         self._notify = notify
@@ -173,7 +173,7 @@ class Diagnoser:
             why = "" if carried is None else f": {carried.reason}"
             self._register.note(incident, at, "diagnosis", f"{DIAGNOSTIC} waited too long{why}")
             return None
-        action = self._registry.get(DIAGNOSTIC)
+        action = self._spec_of(incident).action(DIAGNOSTIC)
         execution = self._planner.propose(incident, action, DIAGNOSTIC_STEP, decide, at, carried)
         if execution.status in WAITING:
             return execution

@@ -33,7 +33,7 @@ class Gathering:
         register: the incidents.
         directives: what is in force.
         telemetry: has the newest attempts.
-        spec: the loaded spec.
+        spec_of: the spec that an incident goes on by.
         shared: the attributes that the agents of some incidents share.
         now: the present instant.
     """
@@ -44,7 +44,7 @@ class Gathering:
         register: Register,
         directives: Directives,
         telemetry: Telemetry,
-        spec: Spec,
+        spec_of: Callable[[Incident], Spec],
         *,
         shared: Callable[[list[Incident]], list[tuple[str, str]]],
         now: Callable[[], datetime],
@@ -53,7 +53,7 @@ class Gathering:
         self._register = register
         self._directives = directives
         self._telemetry = telemetry
-        self._spec = spec
+        self._spec_of = spec_of
         self._shared = shared
         self._now = now
 
@@ -77,7 +77,7 @@ class Gathering:
         return self._evidence(incident, f"a person's decision: {incident.escalation}", {})
 
     def _evidence(self, incident: Incident, wanted: str, settings: dict[str, Any]) -> dict[str, Any]:
-        trigger = self._spec.trigger(incident.trigger)
+        trigger = self._spec_of(incident).trigger(incident.trigger)
         agents = self._register.agents(incident)
         past = self._store.select(Incident, trigger=incident.trigger, state=IncidentState.CLOSED.value, newest=50)
         return evidence(
@@ -115,5 +115,5 @@ class Gathering:
             "group": group_dict(incident.group),
             "state": incident.state.value,
             "value": incident.value,
-            "unit": unit(self._spec.trigger(incident.trigger)),
+            "unit": unit(self._spec_of(incident).trigger(incident.trigger)),
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -44,6 +44,7 @@ class Judging:
         store: the state.
         gate: the constitution.
         spec: the loaded spec; its tests have passed.
+        kept: the specs that were loaded before and incidents go on by, by version and trigger.
         registry: the declared actions.
         planner: says which settings the spec has for an action.
         telemetry: what is known of the fleet.
@@ -70,6 +71,7 @@ class Judging:
         directives: Directives,
         underway: Underway,
         *,
+        kept: Mapping[tuple[str, str], Spec],
         audit: Audit,
         unread_since_us: Callable[[], int | None],
         stopped: Callable[[], bool],
@@ -78,6 +80,7 @@ class Judging:
         self._store = store
         self._gate = gate
         self._spec = spec
+        self._kept = kept
         self._registry = registry
         self._planner = planner
         self._telemetry = telemetry
@@ -133,6 +136,7 @@ class Judging:
         return Circumstances(
             at=at,
             spec=self._spec,
+            kept=self._kept,
             tested_version=self._store.fact(TESTED_SPEC, str),
             fleet=Fleet.of(self._telemetry.agents, self._register.open.values()),
             effects=self._underway.effects,

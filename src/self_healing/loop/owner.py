@@ -34,13 +34,16 @@ from self_healing.loop.judging import TESTED_SPEC
 from self_healing.loop.parts import Parts
 from self_healing.loop.reporting import report
 from self_healing.loop.telling import Telling
+from self_healing.loop.versions import keep
 from self_healing.model import (
     CloseReason,
     Decision,
     Directive,
+    Execution,
     Handoff,
     HandoffStatus,
     Incident,
+    IncidentState,
     Note,
     Silence,
     Transition,
@@ -48,7 +51,7 @@ from self_healing.model import (
 )
 from self_healing.receiving import Receiving
 from self_healing.reloading import MOST_RELOADS, RELOADS, RESTART_NEEDED, refusal
-from self_healing.spec import ActionSpec, TriggerSpec
+from self_healing.spec import ActionSpec, Spec, TriggerSpec
 from self_healing.storage.store import Store
 from self_healing.telemetry.columns import asked_attributes
 from self_healing.telemetry.describing import describe
@@ -177,9 +180,13 @@ class Owner:
             store.close()
             raise
 
-    def _declared(self, action: str) -> ActionSpec:
-        # Not the method of a spec: the spec may be another one when it is asked.
-        return self.spec.action(action)
+    def _declared(self, execution: Execution) -> ActionSpec:
+        return self._goes_by(execution.incident).action(execution.action)
+
+    def _goes_by(self, incident: str) -> Spec:
+        """The spec that an incident goes on by."""
+        found = self.store.find(Incident, incident)
+        return self.spec if found is None else self._parts.versions.of(found)
 
     def _bypassed(self, bypass: ConstitutionBypass) -> None:
         """Somebody wrote past the gate."""
@@ -188,18 +195,20 @@ class Owner:
         self._touched = True
 
     def _fresh(self, decision: Decision) -> bool:
-        """Whether a decision may still be acted on: of the loaded spec, and not too old."""
+        """Whether a decision may still be acted on: of the spec that its incident goes on by, and not too old."""
         age = self.now() - decision.at
         return (
-            decision.proposal.spec_version == self.spec.version
+            decision.proposal.spec_version == self._goes_by(decision.proposal.incident).version
             and age.total_seconds() <= self.spec.limits.plan_freshness
         )
 
     def _assemble(self, loaded: Loaded) -> None:
         """Build every part that depends on the spec, on the state as it is committed."""
         self.loaded, self.spec = loaded, loaded.spec
-        if not self.store.read_only and self.store.fact(TESTED_SPEC, str) != self.spec.version:
-            self.store.put_fact(TESTED_SPEC, self.spec.version)
+        if not self.store.read_only:
+            if self.store.fact(TESTED_SPEC, str) != self.spec.version:
+                self.store.put_fact(TESTED_SPEC, self.spec.version)
+            keep(self.store, self.audit, self.spec, self.clock.now())
         self._parts = Parts.build(
             self.store,
             self.spec,
@@ -276,6 +285,11 @@ class Owner:
         since = (self.reader.behind_since_us(), self.telemetry.next_queued_us())
         waiting_us = min((each for each in since if each is not None), default=None)
         return 0.0 if waiting_us is None else max((to_us(self.now()) - waiting_us) / SECOND_US, 0.0)
+
+    def goes_on_by(self, incident: Incident) -> str | None:
+        """The version of the spec that an open incident goes on by, where that is not the loaded one."""
+        version = self._parts.versions.of(incident).version
+        return None if incident.state is IncidentState.CLOSED or version == self.spec.version else version
 
     def firing(self) -> Counter[str]:
         """How many series of each trigger that is enabled fire and are not muted."""

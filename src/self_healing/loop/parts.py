@@ -38,6 +38,7 @@ from self_healing.loop.telling import Telling
 from self_healing.loop.treatment import Treatment
 from self_healing.loop.underway import Underway
 from self_healing.loop.verifying import Verifying
+from self_healing.loop.versions import Versions
 from self_healing.model import Directive, Handoff, HandoffStatus, IncidentState, Kind, Transition
 from self_healing.spec import Spec
 from self_healing.storage import schema
@@ -71,6 +72,7 @@ class Parts:
     judging: Judging
     proposer: Proposer
     diagnoser: Diagnoser
+    versions: Versions
     telling: Telling
     observe: bool
     _due_at: datetime | None = None  # when time alone changes something next
@@ -111,6 +113,7 @@ class Parts:
         muting = Muting(spec, silences.mutes, started_at=started_at)
         framework = TriggerFramework(spec, telemetry, muting.by)
         progress = checkpoint.load(store, telemetry, framework)
+        versions = Versions(store, audit, spec)
         inbox, underway = Inbox(store, audit.append), Underway(store)
         register = Register(
             store,
@@ -118,19 +121,20 @@ class Parts:
             restart=telemetry.restart,
             end=lambda *ended: treatment.end(*ended),  # noqa: PLW0108 it is built further down
             spec=spec,
+            spec_of=versions.of,
             told=telling.incident,
         )
         verifying = Verifying(
-            store, register, spec, watch=telemetry.watch, accumulators=lambda: telemetry.taps.accumulators
+            store, register, versions.of, watch=telemetry.watch, accumulators=lambda: telemetry.taps.accumulators
         )
         registry = ActionRegistry(spec.actions)
         outbox = Outbox(store, settings.storage.logs_dir / "handoffs", router.route)
         grouping = Grouping(register, telemetry)
-        gathering = Gathering(store, register, directives, telemetry, spec, shared=grouping.shared, now=now)
+        gathering = Gathering(store, register, directives, telemetry, versions.of, shared=grouping.shared, now=now)
         planner = Planner(
             store,
             registry,
-            spec,
+            spec_of=versions.of,
             record=decisions.record,
             audit=audit.append,
             context=gathering.for_action,
@@ -155,7 +159,7 @@ class Parts:
             probation,
             renewing,
             directives,
-            spec,
+            versions.of,
             audit=audit.append,
             free=free,
             observe=observe,
@@ -171,6 +175,7 @@ class Parts:
             register,
             directives,
             underway,
+            kept=versions.kept,
             audit=audit,
             unread_since_us=unread_since_us,
             stopped=stopped,
@@ -184,14 +189,15 @@ class Parts:
             underway,
             state_of=framework.state_of,
             spec=spec,
+            spec_of=versions.of,
             observe=observe,
         )
         diagnoser = Diagnoser(
             store,
             register,
             planner,
-            registry,
             spec,
+            spec_of=versions.of,
             intend=proposer.intend,
             handoff=outbox.make,
             notify=notices.add,
@@ -215,6 +221,7 @@ class Parts:
             judging=judging,
             proposer=proposer,
             diagnoser=diagnoser,
+            versions=versions,
             telling=telling,
             observe=observe,
         )
@@ -284,6 +291,7 @@ class Parts:
             self.store, self.telemetry, self.framework, self.progress, batch.bad if batch else [], whole=batch is None
         )
         self._save_transitions(transitions)
+        self.versions.tidy(self.register.open.values())
         series = {**self.framework.counts(), "muted": self.register.held_back(from_us(self.progress.evaluated_us))}
         facts = {
             "diagnosis": self.diagnoser.diagnosis,

@@ -51,6 +51,7 @@ class Proposer:
         underway: takes what is intended.
         state_of: the state of a series.
         spec: the loaded spec.
+        spec_of: the spec that an incident goes on by.
         observe: whether effects are only recorded as ``would``; then nothing is escalated either.
     """
 
@@ -64,6 +65,7 @@ class Proposer:
         *,
         state_of: Callable[[str, Any], SeriesState],
         spec: Spec,
+        spec_of: Callable[[Incident], Spec],
         observe: bool,
     ) -> None:
         self._store = store
@@ -73,6 +75,7 @@ class Proposer:
         self._underway = underway
         self._state_of = state_of
         self._spec = spec
+        self._spec_of = spec_of
         self._observe = observe
         self._order = {priority: place for place, priority in enumerate(Priority)}
 
@@ -126,7 +129,7 @@ class Proposer:
 
     def _action_of(self, incident: Incident) -> ActionSpec | None:
         name = incident.plan[incident.step] if incident.step < len(incident.plan) else None
-        return next((action for action in self._spec.actions if action.name == name), None)
+        return next((action for action in self._spec_of(incident).actions if action.name == name), None)
 
     def _due(self, incident: Incident, before: Execution | None) -> bool:
         """Whether its next step is to be proposed now: only while its series fires, and in observe mode once."""

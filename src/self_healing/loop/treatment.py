@@ -62,7 +62,7 @@ class Treatment:
         probation: lets paused agents back.
         renewing: asks the gate again before anything is restored.
         directives: what is in force.
-        spec: the loaded spec.
+        spec_of: the spec that an incident goes on by.
         audit: puts one entry on the audit log.
         free: whether anything may be set or undone in the fleet now; not while a person has stopped healing, nor in
             observe mode. What would be done then waits.
@@ -77,7 +77,7 @@ class Treatment:
         probation: Probation,
         renewing: Renewing,
         directives: Directives,
-        spec: Spec,
+        spec_of: Callable[[Incident], Spec],
         *,
         audit: AuditAppend,
         free: Callable[[], bool],
@@ -89,7 +89,7 @@ class Treatment:
         self._probation = probation
         self._renewing = renewing
         self._directives = directives
-        self._spec = spec
+        self._spec_of = spec_of
         self._audit = audit
         self._free = free
         self._observe = observe
@@ -107,7 +107,7 @@ class Treatment:
 
     def _follow(self, incident: Incident, at: datetime) -> None:
         execution = self._store.get(Execution, incident.execution or "")
-        action = next((each for each in self._spec.actions if each.name == execution.action), None)
+        action = next((each for each in self._spec_of(incident).actions if each.name == execution.action), None)
         if self._observe:
             self._observed(incident, execution, at)
         elif incident.state is IncidentState.ACTING:
@@ -413,7 +413,7 @@ class Treatment:
         if judgement.value is None:
             value = "no value"
         else:
-            value = amount(judgement.value, unit(self._spec.trigger(incident.trigger)))
+            value = amount(judgement.value, unit(self._spec_of(incident).trigger(incident.trigger)))
         return f"{value} on {judgement.samples} sample{'' if judgement.samples == 1 else 's'}"
 
 

@@ -35,7 +35,7 @@ class Verifying:
     Args:
         store: the state; written in the transaction that is open.
         register: the incidents.
-        spec: the loaded spec.
+        spec_of: the spec that an incident goes on by.
         watch: begins to gather the tasks of a series under an id, from an instant on.
         accumulators: what is gathered, by id.
     """
@@ -44,14 +44,14 @@ class Verifying:
         self,
         store: Store,
         register: Register,
-        spec: Spec,
+        spec_of: Callable[[Incident], Spec],
         *,
         watch: Callable[[str, str, Group, int], None],
         accumulators: Callable[[], dict[str, Accumulator]],
     ) -> None:
         self._store = store
         self._register = register
-        self._spec = spec
+        self._spec_of = spec_of
         self._watch = watch
         self._accumulators = accumulators
 
@@ -59,16 +59,24 @@ class Verifying:
         """An effect is intended: gather from now on what its verification will judge, however late anybody looks."""
         about = self._register.children(incident) if incident.is_parent else [incident]
         for each in about:
-            for id, trigger in self._watched(_since_intent(execution.id, each.id), each.trigger):
+            for id, trigger in self._watched(_since_intent(execution.id, each.id), self._trigger(each)):
                 self._watch(id, trigger, each.group, to_us(at))
 
-    def _watched(self, id: str, trigger: str) -> list[tuple[str, str]]:
+    def _trigger(self, incident: Incident) -> TriggerSpec:
+        return self._spec_of(incident).trigger(incident.trigger)
+
+    def _judged_by(self, verification: Verification) -> Spec:
+        """The spec that its incident goes on by."""
+        incident = self._register.open.get(verification.incident)
+        return self._spec_of(incident or self._store.get(Incident, verification.incident))
+
+    def _watched(self, id: str, trigger: TriggerSpec) -> list[tuple[str, str]]:
         """Under which ids what is gathered of which triggers: of the one itself, or of those that it looks at."""
-        condition = self._spec.trigger(trigger).condition
+        condition = trigger.condition
         return (
             [(_of(id, name), name) for name in condition.members]
             if isinstance(condition, Composite)
-            else [(id, trigger)]
+            else [(id, trigger.name)]
         )
 
     def begin(
@@ -87,7 +95,7 @@ class Verifying:
         if incident.is_parent:
             self._begin_beneath(incident, execution, action, effect_at, at)
             return
-        trigger = self._spec.trigger(incident.trigger)
+        trigger = self._trigger(incident)
         verification = Verification(
             id=new_id("ver"),
             incident=incident.id,
@@ -106,7 +114,7 @@ class Verifying:
             members=self._members(trigger, incident.group, at),
         )
         self._store.put(verification)
-        self._gather(verification)
+        self._gather(verification, trigger)
         until = f"{verification.deadline:%H:%M:%S}"
         text = f"{verification.needed} samples from tasks begun after {effect_at:%H:%M:%S} decide, until {until}"
         if phase is VerificationPhase.UNDONE:
@@ -147,12 +155,12 @@ class Verifying:
         firing = [each for each in said if each.state in (SeriesState.FIRING, SeriesState.RECOVERING)]
         return {each.trigger: (each.threshold, each.baseline) for each in firing or said}
 
-    def _gather(self, verification: Verification) -> None:
+    def _gather(self, verification: Verification, trigger: TriggerSpec) -> None:
         """Go on with what was gathered since the intent, but for the tasks that began before the effect."""
         since_intent = _since_intent(verification.execution, verification.incident)
-        earlier = [id for id, _ in self._watched(since_intent, verification.trigger)]
-        for (id, trigger), before in zip(self._watched(verification.id, verification.trigger), earlier, strict=True):
-            self._gather_one(id, trigger, verification, self._accumulators().pop(before, None))
+        earlier = [id for id, _ in self._watched(since_intent, trigger)]
+        for (id, name), before in zip(self._watched(verification.id, trigger), earlier, strict=True):
+            self._gather_one(id, name, verification, self._accumulators().pop(before, None))
 
     def _gather_one(self, id: str, trigger: str, verification: Verification, gathered: Accumulator | None) -> None:
         effect_us = to_us(verification.effect_at)
@@ -169,7 +177,7 @@ class Verifying:
 
     def gathered(self, verification: Verification) -> Accumulator | None:
         """What was gathered for it so far; None for what looks at other triggers and has no samples of its own."""
-        if isinstance(self._spec.trigger(verification.trigger).condition, Composite):
+        if isinstance(self._judged_by(verification).trigger(verification.trigger).condition, Composite):
             return None
         return self._gathered(verification.id, verification.trigger, verification)
 
@@ -182,25 +190,27 @@ class Verifying:
 
     def judgement(self, verification: Verification, at: datetime) -> Judgement:
         """What was gathered so far says at `at`."""
-        trigger = self._spec.trigger(verification.trigger)
+        spec = self._judged_by(verification)
+        trigger = spec.trigger(verification.trigger)
         if not isinstance(trigger.condition, Composite):
             return judge(verification, trigger, self._gathered(verification.id, trigger.name, verification), at)
-        each = [judge(one, member, gathered, at) for one, member, gathered in self._each(verification)]
+        each = [judge(one, member, gathered, at) for one, member, gathered in self._each(verification, spec)]
         return judge_together(trigger.condition, each, at, verification.deadline)
 
     def failed_probe(self, verification: Verification, at: datetime) -> bool:
         """Whether one of the first tasks of an agent that was let back is as bad as ever."""
-        trigger = self._spec.trigger(verification.trigger)
+        spec = self._judged_by(verification)
+        trigger = spec.trigger(verification.trigger)
         if not isinstance(trigger.condition, Composite):
             gathered = self._gathered(verification.id, trigger.name, verification)
             return failed_probe(trigger, verification, gathered, at)
-        failed = [failed_probe(member, one, gathered, at) for one, member, gathered in self._each(verification)]
+        failed = [failed_probe(member, one, gathered, at) for one, member, gathered in self._each(verification, spec)]
         return bool(failed) and (all(failed) if trigger.condition.all_of else any(failed))
 
-    def _each(self, verification: Verification) -> Iterator[tuple[Verification, TriggerSpec, Accumulator]]:
+    def _each(self, verification: Verification, spec: Spec) -> Iterator[tuple[Verification, TriggerSpec, Accumulator]]:
         """The same for each of the triggers that are looked at, as if it were verified by itself."""
         for name, (threshold, baseline) in verification.members.items():
-            member = next((each for each in self._spec.triggers if each.name == name), None)
+            member = next((each for each in spec.triggers if each.name == name), None)
             if member is None:
                 continue  # it is declared no more
             needed = max(verification.needed, member.min_samples)

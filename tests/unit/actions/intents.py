@@ -136,7 +136,7 @@ def effect_on(store: Store, channel: Channel, **options: Any) -> Effect:
         "allowing": Decisions(store, audit).allowing,
         "fresh": lambda _decision: True,
         "audit": audit.append,
-        "action": ACTIONS.__getitem__,
+        "action": lambda execution: ACTIONS[execution.action],
         "now": lambda: START,
         "stopped": lambda: False,
         "observe": lambda: False,

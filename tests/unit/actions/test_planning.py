@@ -44,7 +44,7 @@ class Bench:
         self.planner = Planner(
             self.store,
             ActionRegistry(SPEC.actions),
-            SPEC,
+            spec_of=lambda _incident: SPEC,
             record=Decisions(self.store, self.audit).record,
             audit=self.audit.append,
             context=lambda about, action, settings: {"about": about.id, "settings": settings},
