@@ -6,6 +6,7 @@ anyone can tell which rules stood behind what was done.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -14,7 +15,7 @@ from datetime import date
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -541,7 +542,10 @@ def _timezone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError("allowed is a time zone such as UTC or Europe/Berlin") from error
+        zones = {zone.lower(): zone for zone in available_timezones()}
+        near = difflib.get_close_matches(value.lower(), zones, n=1)
+        question = f"did you mean {zones[near[0]]}? " if near else ""
+        raise ValueError(f"{question}allowed is a time zone such as UTC or Europe/Berlin") from error
     return value
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from self_healing.config import Settings, load_spec
-from self_healing.spec import DIRECTIVES, Baseline, Spec, Threshold, TriggerSpec, parse_duration
+from self_healing.spec import DIRECTIVES, Baseline, Maintenance, Spec, Threshold, TriggerSpec, parse_duration
 
 SPEC = load_spec(Settings())
 TRIGGER: dict[str, Any] = {
@@ -139,3 +139,11 @@ def test_a_changed_copy_carries_nothing_that_was_worked_out_of_the_original() ->
     assert changed.trigger("t").fixed == Threshold(value=20)
     assert changed.version == Spec(triggers=(copied,), actions=()).version != old
     assert (original.fixed, spec.version) == (Threshold(value=10), old)
+
+
+@pytest.mark.parametrize(
+    ("zone", "near"), [("europe/berlinn", "Europe/Berlin"), ("America/NewYork", "America/New_York")]
+)
+def test_the_nearest_time_zone_is_suggested(zone: str, near: str) -> None:
+    with pytest.raises(ValidationError, match=f"did you mean {near}[?] allowed is a time zone such as"):
+        Maintenance(name="night", timezone=zone)
