@@ -19,6 +19,7 @@ NAMES = (
     "latency",
     "emitting",
     "looking",
+    "healing",
 )
 
 

@@ -71,9 +71,13 @@ def _print_shipped(told: Json) -> None:
     )
 
 
+PATIENCE_S = 1.0
+"""Who waits for longer than that is shown how far it has come."""
+
+
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr, where that is a terminal."""
+    """A bar on stderr, where that is a terminal and it takes longer than a moment."""
     if not sys.stderr.isatty():
         yield lambda _share: None
         return
@@ -81,8 +85,12 @@ def _progress(name: str) -> Iterator[Callable[[float], None]]:
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=1.0)
-        yield lambda share: bar.update(task, completed=share)
+        task = bar.add_task(name, total=1.0, visible=False)
+
+        def tell(share: float) -> None:
+            bar.update(task, completed=share, visible=(bar.tasks[0].elapsed or 0.0) > PATIENCE_S)
+
+        yield tell
 
 
 def _print(told: Json) -> None:
@@ -121,12 +129,26 @@ def _print(told: Json) -> None:
             ("escalated", run["escalated"]),
             ("false incidents", f"{run['false_incidents_per_agent_week']:g} an agent-week"),
             ("actions", f"{run['actions']}, harmful {run['harmful_actions']}, worse afterwards {run['worse']}"),
-            ("sick", f"{_span(run['sick_s']) or '0s'} in all"),
+            ("detected after", _of_windows(run)),
+            ("healed after", f"{_span(run['healed_after_s_median'])} (median)" if run["healed"] else ""),
+            ("sick", f"{_short(run['sick_s'])} in all, {_short(run['sick_without_healing_s'])} without healing"),
             ("events", f"{told['events']:,} of {told['agents']} agents in {output.span(told['lasts_s'])}"),
             ("healing", "on" if told["healing"] else "off: everything was seen and nothing done"),
             ("seed", told["seed"]),
         ]
     )
+
+
+def _of_windows(run: Json) -> str:
+    if not run["detected"]:
+        return ""
+    return (
+        f"{_span(run['detected_after_s_median'])} (median), 95 % within {run['detected_after_windows_p95']:g} windows"
+    )
+
+
+def _short(seconds: float) -> str:
+    return _span(seconds) or "0s"
 
 
 def _agents(names: list[str]) -> str:

@@ -50,6 +50,7 @@ class Trouble:
         one_cause: whether they share it; otherwise each is a fault of its own.
         onset: when it began.
         ended: when it was over for each agent, by repair or by itself; None while it was there.
+        alone: when it goes away for each agent by itself; None for never.
         repaired: of the agents, those whose fault a specialist removed.
     """
 
@@ -58,6 +59,7 @@ class Trouble:
     one_cause: bool
     onset: datetime
     ended: Mapping[str, datetime | None]
+    alone: Mapping[str, datetime | None]
     repaired: frozenset[str]
 
     @classmethod
@@ -65,17 +67,18 @@ class Trouble:
         cls, injection: Injection, faults: Sequence[Fault], cured: Mapping[str, datetime], start: datetime
     ) -> Trouble:
         """What became of an injection, of which the fleet knows what was cured."""
-        ended = {}
+        ended, alone = {}, {}
         for fault in faults:
             itself = None if fault.ends_after_s is None else start + timedelta(seconds=fault.ends_after_s)
             known = [at for at in (itself, cured.get(fault.name)) if at is not None]
-            ended[fault.agent] = min(known, default=None)
+            ended[fault.agent], alone[fault.agent] = min(known, default=None), itself
         return cls(
             kind=injection.kind,
             members=tuple(faults),
             one_cause=injection.model is not None,
             onset=start + timedelta(seconds=injection.at),
             ended=ended,
+            alone=alone,
             repaired=frozenset(fault.agent for fault in faults if fault.name in cured),
         )
 
@@ -85,6 +88,10 @@ class Trouble:
             return False
         ended = self.ended[agent]
         return ended is None or at <= ended + window + GRACE
+
+    def sick_s(self, agents: Iterable[str], over: Mapping[str, datetime | None], end: datetime) -> float:
+        """How many seconds `agents` suffered on average until it was `over` for each, or until `end`."""
+        return round(statistics.fmean(_s(min(over[agent] or end, end) - self.onset) for agent in agents), 3)
 
 
 def score(
@@ -113,6 +120,7 @@ def score(
             "detected_after_s_median": _median(row["detected_after_s"] for row in detected),
             "healed_after_s_median": _median(row["healed_after_s"] for row in faults),
             "sick_s": round(sum(row["sick_s"] for row in faults), 3),
+            "sick_without_healing_s": round(sum(row["sick_without_healing_s"] for row in faults), 3),
             "actions": sum(each.tries > 0 for each in records.executions),
             "worse": sum(each.result is Result.WORSE for each in records.verifications),
             "harmful_actions": _harmful(records, troubles, spec),
@@ -150,7 +158,6 @@ def _row(
     ids = {each.id for each in own} | {each.parent for each in own if each.parent}
     begun = [each for each in records.executions if each.incident in ids and each.tries and each.step >= 0]
     done = sorted(begun, key=lambda each: each.created_at)
-    over = [trouble.ended[agent] or end for agent in agents]
     detected_s = None if first is None else max(_s(first.first_opened_at - trouble.onset), 0.0)
     all_healed = bool(own) and len(healed) == len(own)
     return {
@@ -163,7 +170,8 @@ def _row(
         "acted_after_s": _s(done[0].created_at - trouble.onset) if done else None,
         "actions": [each.action for each in done],
         "repaired": agents <= trouble.repaired,
-        "sick_s": round(statistics.fmean(_s(min(each, end) - trouble.onset) for each in over), 3),
+        "sick_s": trouble.sick_s(agents, trouble.ended, end),
+        "sick_without_healing_s": trouble.sick_s(agents, trouble.alone, end),
         "healed_after_s": _s(max(h.closed_at for h in healed if h.closed_at) - trouble.onset) if all_healed else None,
         "healed_by": done[-1].action if all_healed and done else None,
         "outcomes": dict(sorted(Counter((each.close_reason or each.state).value for each in own).items())),

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.healing import scenario as drawn_of
 from self_healing.config import Settings
 from self_healing.errors import ConfigError
+from self_healing.simulation.faults import Repair
 from self_healing.simulation.scenario import KINDS, Injection, KindOfFault, Scenario, faults_of, load, shipped
 from self_healing.simulation.simulate import simulate
 
@@ -18,6 +25,7 @@ def scenario(*faults: dict[str, Any], lasts: str = "25m", **fields: Any) -> Scen
     return Scenario.model_validate({"lasts": lasts, "agents": 8, "history": "2h", "fault": list(faults), **fields})
 
 
+COMMAND = str(Path(sys.executable).with_name("self-healing"))
 SLOW = {"kind": "slow_model", "agents": ["Coder"], "at": "2m"}
 
 
@@ -42,10 +50,22 @@ def test_a_fault_is_detected_acted_on_and_verified_healed(healed: dict[str, Any]
     assert (run["recall"], run["healed"], run["false_incidents"], run["harmful_actions"]) == (1.0, 1, [], 0)
 
 
-def test_the_same_seed_gives_the_same_outcome_to_the_byte(healed: dict[str, Any]) -> None:
-    again = simulate(scenario(SLOW), seed=3)
-    assert json.dumps(again) == json.dumps(healed)
-    assert simulate(scenario(SLOW), seed=4)["events"] != healed["events"]
+def test_the_same_seed_gives_the_same_outcome_to_the_byte_also_in_a_process_that_hashes_otherwise(
+    healed: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "slow.toml"
+    fault = 'kind = "slow_model"\nagents = ["Coder"]\nat = "2m"'
+    file.write_text(f'lasts = "25m"\nagents = 8\nhistory = "2h"\n[[fault]]\n{fault}\n')
+    command = [COMMAND, "simulate", str(file), "--seed", "3", "--format", "json"]
+    told = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONHASHSEED": "12345"}, capture_output=True, check=True
+    ).stdout
+    assert json.dumps(json.loads(told)) == json.dumps({"scenario": "slow", **healed})
+
+
+def test_another_seed_gives_another_outcome() -> None:
+    events = [simulate(scenario(lasts="2m"), seed=seed)["events"] for seed in (3, 4)]
+    assert events[0] != events[1]
 
 
 def test_without_healing_everything_is_seen_and_nothing_done(healed: dict[str, Any]) -> None:
@@ -53,7 +73,7 @@ def test_without_healing_everything_is_seen_and_nothing_done(healed: dict[str, A
     (row,) = told["faults"]
     assert row["detected_after_s"] == healed["faults"][0]["detected_after_s"]
     assert (row["actions"], row["repaired"], row["healed_after_s"]) == ([], False, None)
-    assert row["sick_s"] == 25 * 60 - 120
+    assert row["sick_s"] == healed["faults"][0]["sick_without_healing_s"] == 25 * 60 - 120
     assert told["run"]["actions"] == 0
 
 
@@ -154,3 +174,28 @@ def test_a_scenario_that_is_not_there_is_named_with_the_nearest() -> None:
 def test_faults_are_timed_from_the_start_of_the_scenario() -> None:
     (fault,) = faults_of(Injection(kind="token_leak", at=60, lasts=30), 2, 24)
     assert (fault.name, fault.starts_after_s, fault.ends_after_s) == ("2:token_leak:Summarizer", 60.0, 90.0)
+
+
+def test_a_seed_draws_the_same_troubles_and_many_draw_every_kind() -> None:
+    drawn = [drawn_of(seed) for seed in range(64)]
+    assert drawn == [drawn_of(seed) for seed in range(64)]
+    assert {fault.kind for each in drawn for fault in each.faults} == set(KINDS)
+    assert {fault.repair for each in drawn for fault in each.faults} == set(Repair)
+    assert any(not each.faults for each in drawn)
+
+
+def test_on_a_terminal_a_bar_shows_how_far_it_has_come(tmp_path: Path) -> None:
+    file = tmp_path / "quiet.toml"
+    file.write_text('lasts = "30m"\nagents = 8\nhistory = "2h"\n')
+    ours, theirs = pty.openpty()
+    command = [COMMAND, "simulate", str(file), "--format", "json"]
+    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # on Linux that is how a terminal ends
+        while some := os.read(ours, 4096):
+            shown += some
+    os.close(ours)
+    told, _ = run.communicate()
+    assert b"quiet" in shown
+    assert json.loads(told)["lasts_s"] == 1800
