@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from self_healing.actions.directives import read_directives
     from self_healing.actions.registry import ActionRegistry
     from self_healing.emitter import Emitter, TelemetryHandler, emit
+    from self_healing.guard import Guard
     from self_healing.handoffs.message import ContextMessageHandoff
     from self_healing.orchestrator import SelfHealingOrchestrator, run_self_healing_check
     from self_healing.triggers.framework import TriggerFramework
@@ -26,6 +27,7 @@ __all__ = [
     "ActionRegistry",
     "ContextMessageHandoff",
     "Emitter",
+    "Guard",
     "SelfHealingOrchestrator",
     "TelemetryHandler",
     "TriggerFramework",
@@ -38,6 +40,7 @@ _HOMES = {
     "ActionRegistry": "self_healing.actions.registry",
     "ContextMessageHandoff": "self_healing.handoffs.message",
     "Emitter": "self_healing.emitter",
+    "Guard": "self_healing.guard",
     "SelfHealingOrchestrator": "self_healing.orchestrator",
     "TelemetryHandler": "self_healing.emitter",
     "TriggerFramework": "self_healing.triggers.framework",

@@ -484,6 +484,10 @@ class Directive(Record, frozen=True, kw_only=True):
     undone_reason: str | None = None
 
 
+Snapshot = dict[str, dict[str, list[dict[str, Any]]]]
+"""By agent and setting, the values of the directives in force, the safest first."""
+
+
 class HandoffStatus(StrEnum):
     """The life of a handoff: created -> delivered -> accepted -> completed | failed | expired."""
 

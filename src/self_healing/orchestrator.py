@@ -102,6 +102,8 @@ class SelfHealingOrchestrator(Owner):
             self._crash("cycle.committed")
             self._telling.changed(turn.transitions, at, self.spec, len(self.register.open))
             self._telling.publish()
+            if self.published.problem is not None:
+                self.published.publish()
             self._act(turn.begun)
         return turn
 
@@ -139,7 +141,9 @@ class SelfHealingOrchestrator(Owner):
     def _idle(self, batch: Batch | None, t_us: int) -> bool:
         """Whether nothing can come of this turn: nothing read, nothing due, nobody waiting. Then nothing is written."""
         parts = self._parts
-        if self._touched or self._notices.due(self.now()) or parts.unstored("health", self.health()):
+        if self._touched or self.published.problem is not None or self._notices.due(self.now()):
+            return False
+        if parts.unstored("health", self.health()):
             return False
         if batch is None:
             return not parts.due_by_clock(self.now())

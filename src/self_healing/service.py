@@ -140,6 +140,7 @@ class Service:
             places=places,
             changes=self.changes,
             now=self.clock.now,
+            snapshot=lambda: self.loop.published.snapshot,
         )
         await asyncio.to_thread(server.start)
         self._server = server

@@ -437,7 +437,7 @@ DIRECTIVES: dict[str, type | tuple[type, ...]] = {
 
 ALLOWED_DIRECTIVES: dict[ActionType, tuple[str, ...]] = {
     ActionType.AGENT_HANDOFF: (),
-    ActionType.QUALITY_ENFORCEMENT: ("quality_gate",),
+    ActionType.QUALITY_ENFORCEMENT: ("quality_gate", "max_retries"),
     ActionType.EMERGENCY_SHUTDOWN: ("paused",),
     ActionType.COST_OPTIMIZATION: ("token_budget", "max_output_tokens"),
     ActionType.CONFIGURATION: ("model", "max_cost_usd"),

@@ -24,6 +24,12 @@ STATE_DIR = ".self-healing"
 STATE_DIR_VARIABLE = "SELF_HEALING_STORAGE_STATE_DIR"
 """Where an agent's environment says which state is meant, as it does for the command line."""
 
+FILE = "directives.json"
+"""In the state directory: what is in force, for programs in any language."""
+
+FORMAT = 1
+"""Of that file; a reader refuses one that it does not know."""
+
 _OPEN = "SELECT record FROM directives WHERE open = 'yes' ORDER BY seq"
 _OPEN_OF_AGENT = "SELECT record FROM directives WHERE open = 'yes' AND agent = ? ORDER BY seq"
 _TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'directives'"
@@ -44,45 +50,62 @@ def read_directives(agent: str, *, state_dir: str | Path | None = None, now: dat
         StorageError: the state cannot be read now.
         StateCorrupt: what is there is no state of ours.
     """
-    return _by_agent(_records(_found(state_dir), _OPEN_OF_AGENT, (agent,)), now).get(agent, {})
+    return _by_agent(_records(found(state_dir), _OPEN_OF_AGENT, (agent,)), now).get(agent, {})
 
 
 def read_all(state_dir: str | Path | None = None, now: datetime | None = None) -> dict[str, dict[str, Any]]:
     """For each agent that has any, the settings in force; otherwise as :func:`read_directives`."""
-    return _by_agent(_records(_found(state_dir), _OPEN, ()), now)
+    return _by_agent(_records(found(state_dir), _OPEN, ()), now)
 
 
-def _found(state_dir: str | Path | None) -> Path:
+def found(state_dir: str | Path | None) -> Path:
+    """The state directory that is meant: as given, as the environment says, or the usual one."""
     return Path(state_dir or os.environ.get(STATE_DIR_VARIABLE) or STATE_DIR)
 
 
 def effective(directives: Iterable[Directive], at: datetime) -> dict[str, Any]:
     """What one agent's `directives` come to at the instant `at`: by name, the safer value where several set the same.
 
-    Expired and undone ones don't count. ``paused``: true wins; numbers: the smallest; ``quality_gate``: strict wins;
-    anything else: the newest.
+    Expired and undone ones don't count.
     """
-    live = [directive for directive in directives if directive.undone_at is None and directive.expires_at > at]
-    live.sort(key=lambda directive: directive.created_at)
-    return _combined((directive.name, directive.value) for directive in live)
+    live = [
+        (each.name, {"value": each.value, "created_at": each.created_at, "expires_at": each.expires_at})
+        for each in directives
+        if each.undone_at is None and each.expires_at > at
+    ]
+    return _combined(live)
 
 
-def _combined(settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """One value for each name out of pairs of name and value, the oldest first."""
-    values: defaultdict[str, list[Any]] = defaultdict(list)
-    for name, value in settings:
-        values[name].append(value)
-    return {name: _safer(name, given) for name, given in values.items()}
+def safest_first(name: str, entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The values that several directives give one setting, in the order of precedence.
 
+    ``paused``: true wins; numbers: the smallest; ``quality_gate``: strict wins; ``model`` and the rest have no order,
+    so the newest wins. Among equals the one that stays longest comes first.
 
-def _safer(name: str, values: list[Any]) -> Any:
+    Args:
+        name: of the setting.
+        entries: with ``value``, ``created_at`` and ``expires_at``, each of its own kind that can be compared.
+    """
+    newest_first = sorted(entries, key=lambda entry: entry["created_at"], reverse=True)
+    values = [entry["value"] for entry in newest_first]
+    if name == "model" or not all(isinstance(value, int | float | str) for value in values):
+        return newest_first
+    longest_first = sorted(newest_first, key=lambda entry: entry["expires_at"], reverse=True)
     if name == "paused":
-        return any(values)
-    if name == "quality_gate" and "strict" in values:
-        return "strict"
+        return sorted(longest_first, key=lambda entry: not entry["value"])
     if all(isinstance(value, int | float) for value in values):
-        return min(values)
-    return values[-1]
+        return sorted(longest_first, key=lambda entry: entry["value"])
+    # Of gates that are not strict none is safer than another: the newest.
+    strict = [entry for entry in longest_first if entry["value"] == "strict"]
+    return strict + [entry for entry in newest_first if entry["value"] != "strict"]
+
+
+def _combined(settings: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """One value for each name out of pairs of name and entry."""
+    given: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for name, entry in settings:
+        given[name].append(entry)
+    return {name: safest_first(name, entries)[0]["value"] for name, entries in given.items()}
 
 
 def _records(state_dir: Path, sql: str, parameters: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -99,9 +122,9 @@ def _records(state_dir: Path, sql: str, parameters: tuple[str, ...]) -> list[dic
 def _by_agent(records: list[dict[str, Any]], now: datetime | None) -> dict[str, dict[str, Any]]:
     # The one place that asks the machine for the time: an agent's process has no clock of ours.
     at = datetime.now(UTC) if now is None else now
-    live = [record for record in records if datetime.fromisoformat(record["expires_at"]) > at]
-    live.sort(key=lambda record: datetime.fromisoformat(record["created_at"]))
-    settings: defaultdict[str, list[tuple[str, Any]]] = defaultdict(list)
-    for record in live:
-        settings[record["agent"]].append((record["name"], record["value"]))
+    settings: defaultdict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
+    for record in records:
+        entry = {name: datetime.fromisoformat(record[name]) for name in ("created_at", "expires_at")}
+        if entry["expires_at"] > at:
+            settings[record["agent"]].append((record["name"], {**entry, "value": record["value"]}))
     return {agent: _combined(pairs) for agent, pairs in settings.items()}

@@ -20,7 +20,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from self_healing.api import asking, events, looking, otlp
+from self_healing.api import asking, events, looking, ofrep, otlp
 from self_healing.api.bodies import Room
 from self_healing.api.guard import Guard
 from self_healing.api.taking import Submit, Taking
@@ -28,6 +28,7 @@ from self_healing.config import ServerSettings
 from self_healing.dashboard.changes import Changes
 from self_healing.dashboard.pages import Explain, Pages
 from self_healing.errors import ConfigError
+from self_healing.model import Snapshot
 from self_healing.telemetry.query.files import Places
 
 BACKLOG: Final = 128
@@ -46,6 +47,7 @@ class Server:
         places: where events are that somebody asks for.
         changes: what is new, for those who follow.
         now: the present instant, as the service has it.
+        snapshot: the directives that were published last.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Server:
         places: Places,
         changes: Changes,
         now: Callable[[], datetime],
+        snapshot: Callable[[], Snapshot] = dict,
     ) -> None:
         self.addresses: dict[str, str] = {}  # what is listened on, by the name of its setting
         self._settings = settings
@@ -71,6 +74,7 @@ class Server:
                     *ways,
                     *looking.routes(ask),
                     *asking.routes(places, ask),
+                    *ofrep.routes(snapshot, now),
                     *Pages(ask, explain, changes, now).routes(),
                 ]
             ),

@@ -14,6 +14,7 @@ import msgspec
 
 from self_healing.actions.directing import Directives
 from self_healing.actions.effect import Effect
+from self_healing.actions.publication import Publication
 from self_healing.actions.runner import Executor, InlineExecutor
 from self_healing.changes import NEEDS_RESTART, Reload, restart_changes, setting_changes, spec_changes
 from self_healing.clock import SECOND_US, Clock, SystemClock, from_us, to_us
@@ -114,6 +115,7 @@ class Owner:
         self._stop_told: dict[str, Any] | None = store.fact("stop")  # the stop that is on the audit log
         self._decisions = Decisions(store, self.audit)
         self._directives = Directives(store, allowing=self._decisions.allowing, audit=self.audit.append)
+        self.published = Publication(store)  # what the fleet may read of the directives
         self._telling = Telling(self.logs, self.own, self.audit, on_note)
         intake = store.fact("intake", dict[str, list[Intake]])
         self._health = Health(intake, describe=partial(describe, settings.telemetry.dir))
@@ -306,7 +308,10 @@ class Owner:
         """Whether the framework itself is well, with every issue in words."""
         # Where the directory cannot even be read, that our own events are not in it goes without saying.
         own = self.own.problem if self._health.readable else None
-        others = [*self.logs.problems, *(each for each in (own, self._notices.problem) if each is not None)]
+        others = [
+            *self.logs.problems,
+            *(each for each in (own, self._notices.problem, self.published.problem) if each is not None),
+        ]
         others += self._receiving.problems if self._receiving else []
         others += [*self.telemetry.issues, *self._around()]
         others += [refusal(self.refused, self.spec.version)] if self.refused else []

@@ -85,6 +85,8 @@ class Store:
         self.read_only = read_only
         self.durable = durable
         self._answers: dict[type[model.Record], dict[Any, list[Any]]] = {}  # in transactions, by kind and question
+        self._written: set[type[model.Record]] = set()  # in the transaction that is open
+        self._after_commit: list[tuple[type[model.Record], Callable[[], None]]] = []
         self._lock: int | None = None
         self._connection: sa.Connection | None = None
         self._database = state_dir / DATABASE
@@ -172,6 +174,14 @@ class Store:
             raise
         finally:
             self._connection = None
+            written, self._written = self._written, set()
+        for kind, tell in self._after_commit:
+            if kind in written:
+                tell()
+
+    def after_commit(self, kind: type[model.Record], tell: Callable[[], None]) -> None:
+        """Call `tell` after each commit that wrote records of that kind."""
+        self._after_commit.append((kind, tell))
 
     def _heed_others(self, connection: sa.Connection) -> None:
         """Forget what was answered before, if somebody else wrote: nobody should, and what they wrote is to be seen."""
@@ -216,6 +226,7 @@ class Store:
                 values["record"] = msgspec.json.encode(record).decode()
                 _upsert(connection, table, [values])
                 self._answers.pop(type(record), None)
+                self._written.add(type(record))
 
     def get(self, kind: type[R], id: str) -> R:
         """The record of that kind and id. Raises NotFound."""
