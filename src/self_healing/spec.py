@@ -474,6 +474,7 @@ class ActionSpec(Declared):
         handoff_deadline: when an unanswered handoff counts as expired.
         timeout: seconds one try of the effect may take.
         tries: how often a failing effect is tried.
+        concurrent: how many of it may be under way at once, in the whole fleet; as many as of all when left out.
         verification: how it is judged whether it helped.
         tags: words that its handoffs carry.
         description: for people.
@@ -490,6 +491,7 @@ class ActionSpec(Declared):
     handoff_deadline: Annotated[Duration, Field(gt=0)] = 900
     timeout: Annotated[Duration, Field(gt=0)] = 30
     tries: int = Field(default=3, ge=1, le=10)
+    concurrent: int | None = Field(default=None, ge=1)
     verification: VerificationPlan = VerificationPlan()
     tags: tuple[str, ...] = ()
     description: str = ""

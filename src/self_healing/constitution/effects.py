@@ -90,6 +90,10 @@ class Effects:
         """How many of those are about that agent."""
         return sum(about == target for about in self._running.values())
 
+    def running_of(self, action: str) -> int:
+        """How many of those are of that action."""
+        return sum(self._by_id[id].action == action for id in self._running)
+
     def times_on(self, target: str, at: datetime, *, leaving_out: frozenset[str]) -> list[datetime]:
         """When actions on that agent were begun in the 24 h before `at`, but for the actions in `leaving_out`."""
         executions = (self._by_id[id] for id in self._of_target.get(target, ()))

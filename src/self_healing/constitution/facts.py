@@ -51,6 +51,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     actions_per_minute_limit: int
     running_actions: int
     running_actions_limit: int
+    running_of_action: int
+    running_of_action_limit: int
     running_on_target: int
     running_on_target_limit: int
     cool_down_left_s: int  # rounded up
@@ -147,6 +149,8 @@ def gather(
         actions_per_minute_limit=_rate_limit(now.fleet, limits),
         running_actions=now.effects.running(),
         running_actions_limit=limits.concurrent_actions,
+        running_of_action=now.effects.running_of(proposal.action),
+        running_of_action_limit=limits.concurrent_actions if action is None else _concurrent(action, limits),
         running_on_target=now.effects.running_on(proposal.target),
         running_on_target_limit=limits.concurrent_per_target,
         cool_down_left_s=cool_down_left_s(times, now.at, limits, now.unwell(proposal.target) if times else ()),
@@ -200,6 +204,11 @@ def _rate_limit(fleet: Fleet, limits: Limits) -> int:
     if 2 * fleet.unwell > fleet.size:
         return min(limits.actions_per_minute_unwell, limits.actions_per_minute)
     return limits.actions_per_minute
+
+
+def _concurrent(action: ActionSpec, limits: Limits) -> int:
+    """How many of an action may be under way at once: an action's own word only narrows what holds for all."""
+    return min(action.concurrent or limits.concurrent_actions, limits.concurrent_actions)
 
 
 def _blast_radius(proposal: Proposal, action: ActionSpec | None, now: Circumstances) -> int:

@@ -258,6 +258,23 @@ def test_a_slot_is_held_from_intent_to_outcome() -> None:
     assert "target_busy" in held(gathered(effects=effects))
 
 
+@pytest.mark.parametrize(("concurrent", "limit"), [(None, 5), (2, 2), (9, 5)])
+def test_an_action_says_how_many_of_it_may_be_under_way_and_never_more_than_of_all(
+    concurrent: int | None, limit: int
+) -> None:
+    actions = [each.model_copy(update={"concurrent": concurrent}) for each in SPEC.actions]
+    assert gathered(spec=SPEC.model_copy(update={"actions": tuple(actions)})).running_of_action_limit == limit
+
+
+def test_an_action_waits_while_as_many_of_it_are_under_way_as_it_allows_whatever_the_agent() -> None:
+    actions = [each.model_copy(update={"concurrent": 1}) for each in SPEC.actions]
+    spec = SPEC.model_copy(update={"actions": tuple(actions)})
+    of_another = execution(1, ago(100), status=ExecutionStatus.INTENDED, action="look")
+    assert "action_busy" not in held(gathered(effects=Effects([of_another]), spec=spec))
+    of_the_same = execution(2, ago(100), status=ExecutionStatus.INTENDED, action=proposal().action)
+    assert "action_busy" in held(gathered(effects=Effects([of_another, of_the_same]), spec=spec))
+
+
 @pytest.mark.parametrize(("age_s", "left"), [(0, 10), (3.2, 7), (9.9, 1), (10, 0)])
 def test_an_agent_is_left_alone_after_an_action_on_it(age_s: float, left: int) -> None:
     facts = gathered(effects=Effects([execution(1, ago(age_s), target="Coder")]))

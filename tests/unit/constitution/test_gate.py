@@ -42,6 +42,7 @@ CASES = (
     Case("cannot_be_undone", "III", ASK, {"reversible": False}, {"reversible": False, "approved": True}),
     Case("rate_limit", "III", DEFER, {"actions_last_minute": 6}, {"actions_last_minute": 5}),
     Case("concurrency_limit", "III", DEFER, {"running_actions": 5}, {"running_actions": 4}),
+    Case("action_busy", "III", DEFER, {"running_of_action": 5}, {"running_of_action": 4}),
     Case("target_busy", "III", DEFER, {"running_on_target": 1}, {"running_on_target": 0}),
     Case("cool_down", "III", DEFER, {"cool_down_left_s": 1}, {"cool_down_left_s": 0}),
     Case("blast_radius", "III", DEFER, {"blast_radius_in_use": 2}, {"blast_radius_in_use": 1}),
@@ -247,6 +248,7 @@ def stands_against(facts: Facts) -> set[Outcome]:
     room = min(
         facts.actions_per_minute_limit - facts.actions_last_minute,
         facts.running_actions_limit - facts.running_actions,
+        facts.running_of_action_limit - facts.running_of_action,
         facts.running_on_target_limit - facts.running_on_target,
         facts.blast_radius_limit - facts.blast_radius_in_use if facts.changes_agent else 1,
     )
@@ -269,6 +271,7 @@ FIRST_TIME_ONLY = {
     "cannot_be_undone",
     "rate_limit",
     "concurrency_limit",
+    "action_busy",
     "target_busy",
     "cool_down",
     "breaker_open",
