@@ -20,12 +20,13 @@ from self_healing.errors import TelemetryError
 from self_healing.forgetting import Forgetting
 from self_healing.incidents.muting import Muting
 from self_healing.model import Group, SeriesState, Transition
-from self_healing.spec import Spec
+from self_healing.spec import Absence, Spec
 from self_healing.telemetry.columns import asked_attributes
 from self_healing.telemetry.lines import native_asking
 from self_healing.telemetry.native import Decoded, decode
 from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.framework import TriggerFramework
+from self_healing.triggers.series import Series
 
 Tell = Callable[[float], None]
 """Hears how much of the history has been replayed, 0 to 1."""
@@ -66,10 +67,12 @@ class Replay:
 
     Args:
         spec: what is tried.
+        every_event: look at the instant of every event, even where it can change nothing; to check the others by.
         first_us, last_us: the time of the first and the last event, microseconds.
     """
 
     spec: Spec
+    every_event: bool = False
     telemetry: Telemetry = field(init=False)
     framework: TriggerFramework = field(init=False)
     transitions: list[Transition] = field(default_factory=list)
@@ -82,9 +85,15 @@ class Replay:
     _muted: set[tuple[str, Group]] = field(default_factory=set)  # series that fire, and open nothing meanwhile
     _muting: Muting = field(init=False)
     _window_due_us: int = 0  # when a maintenance window begins or ends next
+    _by_age: set[str] = field(init=False)  # the triggers that count running tasks by their age
     _forgetting: Forgetting = field(init=False)
 
     def __post_init__(self) -> None:
+        # A heartbeat brings no sample: it only puts off when its task is lost, and that instant is due by itself. To
+        # what waits for silence it is a sign of life. While an age that grows is the peak, each instant may raise it.
+        self._by_age = {each.name for each in self.spec.triggers if Series(each).counts_running}
+        absence = any(isinstance(trigger.condition, Absence) for trigger in self.spec.triggers)
+        self.every_event = self.every_event or absence
         self.telemetry = Telemetry(self.spec.triggers, max_groups=self.spec.max_groups)
         self._muting = Muting(self.spec)
         self.framework = TriggerFramework(self.spec, self.telemetry, self._muting.by)
@@ -123,7 +132,8 @@ class Replay:
         self._forgetting.look(t_us, self._open)
 
     def _next_us(self, t_us: int, grid_us: int) -> int | None:
-        queued_us = self.telemetry.next_queued_us()
+        every = self.every_event or any(trigger in self._by_age for trigger, _ in self._open)
+        queued_us = self.telemetry.next_queued_us() if every else self.telemetry.next_telling_us()
         if queued_us is not None and queued_us <= t_us + grid_us:
             return t_us + grid_us  # whatever else is due, nothing is sooner
         due_us = self.framework.next_due_us(t_us, grid_us)
@@ -204,12 +214,14 @@ class Replay:
             self._muted.add(key)
 
 
-def replay(spec: Spec, files: Sequence[Path], tell: Tell = nobody) -> Replay:
+def replay(spec: Spec, files: Sequence[Path], tell: Tell = nobody, *, every_event: bool = False) -> Replay:
     """`spec` on the history in `files`, from its first event to its last; arguments as for :func:`replays`."""
-    return replays([spec], files, tell)[0]
+    return replays([spec], files, tell, every_event=every_event)[0]
 
 
-def replays(specs: Sequence[Spec], files: Sequence[Path], tell: Tell = nobody) -> list[Replay]:
+def replays(
+    specs: Sequence[Spec], files: Sequence[Path], tell: Tell = nobody, *, every_event: bool = False
+) -> list[Replay]:
     """Each of `specs` on the history in `files`, from its first event to its last; the history is held once.
 
     Files are taken one after the other as far as they do not overlap in time, so a history of many days needs the
@@ -218,11 +230,12 @@ def replays(specs: Sequence[Spec], files: Sequence[Path], tell: Tell = nobody) -
     Args:
         files: native JSONL, in any order.
         tell: hears how much has been replayed.
+        every_event: as for :class:`Replay`.
 
     Raises:
         TelemetryError: a file cannot be read.
     """
-    done = [Replay(spec) for spec in specs]
+    done = [Replay(spec, every_event=every_event) for spec in specs]
     asked = asked_attributes([trigger for spec in specs for trigger in spec.triggers])
     parts = _parts(files, asked)
     for each in done:

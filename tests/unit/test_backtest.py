@@ -10,9 +10,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from self_healing.backtest import replay
 from self_healing.backtest_report import backtest, compare
@@ -273,7 +276,7 @@ def live(directory: Path, lines: list[Line], step_s: int, triggers: tuple[Path, 
     """What the loop sees in observe mode when each event is written as it happens."""
     telemetry = directory / "telemetry"
     telemetry.mkdir()
-    settings = Settings.model_validate(
+    configured = Settings.model_validate(
         {
             "telemetry": {"dir": telemetry},
             "triggers": {"files": triggers},
@@ -284,7 +287,7 @@ def live(directory: Path, lines: list[Line], step_s: int, triggers: tuple[Path, 
     times = [(datetime.fromisoformat(line["ts"]) - START).total_seconds() for line in lines]
     last_s, waiting, transitions = ceil(times[-1]), 0, list[Transition]()
     clock = FakeClock(START - timedelta(seconds=1))
-    with SelfHealingOrchestrator.open(settings, clock=clock) as loop, (telemetry / "events.jsonl").open("a") as file:
+    with SelfHealingOrchestrator.open(configured, clock=clock) as loop, (telemetry / "events.jsonl").open("a") as file:
         loop.cycle(clock.now())
         for now_s in [*range(0, last_s, step_s), last_s]:
             while waiting < len(lines) and times[waiting] <= now_s:
@@ -372,13 +375,63 @@ to = "10:25"
 
 @pytest.mark.parametrize(("seed", "step_s", "until_s"), [(6, 7, 900), (7, 60, 2400)])
 def test_they_agree_where_maintenance_and_inhibition_mute(tmp_path: Path, seed: int, step_s: int, until_s: int) -> None:
-    settings = muting(tmp_path, MUTED)
+    muted = muting(tmp_path, MUTED)
 
-    found = seen(live(tmp_path, history(seed, until_s), step_s, tuple(settings.triggers.files)))
+    found = seen(live(tmp_path, history(seed, until_s), step_s, tuple(muted.triggers.files)))
 
-    done = replay(load_spec(settings), [tmp_path / "telemetry" / "events.jsonl"])
+    done = replay(load_spec(muted), [tmp_path / "telemetry" / "events.jsonl"])
     assert found == seen(done.transitions)
     assert any(t.verdict.muted is not None for t in done.transitions)
+
+
+# --- the instants that are left out --------------------------------------------------------------------------------
+
+WITHOUT_SILENCE = OTHERS.replace('"quiet"', '"slow_tasks"').replace(
+    """signal = "agent.events"
+condition = { kind = "absence", silent_for = "50s" }""",
+    """signal = "task.duration_s"
+aggregate = "count"
+window = "1m"
+no_data = "fire"
+condition = { kind = "threshold", op = ">=", value = 3 }""",
+)
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 10_000), gap_s=st.floats(1.0, 40.0), share=st.floats(0.0, 1.0))
+def test_what_only_heartbeats_happen_at_need_not_be_looked_at(seed: int, gap_s: float, share: float) -> None:
+    dice = random.Random(seed)
+    lines = history(seed, 200)
+    starts = [line for line in lines if line["type"] == "task_started" and dice.random() < share]
+    ended = {line["id"]: line["started_at"] + line["duration_s"] for line in lines if line["type"] == "task_finished"}
+    # Some tasks never end: they are lost once their heartbeats stop.
+    lost = {line["id"] for line in starts if dice.random() < 0.2}
+    for start in starts:
+        at_s = start["started_at"] + gap_s
+        while at_s < ended[start["id"]]:
+            ts = datetime.fromtimestamp(at_s, UTC).isoformat()
+            lines.append({"ts": ts, "type": "heartbeat", "id": start["id"], "agent": start["agent"]})
+            at_s += gap_s
+    lines = [line for line in lines if line["type"] != "task_finished" or line["id"] not in lost]
+    with TemporaryDirectory() as directory:
+        path = write(Path(directory) / "a.jsonl", lines)
+        spec = load_spec(muting(Path(directory), WITHOUT_SILENCE))
+        done, plain = replay(spec, [path]), replay(spec, [path], every_event=True)
+
+    assert seen(done.transitions) == seen(plain.transitions)
+    assert done.incidents == plain.incidents
+    assert done.framework.evaluations <= plain.framework.evaluations
+
+
+def test_a_history_of_heartbeats_is_hardly_looked_at(tmp_path: Path) -> None:
+    lines = [finished(0, duration_s=1.0)]
+    lines += [{"ts": at(s), "type": "heartbeat", "id": "t", "agent": "Coder"} for s in range(5, 3000, 5)]
+    path = write(tmp_path / "a.jsonl", lines)
+
+    done, plain = (replay(load_spec(Settings()), [path], every_event=each) for each in (False, True))
+
+    assert done.incidents == plain.incidents == []
+    assert done.framework.evaluations < plain.framework.evaluations / 10
 
 
 # --- recorded runs of real agents ----------------------------------------------------------------------------------

@@ -39,6 +39,9 @@ _LIVING = np.isin(np.arange(256), [Kind.TASK_STARTED, Kind.HEARTBEAT, Kind.TASK_
 """Whether a kind of event is a sign of life of a task."""
 
 
+_HEARTBEAT = int(Kind.HEARTBEAT)
+
+
 @dataclass(slots=True)
 class Stored:
     """What the state keeps of telemetry.
@@ -155,6 +158,13 @@ class Telemetry:
     def next_queued_us(self) -> int | None:
         """The time of the oldest event in flight, microseconds; None when there is none."""
         return int(self._queue.ts[self._queue.at]) if self.queued else None
+
+    def next_telling_us(self) -> int | None:
+        """The time of the oldest event in flight that is no heartbeat, microseconds; None when there is none."""
+        kind, at = self._queue.kind, self._queue.at
+        while at < len(kind) and kind[at] == _HEARTBEAT:
+            at += 1
+        return int(self._queue.ts[at]) if at < len(kind) else None
 
     @property
     def queued(self) -> int:
