@@ -17,6 +17,7 @@
     ├── ConstitutionBypass an effect was asked for that the gate did not allow
     ├── LifecycleError     a step that an incident's state does not allow
     ├── HandoffRefused     a step that a handoff's status does not allow
+    ├── ApprovalRefused    an answer that comes too late, or is about another plan
     ├── SilenceRefused     a silence that mutes nothing, or is over
     └── NotFound           no record with that id
 
@@ -135,6 +136,19 @@ class HandoffRefused(SelfHealingError):
         super().__init__(f"handoff {handoff} cannot become {to}: {why}")
         self.handoff = handoff
         self.to = to
+
+
+class ApprovalRefused(SelfHealingError):
+    """An approval cannot be answered.
+
+    Args:
+        approval: its id.
+        why: what stands in the way.
+    """
+
+    def __init__(self, approval: str, why: str) -> None:
+        super().__init__(f"approval {approval} cannot be answered: {why}")
+        self.approval = approval
 
 
 class SilenceRefused(SelfHealingError):

@@ -425,6 +425,38 @@ class Decision(Record, frozen=True, kw_only=True):
     entry: int | None = None  # its place in the audit log, once it is on record
 
 
+class ApprovalStatus(StrEnum):
+    """What became of a question to a person: pending -> approved -> used; or denied, expired, withdrawn."""
+
+    PENDING = "pending"  # nobody has answered
+    APPROVED = "approved"  # a person said yes; it is decided anew, and done then
+    DENIED = "denied"  # a person said no
+    EXPIRED = "expired"  # nobody said yes in time, or what was approved could not be done in time; a no
+    WITHDRAWN = "withdrawn"  # it is not to be done any more, or not so
+    USED = "used"  # it was approved, and the gate has allowed it
+
+
+UNSETTLED = (ApprovalStatus.PENDING, ApprovalStatus.APPROVED)
+"""What still may come to something else."""
+
+
+class Approval(Record, frozen=True, kw_only=True):
+    """A question to a person: may that be done which cannot be undone?"""
+
+    id: str
+    plan: str  # hash of the proposal, which the answer is bound to
+    proposal: Proposal
+    decision: str  # id of the one that asks
+    execution: str
+    status: ApprovalStatus
+    asked_at: datetime
+    expires_at: datetime
+    by: str | None = None  # who answered or ended it
+    reason: str | None = None
+    answered_at: datetime | None = None
+    entry: int | None = None  # the place of its newest state in the audit log
+
+
 # --- actions and handoffs ------------------------------------------------------------------------------------------
 
 

@@ -174,6 +174,7 @@ class SelfHealingOrchestrator(Owner):
         parts.hear_repairs(at)
         parts.inbox.expire(at)
         parts.directives.expire(at)
+        parts.asking.settle(at)
         for execution in parts.underway.hear(at):
             ended = parts.diagnoser.ended(execution)
             parts.underway.effects.add(ended)

@@ -422,6 +422,10 @@ class Scaled(Declared):
     whole: bool = False
 
 
+IRREVERSIBLE: frozenset[ActionType] = frozenset()
+"""The types whose effects cannot be undone unless the action says that they can; the others hand over, and set
+directives that expire."""
+
 DIRECTIVES: dict[str, type | tuple[type, ...]] = {
     "paused": bool,
     "model": str,
@@ -476,6 +480,7 @@ class ActionSpec(Declared):
         tries: how often a failing effect is tried.
         concurrent: how many of it may be under way at once, in the whole fleet; as many as of all when left out.
         verification: how it is judged whether it helped.
+        reversible: whether what it does can be undone; what cannot is asked for. As its type has it when left out.
         tags: words that its handoffs carry.
         description: for people.
     """
@@ -493,6 +498,7 @@ class ActionSpec(Declared):
     tries: int = Field(default=3, ge=1, le=10)
     concurrent: int | None = Field(default=None, ge=1)
     verification: VerificationPlan = VerificationPlan()
+    reversible: bool = True
     tags: tuple[str, ...] = ()
     description: str = ""
 
@@ -500,6 +506,13 @@ class ActionSpec(Declared):
     def probation(self) -> dict[str, int]:
         """What an agent that the action pauses is let back with, half-open; empty where nothing is paused."""
         return {"max_concurrency": 1} if self.type is ActionType.EMERGENCY_SHUTDOWN else {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_its_type(cls, values: Any) -> Any:
+        """What is not said of whether it can be undone."""
+        irreversible = isinstance(values, Mapping) and values.get("type") in IRREVERSIBLE
+        return {"reversible": False, **values} if irreversible else values
 
     @model_validator(mode="after")
     def _settings(self) -> Self:
@@ -603,6 +616,15 @@ class Limits(Declared):
     cool_down: Duration = Field(default=10, description="between two actions for one agent; it doubles each time")
     cool_down_max: Duration = Field(default=300, description="no cool-down becomes longer")
     cool_down_reset: Duration = Field(default=600, description="healthy time after which the cool-down starts anew")
+    causal_depth: int = Field(
+        default=3, ge=1, description="actions that may each have caused the incident that the next one is for"
+    )
+    independent_signals: int = Field(
+        default=2, ge=1, description="that agree before a person is asked for what cannot be undone"
+    )
+    approve_within: Annotated[Duration, Field(gt=0)] = Field(
+        default=900, description="until then a person says yes; later it is a no"
+    )
     breaker_failures: int = Field(default=5, ge=1, description="failures in a row that open an action's breaker")
     breaker_half_open_after: Duration = Field(default=300, description="then the action is tried once")
     freshness: Duration = Field(default=60, description="ingest lag beyond which nothing is done")

@@ -30,7 +30,10 @@ from self_healing.constitution.circumstances import Fleet
 from self_healing.errors import NotFound, SelfHealingError, StateBusy
 from self_healing.explaining.live import live
 from self_healing.explaining.telling import declared
+from self_healing.loop.asking import shown
 from self_healing.model import (
+    Approval,
+    ApprovalStatus,
     Decision,
     Directive,
     Execution,
@@ -350,6 +353,28 @@ class Surface:
         path = self._loop.settings.storage.logs_dir / "handoffs" / handoff.file
         return {**views.handoff(handoff), "path": str(path)}
 
+    # -- approvals
+
+    def approvals(self, everything: bool = False, limit: AtLeastOne = 50) -> Json:
+        wanted = tuple(ApprovalStatus) if everything else (ApprovalStatus.PENDING,)
+        newest = self._store.select(Approval, newest=limit)
+        return {"approvals": [shown(each) for each in reversed(newest) if each.status in wanted]}
+
+    def approval(self, id: str) -> Json:
+        approval = self._store.get(Approval, id)
+        incident = self._store.get(Incident, approval.proposal.incident)
+        return {
+            "approval": shown(approval),
+            "incident": self._incident(incident),
+            "decision": views.decision(self._store.get(Decision, approval.decision)),
+        }
+
+    def approve(self, id: str, by: str, reason: str, plan: str | None = None) -> Json:
+        return {"approval": shown(self._loop.answer_approval(id, True, by, reason, plan))}
+
+    def deny(self, id: str, by: str, reason: str, plan: str | None = None) -> Json:
+        return {"approval": shown(self._loop.answer_approval(id, False, by, reason, plan))}
+
     # -- the constitution
 
     def constitution(self) -> Json:
@@ -425,6 +450,10 @@ COMMANDS: dict[str, Command] = {
     "accept": Command(Surface.accept, writes=True),
     "complete": Command(Surface.complete, writes=True),
     "fail": Command(Surface.fail, writes=True),
+    "approvals": Command(Surface.approvals),
+    "approval": Command(Surface.approval),
+    "approve": Command(Surface.approve, writes=True),
+    "deny": Command(Surface.deny, writes=True),
     "constitution": Command(Surface.constitution),
     "audit": Command(Surface.audit),
     "ingest_junit": Command(Surface.ingest_junit, writes=True),

@@ -65,6 +65,18 @@ class MakeHandoff(Protocol):
         ...
 
 
+class Asks(Protocol):
+    """Who asks people for what the gate leaves to them."""
+
+    def asked(self, proposal: Proposal) -> bool:
+        """Whether a person was asked about this very plan."""
+        ...
+
+    def ask(self, decision: Decision, execution: Execution, incident: Incident, at: datetime) -> None:
+        """Ask, in the transaction that is open."""
+        ...
+
+
 class Planner:
     """Turns steps into proposals, and what the gate says of them into executions.
 
@@ -76,6 +88,7 @@ class Planner:
         audit: puts one entry on the audit log.
         context: the evidence for a handoff about an incident.
         handoff: makes a handoff.
+        asks: asks people.
         agents: whom an incident is about.
         fallback: the person who gets what no agent may have.
         observe: whether effects are only recorded as ``would``.
@@ -91,6 +104,7 @@ class Planner:
         audit: AuditAppend,
         context: Callable[[Incident, ActionSpec, dict[str, Any]], dict[str, Any]],
         handoff: MakeHandoff,
+        asks: Asks,
         agents: Callable[[Incident], Collection[str]],
         fallback: str,
         observe: bool,
@@ -102,6 +116,7 @@ class Planner:
         self._audit = audit
         self._context = context
         self._handoff = handoff
+        self._asks = asks
         self._agents = agents
         self._fallback = fallback
         self._observe = observe
@@ -167,9 +182,10 @@ class Planner:
         decision = decide(proposal, incident, context)
         reason = ", ".join(finding.policy for finding in decision.findings) or None
         status = STATUS_OF[decision.outcome]
-        if status is ExecutionStatus.INTENDED and self._observe:
+        if self._observe and status in (ExecutionStatus.INTENDED, ExecutionStatus.AWAITING_APPROVAL):
             status = ExecutionStatus.WOULD
-        if before is not None and (before.status, before.reason) == (status, reason):
+        asks = status is ExecutionStatus.AWAITING_APPROVAL and not self._asks.asked(proposal)
+        if before is not None and (before.status, before.reason) == (status, reason) and not asks:
             return before
         self._record(decision)
         execution = Execution(
@@ -191,6 +207,8 @@ class Planner:
         if status is ExecutionStatus.INTENDED:
             execution = self._intend(execution, incident, action, context, at)
         self._store.put(execution)
+        if asks:
+            self._asks.ask(decision, execution, incident, at)
         return execution
 
     def _intend(

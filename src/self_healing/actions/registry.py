@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, assert_never
+from typing import Any, Self
 
 from self_healing.declarations import Declarations, Mistake, Reader, Values, seconds_of
 from self_healing.documents import Read, read_document
@@ -85,23 +85,6 @@ class ActionRegistry:
             for name, value in action.directives.items()
         }
         return {name: value for name, value in known.items() if value is not None}
-
-    @staticmethod
-    def reversible(action: ActionSpec) -> bool:
-        """Whether what `action` does can be undone; what cannot is asked for, never assumed."""
-        match action.type:
-            case (
-                ActionType.AGENT_HANDOFF
-                | ActionType.QUALITY_ENFORCEMENT
-                | ActionType.EMERGENCY_SHUTDOWN
-                | ActionType.COST_OPTIMIZATION
-                | ActionType.CONFIGURATION
-                | ActionType.PERFORMANCE
-                | ActionType.DIAGNOSTIC
-            ):
-                return True  # a handoff, and directives that expire
-            case _:
-                assert_never(action.type)
 
 
 def _scaled(value: Scaled, threshold: float | None, baseline: float | None) -> int | float | None:

@@ -62,16 +62,16 @@ def routes(places: Places, ask: Ask) -> list[Route]:
         try:
             look = _look(places, request.query_params, await _evidence(request.query_params, ask))
             async with looking:
-                return _json(_told(await asyncio.to_thread(look)))
+                return as_json(_told(await asyncio.to_thread(look)))
         except ValueError as error:
-            return _problem(HTTPStatus.BAD_REQUEST, str(error))
+            return problem(HTTPStatus.BAD_REQUEST, str(error))
         except NotFound as error:
-            return _problem(HTTPStatus.NOT_FOUND, str(error))
+            return problem(HTTPStatus.NOT_FOUND, str(error))
         except TelemetryError as error:
-            return _problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
 
     async def status(_request: Request) -> Response:
-        return _json(await ask("status"))
+        return as_json(await ask("status"))
 
     return [Route("/api/v1/events", events, methods=["GET"]), Route("/api/v1/status", status, methods=["GET"])]
 
@@ -142,10 +142,12 @@ def _told(found: Page) -> dict[str, Any]:
     return {"events": [row.told for row in found.rows], "warnings": found.warnings, "next": found.cursor}
 
 
-def _json(value: Any) -> Response:
+def as_json(value: Any) -> Response:
+    """`value` as the body of an answer."""
     return Response(msgspec.json.encode(value), media_type="application/json")
 
 
-def _problem(status: HTTPStatus, detail: str) -> Response:
-    problem = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
-    return Response(msgspec.json.encode(problem), status, media_type="application/problem+json")
+def problem(status: HTTPStatus, detail: str) -> Response:
+    """A refusal, with what was wrong and what is allowed."""
+    told = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
+    return Response(msgspec.json.encode(told), status, media_type="application/problem+json")

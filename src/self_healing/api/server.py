@@ -20,7 +20,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from self_healing.api import asking, events, looking, ofrep, otlp
+from self_healing.api import approving, asking, events, looking, ofrep, otlp
 from self_healing.api.bodies import Room
 from self_healing.api.guard import Guard
 from self_healing.api.taking import Submit, Taking
@@ -75,6 +75,7 @@ class Server:
                     *looking.routes(ask),
                     *asking.routes(places, ask),
                     *ofrep.routes(snapshot, now),
+                    *approving.routes(ask),
                     *Pages(ask, explain, changes, now).routes(),
                 ]
             ),

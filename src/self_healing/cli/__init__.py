@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "silences": ("silences:app", "List what is muted; add, remove."),
     "directives": ("directives:app", "List the settings in force; undo."),
     "history": ("history:history", "Show what was done, and what came of it."),
+    "approvals": ("approvals:app", "List what waits for a person's yes; show, approve, deny."),
     "handoffs": ("handoffs:app", "List the work handed over; show, accept, complete, fail."),
     "doctor": ("doctor:doctor", "Look whether all is in place, and whether triggers fit."),
     "constitution": ("constitution:constitution", "Show the articles, the limits, and the denials."),
@@ -42,7 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 GROUPS = {
     "The service": ("run", "check", "status", "ingest", "init", "doctor", "demo", "simulate"),
     "What is wrong": ("incidents", "explain", "silences", "triggers", "events"),
-    "What is done": ("history", "actions", "directives", "handoffs"),
+    "What is done": ("history", "actions", "directives", "approvals", "handoffs"),
     "The rules": ("constitution", "audit", "config", "stop-healing", "resume-healing"),
 }
 """The commands as the overview shows them."""

@@ -55,8 +55,9 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     decision_recorded: bool  # the audit log is whole and takes it, in the transaction that also takes the intent
     stopped: bool
     settings_from_spec: Callable[[ActionSpec, Incident], Mapping[str, Any]]
-    reversible: Callable[[ActionSpec], bool]
     unwell: Callable[[str], Iterable[Span]]  # when an agent had incidents that were not closed
+    agreeing: Callable[[str], int]  # how many signals, independent of one another, say that an agent is unwell
+    began: Callable[[str], datetime | None]  # when the incident of that id was opened first
 
 
 def unwell_in(incident: Incident) -> list[Span]:

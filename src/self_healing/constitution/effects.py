@@ -6,7 +6,7 @@ import bisect
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from operator import itemgetter
 
@@ -17,7 +17,9 @@ Span = tuple[datetime, datetime | None]
 """From when to when; None is until now."""
 
 _MINUTE = timedelta(minutes=1)
+_HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
+_MOST_CAUSES = 100  # of one incident, that are looked at: the newest
 
 _WITH_EFFECT = frozenset(
     (
@@ -48,6 +50,7 @@ class Effects:
         self._running: dict[str, str] = {}  # target by id
         self._of_target: defaultdict[str, dict[str, None]] = defaultdict(dict)  # ids
         self._of_action: defaultdict[str, dict[str, None]] = defaultdict(dict)  # ids
+        self._handed_to: defaultdict[str, dict[str, None]] = defaultdict(dict)  # ids
         for execution in executions:
             self.add(execution)
 
@@ -67,6 +70,7 @@ class Effects:
             self._running[execution.id] = execution.target
         self._of_target[execution.target][execution.id] = None
         self._of_action[execution.action][execution.id] = None
+        self._handed_to[execution.target_agent][execution.id] = None
 
     def forget(self, at: datetime) -> None:
         """Let go of what is over and older than 24 h at that instant; nothing looks at it any more."""
@@ -107,6 +111,45 @@ class Effects:
         """The ids of the incidents that those about that agent belong to."""
         return {self._by_id[id].incident for id in self._of_target.get(target, ())}
 
+    def causal_depth(
+        self, target: str, incident: str, began: Callable[[str], datetime | None], *, leaving_out: frozenset[str]
+    ) -> int:
+        """How long the longest chain of actions is that ends with one on that agent for that incident.
+
+        One action may have caused an incident when it was done to the incident's agent, or handed to it, within the
+        hour before the incident was opened: for so long a directive holds.
+
+        Args:
+            target: the affected agent.
+            incident: what the action answers.
+            began: when an incident was opened first; None of one that nobody knows.
+            leaving_out: actions that change nothing.
+        """
+        known: dict[str, int] = {}
+
+        def longest(incident: str, target: str) -> int:
+            if incident not in known:
+                known[incident] = 0  # what comes back to itself is not counted again
+                causes = self._causes(incident, target, began, leaving_out)
+                known[incident] = 1 + max((longest(*cause) for cause in causes), default=0)
+            return known[incident]
+
+        return longest(incident, target)
+
+    def _causes(
+        self, incident: str, target: str, began: Callable[[str], datetime | None], leaving_out: frozenset[str]
+    ) -> Iterable[tuple[str, str]]:
+        """The incidents, each with its agent, that were acted on in a way that may have caused this one."""
+        ids = {**self._of_target.get(target, {}), **self._handed_to.get(target, {})}
+        at = began(incident) if ids else None
+        if at is None:
+            return
+        for id in list(ids)[-_MOST_CAUSES:]:
+            execution = self._by_id[id]
+            own = execution.incident == incident or execution.action in leaving_out
+            if not own and at - _HOUR <= execution.created_at < at:
+                yield execution.incident, execution.target
+
     def begun_since(self, trigger: str, action: str, since: datetime) -> bool:
         """Whether that action was begun for that trigger at or after `since`."""
         return any(
@@ -133,7 +176,11 @@ class Effects:
         execution = self._by_id.pop(id)
         del self._times[bisect.bisect_left(self._times, execution.created_at)]
         self._running.pop(id, None)
-        for index, key in ((self._of_target, execution.target), (self._of_action, execution.action)):
+        for index, key in (
+            (self._of_target, execution.target),
+            (self._of_action, execution.action),
+            (self._handed_to, execution.target_agent),
+        ):
             del index[key][id]
             if not index[key]:
                 del index[key]

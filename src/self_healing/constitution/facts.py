@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from self_healing.constitution.approvals import Answer
 from self_healing.constitution.circumstances import Circumstances, Fleet
 from self_healing.constitution.demotion import left_alone
 from self_healing.constitution.effects import cool_down_left_s
@@ -46,7 +47,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     decision_recorded: bool  # on an audit log that is whole, and it commits with the intent
     stopped: bool  # by a person
     reversible: bool
+    signals_agreeing: int  # on the agent being unwell, independent of one another
+    signals_needed: int
     approved: bool  # by a person, for this very plan
+    approval_refused: bool  # a person said no to this very plan, or nobody yes in time
     actions_last_minute: int
     actions_per_minute_limit: int
     running_actions: int
@@ -68,6 +72,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     attempts_of_incident_limit: int
     attempts_on_target_today: int
     attempts_on_target_today_limit: int
+    causal_depth: int  # how many actions, this one the last, may each have caused what the next one answers
+    causal_depth_limit: int
     handoff_to_itself: bool  # it would go to the agent that it is about
     settings_empty_target: bool  # nothing says which agent; that means none, never all
     # IV Learning
@@ -100,7 +106,7 @@ def gather(
     evidence: Collection[Any],
     lessons: Iterable[Lesson],
     renewed: Proposal | None = None,
-    approved: bool = False,
+    answer: Answer = Answer.NONE,
 ) -> Facts:
     """The facts about `proposal`; pure.
 
@@ -112,7 +118,7 @@ def gather(
         evidence: what would be handed over.
         lessons: of the proposal's trigger and action; others are left out.
         renewed: what was allowed earlier and `proposal` sets once more, where it does.
-        approved: whether a person said yes to this very proposal.
+        answer: what a person said of this very proposal.
     """
     now = circumstances
     spec, limits = _goes_by(incident, now), now.spec.limits
@@ -143,8 +149,11 @@ def gather(
         spec_tests_passed=spec is not now.spec or now.tested_version == spec.version,
         decision_recorded=now.decision_recorded,
         stopped=now.stopped,
-        reversible=action is not None and now.reversible(action),
-        approved=approved,
+        reversible=action is not None and action.reversible,
+        signals_agreeing=0 if action is None or action.reversible else now.agreeing(proposal.target),
+        signals_needed=limits.independent_signals,
+        approved=answer is Answer.YES,
+        approval_refused=answer is Answer.NO,
         actions_last_minute=now.effects.in_last_minute(now.at),
         actions_per_minute_limit=_rate_limit(now.fleet, limits),
         running_actions=now.effects.running(),
@@ -166,6 +175,8 @@ def gather(
         attempts_of_incident_limit=limits.attempts_per_incident,
         attempts_on_target_today=len(times),
         attempts_on_target_today_limit=limits.attempts_per_target_per_day,
+        causal_depth=now.effects.causal_depth(proposal.target, proposal.incident, now.began, leaving_out=diagnostics),
+        causal_depth_limit=limits.causal_depth,
         handoff_to_itself=proposal.target == proposal.target_agent,
         settings_empty_target=not proposal.target or (changes_agent and not _names_agent(proposal)),
         demoted=left_alone(about, now.effects, now.at),

@@ -11,8 +11,8 @@ import msgspec
 
 from self_healing.actions.directing import Directives
 from self_healing.actions.planning import Decide, Planner
-from self_healing.actions.registry import ActionRegistry
 from self_healing.clock import SECOND_US, to_us
+from self_healing.constitution.approvals import Approvals
 from self_healing.constitution.audit import Audit
 from self_healing.constitution.circumstances import Circumstances, Fleet, unwell_in
 from self_healing.constitution.effects import Span
@@ -45,7 +45,6 @@ class Judging:
         gate: the constitution.
         spec: the loaded spec; its tests have passed.
         kept: the specs that were loaded before and incidents go on by, by version and trigger.
-        registry: the declared actions.
         planner: says which settings the spec has for an action.
         telemetry: what is known of the fleet.
         framework: what the triggers say.
@@ -53,6 +52,8 @@ class Judging:
         directives: what is in force.
         underway: what is intended and was done lately.
         audit: the audit log.
+        approvals: what people said.
+        agreeing: how many signals, independent of one another, say at an instant that an agent is unwell.
         unread_since_us: since when there is telemetry that could not be read, microseconds; None when there is none.
         stopped: whether a person has stopped healing; asked for each decision.
         denied: hears of each denial.
@@ -63,7 +64,6 @@ class Judging:
         store: Store,
         gate: Gate,
         spec: Spec,
-        registry: ActionRegistry,
         planner: Planner,
         telemetry: Telemetry,
         framework: TriggerFramework,
@@ -73,6 +73,8 @@ class Judging:
         *,
         kept: Mapping[tuple[str, str], Spec],
         audit: Audit,
+        approvals: Approvals,
+        agreeing: Callable[[str, datetime], int],
         unread_since_us: Callable[[], int | None],
         stopped: Callable[[], bool],
         denied: Callable[[Decision], None],
@@ -81,7 +83,6 @@ class Judging:
         self._gate = gate
         self._spec = spec
         self._kept = kept
-        self._registry = registry
         self._planner = planner
         self._telemetry = telemetry
         self._framework = framework
@@ -89,6 +90,8 @@ class Judging:
         self._directives = directives
         self._underway = underway
         self._audit = audit
+        self._approvals = approvals
+        self._agreeing = agreeing
         self._unread_since_us = unread_since_us
         self._stopped = stopped
         self._denied = denied
@@ -118,6 +121,7 @@ class Judging:
                 evidence=context,
                 lessons=self._store.select(Lesson, trigger=proposal.trigger, action=proposal.action),
                 renewed=self._renewed(proposal),
+                answer=self._approvals.answer(proposal, self._spec.limits, at),
             )
             decision = self._gate.decide(proposal, facts, at)
             if decision.outcome is Outcome.DENY:
@@ -146,9 +150,14 @@ class Judging:
             decision_recorded=self._store.writing and not self._store.read_only and self._audit.whole(),
             stopped=self._stopped(),
             settings_from_spec=self._planner.settings,
-            reversible=self._registry.reversible,
             unwell=self._unwell,
+            agreeing=lambda agent: self._agreeing(agent, at),
+            began=self._began,
         )
+
+    def _began(self, id: str) -> datetime | None:
+        incident = self._register.open.get(id) or self._store.find(Incident, id)
+        return None if incident is None else incident.first_opened_at
 
     def _unwell(self, agent: str) -> list[Span]:
         """When an agent had incidents that were not closed: those now, and those that something was done about."""

@@ -19,11 +19,20 @@ from self_healing.actions.runner import Executor, InlineExecutor
 from self_healing.changes import NEEDS_RESTART, Reload, restart_changes, setting_changes, spec_changes
 from self_healing.clock import SECOND_US, Clock, SystemClock, from_us, to_us
 from self_healing.config import Mode, Settings
+from self_healing.constitution.approvals import Approvals
 from self_healing.constitution.audit import Audit
 from self_healing.constitution.decisions import Decisions
 from self_healing.constitution.effects import Effects
 from self_healing.constitution.stop import StopRecord, stopped
-from self_healing.errors import ConstitutionBypass, HandoffRefused, NotFound, SilenceRefused, StateError, StorageError
+from self_healing.errors import (
+    ApprovalRefused,
+    ConstitutionBypass,
+    HandoffRefused,
+    NotFound,
+    SilenceRefused,
+    StateError,
+    StorageError,
+)
 from self_healing.handoffs.channel import Channel
 from self_healing.handoffs.file import FileChannel
 from self_healing.handoffs.outbox import Notices
@@ -37,6 +46,7 @@ from self_healing.loop.reporting import report
 from self_healing.loop.telling import Telling
 from self_healing.loop.versions import keep
 from self_healing.model import (
+    Approval,
     CloseReason,
     Decision,
     Directive,
@@ -114,6 +124,7 @@ class Owner:
         self.audit = Audit(store)
         self._stop_told: dict[str, Any] | None = store.fact("stop")  # the stop that is on the audit log
         self._decisions = Decisions(store, self.audit)
+        self._approvals = Approvals(store, self.audit)
         self._directives = Directives(store, allowing=self._decisions.allowing, audit=self.audit.append)
         self.published = Publication(store)  # what the fleet may read of the directives
         self._telling = Telling(self.logs, self.own, self.audit, on_note)
@@ -218,6 +229,7 @@ class Owner:
             audit=self.audit,
             decisions=self._decisions,
             directives=self._directives,
+            approvals=self._approvals,
             notices=self._notices,
             router=self._router,
             telling=self._telling,
@@ -434,6 +446,19 @@ class Owner:
                     return inbox.fail(id, by=by, at=at, result=result)
         raise StateError(f"a handoff cannot be set {to}; allowed are accepted, completed and failed")
 
+    def answer_approval(self, id: str, yes: bool, by: str, reason: str, plan: str | None = None) -> Approval:
+        """What a person says of what cannot be undone. Raises NotFound, ApprovalRefused.
+
+        Args:
+            yes: whether it may be done; it is decided anew then.
+            plan: the hash of what the person saw; not compared when left out.
+        """
+        at = self.now()
+        with self._by_person():
+            if yes:
+                return self._approvals.approve(id, by, reason, at, plan=plan)
+            return self._approvals.deny(id, by, reason, at, plan=plan)
+
     def override_trigger(self, name: str, changes: Mapping[str, Any], by: str) -> TriggerSpec:
         """Change a trigger beside its file, as part of the spec version from now on.
 
@@ -513,9 +538,9 @@ class Owner:
     def _by_person(self) -> Iterator[None]:
         """What a person does is committed whole, and looked at with the next turn.
 
-        What there is not, and what a handoff or a silence cannot be, is refused before anything was changed.
+        What there is not, and what a handoff, a silence or an approval cannot be, is refused with nothing changed.
         """
-        with self._committing(harmless=(NotFound, HandoffRefused, SilenceRefused)):
+        with self._committing(harmless=(NotFound, HandoffRefused, SilenceRefused, ApprovalRefused)):
             with self.store.transaction():
                 yield
                 self._commit(None)

@@ -16,6 +16,7 @@ from self_healing.actions.planning import Planner
 from self_healing.actions.registry import ActionRegistry
 from self_healing.clock import from_us, to_us
 from self_healing.config import Mode, Settings
+from self_healing.constitution.approvals import Approvals
 from self_healing.constitution.audit import Audit
 from self_healing.constitution.decisions import Decisions
 from self_healing.constitution.gate import Gate
@@ -26,6 +27,8 @@ from self_healing.handoffs.router import Router
 from self_healing.incidents.muting import Muting
 from self_healing.incidents.register import Register
 from self_healing.incidents.silences import Silences
+from self_healing.loop.asking import Asking
+from self_healing.loop.corroborating import Corroborating
 from self_healing.loop.detecting import Detecting
 from self_healing.loop.diagnosing import Diagnoser
 from self_healing.loop.gathering import Gathering
@@ -39,7 +42,7 @@ from self_healing.loop.treatment import Treatment
 from self_healing.loop.underway import Underway
 from self_healing.loop.verifying import Verifying
 from self_healing.loop.versions import Versions
-from self_healing.model import Directive, Handoff, HandoffStatus, IncidentState, Kind, Transition
+from self_healing.model import Approval, Directive, Handoff, HandoffStatus, IncidentState, Kind, Transition
 from self_healing.spec import Spec
 from self_healing.storage import schema
 from self_healing.storage.store import Store
@@ -67,6 +70,7 @@ class Parts:
     detecting: Detecting
     directives: Directives
     inbox: Inbox
+    asking: Asking
     underway: Underway
     treatment: Treatment
     judging: Judging
@@ -88,6 +92,7 @@ class Parts:
         audit: Audit,
         decisions: Decisions,
         directives: Directives,
+        approvals: Approvals,
         notices: Notices,
         router: Router,
         telling: Telling,
@@ -131,6 +136,14 @@ class Parts:
         outbox = Outbox(store, settings.storage.logs_dir / "handoffs", router.route)
         grouping = Grouping(register, telemetry)
         gathering = Gathering(store, register, directives, telemetry, versions.of, shared=grouping.shared, now=now)
+        asking = Asking(
+            approvals,
+            spec.limits,
+            handoff=outbox.make,
+            notify=notices.add,
+            context=gathering.for_person,
+            person=settings.actions.fallback,
+        )
         planner = Planner(
             store,
             registry,
@@ -139,6 +152,7 @@ class Parts:
             audit=audit.append,
             context=gathering.for_action,
             handoff=outbox.make,
+            asks=asking,
             agents=register.agents,
             fallback=settings.actions.fallback,
             observe=observe,
@@ -168,7 +182,6 @@ class Parts:
             store,
             Gate(),
             spec,
-            registry,
             planner,
             telemetry,
             framework,
@@ -177,6 +190,8 @@ class Parts:
             underway,
             kept=versions.kept,
             audit=audit,
+            approvals=approvals,
+            agreeing=Corroborating(spec, telemetry, framework).agreeing,
             unread_since_us=unread_since_us,
             stopped=stopped,
             denied=telling.denied,
@@ -216,6 +231,7 @@ class Parts:
             detecting=Detecting(telemetry, framework, register, diagnoser, progress, spec.grid),
             directives=directives,
             inbox=inbox,
+            asking=asking,
             underway=underway,
             treatment=treatment,
             judging=judging,
@@ -329,6 +345,7 @@ class Parts:
         in_force = self.store.select(Directive, open="yes")
         # What a closed incident left in force is undone with the next turn at which that may be.
         due = [each.expires_at if each.owner in self.register.open else each.created_at for each in in_force]
+        due += [approval.expires_at for approval in self.store.select(Approval, open="yes")]
         due += [handoff.deadline for handoff in self.store.select(Handoff, status=[each.value for each in OPEN])]
         at = from_us(self.progress.evaluated_us)
         others = (self.register.next_due(), self.silences.next_due(at), self.muting.next_due(at))

@@ -37,6 +37,7 @@ directives = _record_table("directives", "agent", "owner", "open")
 handoffs = _record_table("handoffs", "incident", "execution", "status")
 verifications = _record_table("verifications", "incident", "open")
 lessons = _record_table("lessons", "trigger", "action")
+approvals = _record_table("approvals", "plan", "open")
 silences = _record_table("silences", "open")
 
 executions = Table(

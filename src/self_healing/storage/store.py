@@ -45,10 +45,12 @@ TABLES: dict[type[model.Record], sa.Table] = {
     model.Verification: schema.verifications,
     model.Lesson: schema.lessons,
     model.Silence: schema.silences,
+    model.Approval: schema.approvals,
 }
 
 DERIVED: dict[tuple[str, str], Callable[[Any], str]] = {
     ("directives", "open"): lambda directive: "yes" if directive.undone_at is None else "no",
+    ("approvals", "open"): lambda approval: "yes" if approval.status in model.UNSETTLED else "no",
     ("silences", "open"): lambda silence: "no" if silence.settled else "yes",
     ("verifications", "open"): lambda verification: "yes" if verification.result is None else "no",
     ("decisions", "incident"): lambda decision: decision.proposal.incident,

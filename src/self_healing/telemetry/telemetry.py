@@ -34,6 +34,7 @@ from self_healing.telemetry.signals import EVENTS, HEARTBEATS
 from self_healing.telemetry.signs import Signs
 from self_healing.telemetry.table import PaneTable
 from self_healing.telemetry.tasks import TaskTable
+from self_healing.telemetry.ways_in import WaysIn
 
 _LIVING = np.isin(np.arange(256), [Kind.TASK_STARTED, Kind.HEARTBEAT, Kind.TASK_FINISHED])
 """Whether a kind of event is a sign of life of a task."""
@@ -103,6 +104,7 @@ class Telemetry:
         self.examples = Examples()
         self.pulse = Pulse()
         self._points = Points()
+        self.ways_in = WaysIn()
         self._measures: dict[str, Measure] = {}
         self._groupings: dict[tuple[str, ...], Grouping] = {}
         self._tables: dict[str, PaneTable] = {}
@@ -149,6 +151,7 @@ class Telemetry:
         """Hand over a batch, sorted by time; it waits, in flight, until :meth:`fold` takes it."""
         if len(events):
             self.assembly.learn(events, kind, ts)
+            self.ways_in.see(events, kind.tolist(), ts.tolist())
             self._queue = self._queue.merged(events, kind, ts)
             self._in_flight()
 

@@ -40,7 +40,8 @@ class Bench:
         self.store = Store(directory / "state")
         self.audit = Audit(self.store)
         self.says: tuple[Outcome, str | None] = (Outcome.ALLOW, None)
-        self.asked: list[tuple[Proposal, dict[str, Any]]] = []
+        self.people: list[Proposal] = []  # what people were asked
+        self.proposed: list[tuple[Proposal, dict[str, Any]]] = []
         self.planner = Planner(
             self.store,
             ActionRegistry(SPEC.actions),
@@ -49,16 +50,23 @@ class Bench:
             audit=self.audit.append,
             context=lambda about, action, settings: {"about": about.id, "settings": settings},
             handoff=Outbox(self.store, directory / "handoffs", lambda _agent: Route("file")).make,
+            asks=self,
             fallback="Operator",
             agents=lambda about: {affected_agent(about.group)},
             observe=observe,
         )
 
+    def asked(self, proposal: Proposal) -> bool:
+        return any(each.attempt == proposal.attempt for each in self.people)
+
+    def ask(self, decision: Decision, execution: Execution, incident: Incident, at: datetime) -> None:
+        self.people.append(decision.proposal)
+
     def decide(self, proposal: Proposal, incident: Incident, context: dict[str, Any]) -> Decision:
-        self.asked.append((proposal, context))
+        self.proposed.append((proposal, context))
         outcome, policy = self.says
         findings = () if policy is None else (Finding(article="III", policy=policy, outcome=outcome),)
-        id = f"dec-{len(self.asked)}"
+        id = f"dec-{len(self.proposed)}"
         return Decision(id=id, proposal=proposal, at=NOW, outcome=outcome, findings=findings, facts={})
 
     def propose(
@@ -173,7 +181,7 @@ def test_what_waited_is_begun_from_the_moment_it_is_allowed(bench: Bench) -> Non
 
 def test_the_gate_is_shown_what_would_be_handed_over(bench: Bench) -> None:
     bench.propose("budget", step=1)
-    assert bench.asked[0][1] == {"about": "inc-1", "settings": {"token_budget": 100}}
+    assert bench.proposed[0][1] == {"about": "inc-1", "settings": {"token_budget": 100}}
 
 
 def test_each_analysis_of_an_incident_has_a_key_of_its_own_and_is_no_attempt(bench: Bench) -> None:
@@ -181,7 +189,7 @@ def test_each_analysis_of_an_incident_has_a_key_of_its_own_and_is_no_attempt(ben
     second = bench.propose("look", step=DIAGNOSTIC_STEP)
     assert (first.attempt, second.attempt) == (0, 1)
     assert first.key != second.key
-    assert all(proposal.exempt_from_attempts for proposal, _ in bench.asked)
+    assert all(proposal.exempt_from_attempts for proposal, _ in bench.proposed)
 
 
 def test_a_renewal_is_about_the_same_execution_and_names_the_decision_that_it_renews(bench: Bench) -> None:

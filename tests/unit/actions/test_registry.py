@@ -103,7 +103,7 @@ def test_the_diagnostic_is_one_of_the_defaults_and_changes_nothing() -> None:
 
 
 def test_every_default_can_be_undone() -> None:
-    assert all(DEFAULTS.reversible(each) for each in DEFAULTS)
+    assert all(each.reversible for each in DEFAULTS)
 
 
 def test_an_unknown_action_is_not_found_by_its_name() -> None:
@@ -200,7 +200,7 @@ def test_another_name_declares_a_new_action_after_the_defaults(tmp_path: Path) -
         ("verification = 5", "verification: 5: allowed is a table of min_samples, deadline"),
         ('prompts = "x"',
          'prompts: "x": unknown; did you mean prompt? allowed are name, type, priority, target_agent, prompt, '
-         "directives, expires, hold_off, handoff_deadline, timeout, tries, concurrent, verification, tags, "
+         "directives, expires, hold_off, handoff_deadline, timeout, tries, concurrent, verification, reversible, tags, "
          "description"),
         ("directives = { paused = true }",
          "directives.paused: true: allowed are token_budget, max_output_tokens for cost_optimization"),

@@ -46,7 +46,10 @@ FINE = Facts(
     decision_recorded=True,
     stopped=False,
     reversible=True,
+    signals_agreeing=2,
+    signals_needed=2,
     approved=False,
+    approval_refused=False,
     actions_last_minute=0,
     actions_per_minute_limit=6,
     running_actions=0,
@@ -68,6 +71,8 @@ FINE = Facts(
     attempts_of_incident_limit=3,
     attempts_on_target_today=0,
     attempts_on_target_today_limit=5,
+    causal_depth=1,
+    causal_depth_limit=3,
     handoff_to_itself=False,
     settings_empty_target=False,
     demoted=False,
@@ -93,7 +98,7 @@ SPEC = Spec.model_validate(
                 "min_samples": 3,
                 "severity": "high",
                 "target_agent": "Auditor",
-                "actions": ["pause", "budget", "ask"],
+                "actions": ["pause", "budget", "ask", "erase"],
             }
         ],
         "actions": [
@@ -119,6 +124,14 @@ SPEC = Spec.model_validate(
                 "priority": "high",
                 "target_agent": "Auditor",
                 "prompt": "Find out why.",
+            },
+            {
+                "name": "erase",
+                "type": "agent_handoff",
+                "priority": "high",
+                "target_agent": "Auditor",
+                "prompt": "Erase it.",
+                "reversible": False,
             },
             {
                 "name": "look",
@@ -158,7 +171,7 @@ def incident(id: str = "inc-1", agent: str = "Coder", trigger: str = "errors", *
         baseline=None,
         peak=0.5,
         spec_version=SPEC.version,
-        plan=("pause", "budget", "ask"),
+        plan=("pause", "budget", "ask", "erase"),
         plan_version="plan-1",
     )
     return msgspec.structs.replace(fine, **changes)
@@ -166,7 +179,7 @@ def incident(id: str = "inc-1", agent: str = "Coder", trigger: str = "errors", *
 
 def proposal(action: str = "pause", **changes: Any) -> Proposal:
     spec = SPEC.action(action)
-    plan = ("pause", "budget", "ask")
+    plan = ("pause", "budget", "ask", "erase")
     fine = Proposal(
         id="pro-1",
         incident="inc-1",
@@ -271,8 +284,9 @@ def circumstances(**changes: Any) -> Circumstances:
         decision_recorded=True,
         stopped=False,
         settings_from_spec=settings_from_spec,
-        reversible=lambda _action: True,
         unwell=lambda _agent: (),
+        agreeing=lambda _agent: 2,
+        began=lambda _incident: NOW,
     )
     return msgspec.structs.replace(fine, **changes)
 
@@ -284,7 +298,7 @@ def limits(**changes: Any) -> Limits:
 def gathered(proposed: Proposal | None = None, **changes: Any) -> Facts:
     """The facts when all is fine but for `changes`, to the arguments of `gather` or to the circumstances."""
     given: dict[str, Any] = {"incident": incident(), "verdict": verdict(), "evidence": ["e"], "lessons": []}
-    own = {name: changes.pop(name) for name in (*given, "approved", "renewed") if name in changes}
+    own = {name: changes.pop(name) for name in (*given, "answer", "renewed") if name in changes}
     return gather(proposed or proposal(), circumstances=circumstances(**changes), **(given | own))
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from self_healing.constitution.approvals import Answer
 from self_healing.constitution.circumstances import Fleet
 from self_healing.constitution.effects import Effects
 from self_healing.constitution.facts import Facts
 from self_healing.model import ExecutionStatus, IncidentState, Outcome, Result, SeriesState
-from self_healing.spec import ActionSpec, NoData, Spec
+from self_healing.spec import NoData, Spec
 from tests.unit.constitution.fine import (
     AGENTS,
     FINE,
@@ -75,7 +76,9 @@ def test_a_fact_that_is_left_out_is_refused() -> None:
         ("spec_tests_not_passed", {"tested_version": None}),
         ("decision_not_recorded", {"decision_recorded": False}),
         ("stopped", {"stopped": True}),
-        ("cannot_be_undone", {"reversible": lambda _: False}),
+        ("cannot_be_undone", {"proposed": proposal("erase")}),
+        ("one_signal_alone", {"proposed": proposal("erase"), "agreeing": lambda _: 1}),
+        ("not_approved", {"answer": Answer.NO}),
         ("attempts_of_incident", {"incident": incident(attempts=3)}),
         ("plan_version_outdated", {"incident": incident(plan_version="plan-2")}),
         ("condition_no_longer_met", {"verdict": verdict(state=SeriesState.RECOVERING)}),
@@ -96,7 +99,8 @@ def test_one_thing_amiss_is_what_is_held_against_the_proposal(policy: str, chang
         {"verdict": verdict(samples=3)},
         {"ingest_lag_s": 60.0, "oldest_in_flight_s": 60.0},
         {"incident": incident(attempts=2)},
-        {"reversible": lambda _: False, "approved": True},
+        {"proposed": proposal("erase"), "answer": Answer.YES},
+        {"agreeing": lambda _: 1},
     ],
 )
 def test_exactly_at_what_is_needed_nothing_is_held_against_it(changes: dict[str, Any]) -> None:
@@ -165,7 +169,7 @@ def test_an_agent_on_probation_keeps_its_place_in_the_blast_radius() -> None:
 def test_an_action_that_is_not_declared_is_held_up_by_all_that_needs_a_declaration() -> None:
     assert held(gathered(msgspec.structs.replace(proposal(), action="format_disk"))) == [
         "no_verification_plan",
-        "cannot_be_undone",
+        "one_signal_alone",
         "action_not_in_plan",
         "action_not_in_spec",
         "parameters_not_from_spec",
@@ -491,6 +495,8 @@ def test_a_try_that_was_never_judged_is_given_another_a_day_later() -> None:
         ("concurrent_actions", 3, "running_actions_limit"),
         ("concurrent_per_target", 3, "running_on_target_limit"),
         ("fleet_stop_percent", 33, "fleet_stop_percent"),
+        ("causal_depth", 7, "causal_depth_limit"),
+        ("independent_signals", 1, "signals_needed"),
         ("attempts_per_incident", 7, "attempts_of_incident_limit"),
         ("attempts_per_target_per_day", 9, "attempts_on_target_today_limit"),
     ],
@@ -499,12 +505,57 @@ def test_each_limit_comes_from_the_loaded_spec(name: str, value: int, fact: str)
     assert getattr(gathered(spec=with_limits(**{name: value})), fact) == value
 
 
-def test_the_function_for_what_can_be_undone_is_asked_about_the_declared_action() -> None:
-    asked: list[ActionSpec] = []
+# --- causes
 
-    def reversible(action: ActionSpec) -> bool:
-        asked.append(action)
-        return False
+HOUR_S = 3600
 
-    assert not gathered(reversible=reversible).reversible
-    assert asked == [SPEC.action("pause")]
+
+def chain(*gaps_s: float) -> dict[str, Any]:
+    """Circumstances in which each incident of Coder opened so long after the action for the one before it."""
+    at, began, done = NOW, {"inc-1": NOW}, []
+    for number, gap_s in enumerate(gaps_s):
+        at = at - timedelta(seconds=gap_s)
+        done.append(execution(number, at, incident=f"inc-c{number}", target="Coder"))
+        at = at - timedelta(seconds=1)
+        began[f"inc-c{number}"] = at
+    # A day's attempts and the cool-down are other limits.
+    spec = with_limits(attempts_per_target_per_day=99, cool_down=0, actions_per_minute=99)
+    return {"effects": Effects(done), "began": began.get, "spec": spec, "tested_version": spec.version}
+
+
+def chained(*gaps_s: float) -> Facts:
+    changes = chain(*gaps_s)
+    return gathered(proposal(spec_version=changes["spec"].version), **changes)
+
+
+@pytest.mark.parametrize(
+    ("gaps_s", "depth", "expected"),
+    [
+        ((), 1, []),
+        ((60,), 2, []),
+        ((60, 60), 3, []),
+        ((60, 60, 60), 4, ["causal_depth"]),
+        ((60, HOUR_S, 60), 4, ["causal_depth"]),
+        ((60, HOUR_S + 1, 60), 2, []),
+        ((0, 60, 60), 3, []),
+    ],
+)
+def test_a_chain_of_actions_that_may_each_have_caused_the_next_incident_ends_after_three(
+    gaps_s: tuple[float, ...], depth: int, expected: list[str]
+) -> None:
+    facts = chained(*gaps_s)
+    assert (facts.causal_depth, held(facts)) == (depth, expected)
+
+
+def test_what_was_handed_to_an_agent_may_have_caused_its_incident_too() -> None:
+    handed = execution(1, ago(60), incident="inc-2", target="Other", target_agent="Coder")
+    assert gathered(effects=Effects([handed])).causal_depth == 2
+
+
+def test_a_circle_of_incidents_is_counted_once_around() -> None:
+    done = [
+        execution(1, ago(60), incident="inc-2", target="Coder"),
+        execution(2, ago(60), incident="inc-1", target="Coder"),
+    ]
+    began = {"inc-1": NOW, "inc-2": ago(1)}
+    assert gathered(effects=Effects(done), began=began.get).causal_depth == 2

@@ -40,6 +40,17 @@ CASES = (
     Case("decision_not_recorded", "III", DENY, {"decision_recorded": False}, {}),
     Case("stopped", "III", DEFER, {"stopped": True}, {}),
     Case("cannot_be_undone", "III", ASK, {"reversible": False}, {"reversible": False, "approved": True}),
+    Case(
+        "one_signal_alone",
+        "III",
+        DEFER,
+        {"reversible": False, "signals_agreeing": 1},
+        {"reversible": False, "signals_agreeing": 2, "approved": True},
+    ),
+    Case("one_signal_alone", "III", DEFER, {"reversible": False, "signals_agreeing": 1}, {"signals_agreeing": 1}),
+    Case("not_approved", "III", DENY, {"approval_refused": True}, {}),
+    Case("causal_depth", "III", DENY, {"causal_depth": 4}, {"causal_depth": 3}),
+    Case("causal_depth", "III", DENY, {"causal_depth": 4}, {"causal_depth": 4, "exempt_from_attempts": True}),
     Case("rate_limit", "III", DEFER, {"actions_last_minute": 6}, {"actions_last_minute": 5}),
     Case("concurrency_limit", "III", DEFER, {"running_actions": 5}, {"running_actions": 4}),
     Case("action_busy", "III", DEFER, {"running_of_action": 5}, {"running_of_action": 4}),
@@ -217,6 +228,8 @@ def stands_against(facts: Facts) -> set[Outcome]:
         facts.handoff_to_itself
         or facts.settings_empty_target
         or facts.demoted
+        or facts.approval_refused
+        or (facts.causal_depth > facts.causal_depth_limit and not facts.exempt_from_attempts)
         or (
             facts.changes_agent
             and facts.fleet_size > 2
@@ -261,14 +274,19 @@ def stands_against(facts: Facts) -> set[Outcome]:
         or facts.samples_needed > facts.samples
         or max(facts.ingest_lag_s, facts.oldest_in_flight_s) > facts.freshness_limit_s
     )
-    ask = not (facts.reversible or facts.approved)
+    alone = facts.signals_agreeing < facts.signals_needed
+    defer = defer or (not facts.reversible and alone)
+    ask = not (facts.reversible or facts.approved or alone)
     return {outcome for outcome, holds in ((DENY, deny), (ASK, ask), (DEFER, defer)) if holds}
 
 
 FIRST_TIME_ONLY = {
     "evidence_missing",
     "too_few_samples",
+    "one_signal_alone",
     "cannot_be_undone",
+    "not_approved",
+    "causal_depth",
     "rate_limit",
     "concurrency_limit",
     "action_busy",

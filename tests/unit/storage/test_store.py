@@ -157,16 +157,22 @@ def test_a_record_and_a_schema_version_that_nobody_wrote_are_corrupt(tmp_path: P
         Store(tmp_path)
 
 
+def downgrade(connection: sqlite3.Connection, to: str) -> None:
+    """Undo what came after version 0003, and say that it is of version `to`."""
+    connection.execute("DROP TABLE approvals")
+    for table, column in (("incidents", "closed_at"), ("executions", "updated_at")):
+        connection.execute(f"DROP INDEX ix_{table}_{column}")
+        connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    connection.execute(f"UPDATE alembic_version SET version_num = '{to}'")
+
+
 def test_the_newest_are_found_by_when_they_ended_also_in_a_state_of_an_earlier_release(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         over = [incident(id=name, state=IncidentState.CLOSED, closed_at=ago(age)) for name, age in AGES]
         store.put(*over)
         assert [each.id for each in store.select(Incident, newest=2, by="closed_at", state="closed")] == ["b", "a"]
     with sqlite3.connect(tmp_path / DATABASE) as other:
-        for table, column in (("incidents", "closed_at"), ("executions", "updated_at")):
-            other.execute(f"DROP INDEX ix_{table}_{column}")
-            other.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        other.execute("UPDATE alembic_version SET version_num = '0003'")
+        downgrade(other, "0003")
     other.close()
     with Store(tmp_path) as store:
         assert [each.id for each in store.select(Incident, newest=2, by="closed_at", state="closed")] == ["b", "a"]
@@ -178,10 +184,7 @@ def test_lessons_that_an_earlier_release_wrote_get_the_time_of_their_newest_resu
         store.put(msgspec.structs.replace(lesson(), last_at=at))
     with sqlite3.connect(tmp_path / DATABASE) as other:
         other.execute("""UPDATE lessons SET record = json_set(record, '$.recent', json('["healed","worse"]'))""")
-        other.execute("UPDATE alembic_version SET version_num = '0002'")
-        for table, column in (("incidents", "closed_at"), ("executions", "updated_at")):
-            other.execute(f"DROP INDEX ix_{table}_{column}")
-            other.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        downgrade(other, "0002")
     other.close()
 
     with Store(tmp_path) as store:

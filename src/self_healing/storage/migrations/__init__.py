@@ -6,7 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-VERSIONS = ("0001", "0002", "0003", "0004")
+VERSIONS = ("0001", "0002", "0003", "0004", "0005")
 """Every version that a state can have, the oldest first."""
 
 HEAD = VERSIONS[-1]

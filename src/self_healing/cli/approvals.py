@@ -1,0 +1,113 @@
+"""``approvals``: what cannot be undone, and waits for a person."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from self_healing.cli import output
+from self_healing.cli.client import Json, call
+from self_healing.cli.nested import tree
+from self_healing.cli.options import NO_REASON, By, Shown, Why, person
+from self_healing.cli.output import Column
+
+app = App(name="approvals", help_format="plaintext")
+
+Plan = Annotated[
+    str | None, Parameter(show_default=False, help="Of what you saw, in full; another one by now is refused.")
+]
+
+
+@app.default
+@app.command(name="list")
+def approvals(
+    *,
+    everything: Annotated[
+        bool, Parameter(name="--all", show_default=False, help="Those that are answered or over as well.")
+    ] = False,
+    shown: Shown | None = None,
+) -> int:
+    """List what waits for a person's yes."""
+    shown = shown or Shown()
+    output.show(call(shown.settings(), "approvals", {"everything": everything}), shown.format, _print)
+    return 0
+
+
+@app.command
+def show(id: str, *, shown: Shown | None = None) -> int:
+    """Show what would be done, why it is asked for, and what the incident is.
+
+    Args:
+        id: of the approval.
+    """
+    shown = shown or Shown()
+    output.show(call(shown.settings(), "approval", {"id": id}), shown.format, _print_one)
+    return 0
+
+
+@app.command
+def approve(id: str, *, reason: Why = NO_REASON, plan: Plan = None, by: By = None, shown: Shown | None = None) -> int:
+    """Say yes, once, to this very plan. It is decided anew, and done only if nothing else holds against it.
+
+    Args:
+        id: of the approval.
+    """
+    return _answer("approve", id, reason, plan, by, shown)
+
+
+@app.command
+def deny(id: str, *, reason: Why = NO_REASON, plan: Plan = None, by: By = None, shown: Shown | None = None) -> int:
+    """Say no.
+
+    Args:
+        id: of the approval.
+    """
+    return _answer("deny", id, reason, plan, by, shown)
+
+
+def _answer(command: str, id: str, reason: str, plan: str | None, by: str | None, shown: Shown | None) -> int:
+    shown = shown or Shown()
+    given = {"id": id, "by": person(by), "reason": reason, "plan": plan}
+    answer = call(shown.settings(), command, given)
+    output.show(answer, shown.format, lambda told: _print({"approvals": [told["approval"]]}))
+    return 0
+
+
+def _print(told: Json) -> None:
+    output.table(
+        (
+            "id",
+            "status",
+            "action",
+            "for",
+            Column("incident", rank=1),
+            output.when("until"),
+            Column("by", rank=2),
+            Column("reason", rank=3, text=True),
+        ),
+        (
+            (
+                each["id"],
+                each["status"],
+                each["action"],
+                each["target"],
+                each["incident"],
+                output.instant(each["expires_at"]),
+                each["by"],
+                each["reason"],
+            )
+            for each in told["approvals"]
+        ),
+        empty="nothing waits for a person",
+    )
+
+
+def _print_one(told: Json) -> None:
+    from self_healing.cli.incidents import held_against
+
+    tree(told["approval"])
+    output.title("incident")
+    tree(told["incident"])
+    output.title("held against it")
+    output.paragraph(held_against(told["decision"]["articles"]))
