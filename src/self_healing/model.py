@@ -551,6 +551,9 @@ class Handoff(Record, frozen=True, kw_only=True):
     channel: str = "file"  # by which it goes, beside its file; fixed in the intent
     served: bool = True  # whether that channel is its recipient's, rather than the fallback for whoever has none
     remote: str | None = None  # what the recipient calls it, such as the id of its task
+    pause: str | None = None  # what the recipient waits for, where it says that it cannot go on by itself
+    trouble: str | None = None  # why it does not say how it stands, where it was asked last
+    taken_back_at: datetime | None = None  # when a notification was, as its incident was closed
     notes: tuple[Note, ...] = ()
 
 

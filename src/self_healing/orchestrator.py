@@ -141,7 +141,7 @@ class SelfHealingOrchestrator(Owner):
     def _idle(self, batch: Batch | None, t_us: int) -> bool:
         """Whether nothing can come of this turn: nothing read, nothing due, nobody waiting. Then nothing is written."""
         parts = self._parts
-        if self._touched or self.published.problem is not None or self._notices.due(self.now()):
+        if self._touched or self.published.problem is not None or self._outside():
             return False
         if parts.unstored("health", self.health()):
             return False
@@ -152,11 +152,15 @@ class SelfHealingOrchestrator(Owner):
         next_us = parts.detecting.next_us(self.evaluated_us)
         return (next_us is None or next_us > t_us) and not parts.due(from_us(t_us))
 
+    def _outside(self) -> bool:
+        """Whether somebody outside is to be told or asked something, or has answered."""
+        return self._notices.due(self.now()) or self._following.due(self.now())
+
     def next_turn_us(self) -> int | None:
         """The instant, microseconds, at which a turn is due next if nothing new comes in; None when none is."""
         parts = self._parts
         soon_us = self.evaluated_us + self.spec.grid * SECOND_US
-        if self._touched or not self._aligned or self._notices.due(self.now()) or parts.due(from_us(soon_us)):
+        if self._touched or not self._aligned or self._outside() or parts.due(from_us(soon_us)):
             return soon_us
         due = (parts.detecting.next_us(self.evaluated_us), parts.due_us)
         return min((each for each in due if each is not None), default=None)
@@ -172,6 +176,7 @@ class SelfHealingOrchestrator(Owner):
         """What the fleet says of its handoffs, what ran out, and what became of effects."""
         parts = self._parts
         parts.hear_repairs(at)
+        parts.hear_answers(at)
         parts.inbox.expire(at)
         parts.directives.expire(at)
         parts.asking.settle(at)
@@ -217,6 +222,7 @@ class SelfHealingOrchestrator(Owner):
         if allowed:
             self.executor.submit(allowed)
         self._notices.deliver(self.now)
+        self._following.ask(self.now())
 
     def recover(self) -> list[str]:
         """Take up what an earlier process intended and did not finish; call once after opening for writing.

@@ -351,7 +351,9 @@ class Surface:
 
     def _handoff(self, handoff: Handoff) -> Json:
         path = self._loop.settings.storage.logs_dir / "handoffs" / handoff.file
-        return {**views.handoff(handoff), "path": str(path)}
+        execution = self._store.find(Execution, handoff.execution)
+        tries = None if execution is None else execution.tries
+        return {**views.handoff(handoff), "path": str(path), "tries": tries}
 
     # -- approvals
 

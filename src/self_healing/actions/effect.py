@@ -20,8 +20,8 @@ import msgspec
 
 from self_healing.actions.directing import Allowing, AuditAppend, Directives
 from self_healing.errors import ConstitutionBypass, EffectError, EffectRefused, EffectUntold
-from self_healing.handoffs.channel import Channel, Receipt
-from self_healing.model import Decision, Execution, ExecutionStatus, Handoff, HandoffStatus, Note
+from self_healing.handoffs.channel import Channel, Receipt, delivered
+from self_healing.model import Decision, Execution, ExecutionStatus, Handoff, HandoffStatus
 from self_healing.spec import ActionSpec, Priority
 from self_healing.storage.store import Store
 
@@ -65,15 +65,6 @@ class _Refused(Exception):
 def _untold(error: Exception) -> bool:
     """Whether a try ended in such a way that nobody knows whether the effect is there."""
     return isinstance(error, TimeoutError | EffectUntold)
-
-
-def delivered(handoff: Handoff, receipt: Receipt | None, at: datetime) -> Handoff:
-    """`handoff`, now that it is where its recipient looks, with what the channel had to tell of it."""
-    told = receipt or Receipt()
-    notes = handoff.notes if told.said is None else (*handoff.notes, Note(at=at, what="answer", text=told.said))
-    return msgspec.structs.replace(
-        handoff, status=HandoffStatus.DELIVERED, delivered_at=at, remote=told.remote or handoff.remote, notes=notes
-    )
 
 
 def _nothing(_point: str) -> None:
@@ -224,10 +215,10 @@ class Effect:
         execution = self._store.get(Execution, id)
         handoff = self._handoff(execution)
         if execution.tries:
-            delivered = await self._probed(handoff, spec, call)
-            if delivered:
+            there = await self._probed(handoff, spec, call)
+            if there:
                 return None
-            if delivered is None and not certain:
+            if there is None and not certain:
                 raise _Untold
         if handoff is not None and handoff.status is not HandoffStatus.CREATED:
             raise _Refused(f"handoff {handoff.id} is {handoff.status.value} before it was delivered")
@@ -274,10 +265,10 @@ class Effect:
         """After the last try: it may have done its work all the same."""
         text = f"no answer within {spec.timeout} s" if isinstance(error, TimeoutError) else str(error)
         handoff = self._handoff(self._store.get(Execution, id))
-        delivered = await self._probed(handoff, spec, call)
-        if delivered:
+        there = await self._probed(handoff, spec, call)
+        if there:
             self._dispatched(id, None)
-        elif delivered is None and _untold(error):
+        elif there is None and _untold(error):
             self._unknown(id)
         else:
             self._failed(id, text)

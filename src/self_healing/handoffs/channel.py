@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
 
-from self_healing.model import Handoff, Record
+import msgspec
+
+from self_healing.model import Handoff, HandoffStatus, Note, Record
 
 
 class Receipt(Record, frozen=True, kw_only=True):
@@ -12,6 +16,15 @@ class Receipt(Record, frozen=True, kw_only=True):
 
     remote: str | None = None  # what the recipient calls it, such as the id of its task
     said: str | None = None  # what came back: the output of a program, an answer
+
+
+def delivered(handoff: Handoff, receipt: Receipt | None, at: datetime) -> Handoff:
+    """`handoff`, now that it is where its recipient looks, with what the channel had to tell of it."""
+    told = receipt or Receipt()
+    notes = handoff.notes if told.said is None else (*handoff.notes, Note(at=at, what="answer", text=told.said))
+    return msgspec.structs.replace(
+        handoff, status=HandoffStatus.DELIVERED, delivered_at=at, remote=told.remote or handoff.remote, notes=notes
+    )
 
 
 class Channel(Protocol):
@@ -41,4 +54,50 @@ class Channel(Protocol):
 
     def probe(self, handoff: Handoff) -> bool | None:
         """Whether `handoff` was delivered; None when nobody can tell."""
+        ...
+
+
+class Stage(StrEnum):
+    """How work stands that a recipient was given."""
+
+    WAITING = "waiting"  # it has it, and has not begun
+    WORKING = "working"  # it works on it
+    PAUSED = "paused"  # it needs something from a person before it can go on
+    COMPLETED = "completed"  # it says that it is done
+    FAILED = "failed"  # it says that it cannot be done
+
+
+class Progress(Record, frozen=True, kw_only=True):
+    """What a recipient says of its work; all of it harmless, as it is kept with the handoff."""
+
+    stage: Stage
+    said: str | None = None  # in its own words
+    remote: str | None = None  # what it calls it
+
+
+@runtime_checkable
+class Followed(Channel, Protocol):
+    """A channel whose recipients can be asked how their work stands."""
+
+    @property
+    def follow_s(self) -> float:
+        """How often it is worth asking, in seconds."""
+        ...
+
+    def follow(self, handoff: Handoff) -> Progress:
+        """How `handoff` stands. Raises EffectError when there is no answer to be had."""
+        ...
+
+
+@runtime_checkable
+class Lasting(Channel, Protocol):
+    """A channel of notifications that last as long as their incident. Delivering one again renews it."""
+
+    @property
+    def renew_s(self) -> float | None:
+        """How often it is to be delivered again while the incident is open, in seconds; None: once is enough."""
+        ...
+
+    def resolve(self, handoff: Handoff) -> None:
+        """Take it back, as the incident is closed. Raises EffectError when that did not come through."""
         ...

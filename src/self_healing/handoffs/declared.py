@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib.util import find_spec
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Final, Literal, get_args
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from self_healing.spec import Declared, Duration
 
@@ -21,6 +25,42 @@ Variable = Annotated[str, AfterValidator(_variable)]
 """The name of the environment variable that holds a secret."""
 
 Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+
+
+def _network(value: str) -> Network:
+    try:
+        return ip_network(value)
+    except ValueError as error:
+        raise ValueError('allowed is a network such as "10.0.0.0/8" or "::1/128"') from error
+
+
+Network = IPv4Network | IPv6Network
+
+Networks = tuple[Annotated[Network, BeforeValidator(_network, json_schema_input_type=str)], ...]
+"""Networks that are no public ones and may be sent to all the same."""
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine or parts.username is not None or parts.fragment:
+        raise ValueError("allowed is an http or https address without a password or a fragment")
+    return url
+
+
+Url = Annotated[str, AfterValidator(_address)]
+
+
+def _installed(module: str, extra: str) -> Callable[[str], str]:
+    def check(kind: str) -> str:
+        if find_spec(module) is None:
+            raise ValueError(f"needs the extra {extra}: pip install 'agency-self-healing[{extra}]'")
+        return kind
+
+    return check
 
 
 class ChannelDeclared(Declared):
@@ -65,7 +105,96 @@ class PythonDeclared(ChannelDeclared):
     function: str = Field(min_length=1)
 
 
-ChannelSettings = Annotated[FileDeclared | CommandDeclared | PythonDeclared, Field(discriminator="kind")]
+class WebhookDeclared(ChannelDeclared):
+    """A web server that gets each handoff as a signed CloudEvent.
+
+    Args:
+        url: where it is posted; plain http only to networks that `allow` names.
+        secret_env: the variable with the secret of Standard Webhooks (`whsec_` and base64).
+        allow: networks that are no public ones and may be sent to all the same.
+        idempotent: the receiver drops what it has seen before, by `webhook-id`; it may be sent twice.
+        timeout: for all of it, from the resolving of the name on.
+    """
+
+    kind: Literal["webhook"]
+    url: Url
+    secret_env: Variable
+    allow: Networks = ()
+    idempotent: bool = False
+    timeout: Timeout = 10
+
+
+class A2aDeclared(ChannelDeclared):
+    """An agent that speaks A2A, whose task is followed until it ends.
+
+    Args:
+        url: of the agent; its card is at `/.well-known/agent-card.json` beneath it.
+        token_env: the variable with a token that is shown as `Authorization: Bearer TOKEN`; none when left out.
+        poll: how often it is asked how its task stands.
+        timeout: for one question or one message, the card included.
+    """
+
+    kind: Annotated[Literal["a2a"], AfterValidator(_installed("a2a", "a2a"))]
+    url: Url
+    token_env: Variable | None = None
+    poll: Annotated[Duration, Field(ge=1)] = 5
+    timeout: Timeout = 10
+
+
+class AppriseDeclared(ChannelDeclared):
+    """Any of the services that Apprise knows, to tell people.
+
+    Args:
+        urls_env: the variable with their addresses, separated by spaces.
+    """
+
+    kind: Annotated[Literal["apprise"], AfterValidator(_installed("apprise", "notify"))]
+    urls_env: Variable
+
+
+class PagerDutyDeclared(ChannelDeclared):
+    """PagerDuty, to page people: one alert an incident, resolved with it.
+
+    Args:
+        routing_key_env: the variable with the integration's routing key.
+        url: of Events v2, where it is another.
+        allow: networks that are no public ones and may be sent to all the same.
+        timeout: for one request.
+    """
+
+    kind: Literal["pagerduty"]
+    routing_key_env: Variable
+    url: Url = "https://events.pagerduty.com/v2/enqueue"
+    allow: Networks = ()
+    timeout: Timeout = 10
+
+
+class AlertmanagerDeclared(ChannelDeclared):
+    """Alertmanager: one alert an incident, said again every minute while it is open, resolved with it.
+
+    Args:
+        url: of Alertmanager; alerts go to `/api/v2/alerts` beneath it.
+        allow: networks that are no public ones and may be sent to all the same.
+        timeout: for one request.
+    """
+
+    kind: Literal["alertmanager"]
+    url: Url
+    allow: Networks = ()
+    timeout: Timeout = 10
+
+
+ChannelSettings = Annotated[
+    FileDeclared
+    | CommandDeclared
+    | PythonDeclared
+    | WebhookDeclared
+    | A2aDeclared
+    | AppriseDeclared
+    | PagerDutyDeclared
+    | AlertmanagerDeclared,
+    Field(discriminator="kind"),
+]
 """Any kind of channel."""
 
 CHANNEL_KINDS: Final[tuple[type[ChannelDeclared], ...]] = get_args(get_args(ChannelSettings)[0])

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from self_healing.errors import HandoffRefused
+from self_healing.errors import HandoffRefused, SelfHealingError
+from self_healing.handoffs.channel import Progress, Stage
 from self_healing.handoffs.cleaning import clean_text
 from self_healing.model import Handoff, HandoffStatus, Note
 from self_healing.storage.store import Store
@@ -100,6 +101,35 @@ class Inbox:
         expired = [advance(handoff, HandoffStatus.EXPIRED, at) for handoff in due]
         self._store.put(*expired)
         return expired
+
+    def heard(self, id: str, said: Progress | SelfHealingError, *, at: datetime) -> Handoff:
+        """What its recipient said when it was asked, or why it said nothing; nothing where it has ended already."""
+        handoff = self._store.get(Handoff, id)
+        if handoff.status in ENDED:
+            return handoff
+        if isinstance(said, SelfHealingError):
+            return self._troubled(handoff, clean_text(str(said)))
+        pause = said.said if said.stage is Stage.PAUSED else None
+        now = msgspec.structs.replace(handoff, pause=pause, trouble=None, remote=said.remote or handoff.remote)
+        if pause is not None and pause != handoff.pause:
+            now = _noted(now, at, Stage.PAUSED.value, pause)
+        if now != handoff:
+            self._store.put(now)
+        by = f"{handoff.target_agent} ({handoff.channel})"
+        match said.stage:
+            case Stage.COMPLETED:
+                return self.complete(id, by=by, at=at, result=said.said)
+            case Stage.FAILED:
+                return self.fail(id, by=by, at=at, result=said.said)
+            case Stage.WORKING | Stage.PAUSED if handoff.status is HandoffStatus.DELIVERED:
+                return self.accept(id, by=by, at=at)
+        return now
+
+    def _troubled(self, handoff: Handoff, why: str) -> Handoff:
+        troubled = msgspec.structs.replace(handoff, trouble=why)
+        if troubled != handoff:
+            self._store.put(troubled)
+        return troubled
 
     def note(self, id: str, *, at: datetime, text: str) -> Handoff:
         """Add to what the state says of it; what was delivered stays as it is. Raises NotFound."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,9 +10,10 @@ from typing import Any
 import msgspec
 
 from self_healing.errors import SelfHealingError
-from self_healing.handoffs.channel import Channel
+from self_healing.handoffs.aside import Aside
+from self_healing.handoffs.channel import Receipt, delivered
 from self_healing.handoffs.message import ContextMessageHandoff, new_handoff, unique_name
-from self_healing.handoffs.router import FILE, Route
+from self_healing.handoffs.router import FILE, Route, Router
 from self_healing.model import Handoff, HandoffStatus, Incident, affected_agent, new_id
 from self_healing.storage.store import Store
 
@@ -88,22 +87,31 @@ class Outbox:
 class Notices:
     """Delivers the notifications in the state. They pass no gate: people are told even where nothing may be done.
 
+    Those that last are renewed while their incident is open, and taken back when it is closed.
+
     Args:
         store: the state; written only where :meth:`deliver` is called.
-        channel: delivers.
+        router: delivers.
+        open: whether the incident of that id is open.
         aside: deliver in threads of their own, so that a channel that hangs holds nobody up; their outcome is written
             with a later call. Otherwise at once.
     """
 
-    def __init__(self, store: Store, channel: Channel, *, aside: bool) -> None:
+    def __init__(self, store: Store, router: Router, *, open: Callable[[str], bool], aside: bool) -> None:
         self._store = store
-        self._channel = channel
-        self._aside = aside
-        self._ended: queue.SimpleQueue[tuple[str, str | None]] = queue.SimpleQueue()  # id, and why not
-        self._under_way: set[str] = set()
+        self._router = router
+        self._open = open
+        self._aside: Aside[Receipt | None] = Aside(threads=aside)
         self._tried_at: dict[str, datetime] = {}
-        self._waiting = {handoff.id: handoff for handoff in self._undelivered()}
-        self.problem: str | None = None  # why somebody could not be told
+        told = store.select(Handoff, execution=NOTIFICATION)
+        self._waiting = {each.id: each for each in told if each.status is HandoffStatus.CREATED}
+        self._lasting = {each.id: each for each in told if each.delivered_at is not None and self._lasts(each)}
+        self._problems: dict[str, str] = {}
+
+    @property
+    def problem(self) -> str | None:
+        """Why somebody could not be told."""
+        return next(iter(self._problems.values()), None)
 
     def add(self, handoff: Handoff) -> None:
         """Have this one delivered with the next call of :meth:`deliver`."""
@@ -111,48 +119,84 @@ class Notices:
 
     def due(self, at: datetime) -> bool:
         """Whether :meth:`deliver` has anything to do at that instant."""
-        return not self._ended.empty() or any(self._may_try(id, at) for id in self._waiting)
+        waiting = any(self._may_try(id, at) for id in self._waiting)
+        return waiting or self._aside.ended or any(self._to_keep(each, at) for each in self._lasting.values())
 
     def deliver(self, now: Callable[[], datetime]) -> None:
-        """Begin to deliver what waits, and write down what arrived. Raises StorageError.
+        """Begin to deliver what waits, keep up what lasts, and write down what came of it. Raises StorageError.
 
         Args:
             now: the present instant.
         """
         for id, handoff in list(self._waiting.items()):
             if self._may_try(id, now()):
-                self._tried_at[id] = now()
-                self._under_way.add(id)
-                if self._aside:
-                    threading.Thread(target=self._try, args=(handoff,), name=f"notice {id}", daemon=True).start()
-                else:
-                    self._try(handoff)
-        while not self._ended.empty():
-            self._end(*self._ended.get(), now())
+                self._begin(handoff, now(), self._told)
+        for handoff in list(self._lasting.values()):
+            if self._to_keep(handoff, now()):
+                self._begin(handoff, now(), self._renewed if self._open(handoff.incident) else self._resolved)
+        for id, outcome in self._aside.outcomes():
+            self._end(id, outcome, now())
+
+    def _begin(self, handoff: Handoff, at: datetime, call: Callable[[Handoff], Receipt | None]) -> None:
+        self._tried_at[handoff.id] = at
+        self._aside.begin(handoff.id, lambda: call(handoff))
 
     def _may_try(self, id: str, at: datetime) -> bool:
         tried_at = self._tried_at.get(id)
-        return id not in self._under_way and (tried_at is None or at - tried_at >= AGAIN_AFTER)
+        return not self._aside.busy(id) and (tried_at is None or at - tried_at >= AGAIN_AFTER)
 
-    def _try(self, handoff: Handoff) -> None:
-        why = None
-        try:
-            # A process that was killed after the delivery did not write it down; it must not be delivered twice.
-            if not self._channel.probe(handoff):
-                self._channel.deliver(handoff)
-        except SelfHealingError as error:
-            why = f"a person could not be told of {handoff.incident}: {error}"
-        self._ended.put((handoff.id, why))
+    def _lasts(self, handoff: Handoff) -> bool:
+        return handoff.taken_back_at is None and self._router.lasting(handoff) is not None
 
-    def _end(self, id: str, why: str | None, at: datetime) -> None:
-        self._under_way.discard(id)
-        self.problem = why
-        if why is not None:
-            return  # it stays `created`, and is tried again; until then health says so
-        del self._waiting[id], self._tried_at[id]
+    def _to_keep(self, handoff: Handoff, at: datetime) -> bool:
+        """Whether one that lasts is to be renewed, or taken back."""
+        if self._aside.busy(handoff.id):
+            return False
+        tried_at = self._tried_at.get(handoff.id)
+        if not self._open(handoff.incident):
+            return handoff.id not in self._problems or self._may_try(handoff.id, at)
+        channel = self._router.lasting(handoff)
+        renew_s = None if channel is None else channel.renew_s
+        return renew_s is not None and (tried_at is None or at - tried_at >= timedelta(seconds=renew_s))
+
+    def _told(self, handoff: Handoff) -> Receipt | None:
+        # A process that was killed after the delivery did not write it down; it must not be delivered twice.
+        return None if self._router.probe(handoff) else self._router.deliver(handoff)
+
+    def _renewed(self, handoff: Handoff) -> Receipt | None:
+        return self._router.deliver(handoff)
+
+    def _resolved(self, handoff: Handoff) -> None:
+        channel = self._router.lasting(handoff)
+        if channel is not None:  # else it is declared no more, and nobody is left to be told
+            channel.resolve(handoff)
+
+    def _end(self, id: str, outcome: Receipt | SelfHealingError | None, at: datetime) -> None:
         handoff = self._store.get(Handoff, id)
-        if handoff.status is HandoffStatus.CREATED:  # else it expired meanwhile
-            self._store.put(msgspec.structs.replace(handoff, status=HandoffStatus.DELIVERED, delivered_at=at))
+        if isinstance(outcome, SelfHealingError):
+            # What waits stays `created`, and is tried again, as what lasts is; until then health says so.
+            self._problems[id] = f"a person could not be told of {handoff.incident}: {outcome}"
+            return
+        self._problems.pop(id, None)
+        if id in self._waiting:
+            del self._waiting[id]
+            if handoff.status is HandoffStatus.CREATED:  # else it expired meanwhile
+                handoff = delivered(handoff, outcome, at)
+                self._store.put(handoff)
+            if self._lasts(handoff):
+                self._lasting[id] = handoff
+            else:
+                del self._tried_at[id]
+        elif not self._open(handoff.incident):
+            self._store.put(taken_back(handoff, at))
+            del self._lasting[id], self._tried_at[id]
 
-    def _undelivered(self) -> list[Handoff]:
-        return self._store.select(Handoff, execution=NOTIFICATION, status=HandoffStatus.CREATED.value)
+
+def taken_back(handoff: Handoff, at: datetime) -> Handoff:
+    """A notification, now that its incident is closed and nobody need look any more."""
+    if handoff.ended_at is not None:
+        return msgspec.structs.replace(handoff, taken_back_at=at)
+    over = "the incident is closed"
+    return msgspec.structs.replace(
+        handoff, taken_back_at=at, status=HandoffStatus.COMPLETED, ended_at=at, result=over, pause=None
+    )

@@ -6,10 +6,25 @@ from collections.abc import Mapping
 from typing import NamedTuple, assert_never
 
 from self_healing.errors import EffectError
-from self_healing.handoffs.channel import Channel, Receipt
+from self_healing.handoffs.a2a import A2aChannel
+from self_healing.handoffs.alertmanager import AlertmanagerChannel
+from self_healing.handoffs.channel import Channel, Followed, Lasting, Progress, Receipt
 from self_healing.handoffs.command import CommandChannel
-from self_healing.handoffs.declared import ChannelSettings, CommandDeclared, FileDeclared, PythonDeclared
+from self_healing.handoffs.declared import (
+    A2aDeclared,
+    AlertmanagerDeclared,
+    AppriseDeclared,
+    ChannelSettings,
+    CommandDeclared,
+    FileDeclared,
+    PagerDutyDeclared,
+    PythonDeclared,
+    WebhookDeclared,
+)
 from self_healing.handoffs.function import FunctionChannel
+from self_healing.handoffs.notify import AppriseChannel
+from self_healing.handoffs.pagerduty import PagerDutyChannel
+from self_healing.handoffs.webhook import WebhookChannel
 from self_healing.model import Handoff
 
 FILE = "file"
@@ -73,6 +88,26 @@ class Router:
         channel = self._channel(handoff)
         return there if not there or channel is self._file else channel.probe(handoff)
 
+    def follow_s(self, handoff: Handoff) -> float | None:
+        """How often it is worth asking how `handoff` stands, in seconds; None where nobody can be asked."""
+        channel = self._known(handoff)
+        return channel.follow_s if isinstance(channel, Followed) else None
+
+    def progress(self, handoff: Handoff) -> Progress:
+        """How `handoff` stands. Raises EffectError when there is no answer to be had."""
+        channel = self._channel(handoff)
+        if not isinstance(channel, Followed):
+            raise EffectError(f"nobody can be asked by channel {channel.name}")
+        return channel.follow(handoff)
+
+    def lasting(self, handoff: Handoff) -> Lasting | None:
+        """The channel of a notification that lasts as long as its incident; None for what is told once."""
+        channel = self._known(handoff)
+        return channel if isinstance(channel, Lasting) else None
+
+    def _known(self, handoff: Handoff) -> Channel | None:
+        return self._channel(handoff) if handoff.channel in self._declared else None
+
     def _channel(self, handoff: Handoff) -> Channel:
         """The channel that was chosen for it. Raises EffectError when it is declared no more."""
         name = handoff.channel
@@ -92,5 +127,15 @@ class Router:
                 return CommandChannel(name, declared)
             case PythonDeclared():
                 return FunctionChannel(name, declared)
+            case WebhookDeclared():
+                return WebhookChannel(name, declared)
+            case A2aDeclared():
+                return A2aChannel(name, declared)
+            case AppriseDeclared():
+                return AppriseChannel(name, declared)
+            case PagerDutyDeclared():
+                return PagerDutyChannel(name, declared)
+            case AlertmanagerDeclared():
+                return AlertmanagerChannel(name, declared)
             case _:
                 assert_never(declared)

@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from self_healing.actions.planning import DIAGNOSTIC_STEP, WAITING, Decide, MakeHandoff, Planner
+from self_healing.actions.planning import DIAGNOSTIC_STEP, WAITING, Decide, Planner
 from self_healing.actions.registry import DIAGNOSTIC
 from self_healing.handoffs.outbox import NOTIFICATION, handed
+from self_healing.handoffs.router import Route
 from self_healing.incidents.register import Register
 from self_healing.model import Execution, ExecutionStatus, Handoff, Incident, IncidentState
 from self_healing.spec import Spec
@@ -59,6 +60,7 @@ class Diagnoser:
         intend: takes an execution that is intended.
         handoff: makes a handoff.
         notify: has one delivered.
+        routes: every way to a person; each gets a notification of its own.
         context: the evidence about an incident.
         person: who is told of escalations.
     """
@@ -72,8 +74,9 @@ class Diagnoser:
         *,
         spec_of: Callable[[Incident], Spec],
         intend: Callable[[Execution, datetime], None],
-        handoff: MakeHandoff,
+        handoff: Callable[..., Handoff],
         notify: Callable[[Handoff], None],
+        routes: Callable[[str], list[Route]],
         context: Callable[[Incident, datetime], dict[str, Any]],
         person: str,
     ) -> None:
@@ -85,6 +88,7 @@ class Diagnoser:
         self._intend = intend
         self._handoff = handoff
         self._notify = notify
+        self._routes = routes
         self._context = context
         self._person = person
         self.diagnosis: Diagnosis = store.fact("diagnosis", Diagnosis) or Diagnosis()
@@ -122,9 +126,10 @@ class Diagnoser:
             if last is None or since - last >= SHARED_ESCALATION:
                 self.diagnosis.escalated_at = since
                 self.diagnosis.pending[id] = at
-                self._notify(self._notice(incident, at))
+                for route in self._routes(self._person):
+                    self._notify(self._notice(incident, at, route))
 
-    def _notice(self, incident: Incident, at: datetime) -> Handoff:
+    def _notice(self, incident: Incident, at: datetime, route: Route) -> Handoff:
         return self._handoff(
             incident,
             execution=NOTIFICATION,
@@ -134,6 +139,7 @@ class Diagnoser:
             tags=(NOTIFICATION, incident.severity.value),
             at=at,
             deadline=at + NOTICE_LASTS,
+            route=route,
         )
 
     def rest(self, at: datetime) -> None:

@@ -35,6 +35,7 @@ from self_healing.errors import (
 )
 from self_healing.handoffs.channel import Channel
 from self_healing.handoffs.file import FileChannel
+from self_healing.handoffs.following import Following
 from self_healing.handoffs.outbox import Notices
 from self_healing.handoffs.router import Router
 from self_healing.loading import Loaded, load_tested
@@ -132,7 +133,9 @@ class Owner:
         self._health = Health(intake, describe=partial(describe, settings.telemetry.dir))
         channels = settings.actions.channels, settings.actions.fallback_channel
         self._router = Router(channel or FileChannel(self.handoffs_dir), *channels)
-        self._notices = Notices(store, self._router, aside=executor is not None)
+        aside = executor is not None
+        self._notices = Notices(store, self._router, open=lambda id: id in self.register.open, aside=aside)
+        self._following = Following(self._router, aside=aside)
         self.overrides: dict[str, dict[str, Any]] = store.fact("overrides") or {}
         if loaded is None:
             loaded = load_tested(settings, self.overrides, looking=store.read_only)
@@ -232,6 +235,7 @@ class Owner:
             approvals=self._approvals,
             notices=self._notices,
             router=self._router,
+            following=self._following,
             telling=self._telling,
             now=self.now,
             free=self._free,

@@ -21,6 +21,7 @@ from self_healing.constitution.audit import Audit
 from self_healing.constitution.decisions import Decisions
 from self_healing.constitution.gate import Gate
 from self_healing.errors import HandoffRefused, NotFound
+from self_healing.handoffs.following import Following
 from self_healing.handoffs.inbox import OPEN, Inbox
 from self_healing.handoffs.outbox import Notices, Outbox
 from self_healing.handoffs.router import Router
@@ -71,6 +72,7 @@ class Parts:
     directives: Directives
     inbox: Inbox
     asking: Asking
+    following: Following
     underway: Underway
     treatment: Treatment
     judging: Judging
@@ -95,6 +97,7 @@ class Parts:
         approvals: Approvals,
         notices: Notices,
         router: Router,
+        following: Following,
         telling: Telling,
         now: Callable[[], datetime],
         free: Callable[[], bool],
@@ -106,6 +109,7 @@ class Parts:
 
         Args:
             router: knows the way to each recipient.
+            following: asks how handoffs stand.
             now: the present instant.
             free: whether anything may be set or undone in the fleet now.
             stopped: whether a person has stopped healing.
@@ -216,6 +220,7 @@ class Parts:
             intend=proposer.intend,
             handoff=outbox.make,
             notify=notices.add,
+            routes=lambda person: router.routes(person) or [router.route(person)],
             context=gathering.for_person,
             person=settings.actions.fallback,
         )
@@ -232,6 +237,7 @@ class Parts:
             directives=directives,
             inbox=inbox,
             asking=asking,
+            following=following,
             underway=underway,
             treatment=treatment,
             judging=judging,
@@ -269,6 +275,11 @@ class Parts:
         except (NotFound, HandoffRefused) as error:
             # The fleet's word about a handoff that is over or not ours changes nothing; it is written down.
             self.telling.refused(repair.handoff, by, str(error))
+
+    def hear_answers(self, at: datetime) -> None:
+        """What recipients said when they were asked how their handoffs stand."""
+        for id, said in self.following.answers():
+            self.inbox.heard(id, said, at=at)
 
     # -- state
 
@@ -346,7 +357,9 @@ class Parts:
         # What a closed incident left in force is undone with the next turn at which that may be.
         due = [each.expires_at if each.owner in self.register.open else each.created_at for each in in_force]
         due += [approval.expires_at for approval in self.store.select(Approval, open="yes")]
-        due += [handoff.deadline for handoff in self.store.select(Handoff, status=[each.value for each in OPEN])]
+        handoffs = self.store.select(Handoff, status=[each.value for each in OPEN])
+        due += [handoff.deadline for handoff in handoffs]
         at = from_us(self.progress.evaluated_us)
+        self.following.heed(handoffs)
         others = (self.register.next_due(), self.silences.next_due(at), self.muting.next_due(at))
         return min([*due, *(each for each in others if each is not None)], default=None)

@@ -1,0 +1,187 @@
+"""Channels to web servers: what arrives is what was signed, and a bad server costs its own handoff only."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from self_healing.errors import EffectError, EffectRefused, EffectUntold
+from self_healing.handoffs.alertmanager import AlertmanagerChannel
+from self_healing.handoffs.channel import Receipt
+from self_healing.handoffs.declared import AlertmanagerDeclared, PagerDutyDeclared, WebhookDeclared
+from self_healing.handoffs.http import innermost, permitted
+from self_healing.handoffs.pagerduty import PagerDutyChannel
+from self_healing.handoffs.webhook import WebhookChannel
+from tests.contract.servers import (
+    LOOPBACK,
+    SECRET,
+    Alerting,
+    Answer,
+    Paging,
+    Receiver,
+    flood,
+    hang,
+    nonsense,
+    reply,
+    serving,
+    trickle,
+)
+from tests.unit.actions.intents import handoff
+
+
+@pytest.fixture(autouse=True)
+def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+    monkeypatch.setenv("PAGER_KEY", "key-1")
+
+
+def webhook(url: str, **settings: Any) -> WebhookChannel:
+    given = {"kind": "webhook", "url": url, "secret_env": "HOOK_SECRET", "allow": LOOPBACK, "timeout": 1, **settings}
+    return WebhookChannel("ops", WebhookDeclared.model_validate(given))
+
+
+def test_what_arrives_is_a_cloud_event_with_the_nine_keys_signed_under_the_handoffs_id() -> None:
+    receiver = Receiver()
+    with serving(receiver) as url:
+        assert webhook(url).deliver(handoff(1)) == Receipt(said="queued")
+    event = receiver.events["hnd-1"]
+    assert event["data"] == handoff(1).message
+    told = {name: event[name] for name in ("specversion", "id", "source", "type", "subject")}
+    assert told == {
+        "specversion": "1.0",
+        "id": "hnd-1",
+        "source": "/self-healing",
+        "type": "self_healing.handoff",
+        "subject": "inc-1",
+    }
+
+
+def test_a_repetition_carries_the_same_id_and_only_who_drops_it_may_be_sent_it_again() -> None:
+    receiver = Receiver()
+    with serving(receiver) as url:
+        for _ in range(2):
+            webhook(url).deliver(handoff(1))
+        assert (receiver.requests, list(receiver.events)) == (2, ["hnd-1"])
+        assert webhook(url).probe(handoff(1)) is None
+        assert webhook(url, idempotent=True).probe(handoff(1)) is False
+
+
+@pytest.mark.parametrize(("off_s", "fine"), [(-295, True), (299, True), (-301, False), (302, False)])
+def test_the_time_is_signed_so_that_an_old_message_is_refused(off_s: int, fine: bool) -> None:
+    receiver = Receiver()
+    declared = webhook("http://unused.test")._declared
+    with serving(receiver) as url:
+        late = WebhookChannel(
+            "ops", declared.model_copy(update={"url": url}), now=lambda: datetime.now(UTC) + timedelta(seconds=off_s)
+        )
+        if fine:
+            late.deliver(handoff(1))
+        else:
+            with pytest.raises(EffectRefused, match=r"refused it \(401\): bad signature"):
+                late.deliver(handoff(1))
+    assert (list(receiver.events) == ["hnd-1"]) is fine
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "says"),
+    [
+        (reply(400, b"no"), EffectRefused, r"refused it \(400\): no"),
+        (reply(410), EffectRefused, r"refused it \(410\)"),
+        (reply(429), EffectError, r"did not take it \(429\)"),
+        (reply(500, b"\x1b[2J key=sk-0123456789abcdefghij"), EffectError, r"\(500\): \\x1b\[2J key=\[redacted\]"),
+        (reply(504), EffectUntold, "does not know what became of it"),
+        (reply(302, location="http://127.0.0.1:1/"), EffectRefused, "redirects are not followed"),
+        (hang, EffectUntold, "did not answer within 1 s"),
+        (trickle, EffectUntold, "did not answer within 1 s"),
+        (nonsense, EffectUntold, "gave no answer"),
+    ],
+)
+def test_a_bad_server_costs_its_own_handoff_only(answer: Answer, error: type[EffectError], says: str) -> None:
+    began = time.monotonic()
+    with serving(answer) as url, pytest.raises(error, match=says) as raised:
+        webhook(url).deliver(handoff(1))
+    assert type(raised.value) is error
+    assert time.monotonic() - began < 5
+
+
+def test_an_answer_without_an_end_is_not_read_to_its_end() -> None:
+    with serving(flood) as url:
+        receipt = webhook(url).deliver(handoff(1))
+    assert receipt is not None
+    assert len(receipt.said or "") <= 2_000
+
+
+def test_nobody_there_is_certain_and_may_be_tried_again() -> None:
+    with serving(reply(200)) as url:
+        pass
+    with pytest.raises(EffectError, match="cannot be reached") as raised:
+        webhook(url).deliver(handoff(1))
+    assert type(raised.value) is EffectError
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost", "[::1]", "[::ffff:127.0.0.1]",
+     "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "10.0.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0",
+     "[fe80::1]", "[fd00::1]", "100.64.0.1", "224.0.0.1"],
+)  # fmt: skip
+def test_an_address_that_is_not_public_is_refused_however_it_is_written(host: str) -> None:
+    with pytest.raises((EffectRefused, EffectError)) as raised:
+        webhook(f"http://{host}:9/", allow=()).deliver(handoff(1))
+    assert type(raised.value) is EffectRefused, raised.value
+
+
+def test_a_network_that_the_settings_name_is_allowed_and_no_other() -> None:
+    allow = WebhookDeclared.model_validate(
+        {"kind": "webhook", "url": "http://x.test", "secret_env": "S", "allow": ["10.0.0.0/8"]}
+    ).allow
+    assert [permitted(each, allow) for each in ("10.1.2.3", "::ffff:10.1.2.3", "192.168.0.1", "1.1.1.1", "::1")] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert str(innermost("2002:0a01:0203::")) == "10.1.2.3"
+
+
+def test_evidence_goes_to_a_public_server_by_https_only() -> None:
+    with pytest.raises(EffectRefused, match="needs https"):
+        webhook("http://1.1.1.1/", allow=()).deliver(handoff(1))
+
+
+def test_without_its_secret_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOOK_SECRET")
+    receiver = Receiver()
+    with serving(receiver) as url, pytest.raises(EffectRefused, match="variable HOOK_SECRET holds no secret"):
+        webhook(url).deliver(handoff(1))
+    assert receiver.requests == 0
+
+
+def test_pagerduty_has_one_alert_an_incident_until_it_is_resolved() -> None:
+    paging = Paging()
+    with serving(paging) as url:
+        declared = {"kind": "pagerduty", "routing_key_env": "PAGER_KEY", "url": url, "allow": LOOPBACK}
+        channel = PagerDutyChannel("pager", PagerDutyDeclared.model_validate(declared))
+        for _ in range(2):
+            assert channel.deliver(handoff(1)) == Receipt(remote="inc-1")
+        assert list(paging.open) == ["inc-1"]
+        channel.resolve(handoff(1))
+    assert (paging.open, paging.resolved) == ({}, ["inc-1"])
+
+
+def test_alertmanager_has_one_alert_an_incident_that_ends_when_it_is_resolved() -> None:
+    alerting = Alerting()
+    with serving(alerting) as url:
+        declared = {"kind": "alertmanager", "url": url, "allow": LOOPBACK}
+        channel = AlertmanagerChannel("alerts", AlertmanagerDeclared.model_validate(declared))
+        for _ in range(2):
+            channel.deliver(handoff(1))
+        [alert] = alerting.alerts.values()
+        assert (alert["labels"]["incident"], alert.get("endsAt")) == ("inc-1", None)
+        channel.resolve(handoff(1))
+    [alert] = alerting.alerts.values()
+    assert alert["endsAt"] is not None
