@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from self_healing.handoffs.cleaning import MAX_ITEMS, clean
-from self_healing.model import Directive, Execution, Incident, group_dict
+from self_healing.model import Directive, Execution, Handoff, Incident, Verification, group_dict
 
 
 def evidence(
@@ -14,8 +15,11 @@ def evidence(
     unit: str,
     window: dict[str, Any],
     examples: list[dict[str, Any]],
+    differs: Sequence[dict[str, Any]] = (),
     directives: list[Directive],
     tried: list[Execution],
+    came_to: Sequence[Verification] = (),
+    answers: Sequence[Handoff] = (),
     similar: list[Incident],
     wanted: str,
     done: dict[str, Any],
@@ -27,8 +31,11 @@ def evidence(
         unit: what the values of the trigger are in, such as ``s``; ``%`` for parts of a whole, empty for mere numbers.
         window: what the trigger saw: ``samples``, ``value``, and from when to when.
         examples: tasks that show the symptom, the most telling first.
+        differs: what tells the attempts that show it from others.
         directives: what is in force for the affected agent already.
         tried: earlier executions of this incident, oldest first.
+        came_to: what was judged of them.
+        answers: what the recipients of their handoffs said.
         similar: past incidents of the same trigger, newest first.
         wanted: what is asked of the recipient, in the spec's words.
         done: the settings that this action sets.
@@ -39,8 +46,9 @@ def evidence(
             "wanted": wanted,
             "done": {"settings": done},
             "in_force": [_in_force(directive) for directive in directives],
-            "tried": [_tried(execution) for execution in tried[-MAX_ITEMS:]],
+            "tried": [_tried(execution, came_to, answers) for execution in tried[-MAX_ITEMS:]],
             "examples": examples,
+            "differs": list(differs),
             "similar": [_similar(past, unit) for past in similar],
             "timeline": [{"at": note.at, "what": note.what, "text": note.text} for note in incident.notes[-MAX_ITEMS:]],
         }
@@ -62,6 +70,7 @@ def _symptom(incident: Incident, unit: str, window: dict[str, Any]) -> dict[str,
         "value": incident.value,
         "threshold": incident.threshold,
         "baseline": incident.baseline,
+        "times_threshold": _times(incident.value, incident.threshold),
         "peak": incident.peak,
         "unit": unit,
         "opened_at": incident.opened_at,
@@ -69,6 +78,11 @@ def _symptom(incident: Incident, unit: str, window: dict[str, Any]) -> dict[str,
         "flapping": any(note.what == "flapping" and note.at >= incident.opened_at for note in incident.notes),
         "window": window,
     }
+
+
+def _times(value: float | None, threshold: float | None) -> float | None:
+    """How many times the threshold the value is; None where that says nothing."""
+    return None if value is None or not threshold or threshold < 0 else round(value / threshold, 3)
 
 
 def _in_force(directive: Directive) -> dict[str, Any]:
@@ -82,7 +96,9 @@ def _in_force(directive: Directive) -> dict[str, Any]:
     }
 
 
-def _tried(execution: Execution) -> dict[str, Any]:
+def _tried(execution: Execution, came_to: Sequence[Verification], answers: Sequence[Handoff]) -> dict[str, Any]:
+    judged = next((each for each in reversed(came_to) if each.execution == execution.id and each.result), None)
+    handoff = next((each for each in answers if each.id == execution.handoff), None)
     return {
         "action": execution.action,
         "step": execution.step,
@@ -92,6 +108,10 @@ def _tried(execution: Execution) -> dict[str, Any]:
         "effect_at": execution.effect_at,
         "error": execution.error,
         "reason": execution.reason,
+        "result": None if judged is None or judged.result is None else judged.result.value,
+        "value_after": None if judged is None else judged.value,
+        "handoff": None if handoff is None else handoff.status.value,
+        "answer": None if handoff is None else handoff.result,
     }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, Final
 
 from self_healing.model import Event
-from self_healing.telemetry.examples import plain
+from self_healing.telemetry.examples import pairs, plain
 from self_healing.telemetry.samples import duration_of, tokens_of
 
 MOST_EXAMPLES: Final = 5
@@ -16,6 +17,11 @@ MOST_ATTRIBUTES: Final = 12
 """Of each example: with five of them, a few thousand characters of the message at the very most."""
 
 _COLUMNS: Final = ("model", "provider", "tool", "error_type", "run_id", "trace_id")
+
+MOST_DIFFERENCES: Final = 10
+
+LEAST_DIFFERENCE: Final = 0.5
+"""Of two shares: what half of the bad attempts have more often than the others is worth a look; less may be chance."""
 
 _FAILURES: Final = ("failed", "timeout")
 
@@ -49,6 +55,36 @@ def telling(signal: str, ended: Iterable[Event]) -> list[dict[str, Any]]:
 
     newest_first = list(ended)[::-1]
     return [_shown(event) for event in sorted(newest_first, key=worst, reverse=True)[:MOST_EXAMPLES]]
+
+
+def differing(signal: str, limit: float | None, own: Sequence[Event], others: Iterable[Event]) -> list[dict[str, Any]]:
+    """What the attempts that show a trouble have in common and others have not, the greatest difference first.
+
+    Args:
+        signal: what the trouble is about.
+        limit: from which on a single attempt shows it, in the signal's unit; where none is known, those that failed do.
+        own: attempts of the affected agents.
+        others: attempts of other agents.
+    """
+    bad = [event for event in own if _shows(signal, limit, event)]
+    normal = [event for event in own if not _shows(signal, limit, event)] + list(others)
+    if not bad or not normal:
+        return []
+    of_bad, of_normal = (Counter(pair for event in events for pair in set(pairs(event))) for events in (bad, normal))
+    shares = ((pair, n / len(bad), of_normal[pair] / len(normal)) for pair, n in of_bad.items())
+    telling = sorted(
+        (each for each in shares if each[1] - each[2] >= LEAST_DIFFERENCE), key=lambda e: (e[2] - e[1], e[0])
+    )
+    return [
+        {"name": name, "value": value, "share_here": round(here, 3), "share_elsewhere": round(elsewhere, 3)}
+        for (name, value), here, elsewhere in telling[:MOST_DIFFERENCES]
+    ]
+
+
+def _shows(signal: str, limit: float | None, event: Event) -> bool:
+    measure = _WORST.get(signal)
+    value = None if measure is None or limit is None else measure(event)
+    return event.status in _FAILURES if value is None or limit is None else value >= limit
 
 
 def _shown(event: Event) -> dict[str, Any]:

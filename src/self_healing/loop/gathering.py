@@ -10,9 +10,9 @@ from self_healing.actions.directing import Directives
 from self_healing.handoffs.cleaning import clean
 from self_healing.handoffs.evidence import evidence
 from self_healing.incidents.register import Register
-from self_healing.loop.exemplifying import MOST_EXAMPLES, telling
-from self_healing.model import Execution, Incident, IncidentState, group_dict
-from self_healing.spec import ActionSpec, ActionType, Spec
+from self_healing.loop.exemplifying import MOST_EXAMPLES, differing, telling
+from self_healing.model import Execution, Handoff, Incident, IncidentState, Verification, group_dict
+from self_healing.spec import ActionSpec, ActionType, Spec, TriggerSpec
 from self_healing.storage.store import Store
 from self_healing.telemetry.signals import unit
 from self_healing.telemetry.telemetry import Telemetry
@@ -23,6 +23,7 @@ AGES = "task.duration_s"
 MOST_RUNNING = 3
 MOST_SIMILAR = 5
 MOST_SHARED = 10
+MOST_OTHERS = 200  # attempts that stand for what is normal; evidence is gathered anew whenever a proposal is looked at
 
 
 class Gathering:
@@ -83,14 +84,31 @@ class Gathering:
         return evidence(
             incident,
             unit=unit(trigger),
-            window={"window_s": trigger.window, "signal": trigger.signal, "aggregate": trigger.aggregate.value},
+            window=self._window(incident, trigger),
             examples=self._examples(trigger.signal, agents),
+            differs=self._differs(trigger.signal, incident.threshold, agents),
             directives=[each for agent in agents for each in self._directives.in_force(agent, at=self._now())],
             tried=self._store.select(Execution, incident=incident.id),
+            came_to=self._store.select(Verification, incident=incident.id),
+            answers=self._store.select(Handoff, incident=incident.id),
             similar=[each for each in reversed(past) if each.id != incident.id][:MOST_SIMILAR],
             wanted=wanted,
             done=settings,
         )
+
+    def _window(self, incident: Incident, trigger: TriggerSpec) -> dict[str, Any]:
+        """What the trigger looks at, and what it says of it now; a parent has no series of its own."""
+        looked_at = {"window_s": trigger.window, "signal": trigger.signal, "aggregate": trigger.aggregate.value}
+        if incident.is_parent:
+            return looked_at
+        now = self._register.said(incident.trigger, incident.group, self._now())
+        return {**looked_at, "samples": now.samples, "value": now.value, "baseline": now.baseline, "at": now.at}
+
+    def _differs(self, signal: str, limit: float | None, agents: tuple[str, ...]) -> list[dict[str, Any]]:
+        """What tells the bad attempts of the affected agents from all others."""
+        kept = self._telemetry.examples
+        own = [event for agent in agents for event in kept.of(agent)]
+        return differing(signal, limit, own, kept.of_others(agents, MOST_OTHERS))
 
     def _examples(self, signal: str, agents: tuple[str, ...]) -> list[dict[str, Any]]:
         """The tasks of the affected agents that show it best: what runs too long still, then what ended."""

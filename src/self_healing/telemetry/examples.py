@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 
 import msgspec
@@ -75,7 +75,12 @@ class Examples:
 
     def attributes(self, agent: str) -> frozenset[Attribute]:
         """Whatever some attempt of the agent had: columns, and attributes that are text, numbers or yes and no."""
-        return frozenset(pair for event in self._of.get(agent, ()) for pair in _pairs(event))
+        return frozenset(pair for event in self._of.get(agent, ()) for pair in pairs(event))
+
+    def of_others(self, agents: Collection[str], most: int) -> list[Event]:
+        """So many attempts, at most, of other agents than these, of those that ended one last."""
+        others = (event for agent in reversed(self._of) if agent not in agents for event in self._of[agent])
+        return list(islice(others, most))
 
     def pack(self) -> bytes:
         """All of it, for the state."""
@@ -89,7 +94,8 @@ class Examples:
             self._of.setdefault(event.agent or "", deque(maxlen=PER_AGENT)).append(event)
 
 
-def _pairs(event: Event) -> Iterator[Attribute]:
+def pairs(event: Event) -> Iterator[Attribute]:
+    """The columns and the plain attributes of one attempt."""
     for column in COLUMNS:
         value = getattr(event, column)
         if value is not None:
