@@ -161,7 +161,7 @@ class Service:
 
     async def run(self) -> None:
         """Turn the loop until the stop is set, and follow the configuration meanwhile."""
-        following = asyncio.ensure_future(self._follow())
+        following = asyncio.ensure_future(self.follow())
         try:
             while not self._stop.is_set():
                 await self.turn()
@@ -173,16 +173,17 @@ class Service:
             with suppress(asyncio.CancelledError):
                 await following
 
-    async def _follow(self) -> None:
-        """Look now and then whether the configuration changed, and at once when told to."""
+    async def follow(self) -> None:
+        """Look now and then whether the configuration changed, and at once when told to, until the stop is set."""
         while self.reloader is not None and not self._stop.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hangup.wait(), LOOK_S)
             if self._hangup.is_set():
                 self._hangup.clear()
                 await self.reloader.reload("SIGHUP asked for it")
-            else:
-                await self.reloader.look()
+            elif not await self.reloader.look():
+                continue
+            self._tell_health()  # at once: what is mended before the next turn was wrong all the same
 
     def _tell_reload(self, line: str) -> None:
         self._on_health(self.loop.health()["status"], line)

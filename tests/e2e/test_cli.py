@@ -476,7 +476,7 @@ def test_events_are_shown_and_followed_while_a_service_runs(
         tell(tmp_path, now, "Tester")
         assert {json.loads(following.stdout.readline())["agent"] for _ in range(5)} == {"Tester"}
         following.send_signal(signal.SIGINT)
-        assert (following.wait(30), following.stdout.read()) == (130, b"")
+        assert (following.wait(30), following.stdout.read()) == (-signal.SIGINT, b"")
 
 
 def test_what_an_incident_rests_on_is_found_by_its_id(cli: Run, tmp_path: Path) -> None:

@@ -59,12 +59,14 @@ class Bench:
 
     def _service(self) -> Service:
         configuration = Configuration(self.config, self.settings)
+        self.stop, self.hangup = asyncio.Event(), asyncio.Event()
         return Service(
             configuration.settings(),
             clock=self.clock,
-            stop=asyncio.Event(),
+            stop=self.stop,
             on_health=lambda _status, line: self.told.append(line),
             configuration=configuration,
+            hangup=self.hangup,
         )
 
     def look(self, times: int = 2) -> list[bool]:
@@ -182,6 +184,28 @@ def test_a_bad_file_keeps_the_old_spec_and_degrades_health_until_it_is_mended(
     assert bench.look() == [False, True]
     bench.turn()
     assert bench.call("health")["status"] == "healthy"
+
+
+def test_what_is_wrong_with_a_file_is_told_though_it_is_mended_before_the_next_turn(bench: Bench) -> None:
+    async def hear(lines: int) -> None:
+        bench.hangup.set()
+        async with asyncio.timeout(10):
+            while len(bench.told) < lines:
+                await asyncio.sleep(0.01)
+
+    async def scenario() -> None:
+        following = asyncio.ensure_future(bench.service.follow())  # without a turn
+        bench.triggers.write_text("[[trigger")
+        await hear(1)
+        bench.triggers.write_text("")
+        await hear(3)
+        bench.stop.set()
+        await following
+
+    asyncio.run(scenario())
+    wrong, reloaded, over = bench.told
+    assert "triggers.toml:1" in wrong
+    assert (reloaded, over) == ("reloaded, as SIGHUP asked for it: nothing differs", f"over: {wrong}")
 
 
 def test_a_failing_test_of_a_person_refuses_the_reload(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import select
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -58,6 +59,9 @@ def events(
     shown: Shown | None = None,
 ) -> int:
     """Show what happened in the fleet; the newest first, or with --follow the oldest of them."""
+    # There is nothing to put in order, so Ctrl-C ends it there and then. As an exception it comes too late where DuckDB
+    # works, now and then not at all, and never where a shell started this in the background.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     from self_healing.telemetry.query.files import Places
     from self_healing.telemetry.query.rows import Wanted
 

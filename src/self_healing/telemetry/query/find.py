@@ -203,6 +203,10 @@ class Look:
             return self._connection.execute(*statement(form, files)).fetchall()
         except duckdb.OutOfMemoryException:
             raise
+        except RuntimeError as error:
+            if str(error) == "Query interrupted":  # what it makes of Ctrl-C
+                raise KeyboardInterrupt from error
+            raise
         except duckdb.Error as error:
             if not all(file.exists() for file in files):
                 raise _Vanished from error
