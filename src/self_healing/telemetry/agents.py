@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from self_healing.model import Event
-from self_healing.telemetry.samples import Finished, Late, Scores, Tests
+from self_healing.telemetry.samples import Finished, Late, Retries, Scores, Tests
 
 Key = tuple[str | None, str]
 
@@ -24,11 +24,12 @@ class Running(msgspec.Struct, gc=False, array_like=True):
 
 
 class Unpaid(msgspec.Struct, gc=False):
-    """The end of an attempt that did not say what it used; its model calls do, and may still come."""
+    """The end of an attempt that did not say what it used, or of how many it was; its calls do, and may still come."""
 
     event: Event
     tokens: bool  # whether its tokens were counted
     cost_usd: bool  # whether its cost was counted
+    paid: bool = False  # whether it said itself what it used, to which its calls add nothing
 
 
 Ended = tuple[int, float | None, int, Unpaid | None]
@@ -85,5 +86,6 @@ class Folded:
     tests: Tests = field(default_factory=Tests)
     scores: Scores = field(default_factory=Scores)
     late: Late = field(default_factory=Late)
+    retries: Retries = field(default_factory=Retries)
     repairs: list[Repair] = field(default_factory=list)
     repairing: list[tuple[Event, int]] = field(default_factory=list)  # all events of repair work, and when they were

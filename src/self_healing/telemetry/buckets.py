@@ -34,7 +34,7 @@ class Buckets:
 
     def add(self, ts: Ints, groups: Ints, codes: Ints, count: Ints) -> None:
         """Put samples into their panes: so many of that group in the bucket of that code, at that time."""
-        some = count > 0
+        some = count != 0  # below 0 is what was counted wrongly
         if some.any():
             places = self._places_of((groups * CODES + codes)[some])
             self.panes.add(ts[some], places, [count[some]])

@@ -90,3 +90,13 @@ def call_samples(kind: Kind, calls: Sequence[Told]) -> Iterator[tuple[str, Sampl
 
 class Sum(Event, gc=False):
     """What calls add up to for their task; as a call it does not count."""
+
+
+class Retried(Event, gc=False):
+    """That a task which has ended took more attempts (:attr:`attempt`) than were known; as a call it does not count.
+
+    Args:
+        before: how many were; None when nothing was known of them.
+    """
+
+    before: int | None = None

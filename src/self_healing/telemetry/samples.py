@@ -238,5 +238,21 @@ class Late(Gathered):
         return {"task.tokens": tokens, "task.cost_usd": cost}
 
 
+@dataclass(slots=True)
+class Retries(Gathered):
+    """Tasks that had ended before it was known how many attempts they took; None is unknown."""
+
+    before: list[int | None] = field(default_factory=list)
+    attempts: list[int] = field(default_factory=list)
+
+    def samples(self) -> dict[str, Samples]:
+        """The samples by signal: what was counted is taken back, and what is known now is counted."""
+        rows = self.rows()
+        wrong, right = amounts_of(rows, self.before), amounts_of(rows, self.attempts)
+        index = np.concatenate([wrong.index, right.index])
+        count = np.concatenate([-wrong.count, right.count])
+        return {"task.attempts": Samples(rows, index, count, np.concatenate([-wrong.amount, right.amount]))}
+
+
 def _each_once(rows: Rows, index: NDArray[np.intp], amount: Ints) -> Samples:
     return Samples(rows, index, np.ones(len(index), np.int64), amount)

@@ -17,12 +17,14 @@ from self_healing.clock import DAY_US, HOUR_US, SECOND_US
 from self_healing.measures import NONE_MIN, NOT_SILENT, Ints, Measure
 from self_healing.model import Event, Kind, Usage
 from self_healing.telemetry.agents import Agent, Ended, Folded, Key, Repair, Running, Unpaid
+from self_healing.telemetry.calls import Retried
 from self_healing.telemetry.columns import ATTRIBUTE, getter, put
 from self_healing.telemetry.groups import BY_AGENT, OVERFLOW, Grouping
 from self_healing.telemetry.samples import (
     Finished,
     Gathered,
     Late,
+    Retries,
     matches,
     tokens_of,
 )
@@ -125,6 +127,8 @@ class TaskTable:
             elif kind == CALL:
                 if event.usage is not None:
                     self._call(agent, event, event.usage, out.late)
+                elif isinstance(event, Retried):
+                    self._retried(agent, event, out.retries)
             elif kind == SCORE:
                 _add(out.scores, agent, event, at)
                 if starts:
@@ -202,12 +206,13 @@ class TaskTable:
             tokens, cost = usage.total_tokens, usage.total_usd
             if tokens is None:
                 tokens = tokens_of(usage)
-        if tokens is None and cost is None:
-            if task is not None:
-                tokens, cost = task.tokens, task.cost_usd
+        paid = tokens is not None or cost is not None
+        if not paid and task is not None:
+            tokens, cost = task.tokens, task.cost_usd
+        if not paid or event.trace_id is not None:  # in a trace, it may turn out to have been tried more often
             # It is kept for its columns; what else its line said may be large.
             columns = msgspec.structs.replace(event, attributes=self._asked_of(event)) if event.attributes else event
-            unpaid = Unpaid(columns, tokens is not None, cost is not None)
+            unpaid = Unpaid(columns, tokens is not None, cost is not None, paid)
         out.events.append(event)
         out.ts.append(at)
         out.place.append(agent.place)
@@ -248,7 +253,7 @@ class TaskTable:
                 task.cost_usd = (task.cost_usd or 0.0) + cost
             return
         ended = agent.ended.get(id) or agent.before.get(id)
-        if ended is None or ended[3] is None or (tokens is None and cost is None):
+        if ended is None or ended[3] is None or ended[3].paid or (tokens is None and cost is None):
             return
         unpaid = ended[3]
         _add(out, agent, unpaid.event, ended[0])
@@ -260,6 +265,15 @@ class TaskTable:
         unpaid.tokens |= tokens is not None
         unpaid.cost_usd |= cost is not None
         self._before_changed = True
+
+    @staticmethod
+    def _retried(agent: Agent, event: Retried, out: Retries) -> None:
+        ended = agent.ended.get(event.task_id) or agent.before.get(event.task_id)
+        if ended is not None and ended[3] is not None and event.attempt is not None:
+            _add(out, agent, ended[3].event, ended[0])
+            out.started_at.append(ended[1])
+            out.before.append(event.before)
+            out.attempts.append(event.attempt)
 
     def _forget(self, ts_us: int) -> None:
         """Let go of what ended too long ago, and of what is beyond the numbers that are kept."""

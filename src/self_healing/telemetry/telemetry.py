@@ -22,7 +22,7 @@ from self_healing.spec import MAX_GROUPS, PERCENT, Aggregate, Baseline, RateOfCh
 from self_healing.taps import Accumulator, Restart, Taps
 from self_healing.telemetry.agents import Folded, Repair
 from self_healing.telemetry.assembly import Assembly
-from self_healing.telemetry.calls import CALL_SIGNALS, Sum, Told, call_samples
+from self_healing.telemetry.calls import CALL_SIGNALS, Retried, Sum, Told, call_samples
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.examples import Examples
 from self_healing.telemetry.groups import BY_AGENT, NOBODY, Grouping
@@ -239,8 +239,8 @@ class Telemetry:
             self._put(signal, found, listening, latecomers)
         if self._wants_calls:
             self._put_calls(self._own_calls(events, kind, ts), latecomers)
-        if folded.late.events:  # the calls are late, and the panes those of the tasks, which were counted
-            for signal, found in folded.late.samples().items():
+        for late in (folded.late, folded.retries):  # the calls are late; the panes are those of tasks that were counted
+            for signal, found in late.samples().items() if late.events else ():
                 self._put(signal, found, listening, None)
         if listening:
             self._tell_finished(folded)
@@ -254,7 +254,7 @@ class Telemetry:
     def _own_calls(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> list[Told]:
         """The calls that are no parts of traces."""
         places = np.flatnonzero((kind == Kind.LLM_CALL) | (kind == Kind.TOOL_CALL)).tolist()
-        found = [(int(ts[place]), events[place]) for place in places if not isinstance(events[place], Sum)]
+        found = [(int(ts[place]), events[place]) for place in places if not isinstance(events[place], Sum | Retried)]
         return [(at, event, self.tasks.start_of(event)) for at, event in found]
 
     def _put_calls(self, calls: Sequence[Told], latecomers: Latecomers | None) -> None:

@@ -16,7 +16,8 @@ import msgspec
 
 from self_healing.clock import MINUTE_US, SECOND_US
 from self_healing.model import Event, Ingested, Kind, Usage
-from self_healing.telemetry.calls import Call, Sum, Told
+from self_healing.telemetry.attempts import Attempts
+from self_healing.telemetry.calls import Call, Retried, Sum, Told
 from self_healing.telemetry.samples import tokens_of
 
 WAIT_US: Final = 2 * SECOND_US
@@ -66,6 +67,7 @@ class Trace(msgspec.Struct, gc=False, array_like=True):
         parts: those that no task has taken.
         waiting: spans that may turn out to be a task: until when, when they ended, and what they say.
         tasks: the spans that were tasks: agent and task id.
+        attempts: of each of them that does not say itself which attempt it was.
         roots: the root span, while it is or may yet be a task; several only where ids are wrong.
         done: its root was a task, which takes all that still comes.
         handoff_id: the handoff that some span says it is worked on for.
@@ -82,6 +84,7 @@ class Trace(msgspec.Struct, gc=False, array_like=True):
     done: bool = False
     handoff_id: str | None = None
     outcome: tuple[int, bool, str, str] = (0, False, "", "")
+    attempts: dict[str, Attempts] = {}
 
     def above(self, span: str) -> Iterator[str]:
         """The spans above `span`, as far as they are known, the nearest first."""
@@ -168,14 +171,14 @@ class Traces:
         if event.parent_id is None:
             self._wait(trace, event, ts_us, now_us + (WAIT_US if event.role == "other" else 0))
         elif trace.done:
-            if event.kind in CALLS:
+            if _counts(event):
                 self._late(trace, self._part(event, ts_us), ts_us, made)
             return
         elif event.role == "agent":
             outcome = (ts_us, event.status in FAILURES, event.status or "", event.error_type or "")
             trace.outcome = max(trace.outcome, outcome)
             self._wait(trace, event, ts_us, now_us + WAIT_US)
-        if event.kind in CALLS or (event.role == "agent" and event.attempt is not None):
+        if _counts(event):
             trace.parts.append(self._part(event, ts_us))
         if trace.tasks:
             self._pass_on(trace, ts_us, made)
@@ -201,6 +204,14 @@ class Traces:
             self._tell(trace, part, at_us, trace.tasks[task], None)
         if task in trace.tasks and (part.tokens is not None or part.nano_usd is not None):
             made.append((at_us, Kind.LLM_CALL, _call(*trace.tasks[task], part.tokens, part.nano_usd)))
+        if task in trace.attempts:
+            attempts = trace.attempts[task]
+            before = attempts.total
+            _add(attempts, part)
+            if attempts.total != before:
+                agent, id = trace.tasks[task]
+                retried = Retried(kind="llm_call", agent=agent, task_id=id, attempt=attempts.total, before=before)
+                made.append((at_us, Kind.LLM_CALL, retried))
 
     def _part(self, event: Ingested, ts_us: int) -> Part:
         part = _part(event, ts_us)
@@ -271,7 +282,12 @@ class Traces:
             task.status, task.error_type = trace.outcome[2], trace.outcome[3] or None
         if event.role == "other" and len(agents) == 1:
             task.agent = agents.pop()  # it wraps the work of one agent, and that is who can be treated
-        task.attempt = event.attempt or max(_attempts(parts), default=None)
+        attempts = Attempts()
+        for part in parts:
+            _add(attempts, part)
+        task.attempt = event.attempt or attempts.total
+        if event.attempt is None:
+            trace.attempts[span] = attempts
         task.handoff_id = event.handoff_id or trace.handoff_id
         known = (tokens_of(own), own.total_usd)
         if known != (None, None):
@@ -336,6 +352,11 @@ class Traces:
         heapify(self._due)
 
 
+def _counts(event: Ingested) -> bool:
+    """Whether a span adds something to the task that it is a part of."""
+    return event.kind in CALLS or (event.role == "agent" and event.attempt is not None)
+
+
 def _part(event: Ingested, ts_us: int) -> Part:
     usage = event.usage if event.kind == "llm_call" else None  # an agent's repeats that of its calls
     cost = None if usage is None else usage.total_usd
@@ -355,13 +376,8 @@ def _sum(values: list[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _attempts(parts: list[Part]) -> Iterator[int]:
-    """Which attempt each part was: its own word, else one more than its call failed before; never by mere siblings."""
-    failures: dict[str, int] = {}
-    for part in sorted(parts, key=lambda part: (part.ts_us, not part.failed, part.span)):
-        yield part.attempt or 1 + failures.get(part.call or "", 0)
-        if part.call is not None and part.failed:
-            failures[part.call] = failures.get(part.call, 0) + 1
+def _add(attempts: Attempts, part: Part) -> None:
+    attempts.add(part.call, part.ts_us, part.attempt, failed=part.failed)
 
 
 def _completed(own: Usage, tokens: int | None, nano: int | None) -> Usage:

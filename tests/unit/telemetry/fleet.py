@@ -137,6 +137,16 @@ class Fleet:
         assert totals.maximum[place] != NONE_MAX
         return int(totals.minimum[place]) / MICRO, int(totals.maximum[place]) / MICRO
 
+    def quantile(self, name: str, percent: int, group: Group) -> float:
+        """A percentile in the first hour, in its unit, of what the trigger of that name measures."""
+        (asked,) = [each for each in self.triggers if each.name == name]
+        measure = Measure.of(asked)
+        place = self._place(measure, group)
+        histograms = self.telemetry.window(measure, WINDOW_S * SECOND_US, at_us(WINDOW_S)).histograms
+        assert place is not None
+        assert histograms is not None
+        return float(histograms.quantile(percent)[place]) / MICRO
+
     def oldest(self, agent: str = "A") -> float | None:
         """When the oldest running task of an agent started, seconds after the start; None when none runs."""
         measure = Measure.of(trigger("asked", "task.duration_s"))

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from self_healing.measures import MICRO
 from self_healing.telemetry.lines import SEGMENTS
-from tests.unit.telemetry.fleet import SIGNALS, START_S, Fleet, Line, at_us, event, unaccounted
+from self_healing.verification import merged
+from tests.unit.telemetry.fleet import SIGNALS, START_S, TRIGGERS, Fleet, Line, at_us, event, trigger, unaccounted
 
 KINDS = {"model": "llm_call", "tool": "tool_call"}
 
@@ -320,18 +322,62 @@ def test_any_order_and_any_batches_within_the_wait_and_any_restarts_give_the_sam
     assert tasks(fleet)[0] + tasks(fleet, "B")[0] == 1
 
 
+SIZES = st.lists(st.integers(0, 3), max_size=4)
+
+
 @given(st.data())
 def test_calls_of_a_root_agent_may_come_before_or_after_it(data: st.DataObject) -> None:
     calls = [model(number, f"m{number}", "a", 10 * number) for number in range(1, 5)]
     trace = data.draw(st.permutations([*calls, span(6, "a")]))
     fleet = Fleet(form=SEGMENTS)
-    for number, batch in enumerate(cut(trace, data.draw(st.lists(st.integers(0, 3), max_size=4)))):
+    for number, batch in enumerate(cut(trace, data.draw(SIZES))):
         fleet.push(*batch)
         fleet.fold(7 + number, evaluated=6 + number)
         if data.draw(st.booleans()):
             fleet = fleet.restarted()
     assert fleet.samples("task.tokens") == (1, 100)
     assert fleet.samples("task.cost_usd") == (1, 0.1)
+
+
+RETRIED = [
+    tool(1, "t1", call_id="c", status="failed"),
+    tool(2, "t2", call_id="c", status="failed"),
+    tool(3, "t3", call_id="c"),
+    tool(4, "t4", call_id="d", status="failed"),
+    model(5, "m", "a", 10),
+]
+"""The calls of a root agent, one of which took three attempts."""
+
+ASKED = [*TRIGGERS, trigger("usual_attempts", "task.attempts", aggregate="p50", group_by=["model"])]
+
+
+@pytest.mark.parametrize("own", [None, 70], ids=["sum", "own"])
+@given(st.data())
+def test_a_task_took_as_many_attempts_whether_its_calls_come_before_or_after_it(
+    own: int | None, data: st.DataObject
+) -> None:
+    root = span(6, "a", tokens=own, model="m")
+    fleet = Fleet(ASKED, form=SEGMENTS)
+    for number, batch in enumerate(cut(data.draw(st.permutations([*RETRIED, root])), data.draw(SIZES))):
+        fleet.push(*batch)
+        fleet.fold(7 + number, evaluated=6 + number)
+        if data.draw(st.booleans()):
+            fleet = fleet.restarted()
+    assert fleet.samples("task.attempts") == (1, 3)
+    assert fleet.extremes("task.attempts")[1] == 3
+    assert fleet.samples("task.tokens") == (1, own or 10)
+    assert fleet.quantile("usual_attempts", 50, (("model", "m"),)) == pytest.approx(3, rel=0.03)
+
+
+def test_a_verification_judges_a_task_by_the_attempts_that_are_known_by_now(fleet: Fleet) -> None:
+    at(fleet, 1, span(1, "z", trace="U"))
+    fleet.telemetry.watch("v", "each_attempts", (("agent", "A"),), at_us(2))
+    at(fleet, 7, tool(5, "t1", call_id="c", status="failed"), span(6, "a"))
+    at(fleet, 8, tool(5.5, "t2", call_id="c"))
+    gathered = fleet.telemetry.unwatch("v")
+    assert gathered is not None
+    totals = merged(gathered.tasks.values())
+    assert (int(totals.count[0]), int(totals.amount[0]), int(totals.maximum[0])) == (1, 2 * MICRO, 2 * MICRO)
 
 
 roles = st.sampled_from(["agent", "model", "tool", "other"])
