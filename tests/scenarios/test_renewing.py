@@ -55,14 +55,29 @@ def test_each_directive_of_a_probation_is_on_the_audit_log_with_a_decision_befor
     assert all(decided[e.payload["decision"]].seq < e.seq for e in forced)
 
 
-def test_a_probation_that_the_loaded_spec_declares_no_more_waits_for_a_person(scenario: MakeScenario) -> None:
-    fleet = scenario(step_s=60)
-    paused(fleet)
+def answered_otherwise(fleet: Scenario, changes: str = "") -> None:
+    """Another process goes on, by a spec in which another action answers the trigger."""
     off = fleet.directory / "other.toml"
-    off.write_text(f'[[trigger]]\nname = "{ERRORS}"\nactions = ["analyze_slow_tasks"]\n')
+    off.write_text(f'[[trigger]]\nname = "{ERRORS}"\nactions = ["analyze_slow_tasks"]\n{changes}')
     triggers = fleet.settings.triggers.model_copy(update={"files": (off,)})
     fleet.settings = fleet.settings.model_copy(update={"triggers": triggers})
     fleet.restart()
+
+
+def test_a_probation_goes_on_by_the_spec_of_its_incident_though_the_loaded_one_declares_it_no_more(
+    scenario: MakeScenario,
+) -> None:
+    fleet = scenario(step_s=60)
+    paused(fleet)
+    answered_otherwise(fleet)
+
+    fleet.at(300).expect_incident(ERRORS, "Coder", "verifying").expect_directives(max_concurrency=1)
+
+
+def test_a_probation_that_the_spec_declares_no_more_waits_for_a_person(scenario: MakeScenario) -> None:
+    fleet = scenario(step_s=60)
+    paused(fleet)
+    answered_otherwise(fleet, 'where = { model = "m" }\n')  # what is measured now, its own spec cannot judge
 
     fleet.at(300).expect_incident(ERRORS, "Coder", "escalated").expect_directives(paused=True)
 
