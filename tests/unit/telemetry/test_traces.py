@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from self_healing.measures import MICRO
 from self_healing.telemetry.lines import SEGMENTS
-from self_healing.verification import merged
+from self_healing.verification import growing
 from tests.unit.telemetry.fleet import SIGNALS, START_S, TRIGGERS, Fleet, Line, at_us, event, trigger, unaccounted
 
 KINDS = {"model": "llm_call", "tool": "tool_call"}
@@ -376,7 +376,7 @@ def test_a_verification_judges_a_task_by_the_attempts_that_are_known_by_now(flee
     at(fleet, 8, tool(5.5, "t2", call_id="c"))
     gathered = fleet.telemetry.unwatch("v")
     assert gathered is not None
-    totals = merged(gathered.tasks.values())
+    totals = growing(list(gathered.tasks.values()), len(gathered.tasks), quantiles=False)
     assert (int(totals.count[0]), int(totals.amount[0]), int(totals.maximum[0])) == (1, 2 * MICRO, 2 * MICRO)
 
 
