@@ -2,7 +2,7 @@
 # Needed beforehand: Python >= 3.11 with its venv module, make, and a C compiler.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench bench-peers fuzz docs lock clean
+.PHONY: help setup demo run test browser check bench bench-peers fuzz docs lock clean
 
 BIN := .venv/bin
 STAMP := .venv/.stamp-dev
@@ -20,8 +20,13 @@ demo: $(STAMP) ## a simulated fleet breaks in seven ways and is healed, live in 
 run: $(STAMP) ## run the service in this directory
 	@$(BIN)/self-healing run
 
-test: $(STAMP) ## the whole test suite
+test: $(STAMP) browser ## the whole test suite
 	$(BIN)/python -m pytest -n 2
+
+browser: ## install Debian's chromium for the tests of the dashboard, where it can
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
+	  || echo "make: NO BROWSER: the dashboard is not tested; install Debian's chromium and run this again" >&2
 
 check: $(STAMP) ## lint, format and types
 	$(BIN)/ruff check .

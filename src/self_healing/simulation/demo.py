@@ -11,8 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -205,12 +205,25 @@ async def _demo(console: Console, root: Path, keep: Path | None, scale: float, f
     clock = ScaledClock(scale, start, origin=time.monotonic() + HEAD_START_S)
     stories = [Story(fault, start + timedelta(seconds=fault.starts_after_s)) for fault in faults]
     board = Board(console, clock, stories, live=console.is_terminal)
+    with beside(settings, clock, faults) as fleet:
+        await _watch(board, settings, clock, fleet)
+    return _summary(console, board, keep)
+
+
+@contextmanager
+def beside(settings: Settings, clock: ScaledClock, faults: Sequence[Fault]) -> Iterator[subprocess.Popen[bytes]]:
+    """A fleet in a process of its own, beside whoever heals it, for as long as the block runs.
+
+    Args:
+        settings: where it writes telemetry, reads directives and finds handoffs.
+        clock: the time that it lives in.
+        faults: what breaks in it.
+    """
     fleet = _start_fleet(settings, clock, faults)
     try:
-        await _watch(board, settings, clock, fleet)
+        yield fleet
     finally:
         _stop_fleet(fleet)
-    return _summary(console, board, keep)
 
 
 def _start_fleet(settings: Settings, clock: ScaledClock, faults: Sequence[Fault]) -> subprocess.Popen[bytes]:

@@ -66,16 +66,16 @@ function chart(element, told) {
   }));
   const marks = told.marks || [];
   return new uPlot({
-    width: element.clientWidth, height: element.clientHeight, tzDate: (at) => uPlot.tzDate(new Date(at * 1e3), "Etc/UTC"),
+    width: element.clientWidth, height: element.clientHeight - (marks.length ? 34 : 0), tzDate: (at) => uPlot.tzDate(new Date(at * 1e3), "Etc/UTC"),
     legend: { show: marks.length > 0 }, cursor: { y: false, drag: { setScale: false } },
     scales: { y: { range: (_, low, high) => [Math.min(0, low || 0), (high || 1) * 1.1] } },
     series: [{}, ...series],
-    axes: [{ ...axis, values: (_, at) => at.map(clock) }, { ...axis, size: 46, values: (_, at) => at.map((each) => number(each, told.unit)) }],
-    hooks: { draw: [(plot) => marks.forEach((mark) => line(plot, mark))] },
+    axes: [{ ...axis, size: 28, values: (_, at) => at.map(clock) }, { ...axis, size: 46, values: (_, at) => at.map((each) => number(each, told.unit)) }],
+    hooks: { draw: [(plot) => marks.forEach((mark, row) => line(plot, mark, row % 4))] },
   }, [times(told), ...told.series.map((each) => each.values)], element);
 }
 
-function line(plot, mark) {
+function line(plot, mark, row) {
   const x = plot.valToPos(Date.parse(mark.at) / 1000, "x", true);
   const { ctx, bbox } = plot;
   if (x < bbox.left || x > bbox.left + bbox.width) return;
@@ -84,7 +84,7 @@ function line(plot, mark) {
   ctx.setLineDash([3, 3]);
   ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.top + bbox.height); ctx.stroke();
   ctx.font = `${11 * devicePixelRatio}px system-ui`;
-  ctx.fillText(mark.what, x + 4, bbox.top + 12 * devicePixelRatio);
+  ctx.fillText(mark.what, x + 4, bbox.top + (12 + 13 * row) * devicePixelRatio);
   ctx.restore();
 }
 
@@ -114,7 +114,10 @@ function tellLive() {
   if (live.textContent !== text) live.textContent = text;
 }
 
+// Only here, and not in the page: htmx looks for it as soon as it is loaded, and its extension may not be there yet.
 const follow = document.getElementById("follow");
+follow.setAttribute("hx-sse:connect", follow.dataset.follow);
+htmx.process(follow);
 for (const name of ["changed", "alive", "htmx:sse:after:connection"]) follow.addEventListener(name, () => { heard = Date.now(); tellLive(); });
 
 document.addEventListener("htmx:after:swap", () => { tellTimes(); drawAll(); });

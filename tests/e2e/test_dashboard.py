@@ -1,0 +1,172 @@
+"""The dashboard in a real browser: an incident followed until it is healed, every page, the stop, and for everybody."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from self_healing.clock import ScaledClock
+from self_healing.config import ServerSettings, Settings, StorageSettings, TelemetrySettings
+from self_healing.service import serve
+from self_healing.simulation.demo import beside
+from self_healing.simulation.faults import FAULTS
+from self_healing.simulation.history import backfill
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SCREENSHOTS = Path(__file__).parents[2] / ".cache" / "screenshots"
+"""What the pages looked like; kept for people to look at."""
+
+PAGES = ("/", "/incidents", "/triggers", "/triggers/slow_tasks", "/actions", "/agents", "/agents/Coder", "/handoffs")
+PAGES += ("/constitution", "/audit", "/stop")
+
+LONGEST_MS = 90_000
+"""So long a fault may take to be healed, on a busy machine; it takes ten seconds on a quiet one."""
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: `make browser` installs it where it can")
+
+
+@contextmanager
+def sick_fleet(root: Path) -> Iterator[str]:
+    """A service beside a fleet of which one agent becomes slow, thirty times as fast as life; gives its address."""
+    settings = Settings(
+        telemetry=TelemetrySettings(dir=root / "telemetry"),
+        storage=StorageSettings(state_dir=root / "state", logs_dir=root / "logs"),
+        server=ServerSettings(port=0, otlp_http_port=None, otlp_grpc_port=None),
+    )
+    start = datetime.now(UTC).replace(microsecond=0)
+    backfill(settings.telemetry.dir, start, hours=2, seed=7)
+    clock = ScaledClock(30, start, origin=time.monotonic() + 2)
+    listening, addresses = threading.Event(), dict[str, str]()
+    ending: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    def ready(found: dict[str, str]) -> None:
+        addresses.update(found)
+        listening.set()
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        ending.append((asyncio.get_running_loop(), stop))
+        await serve(settings, clock=clock, stop=stop, ready=ready)
+
+    with beside(settings, clock, [fault for fault in FAULTS if fault.trigger == "slow_tasks"]):
+        service = threading.Thread(target=lambda: asyncio.run(run()), name="service")
+        service.start()
+        try:
+            assert listening.wait(30)
+            yield addresses["port"]
+        finally:
+            loop, stop = ending[0]
+            loop.call_soon_threadsafe(stop.set)
+            service.join(30)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def opened(browser: Browser, dark: bool = False, phone: bool = False) -> tuple[Page, list[str]]:
+    """A page, and what goes wrong in it."""
+    size = {"width": 390, "height": 844} if phone else {"width": 1280, "height": 900}
+    page = browser.new_page(viewport=size, color_scheme="dark" if dark else "light")  # type: ignore[arg-type]
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+    return page, wrong
+
+
+def shoot(page: Page, name: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+def serious(page: Page) -> list[str]:
+    """What axe finds that keeps people from using the page."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{each['id']}: {node['html'][:120]}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
+
+
+def test_an_incident_is_followed_live_from_its_detection_until_it_is_healed(browser: Browser, tmp_path: Path) -> None:
+    with sick_fleet(tmp_path) as url:
+        page, wrong = opened(browser)
+        page.goto(f"{url}/")
+        link = page.get_by_role("link", name="slow tasks")
+        expect(link).to_be_visible(timeout=LONGEST_MS)  # it comes by itself: nobody loads the page again
+        shoot(page, "now")
+        link.click()
+        expect(page.locator("h1")).to_contain_text("Coder")
+        expect(page.locator(".timeline")).to_contain_text("verifying", timeout=LONGEST_MS)
+        expect(page.locator("p.line .tag.healed")).to_be_visible(timeout=LONGEST_MS)
+        expect(page.locator("#chart canvas")).to_be_visible(timeout=LONGEST_MS)
+        expect(page.locator("#live")).to_have_text("live")
+        shoot(page, "incident")
+        page.goto(f"{url}/")
+        expect(page.get_by_role("table").last).to_contain_text("analyze slow tasks")
+        assert wrong == []
+        _every_page(browser, url)
+        _the_stop(browser, url)
+
+
+def _every_page(browser: Browser, url: str) -> None:
+    """Each page, in light and dark and on a phone, without an error and without what keeps people out."""
+    for dark, phone in ((False, False), (True, True)):
+        page, wrong = opened(browser, dark=dark, phone=phone)
+        for path in PAGES:
+            page.goto(url + path)
+            expect(page.locator("h1")).to_be_visible()
+            expect(page.locator("#live")).to_have_text("live", timeout=LONGEST_MS)
+            assert (path, serious(page)) == (path, [])
+            # Wide tables scroll within their own frame; the page itself does not.
+            assert (path, page.evaluate("document.documentElement.scrollWidth")) <= (path, page.evaluate("innerWidth"))
+            shoot(page, f"{path.strip('/').replace('/', '-') or 'first'}{'-dark-phone' if phone else ''}")
+        assert wrong == []
+        page.close()
+
+
+def _the_stop(browser: Browser, url: str) -> None:
+    page, wrong = opened(browser)
+    page.goto(f"{url}/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.get_by_role("link", name="Stop").click()
+    page.get_by_label("Your name").fill("Ada")
+    page.get_by_label("Why").fill("a drill")
+    page.get_by_label("Yes, stop all healing").check()
+    page.get_by_role("button", name="Stop healing").click()
+    expect(page.locator(".notice")).to_contain_text("stopped by Ada: a drill")
+    page.goto(f"{url}/")
+    expect(page.locator("h1")).to_have_text("Healing is stopped")
+    shoot(page, "stopped")
+    page.goto(f"{url}/stop")
+    page.get_by_role("button", name="Resume healing").click()
+    expect(page.get_by_role("button", name="Stop healing")).to_be_visible()
+    assert wrong == []
+    page.close()
