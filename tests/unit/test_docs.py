@@ -5,6 +5,7 @@ Every ``python`` block of a page is run, in order, in one fresh namespace and an
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -29,7 +30,7 @@ from self_healing.config import SETTING_KEYS, VARIABLE_PREFIX, ServerSettings, S
 from self_healing.constitution.articles import load
 from self_healing.dashboard.changes import Changes
 from self_healing.handoffs.declared import CHANNEL_KINDS
-from self_healing.model import ExecutionStatus, Outcome, Reason
+from self_healing.model import ExecutionStatus, Handoff, HandoffStatus, Outcome, Reason
 from self_healing.simulation import scenario
 from self_healing.spec import DIRECTIVES, ActionSpec, Limits, TriggerSpec
 from self_healing.spec_tests.models import Case, CaseFile, Expectation, Series
@@ -42,6 +43,7 @@ from self_healing.telemetry.query.files import Places
 from self_healing.telemetry.segments import Segments
 from self_healing.telemetry.signals import GROUP_COLUMNS, SIGNALS
 from self_healing.triggers.declared import read_triggers
+from tests.unit.api.test_mcp_server import TOKEN, served
 from tests.unit.telemetry.test_intake import lines
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +52,8 @@ SHARED_OPTIONS = {"--telemetry-dir", "--state-dir", "--logs-dir", "--config", "-
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 SENDING = sorted((DOCS / "how-to/sources").glob("*.md"))
 """Pages whose code sends to a service."""
+MCP = DOCS / "how-to/work-handoffs-over-mcp.md"
+"""The page whose code asks a service for work."""
 
 
 def name_of(page: object) -> str:
@@ -78,7 +82,9 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if any(blocks(p, "python")) and p not in SENDING], ids=name_of)
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if any(blocks(p, "python")) and p not in (*SENDING, MCP)], ids=name_of
+)
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith(VARIABLE_PREFIX)]:
@@ -105,6 +111,23 @@ def test_the_python_of_a_page_that_sends_reaches_a_service(page: Path, tmp_path:
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert ran.returncode == 0, ran.stderr
     assert lines(tmp_path / "segments")
+
+
+def test_the_python_of_the_page_on_mcp_works_a_handoff_of_a_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = compile("\n".join(code for _, code in blocks(MCP, "python")), str(MCP), "exec")
+
+    async def run() -> None:
+        async with served(tmp_path) as (service, address):
+            monkeypatch.setenv("SERVICE", address)
+            monkeypatch.setenv("SELF_HEALING_SERVER_TOKEN", TOKEN)
+            await asyncio.to_thread(exec, program, {"__name__": "__page__"})
+            done = service.loop.store.get(Handoff, "hnd-1")
+            assert (done.status, done.result) == (HandoffStatus.COMPLETED, "The tool is tried twice at most.")
+            assert service.loop.store.get(Handoff, "hnd-2").status is HandoffStatus.DELIVERED
+
+    asyncio.run(run())
 
 
 @contextmanager

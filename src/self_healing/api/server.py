@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 
 from self_healing.api import approving, asking, events, looking, ofrep, otlp
 from self_healing.api.bodies import Room
-from self_healing.api.guard import Guard
+from self_healing.api.doorkeeper import Doorkeeper
 from self_healing.api.taking import Submit, Taking
 from self_healing.config import ServerSettings
 from self_healing.dashboard.changes import Changes
@@ -66,6 +66,7 @@ class Server:
         self._settings = settings
         self._changes = changes
         self._taking = Taking(submit, Room())
+        self._mcp = _mcp(ask)
         ways = [*otlp.routes(self._taking), *events.routes(self._taking)]
         self._apps = {
             "otlp_http_port": Starlette(routes=ways),
@@ -76,6 +77,7 @@ class Server:
                     *asking.routes(places, ask),
                     *ofrep.routes(snapshot, now),
                     *approving.routes(ask),
+                    *(() if self._mcp is None else self._mcp.routes),
                     *Pages(ask, explain, changes, now).routes(),
                 ]
             ),
@@ -134,6 +136,8 @@ class Server:
         """Everything on the thread, until it is told to end."""
         loop, ending = asyncio.get_running_loop(), asyncio.Event()
         async with AsyncExitStack() as open_now:
+            if self._mcp is not None:
+                await open_now.enter_async_context(self._mcp.router.lifespan_context(self._mcp))
             for setting, app in self._apps.items():
                 await open_now.enter_async_context(self._http(setting, app))
             await open_now.enter_async_context(self._grpc())
@@ -150,7 +154,7 @@ class Server:
         self.addresses[setting] = "http://" + _address(self._settings.host, listening.getsockname()[1])
         server = uvicorn.Server(
             uvicorn.Config(
-                Guard(app, self._settings.token),
+                Doorkeeper(app, self._settings.token),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -200,6 +204,15 @@ class Server:
         task = self._serving[setting] = asyncio.create_task(serving)
         task.add_done_callback(ended)
         return task
+
+
+def _mcp(ask: looking.Ask) -> Starlette | None:
+    """The MCP server, where its library is installed; it answers while its lifespan is entered."""
+    if importlib.util.find_spec("mcp") is None:
+        return None
+    from self_healing.api.mcp_server import make_app
+
+    return make_app(ask)
 
 
 def _said(error: BaseException) -> str:

@@ -17,14 +17,14 @@ OPEN_PATHS: Final = frozenset(("/healthz", "/readyz"))
 """What probes may ask without the token: whether it lives, and nothing else."""
 
 
-class Guard:
+class Doorkeeper:
     """Lets through what may speak to `app`, and answers the rest itself.
 
     A page in a browser on this machine can send requests to it too, under a name of its own choosing. So without a
     token the Host must be this machine's, and an Origin, which only browsers send, must be the port's own.
 
     Args:
-        app: what is guarded.
+        app: what is behind it.
         token: what senders show as ``Authorization: Bearer``; None on a loopback address.
     """
 
