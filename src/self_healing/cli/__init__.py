@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init:init", "Write a commented self-healing.toml, in observe mode."),
     "check": ("check:check", "Run one whole cycle: read what is new, evaluate, act."),
     "status": ("status:status", "Show how fleet and framework are; --health for a verdict."),
+    "watch": ("watch:watch", "Show the fleet, what is wrong and what is done, until Ctrl-C."),
     "events": ("events:events", "Show what happened in the fleet; --follow for what happens."),
     "triggers": ("triggers:app", "List the triggers; show, enable, disable, backtest."),
     "explain": ("explain:explain", "Show why a trigger fired, or did not; now or --at a time."),
@@ -42,7 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 GROUPS = {
     "The service": ("run", "check", "status", "ingest", "init", "doctor", "demo", "simulate"),
-    "What is wrong": ("incidents", "explain", "silences", "triggers", "events"),
+    "What is wrong": ("watch", "incidents", "explain", "silences", "triggers", "events"),
     "What is done": ("history", "actions", "directives", "approvals", "handoffs"),
     "The rules": ("constitution", "audit", "config", "stop-healing", "resume-healing"),
 }

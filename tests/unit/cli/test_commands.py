@@ -28,6 +28,7 @@ PRINTING = [
     ["status"],
     ["status", "--health"],
     ["events"],
+    ["watch"],
     ["triggers"],
     ["triggers", "list"],
     ["triggers", "show", "slow_tasks"],

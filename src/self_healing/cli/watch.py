@@ -1,0 +1,171 @@
+"""``watch``: the first page of the dashboard, in the terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from self_healing.cli import output
+from self_healing.cli.client import Json, call
+from self_healing.cli.options import Format, Shown
+from self_healing.handoffs.cleaning import escape
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+BARS = "▁▂▃▄▅▆▇█"
+_PLAIN_BARS = "_.-=*#"
+"""For terminals that have nothing better."""
+
+
+def watch(
+    *,
+    every: Annotated[float, Parameter(help="Seconds from one look to the next.")] = 1.0,
+    shown: Shown | None = None,
+) -> int:
+    """Show the fleet, what is wrong and what is done about it, until Ctrl-C; once where no terminal shows it."""
+    shown = shown or Shown()
+    if not every > 0:
+        from self_healing.errors import SelfHealingError
+
+        raise SelfHealingError(f"watch: --every {every:g}: allowed is a number of seconds above 0")
+    settings = shown.settings()
+    told = call(settings, "overview")
+    if shown.format is Format.JSON or not sys.stdout.isatty():
+        output.show(told, shown.format, _print)
+        return 0
+    from rich.live import Live
+
+    try:
+        with Live(_page(told), screen=True, auto_refresh=False) as live:
+            while True:
+                time.sleep(every)
+                live.update(_page(call(settings, "overview")), refresh=True)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _print(told: Json) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, width=160)
+    with console.capture() as captured:
+        console.print(_page(told))
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _page(told: Json) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    return Group(*_head(told), Text(), _open(told), Text(), _course(told["course"]), Text(), _healed(told))
+
+
+def _head(told: Json) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    status = told["status"]
+    health = status["health"]
+    yield Text(headline(told), style="bold red" if status["stopped"] or told["open_in_all"] else "bold green")
+    taken = f"{status['telemetry']['aggregated']:,} events taken in"
+    evaluated = output.instant(status["evaluated_at"])
+    yield Text(
+        f"{health['status']} · mode {status['mode']} · {status['triggers_enabled']} triggers · {taken}"
+        f" · {status['directives_in_force']} directives in force · {status['constitutional_violations']} denials"
+        f" · evaluated {evaluated}",
+        style="dim",
+    )
+    if not status["service_running"]:
+        yield Text("no service runs on this state: it is shown as it was left", style="yellow")
+    for issue in health["issues"]:
+        yield Text(escape(issue), style="yellow")
+
+
+def headline(told: Json) -> str:
+    """The fleet's state in one line."""
+    stopped, open_in_all, agents = told["status"]["stopped"], told["open_in_all"], told["agents"]
+    if stopped:
+        return escape(f"Healing is stopped by {stopped['by'] or 'somebody'}: {stopped['reason']}")
+    if open_in_all:
+        return (
+            f"{told['unwell']} of {agents} agents unwell, {open_in_all} incident{'' if open_in_all == 1 else 's'} open"
+        )
+    return f"All {agents} agents are well" if agents else "No agent has been heard of yet"
+
+
+def _open(told: Json) -> Table:
+    table = _table("open incidents", ("incident", "group", "severity", "value", "limit", "stage", "says"))
+    for each in told["open"]:
+        table.add_row(
+            each["trigger"],
+            escape(output.group(each["group"])),
+            each["severity"],
+            output.amount(each["value"], each["unit"]),
+            output.amount(each["threshold"], each["unit"]),
+            each["stage"],
+            escape(each["says"]),
+        )
+    if not told["open"]:
+        table.add_row("none", *[""] * 6)
+    return table
+
+
+def _healed(told: Json) -> Table:
+    table = _table("last healings", ("incident", "group", "healed by", "after", "closed (UTC)"))
+    for each in told["healed"]:
+        table.add_row(
+            each["trigger"],
+            escape(output.group(each["group"])),
+            each["action"] or "-",
+            output.span(round(each["lasted_s"])),
+            output.instant(each["closed_at"]),
+        )
+    if not told["healed"]:
+        table.add_row("none yet", *[""] * 4)
+    return table
+
+
+def _course(course: Json) -> Table:
+    table = _table("the last hour", ("", "course", "now"))
+    for name, key, unit in (
+        ("events", "events_per_s", "/s"),
+        ("tasks", "tasks_per_min", "/min"),
+        ("cost", "usd_per_h", "USD/h"),
+        ("errors", "errors", "%"),
+    ):
+        values = course[key]
+        table.add_row(name, bars(values, sys.stdout.encoding), output.amount(values[-1], unit))
+    return table
+
+
+def _table(title: str, columns: tuple[str, ...]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for name in columns:
+        table.add_column(name, justify="right" if name in ("value", "limit", "after", "now") else "left")
+    return table
+
+
+def bars(values: list[float | None], encoding: str) -> str:
+    """A course of values as a line of bars, as high as the highest; a gap where nothing is known.
+
+    Args:
+        values: none below 0.
+        encoding: of what they are printed on; where it has no bars, plain characters stand for them.
+    """
+    try:
+        BARS.encode(encoding)
+        steps = BARS
+    except (UnicodeEncodeError, LookupError):
+        steps = _PLAIN_BARS
+    highest = max((each for each in values if each is not None), default=0.0)
+    return "".join(
+        " " if each is None else steps[0 if not highest else round(each / highest * (len(steps) - 1))]
+        for each in values
+    )

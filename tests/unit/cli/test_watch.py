@@ -1,0 +1,45 @@
+"""watch: the fleet in one line, what is open and where it stands, and the last hour in bars."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from self_healing.cli.watch import BARS, bars, headline
+
+
+@pytest.mark.parametrize(
+    ("stopped", "unwell", "open_in_all", "agents", "says"),
+    [
+        (None, 0, 0, 0, "No agent has been heard of yet"),
+        (None, 0, 0, 24, "All 24 agents are well"),
+        (None, 1, 1, 24, "1 of 24 agents unwell, 1 incident open"),
+        (None, 2, 3, 24, "2 of 24 agents unwell, 3 incidents open"),
+        ({"by": "Ada", "reason": "a drill"}, 2, 3, 24, "Healing is stopped by Ada: a drill"),
+        ({"by": None, "reason": "x\x1b[2J"}, 0, 0, 1, "Healing is stopped by somebody: x\\x1b[2J"),
+    ],
+)
+def test_the_fleet_is_told_in_one_line(stopped: Any, unwell: int, open_in_all: int, agents: int, says: str) -> None:
+    told = {"status": {"stopped": stopped}, "unwell": unwell, "open_in_all": open_in_all, "agents": agents}
+    assert headline(told) == says
+
+
+def test_bars_are_as_high_as_the_highest() -> None:
+    assert bars([0.0, None, 5.0, 10.0], "utf-8") == "▁ ▅█"
+
+
+def test_nothing_at_all_is_the_lowest_bar() -> None:
+    assert bars([0.0, 0.0], "utf-8") == "▁▁"
+
+
+def test_a_terminal_without_bars_gets_plain_characters() -> None:
+    assert bars([0.0, 10.0], "ascii") == "_#"
+
+
+@given(st.lists(st.none() | st.floats(0, 1e12)))
+def test_each_value_is_one_character(values: list[float | None]) -> None:
+    assert len(bars(values, "utf-8")) == len(values)
+    assert set(bars(values, "utf-8")) <= {*BARS, " "}
