@@ -128,16 +128,27 @@ def course(owner: Owner) -> Json:
     events, _ = _steps(pulse.course(EVENTS, at_us), step)
     finished, failed = _steps(pulse.course("task.errors", at_us), step)
     _, cost = _steps(pulse.course("task.cost_usd", at_us), step)
+    known = _known(pulse.first_us, at_us, len(events))
     ratio = np.divide(failed / MICRO, finished, out=np.full(len(failed), np.nan), where=finished > 0)
     return {
         "from": msgspec.to_builtins(until - timedelta(hours=1)),
         "until": msgspec.to_builtins(until),
         "step_s": STEP_S,
-        "events_per_s": [round(each / STEP_S, 3) for each in events.tolist()],
-        "tasks_per_min": finished.tolist(),
-        "usd_per_h": [round(each * 3600 / STEP_S / MICRO, 4) for each in cost.tolist()],
+        "events_per_s": _where(known, [round(each / STEP_S, 3) for each in events.tolist()]),
+        "tasks_per_min": _where(known, finished.tolist()),
+        "usd_per_h": _where(known, [round(each * 3600 / STEP_S / MICRO, 4) for each in cost.tolist()]),
         "errors": [None if np.isnan(each) else round(each, 4) for each in ratio.tolist()],
     }
+
+
+def _known(first_us: int | None, at_us: int, points: int) -> int:
+    """How many of the newest points anything is known of: what this process has not read, it cannot tell."""
+    return 0 if first_us is None else min(max((at_us - first_us) // (STEP_S * MICRO) + 1, 0), points)
+
+
+def _where(known: int, values: list[float]) -> list[float | None]:
+    unknown = len(values) - known
+    return [None] * unknown + list(values[unknown:])
 
 
 def _steps(course: tuple[Ints, Ints], step: int) -> tuple[Ints, Ints]:

@@ -19,6 +19,8 @@ class Pulse:
     def __init__(self) -> None:
         self._slots: dict[str, Ints] = {}  # which slot is in each place
         self._sums: dict[str, Ints] = {}  # a row the count, a row the amount
+        self.first_us: int | None = None
+        """When the oldest slice begins of which anything was heard, microseconds; before that nothing is known."""
 
     def add(self, name: str, ts: Ints, count: Ints, amount: Ints) -> None:
         """Add samples; those older than what is remembered are left out.
@@ -34,6 +36,8 @@ class Pulse:
         known = self._slots.setdefault(name, np.full(KEPT, -1, np.int64))
         sums = self._sums.setdefault(name, np.zeros((2, KEPT), np.int64))
         slots = ts // FINE_US
+        first_us = int(slots.min()) * FINE_US
+        self.first_us = first_us if self.first_us is None else min(self.first_us, first_us)
         recent = slots > max(int(known.max()), int(slots.max())) - KEPT
         slots, places = slots[recent], slots[recent] % KEPT
         anew = places[known[places] != slots]
