@@ -14,7 +14,15 @@ from self_healing.clock import from_us
 from self_healing.constitution.circumstances import Fleet
 from self_healing.loop.owner import Owner
 from self_healing.measures import FINE_US, MICRO, Ints
-from self_healing.model import CloseReason, Execution, ExecutionStatus, Incident, IncidentState
+from self_healing.model import (
+    Approval,
+    ApprovalStatus,
+    CloseReason,
+    Execution,
+    ExecutionStatus,
+    Incident,
+    IncidentState,
+)
 from self_healing.telemetry.signals import EVENTS
 
 Json = dict[str, Any]
@@ -61,9 +69,16 @@ def overview(owner: Owner, *, serving: bool) -> Json:
         "firing": dict(owner.firing()),
         "open": [_open(owner, each) for each in _worst_first(incidents)[:SHOWN_OPEN]],
         "open_in_all": len(incidents),
+        "approvals_waiting": _waiting(owner),
         "healed": [_healed(owner, each) for each in _newest_healed(owner)],
         "course": course(owner),
     }
+
+
+def _waiting(owner: Owner) -> int:
+    """How many actions wait for a person's yes."""
+    unsettled = owner.store.select(Approval, open="yes")
+    return sum(each.status is ApprovalStatus.PENDING for each in unsettled)
 
 
 def stage(incident: Incident, execution: Execution | None) -> str:

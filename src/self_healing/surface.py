@@ -365,10 +365,12 @@ class Surface:
     def approval(self, id: str) -> Json:
         approval = self._store.get(Approval, id)
         incident = self._store.get(Incident, approval.proposal.incident)
+        decision = self._store.get(Decision, approval.decision)
         return {
             "approval": shown(approval),
             "incident": self._incident(incident),
-            "decision": views.decision(self._store.get(Decision, approval.decision)),
+            "decision": views.decision(decision),
+            "facts": decision.facts,
         }
 
     def approve(self, id: str, by: str, reason: str, plan: str | None = None) -> Json:

@@ -270,3 +270,20 @@ def test_one_signal_alone_brings_about_nothing_that_cannot_be_undone_and_asks_no
 
     assert approvals(fleet) == []
     assert fleet.handoffs("Janitor") == []
+
+
+def test_two_signals_that_came_by_different_ways_agree_and_a_person_is_asked(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    fleet = scenario(settings=options(tmp_path, independent_signals=2))
+    fleet.finish("slow", duration_s=70.0).expect_actions(SLOW, erase="deferred")
+
+    cases = "".join(f'<testcase name="{n}" classname="c"><failure/></testcase>' for n in range(20))
+    report = tmp_path / "report.xml"
+    report.write_text(f'<testsuite name="t" timestamp="2026-01-05T10:00:00Z">{cases}</testsuite>')
+    Surface(fleet.loop).call("ingest_junit", {"paths": [str(report)], "agent": "Coder"})
+
+    fleet.at(5).expect_incident("test_failure_spike", "Coder", "verifying")
+    fleet.expect_actions(SLOW, erase="awaiting_approval")
+    decision = fleet.loop.store.get(Decision, pending(fleet).decision)
+    assert (decision.facts["signals_agreeing"], decision.facts["signals_needed"]) == (2, 2)

@@ -17,6 +17,8 @@ from self_healing.constitution.stop import resume, stop
 from self_healing.errors import NotFound, SelfHealingError, StateBusy, StateError, StorageError
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.surface import COMMANDS, Surface, open_surface
+from self_healing.testing import Scenario
+from tests.scenarios.test_approvals import options as slow_tasks_erase
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 HEALTH = ["status", "telemetry_healthy", "triggers_enabled", "actions_available", "issues"]
@@ -81,7 +83,7 @@ def one(surface: Surface, command: str) -> dict[str, Any]:
 
 
 OF_APPROVALS = ("approval", "approve", "deny")
-"""These want something that waits for a person, as tests/scenarios/test_approvals.py has it."""
+"""These want something that waits for a person."""
 
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each not in OF_APPROVALS])
@@ -116,6 +118,17 @@ def test_every_command_answers_in_json(command: str, surface: Surface, clock: Fa
         arguments["unsilence"] = {"id": muted["id"], "by": "Ada"}
     answer = surface.call(command, arguments.get(command, {}))
     assert isinstance(json.loads(json.dumps(answer, allow_nan=False)), dict)
+
+
+@pytest.mark.parametrize("command", OF_APPROVALS)
+def test_every_command_about_what_waits_for_a_person_answers_in_json(command: str, tmp_path: Path) -> None:
+    with Scenario(tmp_path, settings=slow_tasks_erase(tmp_path)) as fleet:
+        fleet.finish("slow", duration_s=70.0).expect_actions("slow_tasks", erase="awaiting_approval")
+        surface = Surface(fleet.loop)
+        [asked] = surface.call("approvals", {})["approvals"]
+        person = {} if command == "approval" else {"by": "Ada", "reason": "tested"}
+        answer = surface.call(command, {"id": asked["id"], **person})
+    assert json.loads(json.dumps(answer, allow_nan=False))["approval"]["id"] == asked["id"]
 
 
 def test_an_incident_names_the_filters_of_the_events_that_it_rests_on(surface: Surface) -> None:

@@ -92,6 +92,8 @@ class Pages:
             self._page("/agents/{name:path}", "agent.html", "Agents", self._agent),
             self._page("/handoffs", "handoffs.html", "Handoffs", lambda _: self._ask("handoffs", limit=100)),
             self._page("/handoffs/{id}", "handoff.html", "Handoffs", self._handoff),
+            self._page("/approvals", "approvals.html", "Approvals", lambda _: self._ask("approvals", everything=True)),
+            self._page("/approvals/{id}", "approval.html", "Approvals", self._approval),
             self._page("/constitution", "constitution.html", "Constitution", lambda _: self._ask("constitution")),
             self._page("/audit", "audit.html", "Audit", lambda _: self._ask("audit")),
             self._page("/stop", "stop.html", "Stop", lambda _: self._ask("status")),
@@ -100,6 +102,7 @@ class Pages:
             self._form("/incidents/{id}/ack", "ack", "/incidents/{id}"),
             self._form("/incidents/{id}/close", "close", "/incidents/{id}"),
             *(self._form(f"/handoffs/{{id}}/{to}", to, "/handoffs/{id}") for to in ("accept", "complete", "fail")),
+            *(self._form(f"/approvals/{{id}}/{to}", to, "/approvals/{id}") for to in ("approve", "deny")),
             self._form(
                 "/directives/{id}/undo",
                 "undo",
@@ -124,6 +127,9 @@ class Pages:
 
     async def _handoff(self, request: Request) -> Json:
         return await self._ask("handoff", id=request.path_params["id"])
+
+    async def _approval(self, request: Request) -> Json:
+        return await self._ask("approval", id=request.path_params["id"])
 
     async def _incident_chart(self, request: Request) -> Json:
         """The signal from half an hour before the opening until ten minutes after the close, or now."""

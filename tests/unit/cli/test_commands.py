@@ -17,6 +17,7 @@ SUBCOMMANDS = {
     "silences": ["list", "add", "remove"],
     "directives": ["list", "undo"],
     "handoffs": ["list", "show", "accept", "complete", "fail"],
+    "approvals": ["list", "show", "approve", "deny"],
     "audit": ["verify"],
     "config": ["validate", "schema"],
 }
@@ -45,6 +46,8 @@ PRINTING = [
     ["history"],
     ["handoffs"],
     ["handoffs", "--status", "delivered"],
+    ["approvals"],
+    ["approvals", "list", "--all"],
     ["constitution"],
     ["audit", "verify"],
     ["config", "validate"],

@@ -17,9 +17,11 @@ from self_healing.clock import FakeClock
 from self_healing.config import ServerSettings, Settings, StorageSettings, TelemetrySettings
 from self_healing.dashboard.changes import Changes
 from self_healing.explaining.explain import explain
-from self_healing.model import Handoff
+from self_healing.model import Approval, Handoff
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.surface import Surface
+from self_healing.testing import Scenario
+from tests.scenarios.test_approvals import options as slow_tasks_erase
 from tests.unit.telemetry.query.test_find import places
 
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -33,6 +35,7 @@ PAGES = [
     "/agents",
     "/agents/Coder",
     "/handoffs",
+    "/approvals",
     "/constitution",
     "/audit",
     "/stop",
@@ -180,6 +183,32 @@ def test_a_handoff_is_completed_in_the_page(loop: SelfHealingOrchestrator) -> No
         page = get(port, f"/handoffs/{id}")[1]
     assert "completed" in page
     assert "mended" in page
+
+
+@pytest.mark.parametrize(("answer", "became"), [("approve", "approved"), ("deny", "denied")])
+def test_what_cannot_be_undone_is_answered_in_the_page(tmp_path: Any, answer: str, became: str) -> None:
+    with Scenario(tmp_path, settings=slow_tasks_erase(tmp_path)) as fleet:
+        fleet.finish("slow", duration_s=70.0).expect_actions("slow_tasks", erase="awaiting_approval")
+        [approval] = fleet.loop.store.select(Approval)
+        with serving(fleet.loop) as port:
+            first, listed = get(port, "/")[1], get(port, "/approvals")[1]
+            one = get(port, f"/approvals/{approval.id}")[1]
+            stale, _ = post(port, f"/approvals/{approval.id}/{answer}", {"by": "Ada", "reason": "x", "plan": "0"})
+            form = {"by": "Ada", "reason": "a copy", "plan": approval.plan}
+            status, _ = post(port, f"/approvals/{approval.id}/{answer}", form)
+        with serving(fleet.loop) as port:
+            after, still = get(port, f"/approvals/{approval.id}")[1], get(port, "/")[1]
+    assert "1 action waits for a person" in first
+    assert f'href="/approvals/{approval.id}"' in listed
+    assert "hands the work to Janitor" in one
+    assert "article III: cannot be undone (ask)" in one
+    assert "<td>signals agreeing</td><td>1</td>" in one
+    assert approval.plan in one
+    assert (stale, status) == (400, 303)
+    assert became in after
+    assert "Ada: a copy" in after
+    assert "Yes, do it" not in after
+    assert "for a person" not in still
 
 
 def test_a_page_of_another_origin_cannot_act(loop: SelfHealingOrchestrator) -> None:
