@@ -93,6 +93,7 @@ class Retention:
             part = compacted.with_name(compacted.name + PART)
             why = _written(file, part)
             if why is not None:
+                part.unlink(missing_ok=True)
                 return [self._set_aside(file, why)]
             self._crash("compaction.written")
             os.utime(part, ns=(info.st_atime_ns, info.st_mtime_ns))  # it is as old as what it holds
@@ -139,10 +140,10 @@ def _written(file: Path, part: Path) -> str | None:
     columns = ", ".join(f"'{name}': '{kind}'" for name, kind in _COLUMNS.items())
     with duckdb.connect(config={"threads": 1, "memory_limit": "512MB"}) as connection:
         source = f"read_ndjson(?, columns = {{{columns}}}, compression = 'uncompressed', maximum_object_size = 2097152)"
+        part.touch(mode=0o600)  # as private as the segment; written into as it is, without another file of DuckDB's
+        form = "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false"
         try:
-            connection.execute(
-                f"COPY (SELECT * FROM {source}) TO '{_quoted(part)}' (FORMAT parquet, COMPRESSION zstd)", [str(file)]
-            )
+            connection.execute(f"COPY (SELECT * FROM {source}) TO '{_quoted(part)}' ({form})", [str(file)])
         except duckdb.InvalidInputException as error:
             return str(error).splitlines()[0]
         except duckdb.Error as error:

@@ -61,6 +61,12 @@ def test_a_segment_that_was_folded_becomes_parquet_with_all_that_it_held(tmp_pat
     assert (tmp_path / f"{NAME}.parquet").stat().st_mtime == AT.timestamp()
 
 
+def test_what_was_compacted_is_as_private_as_its_segment_was(tmp_path: Path) -> None:
+    mode = filled(tmp_path).stat().st_mode
+    retention(tmp_path).tend(everything(tmp_path), active=None, now=AT)
+    assert (tmp_path / f"{NAME}.parquet").stat().st_mode == mode
+
+
 def test_a_segment_that_is_active_or_not_wholly_folded_stays(tmp_path: Path) -> None:
     file = filled(tmp_path)
     size = file.stat().st_size

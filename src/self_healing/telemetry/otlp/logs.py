@@ -18,9 +18,12 @@ from self_healing.telemetry.otlp.names import (
     EVENTS,
     FAILURES,
     LOGS_ONLY,
+    ONLY_FAILED,
     PROVIDER_OF,
-    RESPONSE_ENDS,
+    RESPONSE_BROKEN,
+    RESPONSE_FAILED,
     SOURCE_OF,
+    STREAMED,
 )
 from self_healing.telemetry.otlp.plan import READERS, Origin, origin_of, plan_for
 from self_healing.telemetry.otlp.protobuf_body import decode_protobuf
@@ -74,7 +77,7 @@ def _event(record: LogRecord, origin: Origin) -> Ingested:
     kept = kept_of(plan, pairs, origin)
     kept |= _said(record, name)
     failed = not _succeeded(name, row)
-    duration_s = None if row["duration_ms"] is None else row["duration_ms"] / 1000
+    duration_s = None if row["duration_ms"] is None or name == STREAMED else row["duration_ms"] / 1000
     event = Ingested(
         ts=encode_micros(at_us),
         kind=kind,
@@ -116,12 +119,14 @@ def _ids(record: LogRecord) -> tuple[str | None, str | None]:
 
 
 def _name(record: LogRecord) -> str:
-    """The name of a record's event: its field, its attribute, or its body where that is one we know; else nothing."""
+    """The name of a record's event: its attribute, its field, or its body where that is one we know; else nothing.
+
+    The attribute comes first, since what bridges `tracing` of Rust (Codex) puts the line of source into the field."""
+    for pair in record.attributes:
+        if pair.key == "event.name" and pair.value.string_value:
+            return pair.value.string_value
     if record.event_name:
         return record.event_name
-    for pair in record.attributes:
-        if pair.key == "event.name":
-            return pair.value.string_value or ""
     body = record.body.string_value or ""
     return body if body in EVENTS or body.startswith(tuple(start for start, _ in EVENT_SOURCES)) else ""
 
@@ -133,19 +138,27 @@ def _source_told(name: str) -> str:
 
 def _kind(name: str, row: Row) -> str:
     kind = EVENTS.get(name, "log")
-    if name == "codex.sse_event" and row["event_kind"] not in RESPONSE_ENDS:
+    if name == STREAMED and not _ends_response(row):
         return "log"
-    if name == "codex.api_request" and _succeeded(name, row):
+    if name in ONLY_FAILED and _succeeded(name, row):
         return "log"
     return kind
 
 
+def _ends_response(row: Row) -> bool:
+    """Whether a streamed event ends a response: with what it used, or with what went wrong. That it came, with neither,
+    is told apart."""
+    if row["input_tokens"] is not None or row["event_kind"] == RESPONSE_FAILED:
+        return True
+    return row["error"] is not None and row["event_kind"] in RESPONSE_BROKEN
+
+
 def _succeeded(name: str, row: Row) -> bool:
     """Whether what a record tells of went well."""
-    if name in FAILURES:
+    if name in FAILURES or row["error"] is not None:
         return False
-    if name == "codex.sse_event":
-        return RESPONSE_ENDS.get(row["event_kind"], True)
+    if name == STREAMED:
+        return bool(row["event_kind"] != RESPONSE_FAILED)
     if row["success"] is not None:
         return bool(row["success"])
     code: str | None = row["error_type"]

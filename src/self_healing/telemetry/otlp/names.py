@@ -126,23 +126,24 @@ COLUMNS: Final[dict[str, dict[str, Names]]] = {
         "tool": ("tool_name",),
         "call_id": ("call_id",),
         "event_kind": ("event.kind",),
+        "error": ("error.message",),
     },
     "langsmith": {
         "task_id": (
             "task.id",
             "langsmith.metadata.thread_id",
             "langsmith.metadata.session_id",
-            "langsmith.metadata.conversation_id",
-            "langsmith.trace.session_id",
+            "langsmith.metadata.conversation_id",  # not `langsmith.trace.session_id`, which is the project
         ),
         "agent": ("gen_ai.agent.name", "langsmith.metadata.lc_agent_name", "service.name"),
         "operation": ("langsmith.span.kind", "gen_ai.operation.name"),
         "model": ("gen_ai.response.model", "gen_ai.request.model", "langsmith.metadata.ls_model_name"),
-        "provider": ("gen_ai.provider.name", "gen_ai.system", "langsmith.metadata.ls_provider"),
+        # Its `gen_ai.system` is guessed from the model's name, and "langchain" where that says nothing.
+        "provider": ("gen_ai.provider.name", "langsmith.metadata.ls_provider", "gen_ai.system"),
     },
     "crewai": {
         "task_id": ("task.id", "crewai.task.id", "crewai.crew.id"),
-        "agent": ("crewai.agent.role", "gen_ai.agent.name", "crewai.crew.name", "service.name"),
+        "agent": ("crewai.agent.role", "crewai.task.agent", "gen_ai.agent.name", "crewai.crew.name", "service.name"),
         "operation": ("gen_ai.operation.name", "traceloop.span.kind", "openinference.span.kind"),
         "model": ("gen_ai.response.model", "gen_ai.request.model", "crewai.agent.llm_model"),
         "resends": ("crewai.guardrail.retry_count", "http.request.resend_count"),
@@ -272,8 +273,10 @@ EVENTS: Final[dict[str, str]] = {
     "claude_code.api_request": "llm_call",
     "claude_code.api_error": "llm_call",
     "claude_code.tool_result": "tool_call",
-    "codex.sse_event": "llm_call",  # only those of RESPONSE_ENDS
-    "codex.api_request": "llm_call",  # only those that failed: the others are told again by the sse_event
+    "codex.sse_event": "llm_call",  # only the last of a response
+    "codex.api_request": "llm_call",  # these three only where they failed: of the others the sse_event tells
+    "codex.websocket_connect": "llm_call",
+    "codex.websocket_request": "llm_call",
     "codex.tool_result": "tool_call",
     "gen_ai.evaluation.result": "quality_score",
 }
@@ -288,8 +291,17 @@ FAILURES: Final = frozenset(
 )
 """The log events that say by their name that something failed."""
 
-RESPONSE_ENDS: Final[dict[str, bool]] = {"response.completed": True, "response.failed": False}
-"""The streamed events that end a response, and whether that is a success."""
+ONLY_FAILED: Final = frozenset(("codex.api_request", "codex.websocket_connect", "codex.websocket_request"))
+"""The log events that are a call only where it failed: of one that went well another event tells."""
+
+STREAMED: Final = "codex.sse_event"
+"""The log event of each event of a streamed response. Its duration is the wait for that event, not the response's."""
+
+RESPONSE_FAILED: Final = "response.failed"
+"""The streamed event that says that the response failed."""
+
+RESPONSE_BROKEN: Final = frozenset((None, "response.completed"))
+"""The streamed events that, with an error, say that the response broke off; one without a name is a broken stream."""
 
 PROVIDER_OF: Final[dict[str, str]] = {"claude_code": "anthropic", "codex": "openai"}
 """The provider, where the source names none because there is but one."""
@@ -334,6 +346,19 @@ CONTENT: Final = (
     "hidden_params",
     "traceloop.entity.input",
     "traceloop.entity.output",
+    "crewai.crew.",  # OpenLLMetry writes down all that CrewAI's objects hold: results, prompts, backstories
+    "crewai.task.",
+    "crewai.agent.",
+    "crew_agents",  # and OpenInference much of it
+    "crew_tasks",
+    "crew_inputs",
+    "flow_inputs",
+    "task_description",
+    "task_expected_output",
+    "formatted_description",
+    "formatted_expected_output",
+    "agent.goal",
+    "agent.backstory",
     "tool_arguments",
     "tool_response",
     "tool_input",

@@ -71,13 +71,14 @@ READERS: Final[dict[str, Reader]] = {
     "event_name": values.text,
     "event_time": values.text,
     "event_kind": values.text,
+    "error": values.text,
 }
 """What each column of the tables wants; their order is that of the cells of a row."""
 
 CELLS: Final = {column: place for place, column in enumerate(READERS)}
 """Where each column stands in a row."""
 
-STAYS: Final = frozenset(("cache_read_tokens", "cache_write_tokens", "quality", "label", "currency"))
+STAYS: Final = frozenset(("cache_read_tokens", "cache_write_tokens", "quality", "label", "currency", "error"))
 """Columns that an event has no place for, or not for all their values: their attributes are kept as well."""
 
 Attributes = Sequence[KeyValue]

@@ -22,6 +22,7 @@ RATES_MAX = 4096
 _DAY_S: Final = 86_400
 
 PROVIDERS: Final[dict[str, str]] = {
+    "amazon_bedrock": "aws",
     "aws.bedrock": "aws",
     "bedrock": "aws",
     "azure.ai.inference": "azure",
@@ -34,6 +35,8 @@ PROVIDERS: Final[dict[str, str]] = {
     "gcp.gen_ai": "google",
     "gcp.vertex_ai": "google",
     "gemini": "google",
+    "google_genai": "google",
+    "google_vertexai": "google",
     "vertex_ai": "google",
     "mistral_ai": "mistral",
     "mistralai": "mistral",

@@ -112,6 +112,7 @@ def _events(span: Span, attributes: Attributes, origin: Origin) -> list[Ingested
         _,
         _,
         _,
+        _,
     ) = cells_of(plan, pairs)
     kept = kept_of(plan, pairs, origin)
     kept["span.name"] = name = span.name[:TEXT_MAX]

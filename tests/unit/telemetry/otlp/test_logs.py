@@ -75,6 +75,17 @@ def test_an_exception_of_a_call_is_a_log_since_its_span_tells_the_same() -> None
     assert (found.kind, found.status, found.error_type) == ("log", "timeout", "TimeoutError")
 
 
+def test_the_attribute_names_an_event_where_its_field_names_a_line_of_source() -> None:
+    said = {"event.name": "codex.sse_event", "event.kind": "response.failed"}
+    found = event(record(said, eventName="event otel/src/events/session_telemetry.rs:725"))
+    assert (found.kind, (found.attributes or {})["event.name"]) == ("llm_call", "codex.sse_event")
+
+
+def test_a_streamed_event_lasts_no_call_since_it_says_how_long_it_was_waited_for() -> None:
+    said = {"event.name": "codex.sse_event", "event.kind": "response.failed", "duration_ms": "5"}
+    assert event(record(said)).duration_s is None
+
+
 @pytest.mark.parametrize("name", ["claude_code.api_request", "api_request"])
 def test_an_event_is_known_with_and_without_the_name_of_its_source(name: str) -> None:
     said = {"event.name": name, "model": "m", "input_tokens": 1, "cost_usd": 0.5}
@@ -95,6 +106,19 @@ def test_a_duration_says_when_a_call_began() -> None:
         ({"event.name": "codex.api_request", "http.response.status_code": 200}, "log", None),
         ({"event.name": "codex.sse_event", "event.kind": "response.failed"}, "llm_call", "failed"),
         ({"event.name": "codex.sse_event", "event.kind": "response.created"}, "log", None),
+        ({"event.name": "codex.sse_event", "event.kind": "response.completed"}, "log", None),
+        (
+            {"event.name": "codex.sse_event", "event.kind": "response.completed", "error.message": "e"},
+            "llm_call",
+            "failed",
+        ),
+        ({"event.name": "codex.sse_event", "event.kind": "response.created", "error.message": "e"}, "log", "failed"),
+        (
+            {"event.name": "codex.websocket_connect", "http.response.status_code": 101, "success": "true"},
+            "log",
+            "success",
+        ),
+        ({"event.name": "codex.websocket_request", "success": "false"}, "llm_call", "failed"),
     ],
 )
 def test_of_what_codex_tells_twice_each_call_counts_once(said: dict[str, Any], kind: str, status: str | None) -> None:

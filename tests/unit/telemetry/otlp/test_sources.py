@@ -123,7 +123,9 @@ EXPECTED: dict[str, list[tuple[tuple[Any, ...], tuple[Any, ...] | None, tuple[An
             None,
             ("503", None, None, None),
         ),
-        (("log", None, "c1", "codex_cli_rs", "gpt-5-codex", "openai", 2, None, 1.8), None, (None,) * 4),
+        (("llm_call", None, "c1", "codex_cli_rs", "gpt-5-codex", "openai", 2, "failed", 0.09), None, (None,) * 4),
+        (("log", None, "c1", "codex_cli_rs", "gpt-5-codex", "openai", 3, None, 1.8), None, (None,) * 4),
+        (("log", None, "c1", "codex_cli_rs", "gpt-5-codex", "openai", None, None, None), None, (None,) * 4),
         (("log", None, "c1", "codex_cli_rs", "gpt-5-codex", "openai", None, None, None), None, (None,) * 4),
         (
             ("llm_call", None, "c1", "codex_cli_rs", "gpt-5-codex", "openai", None, "success", None),
@@ -135,6 +137,8 @@ EXPECTED: dict[str, list[tuple[tuple[Any, ...], tuple[Any, ...] | None, tuple[An
             None,
             (None, "shell", "call-9", None),
         ),
+        (("llm_call", None, "c1", "codex_cli_rs", "gpt-5-codex", "openai", None, "failed", None), None, (None,) * 4),
+        (("llm_call", None, "c1", "codex_cli_rs", "gpt-5-codex", "openai", None, "failed", 0.03), None, (None,) * 4),
     ],
     "pydantic_ai": [
         (
@@ -167,23 +171,24 @@ EXPECTED: dict[str, list[tuple[tuple[Any, ...], tuple[Any, ...] | None, tuple[An
         ),
     ],
     "langsmith": [
-        (("span", "other", "th-1", "graph", None, None, None, "success", 5.0), None, (None, None, None, None)),
+        (("span", "other", "th-1", "graph", None, "langchain", None, "success", 5.0), None, (None,) * 4),
         (
-            ("llm_call", "model", "th-1", "graph", "gpt-4o", "openai", None, "success", 1.0),
-            (40, 4, 44, 0.00014),
+            ("llm_call", "model", "th-1", "graph", "gemini-2.5-flash", "google_genai", None, "success", 1.0),
+            (40, 4, 44, 0.000022),
             (None, None, None, None),
         ),
-        (("tool_call", "tool", "th-1", "graph", None, None, None, "failed", 1.0), None, (None, "search", None, None)),
+        (
+            ("tool_call", "tool", "th-1", "graph", None, "langchain", None, "failed", 1.0),
+            None,
+            ("Exception", "search", None, None),
+        ),
     ],
     "crewai": [
-        (("span", "agent", "crew-1", "newsroom", None, None, None, "success", 9.0), None, (None,) * 4),
-        (("span", "agent", "ct-1", "Writer", None, None, 2, "success", 8.0), None, (None,) * 4),
-        (
-            ("llm_call", "model", "ct-1", "Writer", "gpt-4o", "openai", None, "success", 1.0),
-            (10, 2, 12, 0.000045),
-            (None, None, None, None),
-        ),
-        (("tool_call", "tool", "ct-1", "Writer", None, None, None, "success", 1.0), None, (None, "scrape", None, None)),
+        (("span", "agent", "crew-1", "newsroom", None, "crewai", None, "success", 9.0), None, (None,) * 4),
+        (("span", "agent", "ct-1", "Writer", None, "crewai", None, "success", 8.0), None, (None,) * 4),
+        (("span", "agent", TRACE, "Writer", "gpt-4o", "crewai", None, "success", 7.0), None, (None,) * 4),
+        (("llm_call", "model", TRACE, "agents", "gpt-4o", "crewai", None, "success", 1.0), None, (None,) * 4),
+        (("tool_call", "tool", TRACE, "agents", None, None, None, "success", 1.0), None, (None, "scrape", None, None)),
     ],
     "litellm": [
         (
@@ -220,6 +225,14 @@ def test_both_encodings_of_a_request_say_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if "a secret" in (FIXTURES / f"{name}.json").read_text()])
 def test_what_models_and_tools_were_told_and_said_is_not_kept(name: str) -> None:
     assert "a secret" not in repr(normalised(fixture(name)))
+
+
+def test_what_openinference_says_of_a_crew_is_not_kept() -> None:
+    content = "crew_agents", "crew_tasks", "task_description", "task_expected_output", "agent.goal", "agent.backstory"
+    request = fixture("openinference")
+    span = request["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+    span["attributes"] += [{"key": name, "value": {"stringValue": "a secret"}} for name in content]
+    assert "a secret" not in repr(normalised(request))
 
 
 def test_the_words_for_roles_are_in_lower_case_as_they_are_looked_up() -> None:
