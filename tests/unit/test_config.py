@@ -22,7 +22,8 @@ from self_healing.spec import Limits
 LIMIT_KEYS = (
     "concurrent_actions, concurrent_per_target, actions_per_minute, actions_per_minute_unwell, blast_radius_percent, "
     "fleet_stop_percent, attempts_per_incident, attempts_per_target_per_day, cool_down, cool_down_max, "
-    "cool_down_reset, breaker_failures, breaker_half_open_after, freshness, plan_freshness, defer_at_most"
+    "cool_down_reset, causal_depth, independent_signals, approve_within, breaker_failures, breaker_half_open_after, "
+    "freshness, plan_freshness, defer_at_most"
 )
 
 

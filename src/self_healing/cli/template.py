@@ -79,6 +79,12 @@ cool_down = "10s"
 cool_down_max = "5m"
 # ... and starts anew after so much healthy time.
 cool_down_reset = "10m"
+# Actions that may have caused one another, in a row, before a person gets it.
+causal_depth = 3
+# Signals of different kinds, by different ways in, that must agree before what cannot be undone is even asked for.
+independent_signals = 2
+# A person's yes to what cannot be undone must come within this; after that it is a no.
+approve_within = "15m"
 # An action that fails this often in a row is not tried ...
 breaker_failures = 5
 # ... for this long; then once, to see.
