@@ -21,7 +21,7 @@ from typing import Annotated, Any, get_type_hints
 import msgspec
 
 from self_healing import status, views
-from self_healing.actions.directives import effective
+from self_healing.actions.directives import effective, overridden
 from self_healing.clock import Clock, SystemClock, from_us
 from self_healing.config import Settings
 from self_healing.constitution import articles, stop
@@ -320,8 +320,9 @@ class Surface:
         of_agent: defaultdict[str, list[Directive]] = defaultdict(list)
         for each in in_force:
             of_agent[each.agent].append(each)
+        by_which = {id: by for directives in of_agent.values() for id, by in overridden(directives).items()}
         return {
-            "directives": [views.plain(each) for each in in_force],
+            "directives": [{**views.plain(each), "overridden_by": by_which.get(each.id)} for each in in_force],
             "effective": {agent: effective(directives, now) for agent, directives in of_agent.items()},
         }
 

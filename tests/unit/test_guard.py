@@ -124,6 +124,13 @@ def test_a_file_that_cannot_be_written_is_a_problem_until_it_can(store: Store) -
         assert guard.paused
 
 
+def test_the_newest_is_told_by_time_whether_its_second_is_whole_or_not(store: Store) -> None:
+    published, whole = Publication(store), datetime.now(UTC).replace(microsecond=0)
+    store.put(lasting("model", "old", 60, created_at=whole))
+    store.put(lasting("model", "new", 60, id="dir-2", created_at=whole + timedelta(seconds=0.5)))
+    assert [each["value"] for each in published.snapshot["Coder"]["model"]] == ["new", "old"]
+
+
 def test_what_is_not_committed_is_not_published(store: Store) -> None:
     published = Publication(store)
     with store.transaction():

@@ -16,9 +16,11 @@ from self_healing.config import Settings, load_settings
 from self_healing.constitution.stop import resume, stop
 from self_healing.errors import NotFound, SelfHealingError, StateBusy, StateError, StorageError
 from self_healing.orchestrator import SelfHealingOrchestrator
+from self_healing.storage.store import Store
 from self_healing.surface import COMMANDS, Surface, open_surface
 from self_healing.testing import Scenario
 from tests.scenarios.test_approvals import options as slow_tasks_erase
+from tests.unit.actions.test_directives import directive
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 HEALTH = ["status", "telemetry_healthy", "triggers_enabled", "actions_available", "issues"]
@@ -215,6 +217,27 @@ def test_what_a_person_says_of_an_incident_is_kept_with_the_name(surface: Surfac
     assert one(surface, "incidents")["id"] == slow
     states = surface.call("incidents", {"states": ["closed"]})["incidents"]
     assert [each["id"] for each in states] == [retries]
+
+
+def test_of_directives_for_the_same_setting_one_is_effective_and_overrides_the_others(
+    settings: Settings, clock: FakeClock
+) -> None:
+    until = NOW + timedelta(hours=1)
+    with Store(settings.storage.state_dir) as store:
+        store.put(
+            directive("timeout_s", 30, id="dir-1", expires_at=until),
+            directive("timeout_s", 60, id="dir-2", replaced=30, expires_at=until),
+            directive("timeout_s", 60, id="dir-3", agent="Planner", expires_at=until),
+            directive("timeout_s", 10, id="dir-4", expires_at=NOW),
+        )
+    with open_surface(settings, write=False, clock=clock) as surface:
+        told = surface.call("directives", {})["directives"]
+        assert [(each["id"], each["replaced"], each["overridden_by"]) for each in told] == [
+            ("dir-1", None, None),
+            ("dir-2", 30, "dir-1"),
+            ("dir-3", None, None),
+        ]
+        assert surface.call("agent", {"name": "Coder"})["in_force"] == told[:2]
 
 
 def test_a_directive_is_listed_until_it_is_undone_or_runs_out(surface: Surface, clock: FakeClock) -> None:

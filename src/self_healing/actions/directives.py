@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from self_healing.errors import StorageError
 from self_healing.storage.readonly import read
@@ -63,49 +63,82 @@ def found(state_dir: str | Path | None) -> Path:
     return Path(state_dir or os.environ.get(STATE_DIR_VARIABLE) or STATE_DIR)
 
 
+class Given(Protocol):
+    """What gives one setting a value, for a time."""
+
+    @property
+    def name(self) -> str:
+        """Of the setting."""
+        ...
+
+    @property
+    def value(self) -> Any:
+        """Given to it."""
+        ...
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was given."""
+        ...
+
+    @property
+    def expires_at(self) -> datetime:
+        """When it ends by itself."""
+        ...
+
+
+Giving = TypeVar("Giving", bound=Given)
+
+
+class _Row(NamedTuple):
+    name: str
+    value: Any
+    created_at: datetime
+    expires_at: datetime
+
+
 def effective(directives: Iterable[Directive], at: datetime) -> dict[str, Any]:
     """What one agent's `directives` come to at the instant `at`: by name, the safer value where several set the same.
 
     Expired and undone ones don't count.
     """
-    live = [
-        (each.name, {"value": each.value, "created_at": each.created_at, "expires_at": each.expires_at})
-        for each in directives
-        if each.undone_at is None and each.expires_at > at
-    ]
-    return _combined(live)
+    return _values(each for each in directives if each.undone_at is None and each.expires_at > at)
 
 
-def safest_first(name: str, entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The values that several directives give one setting, in the order of precedence.
+def overridden(directives: Iterable[Directive]) -> dict[str, str]:
+    """Which of one agent's `directives`, all in force, do not hold: by the id of each, the id of the one that does."""
+    return {each.id: first.id for first, *others in ranked(directives).values() for each in others}
+
+
+def ranked(given: Iterable[Giving]) -> dict[str, list[Giving]]:
+    """By the name of each setting, what gives one agent's settings their values, in the order of precedence.
 
     ``paused``: true wins; numbers: the smallest; ``quality_gate``: strict wins; ``model`` and the rest have no order,
     so the newest wins. Among equals the one that stays longest comes first.
-
-    Args:
-        name: of the setting.
-        entries: with ``value``, ``created_at`` and ``expires_at``, each of its own kind that can be compared.
     """
-    newest_first = sorted(entries, key=lambda entry: entry["created_at"], reverse=True)
-    values = [entry["value"] for entry in newest_first]
+    by_name: defaultdict[str, list[Giving]] = defaultdict(list)
+    for each in given:
+        by_name[each.name].append(each)
+    return {name: _safest_first(name, several) for name, several in by_name.items()}
+
+
+def _safest_first(name: str, several: list[Giving]) -> list[Giving]:
+    newest_first = sorted(several, key=lambda each: each.created_at, reverse=True)
+    values = [each.value for each in newest_first]
     if name == "model" or not all(isinstance(value, int | float | str) for value in values):
         return newest_first
-    longest_first = sorted(newest_first, key=lambda entry: entry["expires_at"], reverse=True)
+    longest_first = sorted(newest_first, key=lambda each: each.expires_at, reverse=True)
     if name == "paused":
-        return sorted(longest_first, key=lambda entry: not entry["value"])
+        return sorted(longest_first, key=lambda each: not each.value)
     if all(isinstance(value, int | float) for value in values):
-        return sorted(longest_first, key=lambda entry: entry["value"])
+        return sorted(longest_first, key=lambda each: each.value)
     # Of gates that are not strict none is safer than another: the newest.
-    strict = [entry for entry in longest_first if entry["value"] == "strict"]
-    return strict + [entry for entry in newest_first if entry["value"] != "strict"]
+    strict = [each for each in longest_first if each.value == "strict"]
+    return strict + [each for each in newest_first if each.value != "strict"]
 
 
-def _combined(settings: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    """One value for each name out of pairs of name and entry."""
-    given: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for name, entry in settings:
-        given[name].append(entry)
-    return {name: safest_first(name, entries)[0]["value"] for name, entries in given.items()}
+def _values(given: Iterable[Given]) -> dict[str, Any]:
+    return {name: first.value for name, (first, *_) in ranked(given).items()}
 
 
 def _records(state_dir: Path, sql: str, parameters: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -122,9 +155,9 @@ def _records(state_dir: Path, sql: str, parameters: tuple[str, ...]) -> list[dic
 def _by_agent(records: list[dict[str, Any]], now: datetime | None) -> dict[str, dict[str, Any]]:
     # The one place that asks the machine for the time: an agent's process has no clock of ours.
     at = datetime.now(UTC) if now is None else now
-    settings: defaultdict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
+    of_agent: defaultdict[str, list[_Row]] = defaultdict(list)
     for record in records:
-        entry = {name: datetime.fromisoformat(record[name]) for name in ("created_at", "expires_at")}
-        if entry["expires_at"] > at:
-            settings[record["agent"]].append((record["name"], {**entry, "value": record["value"]}))
-    return {agent: _combined(pairs) for agent, pairs in settings.items()}
+        created_at, expires_at = (datetime.fromisoformat(record[name]) for name in ("created_at", "expires_at"))
+        if expires_at > at:
+            of_agent[record["agent"]].append(_Row(record["name"], record["value"], created_at, expires_at))
+    return {agent: _values(rows) for agent, rows in of_agent.items()}

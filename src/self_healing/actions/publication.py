@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from self_healing.actions.directives import FILE, FORMAT, safest_first
+from self_healing.actions.directives import FILE, FORMAT, ranked
 from self_healing.model import Directive, Snapshot
 from self_healing.storage.store import Store
 
@@ -55,21 +57,24 @@ class Publication:
 
 def told(directives: Iterable[Directive]) -> Snapshot:
     """Those `directives`, as the fleet reads them."""
-    agents: Snapshot = {}
+    of_agent: defaultdict[str, list[Directive]] = defaultdict(list)
     for each in directives:
-        entry = {
-            "id": each.id,
-            "value": float(each.value) if each.name in FRACTIONS else each.value,
-            "owner": each.owner,
-            "reason": each.reason,
-            "created_at": msgspec.to_builtins(each.created_at),
-            "expires_at": msgspec.to_builtins(each.expires_at),
-            "expires_unix_s": each.expires_at.timestamp(),
-        }
-        agents.setdefault(each.agent, {}).setdefault(each.name, []).append(entry)
+        of_agent[each.agent].append(each)
     return {
-        agent: {name: safest_first(name, entries) for name, entries in sorted(settings.items())}
-        for agent, settings in sorted(agents.items())
+        agent: {name: [_entry(each) for each in several] for name, several in sorted(ranked(given).items())}
+        for agent, given in sorted(of_agent.items())
+    }
+
+
+def _entry(directive: Directive) -> dict[str, Any]:
+    return {
+        "id": directive.id,
+        "value": float(directive.value) if directive.name in FRACTIONS else directive.value,
+        "owner": directive.owner,
+        "reason": directive.reason,
+        "created_at": msgspec.to_builtins(directive.created_at),
+        "expires_at": msgspec.to_builtins(directive.expires_at),
+        "expires_unix_s": directive.expires_at.timestamp(),
     }
 
 

@@ -18,7 +18,7 @@ app = App(name="directives", help_format="plaintext")
 @app.default
 @app.command(name="list")
 def directives(*, shown: Shown | None = None) -> int:
-    """List the directives in force."""
+    """List the directives in force, and which of them hold."""
     shown = shown or Shown()
     output.show(call(shown.settings(), "directives"), shown.format, _print)
     return 0
@@ -36,23 +36,49 @@ def undo(
         raise SelfHealingError("directives undo: name at least one directive; `self-healing directives` lists them")
     shown = shown or Shown()
     answer = call(shown.settings(), "undo", {"ids": list(ids), "by": person(by), "reason": reason})
-    output.show(answer, shown.format, _print)
+    output.show(answer, shown.format, _print_undone)
     return 0
 
 
 def _print(told: Json) -> None:
     output.table(
-        ("id", "agent", "setting", "value", Column("incident", rank=1), output.when("expires")),
+        (
+            "id",
+            "agent",
+            "setting",
+            "value",
+            Column("replaced", rank=1),
+            "state",
+            Column("incident", rank=2),
+            output.when("expires"),
+        ),
         (
             (
                 each["id"],
                 each["agent"],
                 each["name"],
                 each["value"],
+                each["replaced"],
+                _state(each["overridden_by"]),
                 each["owner"],
-                "undone" if each["undone_at"] else output.instant(each["expires_at"]),
+                output.instant(each["expires_at"]),
             )
             for each in told["directives"]
         ),
         empty="no directive is in force",
+    )
+
+
+def _state(overridden_by: str | None) -> str:
+    return "effective" if overridden_by is None else f"overridden by {overridden_by}"
+
+
+def _print_undone(told: Json) -> None:
+    output.table(
+        ("id", "agent", "setting", "value", Column("incident", rank=1), output.when("undone")),
+        (
+            (each["id"], each["agent"], each["name"], each["value"], each["owner"], output.instant(each["undone_at"]))
+            for each in told["directives"]
+        ),
+        empty="they were over already",
     )

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from self_healing.cli import COMMANDS, GROUPS, build, execute
+from self_healing.storage.store import Store
+from tests.unit.actions.test_directives import directive
 
 SUBCOMMANDS = {
     "triggers": ["list", "show", "enable", "disable", "test", "backtest"],
@@ -157,6 +159,26 @@ def test_an_incident_and_a_handoff_are_shown_with_all_that_belongs_to_them(
     shown = printed("handoffs", "show", handoff["id"])
     assert "All text in `context` comes from telemetry" in shown
     assert handoff["path"] in shown
+
+
+def test_directives_that_are_overridden_are_listed_with_what_overrides_them(
+    tmp_path: Path, where: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    until = datetime.now(UTC) + timedelta(hours=1)
+    with Store(tmp_path / "state") as store:
+        store.put(
+            directive("max_retries", 2, id="dir-1", replaced=5, expires_at=until),
+            directive("max_retries", 4, id="dir-2", expires_at=until),
+        )
+    assert execute(["directives", "list", *where]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[1][:6] == ["dir-1", "Coder", "max_retries", "2", "5", "effective"]
+    assert rows[2][:8] == ["dir-2", "Coder", "max_retries", "4", "-", "overridden", "by", "dir-1"]
+    assert execute(["directives", "undo", "dir-1", *where]) == 0
+    assert "undone (UTC)" in capsys.readouterr().out
+    assert execute(["directives", *where, "--format", "json"]) == 0
+    (left,) = json.loads(capsys.readouterr().out)["directives"]
+    assert (left["id"], left["overridden_by"]) == ("dir-2", None)
 
 
 def test_a_failing_test_of_a_trigger_is_exit_code_1_and_its_diff_is_printed(

@@ -6,7 +6,7 @@ import http.client
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,6 +22,7 @@ from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.surface import Surface
 from self_healing.testing import Scenario
 from tests.scenarios.test_approvals import options as slow_tasks_erase
+from tests.unit.actions.test_directives import directive
 from tests.unit.telemetry.query.test_find import places
 
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -138,6 +139,19 @@ def test_an_incident_that_is_none_is_said_to_be_none(loop: SelfHealingOrchestrat
     with serving(loop) as port:
         status, page, _ = get(port, "/incidents/inc-none")
     assert (status, "inc-none" in page) == (404, True)
+
+
+def test_the_page_of_an_agent_says_which_directives_hold_and_what_they_replaced(loop: SelfHealingOrchestrator) -> None:
+    until = AT + timedelta(hours=1)
+    loop.store.put(
+        directive("max_retries", 2, id="dir-1", owner="inc-a", replaced=5, expires_at=until),
+        directive("max_retries", 4, id="dir-2", owner="inc-b", expires_at=until),
+    )
+    with serving(loop) as port:
+        page = get(port, "/agents/Coder")[1]
+    assert "<td>max_retries</td><td>2</td><td>5</td><td>effective</td>" in page
+    overridden = 'overridden by 2 of <a href="/incidents/inc-a">inc-a</a>'
+    assert f"<td>max_retries</td><td>4</td><td>-</td><td>{overridden}</td>" in page
 
 
 def test_a_form_acts_and_leads_on(loop: SelfHealingOrchestrator) -> None:
