@@ -80,6 +80,12 @@ class Cells:
 
 
 _HEAD = struct.Struct("<IB")
+_NARROW = tuple(
+    (kind, int(np.iinfo(kind).min), int(np.iinfo(kind).max))
+    for kind in (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32)
+)
+"""The small types, the smallest first, with the least and the most that each holds."""
+
 _SAME = b"="
 """In a type's place: the column is the one before it (the maximum of one sample is its amount)."""
 
@@ -138,8 +144,7 @@ def _narrow(column: Ints) -> NDArray[np.integer]:
     if not len(column):
         return column.astype(np.int8)
     low, high = int(column.min()), int(column.max())
-    for kind in (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32):
-        held = np.iinfo(kind)
-        if held.min <= low and high <= held.max:
+    for kind, least, most in _NARROW:
+        if least <= low and high <= most:
             return column.astype(kind)
     return column

@@ -15,8 +15,9 @@ import numpy as np
 from self_healing.clock import HOUR_US, MINUTE_US
 from self_healing.measures import COARSE_US, FINE_US, Ints, begins_us
 from self_healing.telemetry.cells import EXTREMES, Cells, Field, Places
+from self_healing.telemetry.extremes import Extremes
 from self_healing.telemetry.ring import Ring
-from self_healing.telemetry.rolling import PER_COARSE, Sums, stretch, suffixes
+from self_healing.telemetry.rolling import PER_COARSE, Sums
 
 AHEAD_US = 5 * MINUTE_US
 """How far beyond now an event may lie; further is quarantined, so no pane is ever needed beyond that."""
@@ -27,6 +28,7 @@ class Answer:
     """What was last said of a window or a baseline, and what it was made from: the same again is the same object."""
 
     sums: Sums
+    extremes: Extremes | None = None
     made_from: tuple[int, ...] = ()
     columns: list[Ints] = field(default_factory=list)
 
@@ -67,8 +69,6 @@ class Panes:
         self._baselines: dict[tuple[int, int], Answer] = {}
         self._successive: dict[tuple[int, bool], Answer] = {}  # by length, and whether it is the later one
         self._extreme_windows = frozenset(extremes)
-        self._extremes: dict[int, list[Ints]] = {}  # of the closed panes up to the slot below, by first slot
-        self._extremes_to = -1
 
     @property
     def rings(self) -> list[Ring]:
@@ -93,7 +93,8 @@ class Panes:
         if self.coarse is not None and int(slots.min()) < self.fine.oldest:
             for answer in self._answers():
                 answer.sums.forget()
-            self._extremes.clear()
+                if answer.extremes is not None:
+                    answer.extremes.forget()
 
     def _answers(self) -> Iterable[Answer]:
         return chain(self._windows.values(), self._baselines.values(), self._successive.values())
@@ -101,13 +102,13 @@ class Panes:
     def _late(self, slot: int, cells: Cells) -> None:
         for answer in self._answers():
             answer.sums.late(slot, cells)
-        for first, extremes in self._extremes.items():
-            if first <= slot <= self._extremes_to:
-                if int(cells.places[-1]) >= len(extremes[0]):
-                    self._extremes.clear()
-                    return
-                for each, extreme, column in zip(EXTREMES, extremes, cells.columns[self._sums :], strict=True):
-                    each.merge.at(extreme, cells.places, column)
+            if answer.extremes is not None:
+                answer.extremes.late(slot, cells)
+
+    def _answer(self, window_us: int, *, coarse: bool) -> Answer:
+        """A new one, of a window of that length."""
+        extremes = Extremes(self, coarse=coarse) if window_us in self._extreme_windows else None
+        return Answer(Sums(self, self._sums, coarse=coarse), extremes)
 
     # -- questions
 
@@ -116,42 +117,21 @@ class Panes:
         first, last = begins_us(window_us, t_us) // FINE_US, t_us // FINE_US
         answer = self._windows.get(window_us)
         if answer is None:
-            answer = self._windows[window_us] = Answer(Sums(self, self._sums, coarse=window_us > HOUR_US))
+            answer = self._windows[window_us] = self._answer(window_us, coarse=window_us > HOUR_US)
         made_from = (first, last, groups, self.version)
         if made_from == answer.made_from:
             return answer.columns
         closed = min(last, self.fine.newest_closed)
         answer.sums.move(first, closed, groups)
         columns = [total[:groups].copy() for total in answer.sums.sums]
-        if window_us in self._extreme_windows:
-            columns += self._extremes_of(first, closed, t_us, groups)
+        if answer.extremes is not None:
+            columns += answer.extremes.of(first, closed, groups)
         if self.fine.open is not None and first <= self.fine.open <= last:
             for each, column, opened in zip(self.fields, columns, self.fine.opened, strict=False):
                 known = opened[:groups]
                 each.merge(column[: len(known)], known, out=column[: len(known)])
         answer.made_from, answer.columns = made_from, columns
         return columns
-
-    def _extremes_of(self, first: int, closed: int, t_us: int, groups: int) -> list[Ints]:
-        if closed != self._extremes_to or first not in self._extremes:
-            self._extremes, self._extremes_to = self._all_extremes(closed, t_us, groups), closed
-        found = self._extremes[first]
-        return [
-            np.concatenate([extreme[:groups], np.full(max(groups - len(extreme), 0), each.nothing, np.int64)])
-            for each, extreme in zip(EXTREMES, found, strict=True)
-        ]
-
-    def _all_extremes(self, closed: int, t_us: int, groups: int) -> dict[int, list[Ints]]:
-        """Those of all windows, for each is asked for at every instant."""
-        firsts = {each: begins_us(each, t_us) // FINE_US for each in self._extreme_windows}
-        short = sorted({first for each, first in firsts.items() if each <= HOUR_US}, reverse=True)
-        until = [closed + 1, *(min(first, closed + 1) for first in short)]
-        found = suffixes(
-            [(first, self.fine.between(first, end - 1)) for first, end in zip(short, until, strict=False)], groups
-        )
-        for first in {first for each, first in firsts.items() if each > HOUR_US}:
-            found |= suffixes([(first, stretch(self, first, closed, coarse=True))], groups)
-        return found
 
     def baseline(self, window_us: int, over_us: int, t_us: int, groups: int) -> list[Ints]:
         """The merged sums of the `over_us` before a window at `t_us`, from the coarse pane in which they begin."""
@@ -177,14 +157,14 @@ class Panes:
     def _stretch(self, window_us: int, first: int, last: int, groups: int, *, later: bool) -> list[Ints]:
         answer = self._successive.get((window_us, later))
         if answer is None:
-            answer = self._successive[window_us, later] = Answer(Sums(self, self._sums, coarse=False))
+            answer = self._successive[window_us, later] = self._answer(window_us, coarse=False)
         last = min(last, self.fine.newest_closed)
         answer.sums.move(first, last, groups)
         made_from = (groups, answer.sums.version)
         if made_from != answer.made_from:
             answer.made_from, answer.columns = made_from, [total[:groups].copy() for total in answer.sums.sums]
-            if window_us in self._extreme_windows:
-                answer.columns += suffixes([(first, self.fine.between(first, last))], groups)[first]
+            if answer.extremes is not None:
+                answer.columns += answer.extremes.of(first, last, groups)
         return answer.columns
 
     def _close(self, last: int) -> None:

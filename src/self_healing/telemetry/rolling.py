@@ -1,26 +1,25 @@
-"""What is worked out once and then kept up: the sums and the extremes of stretches of panes that move on with time.
+"""What is worked out once and then kept up: the sums of stretches of panes that move on with time.
 
 Sums are whole numbers, so they roll exactly: a pane that enters is added, one that leaves is subtracted, a late sample
 is added wherever its pane lies. An evaluation then costs what the groups cost, however many panes and events a window
-holds. Extremes cannot be taken back. They are merged anew, but only when a pane begins, and for all windows of a
-measure in one pass: a longer window is a shorter one and the panes before it.
+holds. Extremes cannot be taken back: see :mod:`self_healing.telemetry.extremes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
 
 from self_healing.measures import COARSE_US, FINE_US, Ints
-from self_healing.telemetry.cells import EXTREMES, Cells
+from self_healing.telemetry.cells import Cells
 from self_healing.telemetry.ring import Ring
 
 PER_COARSE = COARSE_US // FINE_US
 """How many fine panes are as long as a coarse one."""
 
-_NOTHING = (0, -1)
+NOTHING = (0, -1)
 """The first and the last slot of no stretch at all."""
 
 
@@ -43,7 +42,7 @@ class Sums:
     def __init__(self, kept: Kept, columns: int, *, coarse: bool) -> None:
         self._kept = kept
         self._coarse = coarse
-        self.first, self.last = _NOTHING
+        self.first, self.last = NOTHING
         self.version = 0  # grows when the sums change
         self.sums: list[Ints] = [np.zeros(0, np.int64) for _ in range(columns)]
 
@@ -51,7 +50,7 @@ class Sums:
         """Let it be the slots `first` to `last`, with room for `width` groups."""
         self._widen(width)
         if first > last:
-            first, last = _NOTHING
+            first, last = NOTHING
         if (first, last) == (self.first, self.last):
             return
         if not self._moves_on(first, last):
@@ -100,7 +99,7 @@ class Sums:
         self.version += 1
         for total in self.sums:
             total[:] = 0
-        self.first, self.last = _NOTHING
+        self.first, self.last = NOTHING
 
     def _widen(self, width: int) -> None:
         short = width - len(self.sums[0])
@@ -118,23 +117,3 @@ def stretch(kept: Kept, first: int, last: int, *, coarse: bool) -> Iterable[Cell
     until = (last + 1) // PER_COARSE
     yield from kept.fine.between(until * PER_COARSE, last)
     yield from kept.coarse.between(first // PER_COARSE, until - 1)
-
-
-def suffixes(panes: Sequence[tuple[int, Iterable[Cells]]], width: int) -> dict[int, list[Ints]]:
-    """The extremes of windows that end together, in one pass.
-
-    Args:
-        panes: for each window, the shortest first: its first slot, and the panes that it has beyond the one before.
-        width: how many groups.
-
-    Returns:
-        Maximum and minimum of each group, by the window's first slot.
-    """
-    found: dict[int, list[Ints]] = {}
-    extremes = [np.full(width, field.nothing, np.int64) for field in EXTREMES]
-    for first, beyond in panes:
-        for cells in beyond:
-            for field, extreme, column in zip(EXTREMES, extremes, cells.columns[2:], strict=True):
-                cells.join(field.merge, extreme, column)
-        found[first] = [extreme.copy() for extreme in extremes]
-    return found

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from self_healing.clock import HOUR_US, SECOND_US
-from self_healing.measures import COARSE_US, FINE_US, MICRO, MOST, NONE_MAX, NONE_MIN, Measure, begins_us
+from self_healing.measures import COARSE_US, FINE_US, MICRO, MOST, NONE_MAX, NONE_MIN, Ints, Measure, begins_us
 from self_healing.telemetry.panes import AHEAD_US
 from self_healing.telemetry.table import PaneTable
 
@@ -119,6 +119,13 @@ class Table:
                     columns[3][place] = min(columns[3][place], amount)
         return columns
 
+    @staticmethod
+    def extremes(samples: Ints, groups: int) -> list[list[int]]:
+        most, least = np.full(groups, NONE_MAX), np.full(groups, NONE_MIN)
+        np.maximum.at(most, samples[:, 1], samples[:, 3])
+        np.minimum.at(least, samples[:, 1], samples[:, 3])
+        return [most.tolist(), least.tolist()]
+
 
 def samples_from(latest_s: int, ahead_s: int) -> st.SearchStrategy[list[Sample]]:
     """Some samples between so long before the newest and so long after it."""
@@ -200,6 +207,37 @@ def test_sums_that_roll_for_long_stay_exact(steps: list[int]) -> None:
         table.table.window(60 * SECOND_US, table.newest_us, GROUPS)
         table.table.baseline(60 * SECOND_US, 180 * SECOND_US, table.newest_us, GROUPS)
     table.look(table.newest_us)
+
+
+Step = tuple[int, int, bool, bool]
+"""So many seconds later a sample comes that is late by so many; whether of a new group, and whether after a restart."""
+
+steps = st.tuples(
+    st.sampled_from((1, 10, 10, 10, 25, 40, 900)),
+    st.sampled_from((0, 0, 0, 0, 5, 30, 70, 400, 3700)),
+    st.sampled_from((False,) * 9 + (True,)),
+    st.sampled_from((False,) * 19 + (True,)),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=st.lists(steps, min_size=30, max_size=90), seed=st.randoms())
+def test_extremes_that_move_on_for_long_are_those_of_the_samples(steps: list[Step], seed: Random) -> None:
+    table, places = Table(), 1
+    now_us = START_US
+    for step_s, late_s, grown, restarted in steps:
+        now_us += step_s * SECOND_US
+        places = min(places + grown, GROUPS)
+        place = places - 1 if grown else seed.randrange(places)
+        table.add([(now_us - late_s * SECOND_US, place, 1, seed.randrange(-100, 100))])
+        if restarted:
+            table.restart()
+        samples = np.array(table.samples)
+        for window_s in WINDOWS_S:
+            found = table.table.window(window_s * SECOND_US, now_us, places)
+            within = samples[begins_us(window_s * SECOND_US, now_us) <= samples[:, 0]]
+            expected = Table.extremes(within, places)
+            assert [found.maximum.tolist(), found.minimum.tolist()] == expected, window_s
 
 
 def one_place(ts: list[int], amounts: list[int], extremes: tuple[int, ...] = (60 * SECOND_US,)) -> PaneTable:
