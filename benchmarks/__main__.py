@@ -18,6 +18,7 @@ NAMES = (
     "idle",
     "latency",
     "emitting",
+    "guarding",
     "looking",
     "healing",
 )

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from self_healing.actions.directives import FILE
 from self_healing.actions.publication import Publication
+from self_healing.api.server import Server
+from self_healing.clock import FakeClock
+from self_healing.config import ServerSettings
 from self_healing.guard import Guard
 from self_healing.model import Directive
+from self_healing.service import Service
 from self_healing.storage.store import Store
+from tests.e2e.test_service import settings
 from tests.unit.actions.test_directives import directive
 
 
@@ -93,6 +103,75 @@ def test_a_child_of_a_fork_looks_by_itself(store: Store) -> None:
             os._exit(0 if seen_within(guard, "paused", True) else 1)
         store.put(lasting("paused", True, 60))
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_threads_that_read_and_look_meanwhile_see_one_value_or_the_other(store: Store) -> None:
+    Publication(store)
+    changing = lasting("max_concurrency", 1, 60)
+    store.put(changing)
+    ending = threading.Event()
+
+    def read(guard: Guard) -> set[Any]:
+        seen = set()
+        while not ending.is_set():
+            guard.refresh()
+            seen.add(guard.max_concurrency(8))
+        return seen
+
+    with Guard("Coder", state_dir=store.state_dir, refresh_s=0.001) as guard, ThreadPoolExecutor(3) as pool:
+        reading = [pool.submit(read, guard) for _ in range(3)]
+        for value in (2, 1) * 8:
+            store.put(structs.replace(changing, value=value))
+        assert seen_within(guard, "max_concurrency", 1)
+        ending.set()
+        assert set.union(*(each.result() for each in reading)) == {1, 2}
+        assert guard.problem is None
+
+
+@contextmanager
+def serving(directory: Path, token: str | None = None) -> Iterator[tuple[Store, Server]]:
+    """A service on a free port; nothing turns."""
+    made = settings(directory, ServerSettings(port=0, otlp_http_port=None, otlp_grpc_port=None, token=token))
+
+    async def listen() -> tuple[Service, Server]:
+        service = Service(made, clock=FakeClock(datetime.now(UTC)), stop=asyncio.Event())
+        server = await service.listen()
+        assert server is not None
+        return service, server
+
+    service, server = asyncio.run(listen())
+    try:
+        yield service.loop.store, server
+    finally:
+        server.stop()
+        service.loop.close()
+
+
+def test_when_the_service_goes_away_what_was_seen_last_holds_until_it_ends_and_then_the_agents_own(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path) as (store, server):
+        paused = lasting("paused", True, 1.5)
+        store.put(paused)
+        with Guard("Coder", url=server.addresses["port"], refresh_s=0.02) as guard:
+            assert guard.get("paused")
+            server.stop()
+            told = []
+            while guard.get("paused"):
+                told.append(guard.problem or "")
+                time.sleep(0.01)
+            assert datetime.now(UTC) >= paused.expires_at
+            assert "the directives of Coder could not be read from http://" in told[-1]
+
+
+def test_a_wrong_token_is_a_problem_and_the_agents_own_settings_hold(tmp_path: Path) -> None:
+    with serving(tmp_path, token="right") as (store, server):
+        store.put(lasting("paused", True, 60))
+        url = server.addresses["port"]
+        with Guard("Coder", url=url, token="right") as let_in, Guard("Coder", url=url, token="wrong") as refused:
+            assert (let_in.paused, let_in.problem) == (True, None)
+            assert refused.get("paused") is None
+            assert "401" in (refused.problem or "")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ _TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'directive
 def read_directives(agent: str, *, state_dir: str | Path | None = None, now: datetime | None = None) -> dict[str, Any]:
     """The settings in force for `agent`, such as ``{"paused": True}``; empty when there are none, or no state yet.
 
-    Where several directives set the same thing, the safer value holds.
+    For a script that looks once; what goes on reads with :class:`self_healing.Guard`. Where several directives set the
+    same thing, the safer value holds.
 
     Args:
         agent: its name as in its telemetry.
