@@ -268,6 +268,7 @@ class Service:
             await self.loop.executor.close()
             self.loop.rest()
             self.loop.summarise(self.clock.now())
+            self.loop.seal()
             self.loop.logs.orchestrator.info("stopped", missed_ticks=self.missed_ticks, failures=self.failures)
         finally:
             self.loop.close()

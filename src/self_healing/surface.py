@@ -25,7 +25,7 @@ from self_healing.actions.directives import effective, overridden
 from self_healing.clock import Clock, SystemClock, from_us
 from self_healing.config import Settings
 from self_healing.constitution import articles, stop
-from self_healing.constitution.audit import Audit
+from self_healing.constitution.checkpoints import checkpoints_file, verify
 from self_healing.constitution.circumstances import Fleet
 from self_healing.errors import NotFound, SelfHealingError, StateBusy
 from self_healing.explaining.live import live
@@ -406,7 +406,7 @@ class Surface:
         return views.limits(self._loop.spec.limits, used)
 
     def audit(self) -> Json:
-        told: Json = msgspec.to_builtins(Audit(self._store).verify())
+        told: Json = msgspec.to_builtins(verify(self._store, checkpoints_file(self._loop.settings.storage.logs_dir)))
         return told
 
 

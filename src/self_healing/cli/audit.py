@@ -15,7 +15,7 @@ _TIMEOUT_S = 600.0  # a log of years is long
 
 @app.command
 def verify(*, shown: Shown | None = None) -> int:
-    """Recompute the hash chain; exits with 1 when an entry is not as it was written."""
+    """Recompute the hash chain and check the signatures; exits with 1 when something is not as it was written."""
     shown = shown or Shown()
     report = call(shown.settings(), "audit", timeout_s=_TIMEOUT_S)
     output.show(report, shown.format, _print)
@@ -26,4 +26,6 @@ def _print(report: Json) -> None:
     if report["ok"]:
         print(f"the chain holds: {report['entries']} entries")
     else:
-        print(f"the chain is broken: {output.text(report['problem'])}; {report['entries']} entries before it are right")
+        print(
+            f"the log is not what was written: {output.text(report['problem'])}; {report['entries']} entries are right"
+        )

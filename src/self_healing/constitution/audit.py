@@ -1,7 +1,7 @@
 """The audit log: every decision, chained by hashes, so that an edit, a gap, a swap or a cut is found.
 
 Each entry's hash covers the one before it. The newest hash is kept a second time, apart from the log, so that cutting
-off the end is found too. What this cannot find is somebody who rewrites both consistently.
+off the end is found too. Somebody who rewrites both consistently is found by :mod:`.checkpoints`.
 """
 
 from __future__ import annotations
@@ -151,6 +151,11 @@ class Audit:
         if last > newest.seq:
             return _bad(newest.seq, "is beyond the kept head of the log: one of the two was tampered with")
         return AuditReport(ok=True, entries=at.seq)
+
+    def head(self) -> tuple[int, str]:
+        """Number and hash of the newest entry; 0 before the first. Raises StorageError, StateCorrupt."""
+        head = self._head() or _Head()
+        return head.seq, head.hash
 
     def entry(self, seq: int) -> AuditEntry | None:
         """The entry with that number; None when there is none whose hash is its own. Raises StorageError."""

@@ -21,6 +21,7 @@ from self_healing.clock import SECOND_US, Clock, SystemClock, from_us, to_us
 from self_healing.config import Mode, Settings
 from self_healing.constitution.approvals import Approvals
 from self_healing.constitution.audit import Audit
+from self_healing.constitution.checkpoints import Checkpoints, checkpoints_file
 from self_healing.constitution.decisions import Decisions
 from self_healing.constitution.effects import Effects
 from self_healing.constitution.stop import StopRecord, stopped
@@ -123,6 +124,8 @@ class Owner:
         self.logs = Logs(settings.storage.logs_dir / "self_healing", clock)
         self.own = OwnTelemetry(settings.telemetry.dir)
         self.audit = Audit(store)
+        checkpoints = checkpoints_file(settings.storage.logs_dir)
+        self._checkpoints = None if store.read_only else Checkpoints(store, self.audit, checkpoints)
         self._stop_told: dict[str, Any] | None = store.fact("stop")  # the stop that is on the audit log
         self._decisions = Decisions(store, self.audit)
         self._approvals = Approvals(store, self.audit)
@@ -331,6 +334,8 @@ class Owner:
         others += self._receiving.problems if self._receiving else []
         others += [*self.telemetry.issues, *self._around()]
         others += [refusal(self.refused, self.spec.version)] if self.refused else []
+        if self._checkpoints is not None and self._checkpoints.problem is not None:
+            others.append(self._checkpoints.problem)
         stop = self._stop()
         if stop is not None:
             others.append(
@@ -525,6 +530,9 @@ class Owner:
         """Write what the turn came to, in the transaction that is open."""
         self._heed_stop()
         self._parts.save(batch, transitions, health=self.health(), intake=self._health.intake)
+        if self._checkpoints is not None:
+            self._checkpoints.publish()  # the one that was taken before, and is committed
+            self._checkpoints.take(self.now())
         self._touched = False
         self.commits += 1
         self._crash("cycle.written")
@@ -568,6 +576,13 @@ class Owner:
         """Write down how far the loop has come: instants at which nothing happened were not worth it until now."""
         with self._committing(), self.store.transaction():
             self._commit(None)
+
+    def seal(self) -> None:
+        """Sign the end of the audit log: nothing follows for a while."""
+        if self._checkpoints is not None:
+            with self._committing(), self.store.transaction():
+                self._checkpoints.take(self.now(), closing=True)
+            self._checkpoints.publish()
 
     def close(self) -> None:
         """Give the state back; safe to call twice."""

@@ -1,0 +1,255 @@
+"""Checkpoints: the end of the audit log, signed now and then, so that rewriting all of it consistently is found too.
+
+Each is an entry of the log, and a line of a file apart from the state: whoever cuts off the log, or makes it anew
+with right hashes, must forge a signature and change that file as well. What this cannot find is somebody who has the
+private key, or who cuts off the log and the file alike after the last checkpoint that both keep: keep copies of the
+public key and of the file elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+
+from self_healing.constitution.audit import Audit, AuditReport
+from self_healing.errors import StateCorrupt, StateError
+from self_healing.model import Record
+from self_healing.storage import schema
+from self_healing.storage.store import Store
+
+KIND: Final = "checkpoint"
+KEY: Final = "audit.key"
+PUBLIC: Final = "audit.pub"
+"""The keys, in the state directory."""
+
+EVERY: Final = 1000
+EVERY_S: Final = 3600
+"""After so many entries, or so long after the last one if there are any, the next checkpoint follows."""
+
+
+class Checkpoint(Record, frozen=True, kw_only=True):
+    """What was signed: that the log reached this entry, with this hash."""
+
+    number: int  # 1 is the first
+    seq: int  # of the entry that it is about, which is the one before its own
+    hash: str  # of that entry, in hex
+    at: str  # ISO 8601
+    signature: str  # Ed25519, in hex
+
+    def signed(self) -> bytes:
+        """The bytes under the signature."""
+        return _signed(self.number, self.seq, self.hash, self.at)
+
+
+def checkpoints_file(logs_dir: Path) -> Path:
+    """Where checkpoints are kept apart from the state."""
+    return logs_dir / "audit" / "checkpoints.jsonl"
+
+
+class Checkpoints:
+    """Signs the audit log of a state.
+
+    Args:
+        store: the state, open for writing.
+        audit: its log.
+        file: takes each checkpoint as a line.
+
+    Raises:
+        StateError: the private key is gone or cannot be used.
+    """
+
+    def __init__(self, store: Store, audit: Audit, file: Path) -> None:
+        self._audit = audit
+        self._file = file
+        self._key = _key(store.state_dir)
+        self.problem: str | None = None  # why the file lacks the newest checkpoints, for people
+        try:
+            last = next(_on_record(store, newest=True), None)
+        except msgspec.DecodeError as error:
+            raise StateCorrupt(
+                f"the newest checkpoint of the audit log is none: {error}; see `audit verify`"
+            ) from error
+        self._last = None if last is None else last[1]
+        # One short is what a crash between the commit and the line leaves; more than that is to be found.
+        short = self._last is not None and _last_number(file) == self._last.number - 1
+        self._unwritten = [self._last] if short and self._last is not None else []
+        first = audit.entry(1)
+        self._since = None if first is None else first.at  # of the first entry that no checkpoint covers
+
+    def take(self, at: datetime, *, closing: bool = False) -> None:
+        """Sign the end of the log if it is time to, in the transaction that is open.
+
+        Args:
+            at: now.
+            closing: nothing follows for a while, so that any new entry is time enough.
+        """
+        seq, digest = self._audit.head()
+        # A checkpoint's own entry is nothing new.
+        new = seq - (0 if self._last is None else self._last.seq + 1)
+        if new <= 0:
+            return
+        since = datetime.fromisoformat(self._last.at) if self._last is not None else (self._since or at)
+        self._since = since
+        if new < EVERY and not closing and (at - since).total_seconds() < EVERY_S:
+            return
+        number, stamp = 1 if self._last is None else self._last.number + 1, at.isoformat()
+        signature = self._key.sign(_signed(number, seq, digest, stamp)).hex()
+        made = Checkpoint(number=number, seq=seq, hash=digest, at=stamp, signature=signature)
+        self._audit.append(KIND, msgspec.to_builtins(made), at)
+        self._last = made
+        self._unwritten.append(made)
+
+    def publish(self) -> None:
+        """Append what was committed to the file; where that fails `problem` says why, and the next call tries again."""
+        if not self._unwritten:
+            return
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._file.open("ab") as file:
+                file.write(b"".join(msgspec.json.encode(each) + b"\n" for each in self._unwritten))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self.problem = f"{self._file}: cannot take the checkpoints of the audit log: {error.strerror}"
+        else:
+            self.problem, self._unwritten = None, []
+
+
+def verify(store: Store, file: Path) -> AuditReport:
+    """Whether the log is what was written and signed, and the file of checkpoints agrees with it.
+
+    Raises StorageError when the state cannot be read.
+    """
+    report = Audit(store).verify()
+    if not report.ok:
+        return report
+    try:
+        problem = _problem(store, file)
+    except msgspec.DecodeError as error:
+        problem = f"a checkpoint in the log is none: {error}"
+    if problem is None:
+        return report
+    return msgspec.structs.replace(report, ok=False, problem=problem)
+
+
+def _problem(store: Store, file: Path) -> str | None:
+    """What is wrong with the checkpoints, of a log whose chain is whole."""
+    recorded, kept = list(_on_record(store)), _in_file(file)
+    if isinstance(kept, str):
+        return kept
+    if not recorded and not kept:
+        return None
+    public = _public(store.state_dir)
+    if isinstance(public, str):
+        return public
+    for place, checkpoints in (("log", [each for _, each in recorded]), ("file", kept)):
+        for number, each in enumerate(checkpoints, 1):
+            if each.number != number:
+                return f"checkpoint {number} is missing from the {place}"
+            if not _good(public, each):
+                return f"checkpoint {number} in the {place} is forged: it is not signed by the key in {PUBLIC}"
+    for (seq, each), previous in zip(recorded, _previous(store), strict=True):
+        if (each.seq, each.hash) != (seq - 1, previous):
+            return f"checkpoint {each.number} is about another entry {each.seq} than the log has: it was made anew"
+    if len(kept) > len(recorded):
+        first = kept[len(recorded)]
+        return f"checkpoint {first.number} is in the file and not in the log: it was cut off before entry {first.seq}"
+    if len(recorded) > len(kept) + 1:  # the newest one may be on its way there
+        return f"checkpoint {len(kept) + 1} is missing from the file"
+    for (_, each), line in zip(recorded, kept, strict=False):
+        if each != line:
+            return f"checkpoint {each.number} is another one in the file than in the log: one of the two was made anew"
+    return None
+
+
+def _on_record(store: Store, *, newest: bool = False) -> Iterator[tuple[int, Checkpoint]]:
+    """The checkpoints of the log, each with the number of its entry."""
+    wanted = sa.select(schema.audit.c.seq, schema.audit.c.payload).where(schema.audit.c.kind == KIND)
+    seq = schema.audit.c.seq
+    for row in store.rows(wanted.order_by(seq.desc()).limit(1) if newest else wanted.order_by(seq)):
+        yield row.seq, msgspec.json.decode(row.payload, type=Checkpoint)
+
+
+def _previous(store: Store) -> list[str]:
+    table = schema.audit
+    rows = store.rows(sa.select(table.c.previous).where(table.c.kind == KIND).order_by(table.c.seq))
+    return [row.previous for row in rows]
+
+
+def _in_file(file: Path) -> list[Checkpoint] | str:
+    """The checkpoints in the file; what is wrong where it cannot be read."""
+    try:
+        lines = file.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        return f"the file of checkpoints cannot be read: {error.strerror}"
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(msgspec.json.decode(line, type=Checkpoint))
+        except msgspec.DecodeError as error:
+            return f"line {number} of the file of checkpoints is none: {error}"
+    return found
+
+
+def _last_number(file: Path) -> int:
+    kept = _in_file(file)
+    return kept[-1].number if isinstance(kept, list) and kept else 0
+
+
+def _signed(number: int, seq: int, digest: str, at: str) -> bytes:
+    return msgspec.json.encode(["self-healing audit checkpoint", number, seq, digest, at])
+
+
+def _key(state_dir: Path) -> Any:
+    """The private key of a state; made with it, with its public key beside it. Raises StateError."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    path = state_dir / KEY
+    if not path.exists():
+        if (state_dir / PUBLIC).exists():
+            raise StateError(f"{path} is gone; restore it, or move {PUBLIC} away to go on with another key")
+        made = Ed25519PrivateKey.generate()
+        pem = made.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        public = made.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pem)
+            os.fsync(file.fileno())
+        (state_dir / PUBLIC).write_bytes(public)
+        return made
+    try:
+        return serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError) as error:
+        raise StateError(f"{path} is not the key that was made: {error}; restore it") from error
+
+
+def _public(state_dir: Path) -> Any:
+    """The public key; what is wrong where there is none."""
+    from cryptography.hazmat.primitives import serialization
+
+    try:
+        return serialization.load_pem_public_key((state_dir / PUBLIC).read_bytes())
+    except (OSError, ValueError) as error:
+        return f"{PUBLIC} cannot be used: {error}"
+
+
+def _good(public: Any, checkpoint: Checkpoint) -> bool:
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        public.verify(bytes.fromhex(checkpoint.signature), checkpoint.signed())
+    except (InvalidSignature, ValueError):
+        return False
+    return True
