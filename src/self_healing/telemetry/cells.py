@@ -80,11 +80,12 @@ class Cells:
 
 
 _HEAD = struct.Struct("<IB")
+_WIDEST = np.dtype(np.int64)
 _NARROW = tuple(
-    (kind, int(np.iinfo(kind).min), int(np.iinfo(kind).max))
+    (np.dtype(kind), int(np.iinfo(kind).min), int(np.iinfo(kind).max))
     for kind in (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32)
 )
-"""The small types, the smallest first, with the least and the most that each holds."""
+"""The smaller types, the smallest first, with the least and the most that each holds."""
 
 _SAME = b"="
 """In a type's place: the column is the one before it (the maximum of one sample is its amount)."""
@@ -92,17 +93,42 @@ _SAME = b"="
 
 def pack(cells: Cells) -> bytes:
     """The cells as bytes; :func:`unpack` makes them again."""
-    kinds, parts = b"", []
-    before: Ints | None = None
-    for column in (cells.places, *cells.columns):
-        if before is not None and np.array_equal(column, before):
-            kinds += _SAME
-            continue
-        narrow = _narrow(column)
-        kinds += narrow.dtype.char.encode()
-        parts.append(narrow.tobytes())
-        before = column
-    return b"".join([_HEAD.pack(len(cells.places), len(cells.columns)), kinds, *parts])
+    if not len(cells.places):
+        return _HEAD.pack(0, len(cells.columns)) + np.dtype(np.int8).char.encode() + _SAME * len(cells.columns)
+    return pack_parts(cells, [0])[0]
+
+
+def pack_parts(cells: Cells, starts: Sequence[int]) -> list[bytes]:
+    """The parts of the cells that begin there, each as bytes; what a part needs is found for all of them in one pass.
+
+    Args:
+        starts: ascending, each once; the first is 0. A part ends where the next one begins, and none is empty.
+    """
+    columns = (cells.places, *cells.columns)
+    begins = np.array(starts)
+    kinds = [_kinds(column, begins) for column in columns]
+    for place in range(1, len(columns)):
+        same = np.logical_and.reduceat(columns[place] == columns[place - 1], begins).tolist()
+        kinds[place] = [None if alike else kind for alike, kind in zip(same, kinds[place], strict=True)]
+    parts = []
+    for start, end, wanted in zip(starts, [*starts[1:], len(cells.places)], zip(*kinds, strict=True), strict=True):
+        names = b"".join([_SAME if kind is None else kind.char.encode() for kind in wanted])
+        own = [column[start:end].astype(kind).tobytes() for column, kind in zip(columns, wanted, strict=True) if kind]
+        parts.append(b"".join([_HEAD.pack(end - start, len(cells.columns)), names, *own]))
+    return parts
+
+
+def _kinds(column: Ints, begins: Places) -> list[np.dtype[Any] | None]:
+    """For each part of a column the smallest type that holds all of it."""
+    lows, highs = np.minimum.reduceat(column, begins).tolist(), np.maximum.reduceat(column, begins).tolist()
+    return [_kind(low, high) for low, high in zip(lows, highs, strict=True)]
+
+
+def _kind(low: int, high: int) -> np.dtype[Any]:
+    for kind, least, most in _NARROW:
+        if least <= low and high <= most:
+            return kind
+    return _WIDEST
 
 
 def width_of(packed: bytes) -> int:
@@ -137,14 +163,3 @@ def as_packed(packed: bytes) -> Cells:
         columns.append(np.frombuffer(packed, kind, length, at))
         at += columns[-1].nbytes
     return Cells(columns[0], tuple(columns[1:]))
-
-
-def _narrow(column: Ints) -> NDArray[np.integer]:
-    """The same numbers in the smallest type that holds them all."""
-    if not len(column):
-        return column.astype(np.int8)
-    low, high = int(column.min()), int(column.max())
-    for kind, least, most in _NARROW:
-        if least <= low and high <= most:
-            return column.astype(kind)
-    return column

@@ -68,10 +68,7 @@ class Ring:
         rest = np.flatnonzero(~here & (slots >= self.oldest))
         if not len(rest):
             return []
-        late = list(self._by_slot(slots[rest], places[rest], [column[rest] for column in columns]))
-        for slot, cells in late:
-            self._join_closed(slot, cells)
-        return late
+        return self._join_closed(slots[rest], places[rest], [column[rest] for column in columns])
 
     def _join_open(self, places: Places, columns: Sequence[Ints]) -> None:
         self._widen(int(places.max()) + 1)
@@ -79,23 +76,26 @@ class Ring:
             field.merge.at(opened, places, column)
         self._dirty.add(self.newest)
 
-    def _by_slot(self, slots: Ints, places: Places, columns: Sequence[Ints]) -> Iterator[tuple[int, Cells]]:
-        """The samples merged, a slot after the other: one sort, however many panes a long batch reaches over."""
+    def _join_closed(self, slots: Ints, places: Places, columns: Sequence[Ints]) -> list[tuple[int, Cells]]:
+        """Let samples join their panes: one sort, however many panes a long batch reaches over."""
         wide = int(places.max()) + 1
         merged = Cells.gathered(self.fields, slots * wide + places, columns)
         slots, places = np.divmod(merged.places, wide)
+        merged = Cells(places, merged.columns)
         starts = np.flatnonzero(np.diff(slots, prepend=-1)).tolist()
-        for start, end in zip(starts, [*starts[1:], len(slots)], strict=True):
-            yield int(slots[start]), Cells(places[start:end], tuple(column[start:end] for column in merged.columns))
-
-    def _join_closed(self, slot: int, cells: Cells) -> None:
-        known = self._closed.get(slot)
-        if known is None:
-            insort(self._slots, slot)
-        else:
-            cells = packing.unpack(known).merged(self.fields, cells)
-        self._closed[slot] = packing.pack(cells)
-        self._dirty.add(slot)
+        late = [
+            (slot, Cells(places[start:end], tuple(column[start:end] for column in merged.columns)))
+            for slot, start, end in zip(slots[starts].tolist(), starts, [*starts[1:], len(slots)], strict=True)
+        ]
+        for (slot, cells), packed in zip(late, packing.pack_parts(merged, starts), strict=True):
+            known = self._closed.get(slot)
+            if known is None:
+                insort(self._slots, slot)
+                self._closed[slot] = packed
+            else:
+                self._closed[slot] = packing.pack(packing.unpack(known).merged(self.fields, cells))
+            self._dirty.add(slot)
+        return late
 
     def _widen(self, groups: int) -> None:
         width = len(self.opened[0])
