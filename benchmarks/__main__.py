@@ -13,6 +13,7 @@ NAMES = (
     "otlp_wire",
     "acknowledgement",
     "evaluation",
+    "backtest",
     "memory",
     "startup",
     "idle",
