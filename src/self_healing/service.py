@@ -205,7 +205,7 @@ class Service:
         except StorageError as error:
             self.failures += 1
             self.loop.logs.orchestrator.error("not_committed", why=str(error), failures=self.failures)
-            await self._reopen()
+            await self._reopen(str(error))
 
     def _tell_health(self) -> None:
         """Say what is new of the health, in the log and to whoever listens."""
@@ -224,10 +224,10 @@ class Service:
             self.loop.summarise(now)
         return turn.caught_up
 
-    async def _reopen(self) -> None:
+    async def _reopen(self, why: str) -> None:
         """Go on from what did commit. Nothing is acknowledged until a lock is gone, or a disk has room.
 
-        The old loop answers meanwhile, and says that it is unhealthy.
+        The old loop answers meanwhile, and says that it is unhealthy; so does the new one, until it has committed.
         """
         with suppress(StorageError):  # what broke is known already, and what is left is taken up anew
             await self.loop.executor.close()
@@ -237,8 +237,9 @@ class Service:
             await self._sleep(RETRY_S)
             try:
                 # By the configuration that was followed last: what is on the disk now may be refused.
-                refused, self.loop = self.loop.refused, self._build(self.loop.settings, self.loop.loaded)
-                self.loop.refused, self._recovered = refused, False
+                before, self.loop = self.loop, self._build(self.loop.settings, self.loop.loaded)
+                self.loop.stand_in_for(before, why)
+                self._recovered = False
                 return
             except StorageError as error:
                 self.failures += 1

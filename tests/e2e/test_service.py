@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from self_healing.clock import ScaledClock
+from self_healing.clock import FakeClock, ScaledClock
 from self_healing.config import NO_PORTS, Settings
 from self_healing.doctor.examining import examine
 from self_healing.local_socket import ask
+from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.service import serve
 from self_healing.storage.readonly import DATABASE
 
@@ -172,3 +173,17 @@ def test_the_doctor_says_how_a_running_service_is_and_whether_it_runs_what_the_f
         assert service(same)[1].startswith("none runs on this state")
 
     asyncio.run(main())
+
+
+def test_a_loop_built_for_one_that_could_not_commit_is_unhealthy_until_it_has_committed(tmp_path: Path) -> None:
+    (tmp_path / "telemetry").mkdir()
+    clock = FakeClock(AT)
+    before = SelfHealingOrchestrator.open(settings(tmp_path), clock=clock)
+    before.receiving.segments.problem = "no room for what comes in"
+    before.close()
+    with SelfHealingOrchestrator.open(settings(tmp_path), clock=clock) as loop:
+        loop.stand_in_for(before, "the disk is full")
+        assert loop.health()["status"] == "unhealthy"
+        assert loop.health()["issues"] == ["the disk is full", "no room for what comes in"]
+        loop.cycle(clock.now())
+        assert loop.health()["issues"] == ["no room for what comes in"]  # until something that comes is written

@@ -118,6 +118,7 @@ class Owner:
         self._started_at = started_at
         self._checked_at: datetime | None = None  # the instant of the check that is under way
         self._broken: str | None = None  # why memory may be ahead of the state
+        self._unwritten: str | None = None  # why the loop before this one could not commit, until this one can
         self._recovered = False  # whether what an earlier process left was taken up
         self._touched = True  # by a person or a start, since the last commit
         self.commits = 0  # since it was opened
@@ -351,7 +352,7 @@ class Owner:
                 "if it is right now"
             )
         return self._health.report(
-            broken=self._broken,
+            broken=self._broken or self._unwritten,
             triggers=sum(trigger.enabled for trigger in self.spec.triggers),
             actions=len(self.spec.actions),
             others=others,
@@ -528,6 +529,7 @@ class Owner:
 
     def _commit(self, batch: Batch | None, transitions: Sequence[Transition] = ()) -> None:
         """Write what the turn came to, in the transaction that is open."""
+        self._unwritten = None  # or this fails, and is said anew
         self._heed_stop()
         self._parts.save(batch, transitions, health=self.health(), intake=self._health.intake)
         if self._checkpoints is not None:
@@ -571,6 +573,16 @@ class Owner:
         except BaseException as error:
             self._broken = str(error) or repr(error)
             raise
+
+    def stand_in_for(self, before: Self, why: str) -> None:
+        """Go on for a loop that could not commit: what was wrong there is wrong until something is written here.
+
+        Args:
+            before: that loop, on the same state.
+            why: what it could not do.
+        """
+        self.refused, self._unwritten = before.refused, why
+        self.receiving.segments.problem = before.receiving.segments.problem
 
     def rest(self) -> None:
         """Write down how far the loop has come: instants at which nothing happened were not worth it until now."""
