@@ -113,6 +113,7 @@ class Service:
             return None
         # Only here: it brings libraries along that nothing else needs.
         from self_healing.api.server import Server
+        from self_healing.constitution.checkpoints import verified
         from self_healing.explaining.explain import Question
         from self_healing.explaining.explain import explain as explained
         from self_healing.telemetry.query.files import Places
@@ -131,12 +132,16 @@ class Service:
         def explain(question: Question) -> dict[str, Any]:
             return explained(self.loop.settings, question, now=self.clock.now(), ask=asked)
 
+        def verify() -> dict[str, Any]:
+            return verified(self.settings.storage.state_dir, self.settings.storage.logs_dir)
+
         places = Places(telemetry=self.settings.telemetry.dir, segments=self.settings.storage.state_dir / SEGMENTS)
         server = Server(
             self.settings.server,
             submit=submit,
             ask=ask,
             explain=explain,
+            verify=verify,
             places=places,
             changes=self.changes,
             now=self.clock.now,

@@ -405,6 +405,10 @@ class Surface:
         }
         return views.limits(self._loop.spec.limits, used)
 
+    def entries(self, limit: AtLeastOne = 50) -> Json:
+        newest = self._loop.audit.tail(limit)
+        return {"newest": [msgspec.to_builtins(each) for each in reversed(newest)]}
+
     def audit(self) -> Json:
         told: Json = msgspec.to_builtins(verify(self._store, checkpoints_file(self._loop.settings.storage.logs_dir)))
         return told
@@ -460,6 +464,7 @@ COMMANDS: dict[str, Command] = {
     "approve": Command(Surface.approve, writes=True),
     "deny": Command(Surface.deny, writes=True),
     "constitution": Command(Surface.constitution),
+    "entries": Command(Surface.entries),
     "audit": Command(Surface.audit),
     "ingest_junit": Command(Surface.ingest_junit, writes=True),
 }

@@ -211,6 +211,7 @@ def test_exporters_that_are_told_to_come_again_lose_nothing(way: str, tmp_path: 
         ask=ask,
         places=nowhere,
         explain=lambda _: {},
+        verify=dict,
         changes=Changes(),
         now=SystemClock().now,
     )

@@ -143,7 +143,14 @@ def listening(segments: Path) -> Iterator[Server]:
     ports = ServerSettings(port=0, otlp_http_port=0, otlp_grpc_port=None)
     places = Places(telemetry=segments.parent, segments=segments)
     server = Server(
-        ports, submit=intake.submit, ask=ask, places=places, explain=lambda _: {}, changes=Changes(), now=clock.now
+        ports,
+        submit=intake.submit,
+        ask=ask,
+        places=places,
+        explain=lambda _: {},
+        verify=dict,
+        changes=Changes(),
+        now=clock.now,
     )
     server.start()
     try:

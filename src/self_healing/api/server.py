@@ -44,6 +44,7 @@ class Server:
         submit: stores what comes in.
         ask: asks the service one of its commands; awaited on the server's own thread.
         explain: explains a trigger; called on threads of its own, for it may take a while.
+        verify: whether the audit log is whole; called like that.
         places: where events are that somebody asks for.
         changes: what is new, for those who follow.
         now: the present instant, as the service has it.
@@ -57,6 +58,7 @@ class Server:
         submit: Submit,
         ask: looking.Ask,
         explain: Explain,
+        verify: Callable[[], dict[str, Any]],
         places: Places,
         changes: Changes,
         now: Callable[[], datetime],
@@ -78,7 +80,7 @@ class Server:
                     *ofrep.routes(snapshot, now),
                     *approving.routes(ask),
                     *(() if self._mcp is None else self._mcp.routes),
-                    *Pages(ask, explain, changes, now).routes(),
+                    *Pages(ask, explain, verify, changes, now).routes(),
                 ]
             ),
         }

@@ -121,6 +121,16 @@ class Checkpoints:
             self.problem, self._unwritten = None, []
 
 
+def verified(state_dir: Path, logs_dir: Path) -> dict[str, Any]:
+    """What :func:`verify` says of a state that somebody else may own, as JSON. Raises StateError, StorageError."""
+    store = Store(state_dir, read_only=True)
+    try:
+        told: dict[str, Any] = msgspec.to_builtins(verify(store, checkpoints_file(logs_dir)))
+    finally:
+        store.close()
+    return told
+
+
 def verify(store: Store, file: Path) -> AuditReport:
     """Whether the log is what was written and signed, and the file of checkpoints agrees with it.
 

@@ -52,6 +52,9 @@ LONGEST: Final = timedelta(hours=24)
 AT_ONCE: Final = 2
 """So many charts are worked out of stored history at once."""
 
+VERIFIED_FOR: Final = timedelta(minutes=1)
+"""However often the page of the audit log is asked for, the whole log is read no more often than this."""
+
 REMEMBERED_S: Final = 365 * 86400
 GOOD: Final = frozenset(("healed", "mitigated", "recovered"))
 BAD: Final = frozenset(("detected", "reopened", "relapse", "escalated"))
@@ -67,15 +70,26 @@ class Pages:
     Args:
         ask: asks the service one of its commands.
         explain: explains a trigger; it may take a while, and is called on a thread.
+        verify: whether the audit log is whole; called on a thread like that.
         changes: what is new.
         now: the present instant, as the service has it.
     """
 
-    def __init__(self, ask: Ask, explain: Explain, changes: Changes, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        ask: Ask,
+        explain: Explain,
+        verify: Callable[[], Json],
+        changes: Changes,
+        now: Callable[[], datetime],
+    ) -> None:
         self._ask = ask
         self._explain = explain
         self._now = now
         self._changes = changes
+        self._verify = verify
+        self._verifying = asyncio.Lock()
+        self._verified: tuple[datetime, Json] | None = None  # when, and what was found
         self._explaining = asyncio.Semaphore(AT_ONCE)
         self._made: dict[tuple[str, str], tuple[int, asyncio.Task[str]]] = {}  # by path and person, of which version
 
@@ -95,7 +109,7 @@ class Pages:
             self._page("/approvals", "approvals.html", "Approvals", lambda _: self._ask("approvals", everything=True)),
             self._page("/approvals/{id}", "approval.html", "Approvals", self._approval),
             self._page("/constitution", "constitution.html", "Constitution", lambda _: self._ask("constitution")),
-            self._page("/audit", "audit.html", "Audit", lambda _: self._ask("audit")),
+            self._page("/audit", "audit.html", "Audit", self._audit),
             self._page("/stop", "stop.html", "Stop", lambda _: self._ask("status")),
             self._page("/incidents/{id}/chart", "chart.html", "", self._incident_chart),
             self._page("/triggers/{name}/chart", "chart.html", "", self._trigger_chart),
@@ -127,6 +141,15 @@ class Pages:
 
     async def _handoff(self, request: Request) -> Json:
         return await self._ask("handoff", id=request.path_params["id"])
+
+    async def _audit(self, _request: Request) -> Json:
+        """The newest entries, and whether the log is whole: that takes a while, so not on the loop's thread."""
+        now = self._now()
+        async with self._verifying:
+            if self._verified is None or now - self._verified[0] > VERIFIED_FOR:
+                self._verified = now, await asyncio.to_thread(self._verify)
+        at, report = self._verified
+        return report | await self._ask("entries") | {"verified_at": at.isoformat()}
 
     async def _approval(self, request: Request) -> Json:
         return await self._ask("approval", id=request.path_params["id"])

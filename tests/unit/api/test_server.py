@@ -85,6 +85,7 @@ def serving(submit: Any, events: Path = NOWHERE, **settings: Any) -> Iterator[Se
         ask=ask,
         places=places(events),
         explain=lambda _: {},
+        verify=dict,
         changes=Changes(),
         now=lambda: AT,
     )

@@ -15,6 +15,7 @@ import pytest
 from self_healing.api.server import Server
 from self_healing.clock import FakeClock
 from self_healing.config import ServerSettings, Settings, StorageSettings, TelemetrySettings
+from self_healing.constitution.checkpoints import verified
 from self_healing.dashboard.changes import Changes
 from self_healing.explaining.explain import explain
 from self_healing.model import Approval, Handoff
@@ -73,6 +74,7 @@ def serving(loop: SelfHealingOrchestrator, **settings: Any) -> Iterator[int]:
         submit=lambda *_: pytest.fail("nothing is sent here"),
         ask=ask,
         places=places(loop.settings.telemetry.dir),
+        verify=lambda: verified(loop.settings.storage.state_dir, loop.settings.storage.logs_dir),
         explain=lambda question: explain(loop.settings, question, now=loop.now(), ask=Surface(loop).call),
         changes=Changes(),
         now=loop.now,
@@ -223,6 +225,18 @@ def test_what_cannot_be_undone_is_answered_in_the_page(tmp_path: Any, answer: st
     assert "Ada: a copy" in after
     assert "Yes, do it" not in after
     assert "for a person" not in still
+
+
+def test_the_audit_log_is_verified_without_asking_the_loop_and_its_newest_entries_are_listed(
+    loop: SelfHealingOrchestrator,
+) -> None:
+    loop.seal()
+    with serving(loop) as port:
+        page = get(port, "/audit")[1]
+    assert f"The chain of {loop.audit.head()[0]} entries is whole" in page
+    assert "<td>checkpoint</td>" in page
+    assert loop.audit.head()[1][:12] in page
+    assert page.index("checkpoint</td>") < page.index("decision</td>")
 
 
 def test_a_page_of_another_origin_cannot_act(loop: SelfHealingOrchestrator) -> None:
