@@ -14,6 +14,10 @@ def demo(
     keep: Annotated[
         Path | None, Parameter(help="Keep what it writes in this directory; otherwise nothing stays behind.")
     ] = None,
+    dashboard: Annotated[
+        bool,
+        Parameter(show_default=False, help="Serve the dashboard on a free port as well, and go on until Ctrl-C."),
+    ] = False,
 ) -> int:
     """Break a simulated fleet in seven ways, and watch it heal.
 
@@ -21,4 +25,4 @@ def demo(
     """
     from self_healing.simulation.demo import demo as simulated
 
-    return simulated(scale=scale, keep=keep)
+    return simulated(scale=scale, keep=keep, dashboard=dashboard)

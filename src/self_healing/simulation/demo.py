@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -23,7 +24,14 @@ from rich.table import Table
 from rich.text import Text
 
 from self_healing.clock import ScaledClock
-from self_healing.config import NO_PORTS, ActionSettings, Settings, StorageSettings, TelemetrySettings
+from self_healing.config import (
+    NO_PORTS,
+    ActionSettings,
+    ServerSettings,
+    Settings,
+    StorageSettings,
+    TelemetrySettings,
+)
 from self_healing.model import CloseReason, Incident, IncidentState, Note, affected_agent
 from self_healing.service import serve
 from self_healing.simulation.faults import FAULTS, Fault
@@ -174,6 +182,7 @@ def demo(
     keep: Path | None = None,
     faults: Sequence[Fault] = FAULTS,
     console: Console | None = None,
+    dashboard: bool = False,
 ) -> int:
     """Break a simulated fleet, and show how it heals.
 
@@ -182,6 +191,7 @@ def demo(
         keep: where telemetry, state and logs go, and stay; a directory that is removed again when left out.
         faults: what is injected.
         console: where it shows; the terminal when left out.
+        dashboard: serve the dashboard on a free port as well, and go on with it afterwards until Ctrl-C.
 
     Returns:
         0 when every fault was detected and healed, else 1.
@@ -189,15 +199,17 @@ def demo(
     console = console or Console()
     with ExitStack() as stack:
         root = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="self-healing-demo-")))
-        return asyncio.run(_demo(console, root, keep, scale, faults))
+        return asyncio.run(_demo(console, root, keep, scale, faults, dashboard))
 
 
-async def _demo(console: Console, root: Path, keep: Path | None, scale: float, faults: Sequence[Fault]) -> int:
+async def _demo(
+    console: Console, root: Path, keep: Path | None, scale: float, faults: Sequence[Fault], dashboard: bool
+) -> int:
     settings = Settings(
         telemetry=TelemetrySettings(dir=root / "telemetry"),
         actions=ActionSettings(),
         storage=StorageSettings(state_dir=root / "state", logs_dir=root / "logs"),
-        server=NO_PORTS,
+        server=ServerSettings(otlp_http_port=None, otlp_grpc_port=None, port=0) if dashboard else NO_PORTS,
     )
     start = datetime.now(UTC).replace(microsecond=0)
     lines = backfill(settings.telemetry.dir, start, hours=24, seed=SEED)
@@ -206,8 +218,7 @@ async def _demo(console: Console, root: Path, keep: Path | None, scale: float, f
     stories = [Story(fault, start + timedelta(seconds=fault.starts_after_s)) for fault in faults]
     board = Board(console, clock, stories, live=console.is_terminal)
     with beside(settings, clock, faults) as fleet:
-        await _watch(board, settings, clock, fleet)
-    return _summary(console, board, keep)
+        return await _watch(board, settings, clock, fleet, keep)
 
 
 @contextmanager
@@ -244,20 +255,44 @@ def _stop_fleet(fleet: subprocess.Popen[bytes]) -> None:
         fleet.wait()
 
 
-async def _watch(board: Board, settings: Settings, clock: ScaledClock, fleet: subprocess.Popen[bytes]) -> None:
-    """Run the service until every fault is healed, the time is over, or the fleet died."""
+async def _watch(
+    board: Board, settings: Settings, clock: ScaledClock, fleet: subprocess.Popen[bytes], keep: Path | None
+) -> int:
+    """Run the service until every fault is healed, the time is over, or the fleet died; say what became of them."""
     stop = asyncio.Event()
-    service = asyncio.create_task(serve(settings, clock=clock, stop=stop, on_note=board.note))
+    service = asyncio.create_task(
+        serve(settings, clock=clock, stop=stop, on_note=board.note, ready=partial(_tell_address, board.console))
+    )
     ends_at = time.monotonic() + HEAD_START_S + LONGEST_S
     with Live(board, console=board.console, refresh_per_second=4, transient=True) if board.live else ExitStack():
         while not service.done() and time.monotonic() < ends_at and fleet.poll() is None:
             if all(story.healed for story in board.stories):
                 break
             await asyncio.sleep(0.1)
+    code = _summary(board.console, board, keep)
+    if settings.server.listens and not service.done() and fleet.poll() is None:
+        await _stay(board.console)
     stop.set()
     await service
     if fleet.poll() is not None:
         board.console.print(f"the simulated fleet ended by itself, with code {fleet.returncode}", style="red")
+    return code
+
+
+def _tell_address(console: Console, addresses: dict[str, str]) -> None:
+    for address in addresses.values():
+        console.print(f"Follow it in a browser: {address}/", style="bold", soft_wrap=True)
+
+
+async def _stay(console: Console) -> None:
+    """Go on until Ctrl-C."""
+    console.print("The fleet and the dashboard go on; Ctrl-C ends them.")
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:  # that is how Ctrl-C comes; what is open is closed in order
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
 
 
 def _summary(console: Console, board: Board, keep: Path | None) -> int:
