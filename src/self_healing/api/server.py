@@ -138,11 +138,12 @@ class Server:
         """Everything on the thread, until it is told to end."""
         loop, ending = asyncio.get_running_loop(), asyncio.Event()
         async with AsyncExitStack() as open_now:
-            if self._mcp is not None:
-                await open_now.enter_async_context(self._mcp.router.lifespan_context(self._mcp))
             for setting, app in self._apps.items():
                 await open_now.enter_async_context(self._http(setting, app))
             await open_now.enter_async_context(self._grpc())
+            # After the ports: it has a group of tasks, which would wrap what is wrong with one of them.
+            if self._mcp is not None:
+                await open_now.enter_async_context(self._mcp.router.lifespan_context(self._mcp))
             self._started.set_result(lambda: loop.is_closed() or loop.call_soon_threadsafe(ending.set))
             await ending.wait()
 
