@@ -35,6 +35,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "constitution": ("constitution:constitution", "Show the articles, the limits, and the denials."),
     "ingest": ("ingest:app", "Bring in telemetry that is no native file: junit."),
     "audit": ("audit:app", "Verify the log of decisions."),
+    "backup": ("copying:backup", "Copy the state; a service may run meanwhile."),
+    "restore": ("copying:restore", "Bring a copy of the state back."),
     "config": ("config:app", "Validate the configuration; print its schema."),
     "stop-healing": ("stopping:stop_healing", "Stop every effect at once, until a person resumes."),
     "resume-healing": ("stopping:resume_healing", "Let effects happen again."),
@@ -42,7 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Each command, where it is, and what it does."""
 
 GROUPS = {
-    "The service": ("run", "check", "status", "ingest", "init", "doctor", "demo", "simulate"),
+    "The service": ("run", "check", "status", "ingest", "backup", "restore", "init", "doctor", "demo", "simulate"),
     "What is wrong": ("watch", "incidents", "explain", "silences", "triggers", "events"),
     "What is done": ("history", "actions", "directives", "approvals", "handoffs"),
     "The rules": ("constitution", "audit", "config", "stop-healing", "resume-healing"),
