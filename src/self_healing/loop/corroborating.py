@@ -50,7 +50,8 @@ class Corroborating:
             elif signal.kind is not None:
                 since_us = to_us(at) - trigger.window * SECOND_US
                 kind = signal.name if signal.kind.name == "METRIC" else signal.kind.name
-                ways.setdefault(kind, set()).update(self._telemetry.ways_in.of(agent, signal.kind, since_us))
+                ways_in = self._telemetry.ways_in  # None where nothing that is declared is ever asked for
+                ways.setdefault(kind, set()).update(() if ways_in is None else ways_in.of(agent, signal.kind, since_us))
         return max(most_pairs(ways), int(bool(ways)))
 
 

@@ -117,7 +117,8 @@ class Parts:
             started_at: when the service started; None where none runs.
         """
         observe = settings.actions.mode is Mode.OBSERVE
-        telemetry = Telemetry(spec.triggers, max_groups=spec.max_groups)
+        all_undoable = all(action.reversible for action in spec.actions)
+        telemetry = Telemetry(spec.triggers, max_groups=spec.max_groups, ways_in=not all_undoable)
         silences = Silences(store, spec)
         muting = Muting(spec, silences.mutes, started_at=started_at)
         framework = TriggerFramework(spec, telemetry, muting.by)

@@ -94,9 +94,10 @@ class Telemetry:
     Args:
         triggers: what will be asked for; decides which panes are kept, and how far back.
         max_groups: how many groups are kept apart for each ``group_by``.
+        ways_in: whether anybody will ask by which ways events came: to know that costs something with each event.
     """
 
-    def __init__(self, triggers: Iterable[TriggerSpec], *, max_groups: int = MAX_GROUPS) -> None:
+    def __init__(self, triggers: Iterable[TriggerSpec], *, max_groups: int = MAX_GROUPS, ways_in: bool = False) -> None:
         self._max_groups = max_groups
         self.taps = Taps()
         self.accounting = Accounting()
@@ -104,7 +105,7 @@ class Telemetry:
         self.examples = Examples()
         self.pulse = Pulse()
         self._points = Points()
-        self.ways_in = WaysIn()
+        self.ways_in = WaysIn() if ways_in else None
         self._measures: dict[str, Measure] = {}
         self._groupings: dict[tuple[str, ...], Grouping] = {}
         self._tables: dict[str, PaneTable] = {}
@@ -151,7 +152,8 @@ class Telemetry:
         """Hand over a batch, sorted by time; it waits, in flight, until :meth:`fold` takes it."""
         if len(events):
             self.assembly.learn(events, kind, ts)
-            self.ways_in.see(events, kind.tolist(), ts.tolist())
+            if self.ways_in is not None:
+                self.ways_in.see(events, kind.tolist(), ts.tolist())
             self._queue = self._queue.merged(events, kind, ts)
             self._in_flight()
 
