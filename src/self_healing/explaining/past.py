@@ -134,7 +134,8 @@ class Looking:
 
     def _recorded(self, verdict: Verdict) -> tuple[SeriesState | None, datetime | None, str | None]:
         """State, since when, and spec version of a series at the instant, as they are on record."""
-        last, anew = self.recorded.last(verdict.group, self.at), self.recorded.anew_at(verdict.group, self.at)
+        last = self.recorded.last(verdict.group, self.at)
+        anew = self.recorded.anew_at(verdict.group, self.at, self.spec.grid)
         if last is None:
             return None, None, None
         if anew is not None and anew >= last.verdict.at:

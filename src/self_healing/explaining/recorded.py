@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import sqlalchemy as sa
 
-from self_healing.clock import from_us
+from self_healing.clock import SECOND_US, from_us, to_us
 from self_healing.incidents.silences import covers
 from self_healing.model import CloseReason, Group, Incident, Note, Silence, Transition, Verification
 from self_healing.storage import schema
@@ -87,14 +87,24 @@ class Recorded:
         """The last transition of a series up to an instant."""
         return next((each for each in reversed(self.changes(group)) if each.verdict.at <= at), None)
 
-    def anew_at(self, group: Group, at: datetime) -> datetime | None:
-        """When the series last began anew up to an instant, because its incident was closed."""
+    def anew_at(self, group: Group, at: datetime, grid_s: int) -> datetime | None:
+        """When the series last began anew up to an instant, because its incident was closed.
+
+        Args:
+            grid_s: between the instants that are evaluated. A person closes at any time, and the series begins anew at
+                the instant that was evaluated last.
+        """
         ends = [
-            each.closed_at
+            _evaluated(each.closed_at, grid_s) if each.reason is CloseReason.DISMISSED else each.closed_at
             for each in self._mine(group)
             if each.closed_at is not None and each.reason is not CloseReason.SUPPRESSED
         ]
         return max((end for end in ends if end <= at), default=None)
+
+
+def _evaluated(at: datetime, grid_s: int) -> datetime:
+    """The instant of the grid at or before `at`."""
+    return from_us(to_us(at) // (grid_s * SECOND_US) * grid_s * SECOND_US)
 
 
 MOST_TRANSITIONS: Final = 10_000
