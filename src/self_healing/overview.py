@@ -65,7 +65,7 @@ def overview(owner: Owner, *, serving: bool) -> Json:
         ),
         "now": msgspec.to_builtins(now),
         "agents": fleet.size,
-        "unwell": len({agent for each in incidents for agent in [dict(each.group).get("agent")] if agent}),
+        "unwell": fleet.unwell,
         "firing": dict(owner.firing()),
         "open": [_open(owner, each) for each in _worst_first(incidents)[:SHOWN_OPEN]],
         "open_in_all": len(incidents),

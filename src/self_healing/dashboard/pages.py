@@ -91,7 +91,9 @@ class Pages:
         self._verifying = asyncio.Lock()
         self._verified: tuple[datetime, Json] | None = None  # when, and what was found
         self._explaining = asyncio.Semaphore(AT_ONCE)
-        self._made: dict[tuple[str, str], tuple[int, asyncio.Task[str]]] = {}  # by path and person, of which version
+        self._made: dict[
+            tuple[str, str], tuple[tuple[int, int], asyncio.Task[str]]
+        ] = {}  # by path and person, of which version
 
     def routes(self) -> list[BaseRoute]:
         """All of them."""
@@ -187,9 +189,10 @@ class Pages:
         return Route(path, page, methods=["GET"])
 
     async def _rendered(self, request: Request, template: str, section: str, look: Look) -> str:
-        """The page; made once for everybody who asks for it before something changes."""
+        """The page; made once for everybody who asks for it within a second in which nothing changes."""
         person = unquote(request.cookies.get(PERSON, ""))
-        key, version = (f"{request.url.path}?{request.url.query}", person), self._changes.version
+        key = (f"{request.url.path}?{request.url.query}", person)
+        version = (self._changes.version, int(self._now().timestamp()))  # what a page says of the present grows old
         known = self._made.get(key)
         if known is None or known[0] != version or (known[1].done() and known[1].exception() is not None):
             made = asyncio.ensure_future(self._make(request, template, section, look, person))

@@ -122,6 +122,16 @@ def test_the_first_page_says_what_is_wrong_and_what_was_done(loop: SelfHealingOr
     assert "analyze slow tasks" in page
 
 
+def test_a_page_that_nothing_changed_tells_the_present_all_the_same(loop: SelfHealingOrchestrator) -> None:
+    assert isinstance(loop.clock, FakeClock)
+    with serving(loop) as port:
+        before = get(port, "/")[1]
+        loop.clock.advance(600)
+        after = get(port, "/")[1]
+    assert 'data-now="2026-01-05T10:00:00+00:00"' in before
+    assert 'data-now="2026-01-05T10:10:00+00:00"' in after
+
+
 def test_text_of_telemetry_is_never_markup(loop: SelfHealingOrchestrator) -> None:
     with serving(loop) as port:
         pages = [get(port, path)[1] for path in [*PAGES, *(f"/incidents/{id}" for id in loop.register.open)]]
