@@ -18,9 +18,26 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic.fields import FieldInfo
 
 from self_healing.spec import parse_duration
+from self_healing.wording import span
 
 Where = Callable[[str], str]
 """Says for a dotted key (``""``: the whole) where it was given, such as ``triggers.toml:3: trigger slow_tasks``."""
+
+USUAL = {
+    "average": "mean",
+    "avg": "mean",
+    "median": "p50",
+    "maximum": "max",
+    "minimum": "min",
+    "total": "sum",
+    "above": ">",
+    "below": "<",
+    "gt": ">",
+    "gte": ">=",
+    "lt": "<",
+    "lte": "<=",
+}
+"""What other systems say, and what it is called here; no likeness of letters leads from one to the other."""
 
 _LONGEST = 80
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
@@ -55,7 +72,8 @@ def listed(names: Collection[str]) -> str:
 def suggestion(name: str, names: Collection[str]) -> str:
     """The question after the nearest of `names`, with a space before it; empty when none is near."""
     swapped = [each for each in names if sorted(each) == sorted(name)]  # => is nearer to >= than to >
-    near = swapped or difflib.get_close_matches(name, list(names), n=1)
+    usual = [each for each in names if each == USUAL.get(name.lower())]
+    near = swapped or usual or difflib.get_close_matches(name, list(names), n=1)
     return f" did you mean {near[0]}?" if near else ""
 
 
@@ -100,10 +118,11 @@ def _complaint(detail: dict[str, Any], place: Place) -> str:
         case "value_error":
             return str(context["error"])
         case "union_tag_not_found":
-            return f"{context['discriminator'].strip(chr(39))} is missing: {_allowed(place.at)}"
+            return f"{context['discriminator'].strip(chr(39))} is missing: {listed(_tags(place.at))}"
+        case "tuple_type" if isinstance(detail["input"], str):
+            return f"allowed is a list, such as {shown([detail['input']])}"
         case "union_tag_invalid":
-            near = suggestion(context["tag"], [_labels(member)[1] for member in _members(place.at)])
-            return f"unknown kind;{near} {_allowed(place.at)}"
+            return f"unknown kind;{suggestion(context['tag'], _tags(place.at))} {listed(_tags(place.at))}"
         case "enum" | "literal_error" if isinstance(detail["input"], str) and _choices(place.at):
             return unknown(detail["input"], _choices(place.at))
         case "too_short":
@@ -114,7 +133,8 @@ def _complaint(detail: dict[str, Any], place: Place) -> str:
             return "allowed is a finite number"
     for bound, words in _BOUNDS.items():
         if bound in context:
-            return f"allowed is {words} {context[bound]}{' s' if _is_duration(place.at) else ''}"
+            limit = context[bound]
+            return f"allowed is {words} {span(limit) if _is_duration(place.at) else limit}"
     return _allowed(place.at)
 
 
@@ -196,6 +216,11 @@ def _labels(member: Any) -> list[str]:
     return [member.__name__, *[value for field in fields for value in _choices(field.annotation)]]
 
 
+def _tags(union: Any) -> list[str]:
+    """The values by which the members of a tagged union are chosen."""
+    return [_labels(member)[1] for member in _members(union)]
+
+
 def _choices(annotation: Any) -> tuple[str, ...]:
     plain = _plain(annotation)
     if get_origin(plain) is Literal:
@@ -212,7 +237,7 @@ def _allowed(annotation: Any) -> str:
     members = _members(annotation)
     kinds = dict.fromkeys(_kind(member) for member in members)
     if len(members) > 1 and all(_is_model(member) for member in members):
-        return listed([f"a table of {_labels(member)[1]}" for member in members])
+        return f"allowed is a table with one of the kinds {', '.join(_tags(annotation))}"
     return " or ".join(["allowed " + next(iter(kinds)), *[kind.removeprefix("is ") for kind in list(kinds)[1:]]])
 
 

@@ -346,7 +346,7 @@ class TriggerSpec(Declared):
                 self._clears(value)
                 if self.window > RATE_WINDOW_MOST_S or self.window % RATE_WINDOW_STEP_S:
                     raise ValueError(
-                        f"window {self.window} s: allowed with rate_of_change are multiples of {RATE_WINDOW_STEP_S}s"
+                        f"window {self.window}s: allowed with rate_of_change are multiples of {RATE_WINDOW_STEP_S}s"
                         f" up to {RATE_WINDOW_MOST_S // 60}m"
                     )
             case Baseline():

@@ -12,6 +12,7 @@ from self_healing.documents import Read, read_document
 from self_healing.errors import NotFound
 from self_healing.problems import listed, unknown
 from self_healing.spec import ALLOWED_DIRECTIVES, DIRECTIVES, ActionSpec, ActionType, Scaled, TriggerSpec
+from self_healing.wording import span
 
 DEFAULTS = Path(__file__).with_name("defaults.toml")
 """The eight default actions."""
@@ -141,7 +142,7 @@ def _pause(values: Values, directives: Values) -> Iterator[Mistake]:
         yield "directives", directives, "allowed is paused = true in an emergency_shutdown"
     hold_off_s, expires_s = (seconds_of(values.get(key, ActionSpec.model_fields[key].default)) for key in PAUSE_KEYS)
     if hold_off_s is not None and expires_s is not None and hold_off_s > expires_s > 0:
-        yield "hold_off", values.get("hold_off"), f"allowed is at most {expires_s} s, when the pause expires"
+        yield "hold_off", values.get("hold_off"), f"allowed is at most {span(expires_s)}, when the pause expires"
 
 
 def _directive(name: str, value: Any) -> Iterator[Mistake]:

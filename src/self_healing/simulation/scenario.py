@@ -14,6 +14,7 @@ from self_healing.problems import listed, one_line, problems_of, suggestion
 from self_healing.simulation.agents import profiles
 from self_healing.simulation.faults import FAULTS, Fault, Repair
 from self_healing.spec import Declared, Duration
+from self_healing.wording import span
 
 SHIPPED = Path(__file__).with_name("scenarios")
 """The scenarios that come along."""
@@ -124,7 +125,7 @@ def _contradictions(scenario: Scenario) -> list[tuple[str, str]]:
                 near = suggestion(agent, fleet)
                 wrong.append((f"{key}.agents", f'"{agent}": none of the fleet of {scenario.agents};{near}'))
         if fault.at >= scenario.lasts:
-            wrong.append((f"{key}.at", f"{fault.at} s: allowed is less than lasts, {scenario.lasts} s"))
+            wrong.append((f"{key}.at", f"{span(fault.at)}: allowed is less than lasts, {span(scenario.lasts)}"))
     return wrong
 
 

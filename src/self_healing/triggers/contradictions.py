@@ -11,6 +11,7 @@ from typing import Any
 
 from self_healing.declarations import Mistake, Values, seconds_of
 from self_healing.spec import UNASKED, WHY_UNASKED, Aggregate, Baseline, NoData, Operator
+from self_healing.wording import span
 
 FINE_S, FINE_UP_TO_S, COARSE_S = 10, 3600, 900
 """How long panes are, for windows up to which length, and beyond that; as :mod:`self_healing.measures` has it, whose
@@ -35,7 +36,8 @@ def contradictions(values: Values) -> Iterator[Mistake]:
     for key in ("for", "keep_firing_for"):
         seconds = seconds_of(values.get(key))
         if seconds is not None and seconds > _LONGEST_S:
-            yield key, values[key], f"allowed is at most {_LONGEST_S} s: a series is forgotten after a day of silence"
+            allowed = f"at most {span(_LONGEST_S)}: a series is forgotten after a day of silence"
+            yield key, values[key], f"allowed is {allowed}"
 
 
 def _unasked(values: Values) -> Iterator[Mistake]:
@@ -55,7 +57,7 @@ def _window(values: Values) -> Iterator[Mistake]:
         return
     if window_s <= FINE_UP_TO_S:
         if window_s % FINE_S:
-            yield "window", values["window"], f"allowed is a multiple of {FINE_S} s, the length of its panes"
+            yield "window", values["window"], f"allowed is a multiple of {span(FINE_S)}, the length of its panes"
     elif _condition(values).get("kind") == "rate_of_change":
         most = "1h, which is how long panes of 10 s are kept twice over"
         yield "window", values["window"], f"allowed with rate_of_change is at most {most}"
@@ -71,7 +73,8 @@ def _baseline(values: Values) -> Iterator[Mistake]:
     window_s = seconds_of(values.get("window"))
     if over_s is not None and over_s < max(window_s or 0, COARSE_S):
         what = "the window that it is compared with" if (window_s or 0) > COARSE_S else "one of its panes"
-        yield "condition.over", condition.get("over"), f"allowed is at least {max(window_s or 0, COARSE_S)} s, {what}"
+        least = span(max(window_s or 0, COARSE_S))
+        yield "condition.over", condition.get("over"), f"allowed is at least {least}, {what}"
     elif over_s is not None and over_s % COARSE_S:
         yield "condition.over", condition["over"], "allowed is a multiple of 15m, the length of its panes"
     if values.get("clear") is not None:

@@ -192,7 +192,7 @@ def test_another_name_declares_a_new_action_after_the_defaults(tmp_path: Path) -
         ('priority = "urgent"', 'priority: "urgent": unknown; allowed are emergency, critical, high, medium, low'),
         ("prompt = '  '", 'prompt: "  ": allowed is text that is not empty'),
         ('target_agent = ""', 'target_agent: "": allowed is text that is not empty'),
-        ('expires = "0s"', 'expires: "0s": allowed is more than 0 s'),
+        ('expires = "0s"', 'expires: "0s": allowed is more than 0s'),
         ("tries = 11", "tries: 11: allowed is at most 10"),
         ("verification = { min_samples = 2 }", "verification.min_samples: 2: allowed is at least 3"),
         ("verification = { samples = 5 }",

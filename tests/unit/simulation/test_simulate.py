@@ -141,7 +141,7 @@ def test_every_kind_of_fault_can_be_injected() -> None:
             'lasts = "1h"\n[[fault]]\nkind = "token_lek"\nat = "1m"',
             'fault.0.kind: "token_lek": unknown; did you mean token_leak?',
         ),
-        ('lasts = "1h"\n[[fault]]\nkind = "token_leak"\nat = "2h"', "fault.0.at: 7200 s: allowed is less than lasts"),
+        ('lasts = "1h"\n[[fault]]\nkind = "token_leak"\nat = "2h"', "fault.0.at: 2h: allowed is less than lasts"),
         (
             'lasts = "1h"\n[[fault]]\nkind = "token_leak"\nat = "2m"\nagents = ["Codr"]',
             'fault.0.agents: "Codr": none of the fleet of 24; did you mean Coder?',

@@ -28,7 +28,7 @@ def problems(tmp_path: Path, text: str) -> list[str]:
     ("wrong", "said"),
     [
         ('intervall = "1m"', 'test.0.intervall: "1m": unknown; did you mean interval?'),
-        ('interval = "0s"', 'test.0.interval: "0s": allowed is more than 0 s'),
+        ('interval = "0s"', 'test.0.interval: "0s": allowed is more than 0s'),
         ('start = "2026-01-05T10:00:00"', "test.0.start: "),
         (
             'series = [{ signal = "task.duration", samples = "5" }]',
