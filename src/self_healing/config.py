@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from self_healing.actions.registry import read_actions
+from self_healing.constitution.own import read_own
 from self_healing.declarations import Values
-from self_healing.documents import Document, Read, read_document
+from self_healing.documents import CEDAR, Document, Read, read_document
 from self_healing.errors import ConfigError
 from self_healing.handoffs.declared import ChannelSettings
 from self_healing.incidents.maintenance import read_maintenance
@@ -116,7 +117,18 @@ class ActionSettings(Declared):
 class ConstitutionSettings(Declared):
     """What automation may do."""
 
+    files: tuple[_Path, ...] = Field(
+        default=(), description="files of Cedar policies of your own, which only forbid; part of the hashed spec"
+    )
     limits: Limits = Field(default=Limits(), description="limits on automation; part of the hashed spec")
+
+    @field_validator("files")
+    @classmethod
+    def _of_policies(cls, files: tuple[Path, ...]) -> tuple[Path, ...]:
+        for file in files:
+            if file.suffix != CEDAR:
+                raise ValueError(f"{file}: allowed are names that end in {CEDAR}")
+        return files
 
 
 class StorageSettings(Declared):
@@ -312,7 +324,8 @@ def load_spec(settings: Settings, overrides: Mapping[str, Values] | None = None,
     actions = read_actions(settings.actions.files, read=read)
     triggers = read_triggers(settings.triggers.files, overrides=overrides, actions=actions.names, read=read)
     maintenance = read_maintenance(settings.triggers.files, triggers.specs, triggers.names, read=read)
-    problems = [*triggers.problems, *actions.problems, *maintenance.problems]
+    articles = read_own(settings.constitution.files, read=read)
+    problems = [*triggers.problems, *actions.problems, *maintenance.problems, *articles.problems]
     if problems:
         raise ConfigError(problems)
     return Spec(
@@ -323,4 +336,5 @@ def load_spec(settings: Settings, overrides: Mapping[str, Values] | None = None,
         max_groups=settings.triggers.max_groups,
         maintenance=maintenance.specs,
         warm_up=settings.triggers.warm_up,
+        articles=articles.specs,
     )

@@ -1,4 +1,7 @@
-"""Reads TOML files: their values, the line of each key, and all that is wrong with their syntax at once."""
+"""Reads TOML files: their values, the line of each key, and all that is wrong with their syntax at once.
+
+Files of Cedar policies are read here too, as text: whatever is declared is read once and watched in one way.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +18,30 @@ _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _KEY = re.compile(r"""\s*(\[|[\w\-."' ]+=)""")
 """How a statement begins: with a table's header, or a key."""
 
+CEDAR = ".cedar"
+"""How the name of a file of policies ends."""
+
 MOST_TOLD = 100
 """After so many syntax errors the rest of a file is not looked at: it is hardly meant to be TOML."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """One TOML file as far as it could be read.
+    """One file as far as it could be read.
 
     Args:
         file: its path, as messages name it.
         values: what is in it, without the lines that are no TOML.
         lines: the line, from 1, of each dotted key and table; a table of an array by its place, as ``trigger.0``.
         problems: why it could not be read, and each syntax error; a line each.
+        text: all of it, where it is Cedar; that has no values and no lines.
     """
 
     file: str
     values: dict[str, Any] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    text: str = ""
 
     def at(self, key: str) -> str:
         """The file with the line of `key`, or of the nearest that it is a part of, such as ``triggers.toml:3``."""
@@ -80,17 +88,18 @@ class Documents:
 
 
 def read_document(path: Path) -> Document:
-    """The TOML file at `path`; what keeps it from being read is among its problems."""
-    file = str(path)
+    """The file at `path`: Cedar where its name ends so, else TOML. What keeps it from being read is a problem of it."""
+    file, kind = str(path), "Cedar" if path.suffix == CEDAR else "TOML"
     try:
-        return parsed(file, path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return Document(file=file, text=text) if kind == "Cedar" else parsed(file, text)
     except FileNotFoundError:
-        problem = f"{file}: no such file: allowed is an existing TOML file"
+        problem = f"{file}: no such file: allowed is an existing {kind} file"
     except OSError as error:
-        problem = f"{file}: cannot be read ({error.strerror}): allowed is a readable TOML file"
+        problem = f"{file}: cannot be read ({error.strerror}): allowed is a readable {kind} file"
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        problem = f"{file}:{line}: byte {error.start} is not UTF-8: allowed is TOML in UTF-8"
+        problem = f"{file}:{line}: byte {error.start} is not UTF-8: allowed is {kind} in UTF-8"
     return Document(file=file, problems=(problem,))
 
 

@@ -408,7 +408,7 @@ class Outcome(StrEnum):
 class Finding(Record, frozen=True, kw_only=True):
     """What one policy of one article held against a proposal."""
 
-    article: str  # I to V
+    article: str  # I to V, or VI for those of a person's own
     policy: str  # the policy's id, which is also its reason in plain words, such as rate_limit
     outcome: Outcome
 
@@ -422,6 +422,7 @@ class Decision(Record, frozen=True, kw_only=True):
     outcome: Outcome
     findings: tuple[Finding, ...]  # empty when allowed
     facts: dict[str, Any]
+    constitution: str = ""  # hash of the articles that it was held to, as a version of them
     entry: int | None = None  # its place in the audit log, once it is on record
 
 

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from self_healing.model import Severity
+from self_healing.model import Outcome, Severity
 
 MAX_GROUPS = 20_000
 """How many groups are kept apart for each way to group, unless the spec says otherwise."""
@@ -632,6 +632,20 @@ class Limits(Declared):
     defer_at_most: Duration = Field(default=900, description="what has to wait for longer goes to a person")
 
 
+class OwnArticle(Declared):
+    """A policy of a person's own, which the gate holds every proposal to beside the five articles.
+
+    Args:
+        name: its ``@id``, which is the reason that people see.
+        outcome: what it makes of a proposal; never an allow.
+        text: the policy in Cedar, as it was written.
+    """
+
+    name: Name
+    outcome: Literal[Outcome.DENY, Outcome.DEFER, Outcome.ASK]
+    text: str
+
+
 class Spec(Declared):
     """All that is declared, together."""
 
@@ -642,6 +656,7 @@ class Spec(Declared):
     max_groups: int = Field(default=MAX_GROUPS, ge=1)
     maintenance: tuple[Maintenance, ...] = ()
     warm_up: Duration = WARM_UP_S
+    articles: tuple[OwnArticle, ...] = ()
 
     @cached_property
     def warming(self) -> frozenset[str]:

@@ -384,8 +384,11 @@ class Surface:
 
     def constitution(self) -> Json:
         denials = self._store.select(Decision, newest=DENIALS, outcome=Outcome.DENY.value)
+        held_to = articles.load(own=self._loop.spec.articles)
         return {
-            "articles": [msgspec.to_builtins(each) for each in articles.load().infos()],
+            "version": held_to.version,
+            "articles": [msgspec.to_builtins(each) for each in held_to.infos()],
+            "facts": articles.facts(own=bool(self._loop.spec.articles)),
             "limits": self._limits(),
             "violations": status.violations(self._loop.settings),
             "denials": [views.decision(each) for each in reversed(denials)],

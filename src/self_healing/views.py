@@ -198,10 +198,13 @@ def decision(decision: Decision) -> Json:
 
 
 def _articles(decision: Decision) -> Json:
-    """Each of the five articles with what it held against the proposal; nothing where it holds nothing."""
+    """Each of the five articles with what it held against the proposal; nothing where it holds nothing.
+
+    Own ones are there when they held something.
+    """
     held: dict[str, list[Json]] = {number: [] for number in ("I", "II", "III", "IV", "V")}
     for finding in decision.findings:
-        held[finding.article].append({"policy": finding.policy, "outcome": finding.outcome.value})
+        held.setdefault(finding.article, []).append({"policy": finding.policy, "outcome": finding.outcome.value})
     return held
 
 

@@ -334,12 +334,15 @@ def test_the_examples_in_the_template_work_as_they_stand() -> None:
     cut, end = examples.index("[[action]]"), examples.index("[actions.channels.tickets]")
     Path("t.toml").write_text("\n".join(examples[:cut]))
     Path("a.toml").write_text("\n".join(examples[cut:end]))
-    channels = "\n".join(examples[end:])
+    policies = next(at for at, line in enumerate(examples) if line.startswith("@id"))
+    Path("own.cedar").write_text("\n".join(examples[policies:]))
+    channels = "\n".join([*examples[end:policies], "[constitution]", 'files = ["own.cedar"]'])
     settings = load(f'[triggers]\nfiles = ["t.toml"]\n[actions]\nfiles = ["a.toml"]\n{channels}')
     assert settings.actions.channels["tickets"].agents == ("ChiefArchitectAgent",)
     spec = load_spec(settings)
     assert spec.trigger("slow_tasks").condition.model_dump()["value"] == 300
     assert spec.action("analyze_slow_tasks").target_agent == "Investigator"
+    assert [each.name for each in spec.articles] == ["no_shutdown_at_night"]
 
 
 def test_reading_the_configuration_imports_no_engine() -> None:

@@ -17,6 +17,7 @@ from self_healing.config import Settings, load_settings
 from self_healing.constitution.audit import Audit
 from self_healing.documents import Documents
 from self_healing.errors import ConfigError
+from self_healing.model import Decision
 from self_healing.reloading import Configuration
 from self_healing.service import Service
 from self_healing.surface import Surface
@@ -184,6 +185,24 @@ def test_a_bad_file_keeps_the_old_spec_and_degrades_health_until_it_is_mended(
     assert bench.look() == [False, True]
     bench.turn()
     assert bench.call("health")["status"] == "healthy"
+
+
+def test_own_articles_are_followed_and_a_bad_one_keeps_all_that_is_loaded(bench: Bench) -> None:
+    own = bench.directory / "own.cedar"
+    own.write_text('@id("never") forbid (principal, action, resource);')
+    bench.configure(f'[constitution]\nfiles = ["{own}"]')
+    assert bench.look() == [False, True]
+    assert bench.told[-1].endswith("self-healing.toml changed: article never: added")
+    bench.event("task_finished", id="t", duration_s=70)
+    bench.turn()
+    [decision, *_] = bench.service.loop.store.select(Decision)
+    assert [f"{each.article}/{each.policy}" for each in decision.findings] == ["VI/never"]
+    before = bench.service.loop.spec
+    bench.triggers.write_text(FIVE_MINUTES)
+    own.write_text("permit (principal, action, resource);")
+    assert bench.look() == [False, True]
+    assert bench.service.loop.spec is before
+    assert "own.cedar:1: permit: allowed is forbid" in " ".join(bench.service.loop.refused)
 
 
 def test_what_is_wrong_with_a_file_is_told_though_it_is_mended_before_the_next_turn(bench: Bench) -> None:

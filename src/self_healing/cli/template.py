@@ -55,6 +55,13 @@ fallback_channel = "file"
 #   argv = ["./open-ticket"]
 #   agents = ["ChiefArchitectAgent"]
 
+[constitution]
+# Files of Cedar policies, *.cedar, which forbid besides what the five articles do. Such a file:
+#   @id("no_shutdown_at_night")
+#   forbid (principal, action, resource)
+#   when { context.proposal.type == "emergency_shutdown" && context.proposal.hour < 6 };
+files = []
+
 [constitution.limits]
 # Actions under way at once, in the whole fleet.
 concurrent_actions = 5

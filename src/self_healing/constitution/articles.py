@@ -1,8 +1,10 @@
-"""The five articles as people read them and as Cedar holds them: titles, texts, policies, and their checks on load."""
+"""The articles as people read them and as Cedar holds them: titles, texts, policies, and their checks on load."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import msgspec
 
 from self_healing.errors import ConfigError
 from self_healing.model import Outcome
+from self_healing.spec import OwnArticle
 
 ARTICLES = Path(__file__).with_name("articles.cedar").read_text(encoding="utf-8")
 """The shipped policies."""
@@ -49,6 +52,26 @@ _TEXTS = (
     ),
 )
 
+OWN = "VI"
+"""The number under which a person's own policies stand; as text it sorts behind V."""
+
+_OWN_TEXT = (OWN, "Own articles", "What is forbidden here besides.")
+
+WORDS = "proposal"
+"""The fact in which own articles are told the words of a proposal."""
+
+_NO_WORDS = "// VI: what own articles may ask besides is declared here where there are some"
+_WORDS = f"""{WORDS}: {{
+      action: String, type: String, trigger: String, agent: String, recipient: String, sets: Set<String>,
+      hour: Long, weekday: Long,
+    }},"""
+
+OWN_SCHEMA = SCHEMA.replace(_NO_WORDS, _WORDS)
+"""The facts that own policies may look at."""
+
+_TOKEN = re.compile(r"""//[^\n]*|"(?:\\.|[^"\\])*"?|;|\s+|[^\s";/]+|/""")
+"""A comment, a text, the end of a statement, a gap, or anything else of Cedar."""
+
 _FORBIDDING = tuple(outcome.value for outcome in (Outcome.DENY, Outcome.ASK, Outcome.DEFER))
 
 
@@ -57,12 +80,13 @@ class PolicyInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     outcome: Outcome
+    text: str  # in Cedar
 
 
 class ArticleInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One article of the constitution, for people."""
 
-    number: str  # I to V
+    number: str  # I to V; VI where there are own ones
     title: str
     text: str
     policies: tuple[PolicyInfo, ...]  # in the order of their text
@@ -75,6 +99,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     article: str
     outcome: Outcome
+    text: str
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,35 +109,41 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     schema: cedarpy.Schema
     entities: cedarpy.Entities
     forbids: dict[str, Policy]  # by Cedar's own id
+    version: str  # hash of the policies and of what they may look at, in hex
 
     def infos(self) -> list[ArticleInfo]:
-        """The five articles with their policies, in order."""
-        return [
+        """The articles with their policies, in order; own ones only where there are some."""
+        infos = [
             ArticleInfo(
                 number=number,
                 title=title,
                 text=text,
                 policies=tuple(
-                    PolicyInfo(id=policy.id, outcome=policy.outcome)
+                    PolicyInfo(id=policy.id, outcome=policy.outcome, text=policy.text)
                     for policy in self.forbids.values()
                     if policy.article == number
                 ),
             )
-            for number, title, text in _TEXTS
+            for number, title, text in (*_TEXTS, _OWN_TEXT)
         ]
+        return infos if infos[-1].policies else infos[:-1]
 
 
-def load(articles: str = ARTICLES, schema: str = SCHEMA) -> Loaded:
+def load(articles: str = ARTICLES, schema: str = SCHEMA, own: Sequence[OwnArticle] = ()) -> Loaded:
     """Check and parse the constitution.
 
     Args:
         articles: Cedar policies.
         schema: the Cedar schema that declares every fact.
+        own: policies that forbid besides; they may also look at the words of a proposal.
 
     Raises:
         ConfigError: with every problem: it does not parse, does not agree with the schema, a forbid says not what it is
             for, an article forbids nothing, or more than one policy permits.
     """
+    if own:
+        articles = "\n\n".join([articles, *map(_enforced, own)])
+        schema = schema.replace(_NO_WORDS, _WORDS)
     try:
         parsed_schema = cedarpy.Schema.from_str(schema)
         policies = cedarpy.PolicySet.from_str(articles)
@@ -122,7 +153,7 @@ def load(articles: str = ARTICLES, schema: str = SCHEMA) -> Loaded:
     if not checked.validation_passed:
         raise ConfigError([f"constitution: {error}" for error in checked.errors])
     declared = _declared(articles)
-    problems = list(_problems(declared))
+    problems = list(_problems(declared, [number for number, _, _ in _TEXTS] + [OWN] * bool(own)))
     if problems:
         raise ConfigError([f"constitution: {problem}" for problem in problems])
     return Loaded(
@@ -131,12 +162,47 @@ def load(articles: str = ARTICLES, schema: str = SCHEMA) -> Loaded:
         entities=cedarpy.Entities.from_json_str("[]", parsed_schema),
         forbids={
             cedar_id: Policy(
-                cedar_id=cedar_id, id=notes["id"], article=notes["article"], outcome=Outcome(notes["outcome"])
+                cedar_id=cedar_id,
+                id=notes["id"],
+                article=notes["article"],
+                outcome=Outcome(notes["outcome"]),
+                text=text,
             )
-            for cedar_id, effect, notes in declared
+            for (cedar_id, effect, notes), (_, text) in zip(declared, statements(articles), strict=True)
             if effect == "forbid"
         },
+        version=hashlib.sha256(f"{schema}\0{articles}".encode()).hexdigest()[:16],
     )
+
+
+def facts(*, own: bool) -> dict[str, str]:
+    """Each fact that a policy may look at, with its type in Cedar.
+
+    Args:
+        own: those of own policies.
+    """
+    declared = (OWN_SCHEMA if own else SCHEMA).partition("context: {")[2].rpartition("}")[0].rpartition("}")[0]
+    return {
+        name: " ".join(kind.split()).removesuffix(",")
+        for name, kind in re.findall(r"^    (\w+): ({[^}]*}|\w+),", declared, flags=re.MULTILINE)
+    }
+
+
+def statements(text: str) -> Iterator[tuple[int, str]]:
+    """Each statement of Cedar with the line on which it begins, from 1, without the comments before it."""
+    begins: int | None = None
+    for token in _TOKEN.finditer(text):
+        if begins is None and not token[0].isspace() and not token[0].startswith("//"):
+            begins = token.start()
+        if begins is not None and (token[0] == ";" or token.end() == len(text)):
+            yield text.count("\n", 0, begins) + 1, text[begins : token.end()].rstrip()
+            begins = None
+
+
+def _enforced(own: OwnArticle) -> str:
+    """An own policy as the gate holds it: in its article, and asking only for what is not approved yet."""
+    unless = "\nwhen { !context.approved }" if own.outcome is Outcome.ASK else ""
+    return f'@article("{OWN}") {own.text.removesuffix(";")}{unless};'
 
 
 def _declared(articles: str) -> list[tuple[str, str, dict[str, Any]]]:
@@ -147,7 +213,7 @@ def _declared(articles: str) -> list[tuple[str, str, dict[str, Any]]]:
     return [(cedar_id, static[cedar_id]["effect"], static[cedar_id].get("annotations", {})) for cedar_id in ids]
 
 
-def _problems(declared: list[tuple[str, str, dict[str, Any]]]) -> Iterator[str]:
+def _problems(declared: list[tuple[str, str, dict[str, Any]]], numbers: list[str]) -> Iterator[str]:
     """What Cedar's own validation does not know of."""
     permits = sum(effect == "permit" for _, effect, _ in declared)
     if permits != 1:
@@ -161,7 +227,6 @@ def _problems(declared: list[tuple[str, str, dict[str, Any]]]) -> Iterator[str]:
         if name in seen:
             yield f"{name}: more than one policy has this @id"
         seen.add(name)
-        numbers = [number for number, _, _ in _TEXTS]
         if notes.get("article") not in numbers:
             yield f"{name}: @article({notes.get('article')!r}): allowed is one of {', '.join(numbers)}"
         if notes.get("outcome") not in _FORBIDDING:

@@ -76,12 +76,15 @@ class Decisions:
 
 def told(decision: Decision) -> dict[str, Any]:
     """What the audit log takes of a decision: all that says what may be done."""
-    return {
+    said: dict[str, Any] = {
         "decision": decision.id,
         **_proposed(decision.proposal),
         "outcome": decision.outcome.value,
         "findings": [f"{finding.article}/{finding.policy}" for finding in decision.findings],
     }
+    if decision.constitution:
+        said["constitution"] = decision.constitution
+    return said
 
 
 def _proposed(proposal: Proposal) -> dict[str, Any]:

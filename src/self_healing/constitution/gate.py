@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -13,13 +14,14 @@ from self_healing.constitution import articles as shipped
 from self_healing.constitution.articles import ArticleInfo
 from self_healing.constitution.facts import Facts
 from self_healing.model import Decision, Finding, Outcome, Proposal, new_id
+from self_healing.spec import OwnArticle
 
 GATE_UNAVAILABLE = Finding(article="III", policy="gate_unavailable", outcome=Outcome.DENY)
 """What stands in a decision when the articles could not be judged: nothing is done then."""
 
 _STRICTEST_FIRST = (Outcome.DENY, Outcome.ASK, Outcome.DEFER)
 
-# Nothing of the proposal itself goes in: names from telemetry cannot reach a policy, nor break a request.
+# The five see nothing of the proposal itself: names from telemetry cannot reach them, nor break a request.
 _REQUEST = {"principal": 'Framework::"self_healing"', "resource": 'Fleet::"fleet"'}
 _EXECUTE, _RENEW = 'Action::"execute"', 'Action::"renew"'
 
@@ -27,24 +29,33 @@ Findings = tuple[Finding, ...]
 
 
 class Gate:
-    """Judges proposals by the five articles.
+    """Judges proposals by the five articles, and by own ones.
 
     Args:
         articles: Cedar policies.
         schema: the Cedar schema that declares every fact.
+        own: policies that forbid besides.
 
     Raises:
         ConfigError: these articles cannot be used.
     """
 
-    def __init__(self, articles: str = shipped.ARTICLES, schema: str = shipped.SCHEMA) -> None:
-        self._loaded = shipped.load(articles, schema)
+    def __init__(
+        self, articles: str = shipped.ARTICLES, schema: str = shipped.SCHEMA, *, own: Sequence[OwnArticle] = ()
+    ) -> None:
+        self._loaded = shipped.load(articles, schema, own)
+        self._own = bool(own)
         # The same facts have the same answer, and in a storm most of what waits has the same facts.
         self._answer = lru_cache(maxsize=4096)(self._ask)
 
     def articles(self) -> list[ArticleInfo]:
-        """The five articles with their policies, in order."""
+        """The articles with their policies, in order."""
         return self._loaded.infos()
+
+    @property
+    def version(self) -> str:
+        """The hash of the articles, in hex; every decision carries it."""
+        return self._loaded.version
 
     def decide(self, proposal: Proposal, facts: Facts, at: datetime) -> Decision:
         """What the constitution says of `proposal`.
@@ -53,8 +64,10 @@ class Gate:
         when the articles cannot be judged the decision is a denial by ``gate_unavailable``, with the cause beside the
         facts under ``gate_errors``. It never raises.
         """
-        findings, errors = self._judge(_EXECUTE if proposal.renews is None else _RENEW, facts)
         record: dict[str, Any] = msgspec.structs.asdict(facts)
+        # Only where somebody asks for them: without the names, proposals whose facts are the same share an answer.
+        words = {shipped.WORDS: words_of(proposal, at)} if self._own else {}
+        findings, errors = self._judge(_EXECUTE if proposal.renews is None else _RENEW, {**record, **words})
         if errors:
             record["gate_errors"] = errors
         held = {finding.outcome for finding in findings}
@@ -65,9 +78,10 @@ class Gate:
             outcome=next((outcome for outcome in _STRICTEST_FIRST if outcome in held), Outcome.ALLOW),
             findings=findings,
             facts=record,
+            constitution=self.version,
         )
 
-    def _judge(self, action: str, facts: Facts) -> tuple[Findings, list[str]]:
+    def _judge(self, action: str, facts: dict[str, Any]) -> tuple[Findings, list[str]]:
         """All that holds against these facts, by article, and what kept the articles from being judged."""
         try:
             findings, errors = self._answer(action, msgspec.json.encode(facts).decode())
@@ -90,6 +104,21 @@ class Gate:
             errors = ("nothing permits it, and nothing says why",)
         findings = [Finding(article=policy.article, policy=policy.id, outcome=policy.outcome) for policy in held]
         return tuple(sorted(findings, key=_by_article)), errors
+
+
+def words_of(proposal: Proposal, at: datetime) -> dict[str, Any]:
+    """What own articles may ask of a proposal in words; a name from telemetry is a value there, and nothing else."""
+    instant = at.astimezone(UTC)
+    return {
+        "action": proposal.action,
+        "type": proposal.action_type,
+        "trigger": proposal.trigger,
+        "agent": proposal.target,
+        "recipient": proposal.target_agent,
+        "sets": sorted(proposal.settings),
+        "hour": instant.hour,
+        "weekday": instant.isoweekday(),
+    }
 
 
 def _by_article(finding: Finding) -> tuple[str, str]:

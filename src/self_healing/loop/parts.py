@@ -185,7 +185,7 @@ class Parts:
         )
         judging = Judging(
             store,
-            Gate(),
+            Gate(own=spec.articles),
             spec,
             planner,
             telemetry,
