@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import pytest
 from hypothesis import settings
 
 from tests.accounts import all_held
+
+# What a test starts would otherwise compile every module of the package anew, half a second each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # No deadline: a busy machine is not a bug. In CI the same examples each time, so that a red run can be run again.
 settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)

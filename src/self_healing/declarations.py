@@ -162,7 +162,7 @@ class Reader(Generic[Model]):
         seen: dict[str, str] = {}
         for number, values in enumerate(self._of(document)):
             above = f"{self._kind}.{number}"
-            where = document.at(above)
+            where = f"the shipped {self._kind}s" if shipped else document.at(above)
             name = values.get("name")
             if not isinstance(name, str):
                 given = "missing" if name is None else shown(name)
@@ -178,7 +178,7 @@ class Reader(Generic[Model]):
                 table = self._tables.setdefault(name, _Table())
                 table.incomplete |= bool(document.problems)
                 if shipped:
-                    table.change(values, f"the shipped {self._kind}s", {})
+                    table.change(values, where, {})
                 else:
                     self._offered.discard(name)
                     table.change(values, where, document.within(above))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,24 @@ class Document:
     Args:
         file: its path, as messages name it.
         values: what is in it, without the lines that are no TOML.
-        lines: the line, from 1, of each dotted key and table; a table of an array by its place, as ``trigger.0``.
+        rows: its lines, without those that are no TOML.
         problems: why it could not be read, and each syntax error; a line each.
         text: all of it, where it is Cedar; that has no values and no lines.
     """
 
     file: str
     values: dict[str, Any] = field(default_factory=dict)
-    lines: Mapping[str, int] = field(default_factory=dict)
+    rows: Sequence[str] = ()
     problems: tuple[str, ...] = ()
     text: str = ""
+
+    @cached_property
+    def lines(self) -> Mapping[str, int]:
+        """The line, from 1, of each dotted key and table; a table of an array by its place, as ``trigger.0``.
+
+        Found when it is asked for: that takes longer than to read the values.
+        """
+        return _lines(self.rows)
 
     def at(self, key: str) -> str:
         """The file with the line of `key`, or of the nearest that it is a part of, such as ``triggers.toml:3``."""
@@ -121,7 +130,7 @@ def parsed(file: str, text: str) -> Document:
             else:
                 rows[bad.start : bad.stop] = [""] * len(bad)
         else:
-            return Document(file=file, values=values, lines=_lines(rows), problems=tuple(problems))
+            return Document(file=file, values=values, rows=rows, problems=tuple(problems))
 
 
 def _told(rows: list[str], message: str) -> tuple[int, str, range]:
@@ -151,7 +160,7 @@ def _last_begin(rows: list[str]) -> int:
     return max((number - 1 for number, statement in _statements(rows) if statement.strip()), default=0)
 
 
-def _statements(rows: list[str]) -> Iterator[tuple[int, str]]:
+def _statements(rows: Sequence[str]) -> Iterator[tuple[int, str]]:
     """Each statement with the line that it begins in; what is not complete at the end is the last."""
     begins, statement = 1, ""
     for number, row in enumerate(rows, start=1):
@@ -166,7 +175,7 @@ def _statements(rows: list[str]) -> Iterator[tuple[int, str]]:
         yield begins, statement
 
 
-def _lines(rows: list[str]) -> dict[str, int]:
+def _lines(rows: Sequence[str]) -> dict[str, int]:
     """The line of each key of a valid document, and of each table where it is first named."""
     found: dict[str, int] = {}
     counts: dict[str, int] = {}  # how many tables each array of tables has so far

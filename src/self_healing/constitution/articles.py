@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +130,9 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
         return infos if infos[-1].policies else infos[:-1]
 
 
-def load(articles: str = ARTICLES, schema: str = SCHEMA, own: Sequence[OwnArticle] = ()) -> Loaded:
-    """Check and parse the constitution.
+@lru_cache(maxsize=16)
+def load(articles: str = ARTICLES, schema: str = SCHEMA, own: tuple[OwnArticle, ...] = ()) -> Loaded:
+    """Check and parse the constitution; the same one once, since whoever is given it can only read it.
 
     Args:
         articles: Cedar policies.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -41,7 +40,7 @@ class Gate:
     """
 
     def __init__(
-        self, articles: str = shipped.ARTICLES, schema: str = shipped.SCHEMA, *, own: Sequence[OwnArticle] = ()
+        self, articles: str = shipped.ARTICLES, schema: str = shipped.SCHEMA, *, own: tuple[OwnArticle, ...] = ()
     ) -> None:
         self._loaded = shipped.load(articles, schema, own)
         self._own = bool(own)

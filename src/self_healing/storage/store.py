@@ -22,7 +22,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from self_healing import model
 from self_healing.errors import NotFound, StateBusy, StateCorrupt, StateError, StorageError
 from self_healing.storage import schema
-from self_healing.storage.migrations import HEAD, VERSIONS, upgrade, version
+from self_healing.storage.migrations import HEAD, VERSIONS, create, upgrade, version
 from self_healing.storage.readonly import DATABASE, LOCK
 
 R = TypeVar("R", bound=model.Record)
@@ -56,6 +56,9 @@ DERIVED: dict[tuple[str, str], Callable[[Any], str]] = {
     ("decisions", "incident"): lambda decision: decision.proposal.incident,
 }
 """The look-up columns that are no field of their record, by table and column."""
+
+
+_FACT = sa.select(schema.facts.c.value).where(schema.facts.c.name == sa.bindparam("name"))
 
 
 def _looked_up(table: sa.Table, column: str, record: model.Record) -> str | None:
@@ -128,7 +131,7 @@ class Store:
             if found == HEAD:
                 return
             if not self.read_only and (found is None or found in VERSIONS):
-                upgrade(connection)
+                (create if found is None else upgrade)(connection)
                 return
         if found is None:  # its owner has only just begun to make it
             raise StateError(f"{self.state_dir} holds no state yet; try again in a moment")
@@ -314,7 +317,7 @@ class Store:
         Raises msgspec.DecodeError when it is not of that type.
         """
         with self._reading() as connection:
-            packed = connection.scalar(sa.select(schema.facts.c.value).where(schema.facts.c.name == name))
+            packed = connection.scalar(_FACT, {"name": name})
         return None if packed is None else msgspec.msgpack.decode(packed, type=type)
 
     def insert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:

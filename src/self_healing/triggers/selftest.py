@@ -36,6 +36,10 @@ BASELINE = 1000.0
 """The mean of the baselines that are made, in the signal's unit."""
 
 START_US = 1_000_000 * MICRO
+MOST_KNOWN = 10_000
+"""Of so many triggers what was found is remembered: ten specs of a thousand, some megabytes."""
+
+_KNOWN: dict[str, tuple[str, ...]] = {}
 RISING = {Operator.GE: 0, Operator.GT: 1, Operator.LE: 0, Operator.LT: -1}
 
 
@@ -89,7 +93,18 @@ class _Fixed:
 
 def failures(spec: Spec) -> list[str]:
     """The boundary tests of `spec` that fail, each in one line; empty when all pass."""
-    return [problem for trigger in spec.triggers for problem in _try(trigger)]
+    return [problem for trigger in spec.triggers for problem in _tried(trigger)]
+
+
+def _tried(trigger: TriggerSpec) -> Sequence[str]:
+    """What fails of a trigger; not tried again where one that was declared so was tried, as in most of a reload."""
+    declared = trigger.model_dump_json()
+    found = _KNOWN.get(declared)
+    if found is None:
+        if len(_KNOWN) >= MOST_KNOWN:
+            _KNOWN.clear()
+        found = _KNOWN[declared] = tuple(_try(trigger))
+    return found
 
 
 def _try(trigger: TriggerSpec) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from alembic.migration import MigrationContext
 
 from self_healing.errors import NotFound, StateBusy, StateCorrupt, StateError, StorageError
 from self_healing.model import Execution, Incident, IncidentState, Judged, Lesson, Result
-from self_healing.storage.migrations import upgrade
+from self_healing.storage.migrations import HEAD, create, upgrade, version
 from self_healing.storage.readonly import DATABASE, read
 from self_healing.storage.schema import metadata
 from self_healing.storage.store import Store
@@ -30,11 +31,15 @@ def lesson(name: str = "a") -> Lesson:
     return Lesson(id=name, trigger="t", action="a", agent="Coder")
 
 
-def test_upgrading_an_empty_database_gives_exactly_the_declared_tables() -> None:
+@pytest.mark.parametrize("way", [create, upgrade])
+def test_a_new_state_and_one_that_went_through_every_version_have_the_same_tables(
+    way: Callable[[sa.Connection], None],
+) -> None:
     engine = sa.create_engine("sqlite://")
     with engine.begin() as connection:
-        upgrade(connection)
+        way(connection)
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert version(connection) == HEAD
     engine.dispose()
 
 

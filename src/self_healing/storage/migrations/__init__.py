@@ -6,12 +6,17 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from self_healing.storage.schema import metadata
+
 VERSIONS = ("0001", "0002", "0003", "0004", "0005")
 """Every version that a state can have, the oldest first."""
 
 HEAD = VERSIONS[-1]
 
 VERSION_TABLE = "alembic_version"
+
+# As Alembic makes it.
+_version = sa.Table(VERSION_TABLE, sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 
 
 def version(connection: sa.Connection) -> str | None:
@@ -22,9 +27,16 @@ def version(connection: sa.Connection) -> str | None:
     return None if found is None else str(found)
 
 
+def create(connection: sa.Connection) -> None:
+    """Make the schema of ``HEAD`` where there is none yet, inside the connection's transaction."""
+    metadata.create_all(connection, checkfirst=False)
+    _version.create(connection, checkfirst=False)
+    connection.execute(sa.insert(_version).values(version_num=HEAD))
+
+
 def upgrade(connection: sa.Connection) -> None:
     """Bring the schema behind `connection` to ``HEAD``, inside its transaction."""
-    # Imported here: only a new or an older state needs it, and it costs 0.2 s.
+    # Imported here: only an older state needs it, and it costs 0.2 s.
     from alembic import command
     from alembic.config import Config
 
