@@ -78,11 +78,15 @@ class Emitter:
             fields: the rest of the line, as in a file: `id`, `agent`, `status`, `usage`, ... They are read a moment
                 later, so hand over nothing that changes. `ts` is now when left out.
         """
+        self._put(self._now(), type, fields)
+
+    def _put(self, at: float, type: str, fields: dict[str, Any]) -> None:
+        """Let an event wait for the writer's thread, which makes a line of it."""
         if len(self._queue) >= self._most:
             with self._lock:
                 self._lost += 1
             return
-        self._queue.append((self._now(), type, fields))
+        self._queue.append((at, type, fields))
         if not self._wake.is_set():
             self._wake.set()
         if self._thread is None:
@@ -227,23 +231,31 @@ class TelemetryHandler(logging.Handler):
         self.emitter = emitter or default_emitter()
         self._agent = agent
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Emit one record, unless a filter is against it; without the handler's lock, for a queue needs none."""
+        kept: Any = self.filter(record)
+        if kept:
+            self.emit(record if kept is True else kept)  # since Python 3.12 a filter may give another record
+        return bool(kept)
+
     def emit(self, record: logging.LogRecord) -> None:
-        """Emit one record."""
+        """Emit one record. The message is made at once, for what it is made of may change; all else waits."""
         try:
             message = record.getMessage()
         except Exception:  # what a program logs wrongly is its own affair, and logging says so as it always does
             self.handleError(record)
             return
         fields: dict[str, Any] = {"message": message, "level": record.levelname, "logger": record.name}
-        given = record.__dict__
-        agent = given.get("agent", self._agent)
+        # Not by way of __dict__: to look there, Python would have to make one of each record.
+        agent = getattr(record, "agent", self._agent)
         if agent is not None:
             fields["agent"] = agent
-        if "task_id" in given:
-            fields["id"] = given["task_id"]
+        task_id = getattr(record, "task_id", None)
+        if task_id is not None:
+            fields["id"] = task_id
         if record.exc_info and record.exc_info[0] is not None:
             fields["error_type"] = record.exc_info[0].__name__
-        self.emitter.emit("log", **fields)
+        self.emitter._put(record.created, "log", fields)
 
     def flush(self) -> None:
         """Write what waits."""

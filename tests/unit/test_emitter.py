@@ -193,6 +193,24 @@ def test_what_a_program_logs_is_emitted_with_what_it_says_of_itself(tmp_path: Pa
     ]
 
 
+def test_a_record_is_emitted_as_it_was_when_it_was_logged(tmp_path: Path) -> None:
+    emitter = Emitter(tmp_path, now=Now())
+    handler = TelemetryHandler(emitter)
+    handler.addFilter(lambda record: "secret plan" not in str(record.msg))
+    logger = logging.Logger("program")
+    logger.addHandler(handler)
+    steps = ["plan"]
+    logger.info("steps %s", steps)
+    steps.append("code")
+    logger.info("secret plan")
+    record = logging.LogRecord("program", logging.INFO, __file__, 1, "earlier", None, None)
+    record.created = AT - 1.5
+    logger.handle(record)
+    emitter.close()
+    assert [line["message"] for line in lines(tmp_path)] == ["steps ['plan']", "earlier"]
+    assert lines(tmp_path)[1]["ts"] == "2026-01-05T23:59:57.500+00:00"
+
+
 def test_a_record_that_cannot_be_said_disturbs_nobody(tmp_path: Path) -> None:
     emitter = Emitter(tmp_path)
     logger = logging.Logger("program")

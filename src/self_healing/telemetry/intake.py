@@ -150,13 +150,13 @@ class _Batch:
         key = None if self._key is None else key_identity(self._source, self._key)
         if key is not None and self._intake.known([key])[0]:
             self._result = Receipt(rejected=self._rejected, dropped=_counts(duplicate=len(self._lines)))
-            return b""
+            return self._head(None)  # what is remembered already need not be learnt once more
         chosen, dropped = self._chosen()
         if key is not None:
             self._fresh.add(key)
         self._intake.writing(self._fresh)
         self._result = Receipt(accepted=len(chosen), rejected=self._rejected, dropped=dropped)
-        return self._head() + b"".join(chosen)
+        return self._head(self._key) + b"".join(chosen)
 
     def _chosen(self) -> tuple[list[bytes], dict[str, int]]:
         """The lines to write, and how many of the others there are for each reason."""
@@ -176,17 +176,17 @@ class _Batch:
                 self._fresh.add(id)
         return chosen, _counts(duplicate=duplicate, too_late=late)
 
-    def _head(self) -> bytes:
+    def _head(self, key: str | None) -> bytes:
         """The line that says what the events alone do not; none when there is nothing to say."""
         result = self._result
-        if self._key is None and not result.rejected and not result.dropped:
+        if key is None and not result.rejected and not result.dropped:
             return b""
         return encode_intake(
             IntakeLine(
                 ts=encode_ts(to_us(self._intake.at())),
                 type=INTAKE,
                 source=self._source,
-                key=self._key,
+                key=key,
                 events=result.accepted,
                 rejected=result.rejected,
                 dropped=result.dropped,
