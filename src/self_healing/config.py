@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from self_healing.actions.registry import read_actions
 from self_healing.constitution.own import read_own
@@ -197,9 +197,18 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _label(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9._-]{0,63}", value) is None:
+        raise ValueError("allowed are up to 63 letters, digits, ., _ and -")
+    return value
+
+
 class Settings(Declared):
     """The whole configuration; relative paths start at the current directory."""
 
+    environment: Annotated[str, AfterValidator(_label)] = Field(
+        default="", description="which of several fleets this is, such as production; on everything that leaves"
+    )
     telemetry: TelemetrySettings = TelemetrySettings()
     triggers: TriggerSettings = TriggerSettings()
     actions: ActionSettings = ActionSettings()

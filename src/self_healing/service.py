@@ -146,6 +146,7 @@ class Service:
             changes=self.changes,
             now=self.clock.now,
             snapshot=lambda: self.loop.published.snapshot,
+            environment=self.settings.environment,
         )
         await asyncio.to_thread(server.start)
         self._server = server

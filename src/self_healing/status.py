@@ -62,6 +62,7 @@ def status(
     return {
         "health": health if health is not None else last_health(settings, spec, at=at),
         "service_running": serving,
+        "environment": settings.environment,
         "mode": settings.actions.mode.value,
         "spec_version": spec.version,
         "last_reload": (_fact(settings, "reloads") or [None])[-1],

@@ -49,6 +49,7 @@ class Server:
         changes: what is new, for those who follow.
         now: the present instant, as the service has it.
         snapshot: the directives that were published last.
+        environment: which of several fleets this is, for whoever looks at a page.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Server:
         changes: Changes,
         now: Callable[[], datetime],
         snapshot: Callable[[], Snapshot] = dict,
+        environment: str = "",
     ) -> None:
         self.addresses: dict[str, str] = {}  # what is listened on, by the name of its setting
         self._settings = settings
@@ -80,7 +82,7 @@ class Server:
                     *ofrep.routes(snapshot, now),
                     *approving.routes(ask),
                     *(() if self._mcp is None else self._mcp.routes),
-                    *Pages(ask, explain, verify, changes, now).routes(),
+                    *Pages(ask, explain, verify, changes, now, environment).routes(),
                 ]
             ),
         }

@@ -38,13 +38,26 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backup": ("copying:backup", "Copy the state; a service may run meanwhile."),
     "restore": ("copying:restore", "Bring a copy of the state back."),
     "config": ("config:app", "Validate the configuration; print its schema."),
+    "completion": ("completion:completion", "Print the script by which a shell completes these commands."),
     "stop-healing": ("stopping:stop_healing", "Stop every effect at once, until a person resumes."),
     "resume-healing": ("stopping:resume_healing", "Let effects happen again."),
 }
 """Each command, where it is, and what it does."""
 
 GROUPS = {
-    "The service": ("run", "check", "status", "ingest", "backup", "restore", "init", "doctor", "demo", "simulate"),
+    "The service": (
+        "run",
+        "check",
+        "status",
+        "ingest",
+        "backup",
+        "restore",
+        "init",
+        "doctor",
+        "demo",
+        "simulate",
+        "completion",
+    ),
     "What is wrong": ("watch", "incidents", "explain", "silences", "triggers", "events"),
     "What is done": ("history", "actions", "directives", "approvals", "handoffs"),
     "The rules": ("constitution", "audit", "config", "stop-healing", "resume-healing"),
@@ -118,8 +131,9 @@ def execute(words: list[str]) -> int:
     except UnusedCliTokensError as error:
         return _failed(_unused(words[0], list(error.unused_tokens or ())))
     except MissingArgumentError as error:
-        # What there is, is what the command without more words lists.
-        return _failed(f"{error} `{NAME} {words[0]}` lists what there is")
+        # What there is, is what a group of commands lists without more words.
+        grouped = COMMANDS[words[0]][0].endswith(":app")
+        return _failed(f"{error} `{NAME} {words[0]}{'' if grouped else ' --help'}` lists what there is")
     except (CycloptsError, SelfHealingError, OSError) as error:
         return _failed(str(error))
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""``init``: a commented configuration to begin with."""
+"""``init``: a commented configuration to begin with, and how to connect what is installed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from self_healing.cli.connecting import installed
 from self_healing.cli.options import Where
 from self_healing.cli.template import TEMPLATE
 from self_healing.errors import SelfHealingError
 
 FILE = Path("self-healing.toml")
 TELEMETRY = Path("logs/telemetry")
+SOURCES = "docs/how-to/sources"
+"""Where the documentation says how each is connected."""
 
 
 def init(
@@ -21,7 +24,10 @@ def init(
     force: Annotated[bool, Parameter(show_default=False, help="Write over a file that is there.")] = False,
     where: Where | None = None,
 ) -> int:
-    """Write a commented self-healing.toml, in observe mode, and make the telemetry directory that it names."""
+    """Write a commented self-healing.toml, in observe mode, and make the telemetry directory that it names.
+
+    Says as well how to connect the agent frameworks that are installed here, in an active or a .venv environment.
+    """
     where = where or Where()
     path = where.config or FILE
     try:
@@ -39,6 +45,12 @@ def init(
             f"name another one in {path}"
         ) from error
     print(f"wrote {path}, in observe mode")
+    found = installed(path.absolute().parent)
+    for each in found:
+        print(f"\n{each.name} is installed; to connect it ({SOURCES}/{each.page}.md):\n  {each.do}")
+    if not found:
+        print(f"\nno framework that is known was found here; how to connect one, or your own agents: {SOURCES}/")
+    print()
     print("next: self-healing config validate   is it right?")
     print("      self-healing run               watch, and say what would be done")
     print('      self-healing history           do you agree? then set mode = "act" in it')

@@ -7,6 +7,9 @@ TEMPLATE = """\
 # `self-healing config validate` says what is wrong with it. An editor completes and checks it after
 # `self-healing config schema > self-healing.schema.json`, with the first line #:schema ./self-healing.schema.json
 
+# Which of several fleets this is, such as "production": it stands on every handoff, notification, metric and page.
+environment = ""
+
 [telemetry]
 # Where your agents write what happens: JSON lines, in files such as events-20260105.jsonl. The directory is watched.
 dir = "logs/telemetry"

@@ -71,7 +71,8 @@ def _head(told: Json) -> Iterator[RenderableType]:
 
     status = told["status"]
     health = status["health"]
-    yield Text(headline(told), style="bold red" if status["stopped"] or told["open_in_all"] else "bold green")
+    where = f"{status['environment']}: " if status["environment"] else ""
+    yield Text(where + headline(told), style="bold red" if status["stopped"] or told["open_in_all"] else "bold green")
     taken = f"{status['telemetry']['aggregated']:,} events taken in"
     evaluated = output.instant(status["evaluated_at"])
     yield Text(

@@ -73,6 +73,7 @@ class Pages:
         verify: whether the audit log is whole; called on a thread like that.
         changes: what is new.
         now: the present instant, as the service has it.
+        environment: which of several fleets this is; it stands on each page.
     """
 
     def __init__(
@@ -82,7 +83,9 @@ class Pages:
         verify: Callable[[], Json],
         changes: Changes,
         now: Callable[[], datetime],
+        environment: str = "",
     ) -> None:
+        self._environment = environment
         self._ask = ask
         self._explain = explain
         self._now = now
@@ -203,7 +206,13 @@ class Pages:
     async def _make(self, request: Request, template: str, section: str, look: Look, person: str) -> str:
         told = await look(request)
         return render(
-            template, told=told, section=section, path=request.url.path, person=person, now=self._now().isoformat()
+            template,
+            told=told,
+            section=section,
+            path=request.url.path,
+            person=person,
+            now=self._now().isoformat(),
+            environment=self._environment,
         )
 
     def _form(
@@ -259,5 +268,5 @@ def _drawn(told: Json) -> Json | None:
 
 def _refused(error: SelfHealingError, section: str) -> Response:
     status = HTTPStatus.NOT_FOUND if isinstance(error, NotFound) else HTTPStatus.BAD_REQUEST
-    page = render("refused.html", why=str(error), section=section, path="", told={}, person="", now="")
+    page = render("refused.html", why=str(error), section=section, path="", told={}, person="", now="", environment="")
     return HTMLResponse(page, status, headers=HEADERS)

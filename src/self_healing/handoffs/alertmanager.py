@@ -9,7 +9,7 @@ import msgspec
 
 from self_healing.handoffs.channel import Receipt
 from self_healing.handoffs.declared import AlertmanagerDeclared
-from self_healing.handoffs.headline import about, headline
+from self_healing.handoffs.headline import about, environment, headline
 from self_healing.handoffs.http import judged, post
 from self_healing.model import Handoff
 
@@ -59,6 +59,7 @@ class AlertmanagerChannel:
             "incident": handoff.incident,
             "about": handoff.about,
             "job": "self-healing",
+            **environment(handoff),
         }
         alert = {
             "labels": labels,

@@ -13,8 +13,15 @@ def about(handoff: Handoff) -> dict[str, Any]:
     return symptom if isinstance(symptom, dict) else {}
 
 
+def environment(handoff: Handoff) -> dict[str, str]:
+    """Which of several fleets it is about, as a label; empty where there is only one."""
+    name = handoff.message["context"].get("environment")
+    return {"environment": str(name)} if name else {}
+
+
 def headline(handoff: Handoff) -> str:
-    """What is wrong with whom, and what is wanted."""
-    symptom = about(handoff)
+    """What is wrong with whom, and what is wanted; which fleet it is comes first."""
+    symptom, label = about(handoff), environment(handoff)
     wanted = handoff.message["context"].get("wanted") or "a look at it"
-    return f"{symptom.get('trigger', handoff.incident)} of {handoff.about}: {wanted}"
+    where = f"[{label['environment']}] " if label else ""
+    return f"{where}{symptom.get('trigger', handoff.incident)} of {handoff.about}: {wanted}"

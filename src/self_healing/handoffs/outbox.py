@@ -39,12 +39,16 @@ class Outbox:
         store: the state; written in the transaction that is open.
         directory: where files will be; names are made unique there.
         route: the way to a recipient.
+        environment: which of several fleets this is, for the recipients; empty where there is only one.
     """
 
-    def __init__(self, store: Store, directory: Path, route: Callable[[str], Route]) -> None:
+    def __init__(
+        self, store: Store, directory: Path, route: Callable[[str], Route], *, environment: str = ""
+    ) -> None:
         self._store = store
         self._directory = directory
         self._route = route
+        self._label = {"environment": environment} if environment else {}
 
     def make(
         self,
@@ -67,7 +71,7 @@ class Outbox:
         message = ContextMessageHandoff(
             target_agent=target_agent,
             prompt=prompt,
-            context=context,
+            context=self._label | context,
             tags=tags,
             created_at=at,
             id=new_id("han"),

@@ -10,7 +10,7 @@ import msgspec
 from self_healing.errors import EffectRefused
 from self_healing.handoffs.channel import Receipt
 from self_healing.handoffs.declared import PagerDutyDeclared
-from self_healing.handoffs.headline import about, headline
+from self_healing.handoffs.headline import about, environment, headline
 from self_healing.handoffs.http import judged, post
 from self_healing.model import Handoff
 
@@ -44,7 +44,12 @@ class PagerDutyChannel:
             "severity": SEVERITIES.get(str(symptom.get("severity")), "error"),
             "timestamp": handoff.message["created_at"],
             "component": symptom.get("trigger"),
-            "custom_details": {"handoff": handoff.id, "prompt": handoff.message["prompt"], "symptom": symptom},
+            "custom_details": {
+                "handoff": handoff.id,
+                "prompt": handoff.message["prompt"],
+                "symptom": symptom,
+                **environment(handoff),
+            },
         }
         self._send(handoff, "trigger", payload=payload)
         return Receipt(remote=handoff.incident)

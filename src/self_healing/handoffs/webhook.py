@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from self_healing.errors import EffectRefused
 from self_healing.handoffs.channel import Receipt
 from self_healing.handoffs.declared import WebhookDeclared
+from self_healing.handoffs.headline import environment
 from self_healing.handoffs.http import judged, post
 from self_healing.handoffs.message import ContextMessageHandoff
 from self_healing.model import Handoff
@@ -57,7 +58,7 @@ class WebhookChannel:
         event = CloudEvent(
             attributes={
                 "id": handoff.id,
-                "source": SOURCE,
+                "source": "/".join([SOURCE, *environment(handoff).values()]),
                 "type": TYPE,
                 "subject": handoff.incident,
                 "time": message.created_at,

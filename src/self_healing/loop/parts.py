@@ -138,7 +138,7 @@ class Parts:
             store, register, versions.of, watch=telemetry.watch, accumulators=lambda: telemetry.taps.accumulators
         )
         registry = ActionRegistry(spec.actions)
-        outbox = Outbox(store, settings.storage.logs_dir / "handoffs", router.route)
+        outbox = Outbox(store, settings.storage.logs_dir / "handoffs", router.route, environment=settings.environment)
         grouping = Grouping(register, telemetry)
         gathering = Gathering(store, register, directives, telemetry, versions.of, shared=grouping.shared, now=now)
         asking = Asking(

@@ -25,7 +25,7 @@ SUBCOMMANDS = {
 }
 ALL = [[name] for name in COMMANDS] + [[name, sub] for name, subs in SUBCOMMANDS.items() for sub in subs]
 DIRECTORIES = {"--telemetry-dir", "--state-dir", "--logs-dir", "--config"}
-WITHOUT_DIRECTORIES = (["demo"], ["simulate"], ["audit"], ["config"], ["config", "schema"], ["ingest"])
+WITHOUT_DIRECTORIES = (["demo"], ["completion"], ["simulate"], ["audit"], ["config"], ["config", "schema"], ["ingest"])
 PRINTING = [
     ["check", "--now", "2026-01-05T10:00:00Z"],
     ["status"],
