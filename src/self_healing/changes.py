@@ -11,8 +11,8 @@ from self_healing.model import Record
 from self_healing.problems import shown
 from self_healing.spec import Spec
 
-NEEDS_RESTART = ("telemetry", "storage", "server")
-"""Sections of the configuration that are only read at the start: directories and ports are held open."""
+NEEDS_RESTART = ("environment", "telemetry", "storage", "server")
+"""What of the configuration is only read at the start: directories and ports are held open, and pages named."""
 
 LIVE_SETTINGS = ("actions.mode", "actions.fallback", "actions.channels", "actions.fallback_channel")
 """Settings beside the spec that a running service follows."""

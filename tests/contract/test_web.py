@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from self_healing.errors import EffectError, EffectRefused, EffectUntold
@@ -15,6 +16,7 @@ from self_healing.handoffs.declared import AlertmanagerDeclared, PagerDutyDeclar
 from self_healing.handoffs.http import innermost, permitted
 from self_healing.handoffs.pagerduty import PagerDutyChannel
 from self_healing.handoffs.webhook import WebhookChannel
+from self_healing.model import Handoff
 from tests.contract.servers import (
     LOOPBACK,
     SECRET,
@@ -57,6 +59,31 @@ def test_what_arrives_is_a_cloud_event_with_the_nine_keys_signed_under_the_hando
         "type": "self_healing.handoff",
         "subject": "inc-1",
     }
+
+
+def labelled(number: int) -> Handoff:
+    """The handoff of that number, out of one of several fleets."""
+    plain = handoff(number)
+    context = {**plain.message["context"], "environment": "staging"}
+    return msgspec.structs.replace(plain, message={**plain.message, "context": context})
+
+
+def test_which_fleet_it_is_stands_on_what_leaves() -> None:
+    receiver, paging, alerting = Receiver(), Paging(), Alerting()
+    with serving(receiver) as url:
+        webhook(url).deliver(labelled(1))
+    assert receiver.events["hnd-1"]["source"] == "/self-healing/staging"
+    with serving(paging) as url:
+        declared = {"kind": "pagerduty", "routing_key_env": "PAGER_KEY", "url": url, "allow": LOOPBACK}
+        PagerDutyChannel("pager", PagerDutyDeclared.model_validate(declared)).deliver(labelled(1))
+    [page] = paging.open.values()
+    assert page["summary"].startswith("[staging] ")
+    assert page["custom_details"]["environment"] == "staging"
+    with serving(alerting) as url:
+        declared = {"kind": "alertmanager", "url": url, "allow": LOOPBACK}
+        AlertmanagerChannel("alerts", AlertmanagerDeclared.model_validate(declared)).deliver(labelled(1))
+    [alert] = alerting.alerts.values()
+    assert alert["labels"]["environment"] == "staging"
 
 
 def test_a_repetition_carries_the_same_id_and_only_who_drops_it_may_be_sent_it_again() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,12 @@ def test_other_handoffs_are_not_held_up_by_a_bad_channel(tmp_path: Path) -> None
         scenario.at(64).expect_state("high_retry_rate", "Writer", "firing")
         assert scenario.expect_handoff("high_retry_rate", "Writer").status is HandoffStatus.DELIVERED
         assert scenario.loop.store.count(Handoff) >= 2
+
+
+def test_every_handoff_says_which_of_several_fleets_it_is_about(tmp_path: Path) -> None:
+    with Scenario(tmp_path, settings={"environment": "staging"}) as scenario:
+        scenario.at(0).start("t1")
+        scenario.at(61).expect_state("slow_tasks", "Coder", "firing")
+        handoff = scenario.expect_handoff("slow_tasks", "Coder", status=HandoffStatus.DELIVERED)
+    told = json.loads((tmp_path / "logs" / "handoffs" / handoff.file).read_text())
+    assert told["context"]["environment"] == "staging"

@@ -60,6 +60,7 @@ def test_limits_and_what_is_spec_wide_are_told(tmp_path: Path) -> None:
 def test_what_takes_a_restart_is_told_apart_from_what_does_not_and_a_token_is_never_shown() -> None:
     after = Settings.model_validate(
         {
+            "environment": "staging",
             "actions": {"mode": "observe"},
             "storage": {"logs_dir": "elsewhere"},
             "server": {"port": 9000, "token": "secret-of-ours"},
@@ -67,6 +68,7 @@ def test_what_takes_a_restart_is_told_apart_from_what_does_not_and_a_token_is_ne
     )
     assert list(map(str, setting_changes(Settings(), after))) == ['settings: actions.mode: "act" -> "observe"']
     assert list(map(str, restart_changes(Settings(), after))) == [
+        'settings: environment: "" -> "staging"',
         'settings: storage.logs_dir: "logs" -> "elsewhere"',
         'settings: server.token: "one token" -> "another"',
         "settings: server.port: 8787 -> 9000",

@@ -154,7 +154,7 @@ def test_other_variables_are_none_of_our_business() -> None:
          "allowed are files, mode, fallback, channels, fallback_channel"),
         ("[telemtry]\nx = 1",
          'my.toml:1: telemtry: {"x": 1}: unknown; did you mean telemetry? '
-         "allowed are telemetry, triggers, actions, constitution, storage, server"),
+         "allowed are environment, telemetry, triggers, actions, constitution, storage, server"),
         ("telemetry = 5",
          "my.toml:1: telemetry: 5: allowed is a table of dir, keep, keep_bytes, junit_dirs, junit_agent"),
         ('[telemetry]\ndir = ""', 'my.toml:2: telemetry.dir: "": allowed is text that is not empty'),

@@ -66,7 +66,9 @@ class _Figures:
         """All of them."""
         status = self._status
         build = GaugeMetricFamily(
-            "self_healing_build_info", "Which version runs, on which spec, in which environment.", labels=["version", "spec_version", "environment"]
+            "self_healing_build_info",
+            "Which version runs, on which spec, in which environment.",
+            labels=["version", "spec_version", "environment"],
         )
         build.add_metric([status["version"], status["spec_version"], status["environment"]], 1.0)
         yield build

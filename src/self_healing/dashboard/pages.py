@@ -187,7 +187,7 @@ class Pages:
             try:
                 return HTMLResponse(await self._rendered(request, template, section, look), headers=HEADERS)
             except SelfHealingError as error:
-                return _refused(error, section)
+                return _refused(error, section, self._environment)
 
         return Route(path, page, methods=["GET"])
 
@@ -237,7 +237,7 @@ class Pages:
             try:
                 await self._ask(command, **arguments(request.path_params, fields))
             except SelfHealingError as error:
-                return _refused(error, "")
+                return _refused(error, "", self._environment)
             quoted = {name: quote(value) for name, value in (request.path_params | fields).items()}
             answer = RedirectResponse(then.format(**quoted), HTTPStatus.SEE_OTHER, headers=HEADERS)
             if "by" in quoted:
@@ -266,7 +266,9 @@ def _drawn(told: Json) -> Json | None:
     return {"at": [each["at"] for each in points], "unit": told["unit"], "series": lines, "marks": marks}
 
 
-def _refused(error: SelfHealingError, section: str) -> Response:
+def _refused(error: SelfHealingError, section: str, environment: str) -> Response:
     status = HTTPStatus.NOT_FOUND if isinstance(error, NotFound) else HTTPStatus.BAD_REQUEST
-    page = render("refused.html", why=str(error), section=section, path="", told={}, person="", now="", environment="")
+    page = render(
+        "refused.html", why=str(error), section=section, path="", told={}, person="", now="", environment=environment
+    )
     return HTMLResponse(page, status, headers=HEADERS)

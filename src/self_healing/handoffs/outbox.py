@@ -42,9 +42,7 @@ class Outbox:
         environment: which of several fleets this is, for the recipients; empty where there is only one.
     """
 
-    def __init__(
-        self, store: Store, directory: Path, route: Callable[[str], Route], *, environment: str = ""
-    ) -> None:
+    def __init__(self, store: Store, directory: Path, route: Callable[[str], Route], *, environment: str = "") -> None:
         self._store = store
         self._directory = directory
         self._route = route

@@ -50,6 +50,7 @@ STATUS: dict[str, Any] = {
     "constitutional_violations": 4,
     "version": "1.2.3",
     "spec_version": "abc",
+    "environment": "staging",
     "evaluated_at": "2026-01-05T10:00:00.500000Z",
     "ingest_lag_s": 2.5,
     "firing": {"slow_tasks": 2, "high_retry_rate": 0},
@@ -359,7 +360,7 @@ def test_metrics_carry_the_accounting() -> None:
 def test_metrics_say_what_runs_how_far_it_is_and_what_fires() -> None:
     with serving(Failing()) as server:
         samples = metrics(server)
-    assert samples["self_healing_build_info", "abc", "1.2.3"] == 1
+    assert samples["self_healing_build_info", "staging", "abc", "1.2.3"] == 1
     assert samples["self_healing_last_evaluation_timestamp_seconds",] == AT.timestamp() + 0.5
     assert samples["self_healing_ingest_lag_seconds",] == 2.5
     assert samples["self_healing_firing_series", "slow_tasks"] == 2

@@ -64,7 +64,7 @@ def loop(tmp_path: Any) -> Iterator[SelfHealingOrchestrator]:
 
 
 @contextmanager
-def serving(loop: SelfHealingOrchestrator, **settings: Any) -> Iterator[int]:
+def serving(loop: SelfHealingOrchestrator, environment: str = "", **settings: Any) -> Iterator[int]:
     async def ask(command: str, **arguments: Any) -> dict[str, Any]:
         return Surface(loop).call(command, arguments)
 
@@ -78,6 +78,7 @@ def serving(loop: SelfHealingOrchestrator, **settings: Any) -> Iterator[int]:
         explain=lambda question: explain(loop.settings, question, now=loop.now(), ask=Surface(loop).call),
         changes=Changes(),
         now=loop.now,
+        environment=environment,
     )
     server.start()
     try:
@@ -254,3 +255,11 @@ def test_a_page_of_another_origin_cannot_act(loop: SelfHealingOrchestrator) -> N
         status, _ = post(port, "/stop", {"by": "Ada", "reason": "x"}, {"Origin": "http://evil.example"})
         after = get(port, "/stop")[1]
     assert (status, "Stop healing" in after) == (403, True)
+
+
+@pytest.mark.parametrize("path", ["/", "/triggers", "/stop", "/incidents/inc-none"])
+def test_each_page_says_which_of_several_fleets_it_shows(loop: SelfHealingOrchestrator, path: str) -> None:
+    with serving(loop, environment="staging") as port:
+        page = get(port, path)[1]
+    assert '<span class="environment">staging</span>' in page
+    assert "self-healing staging</title>" in page
