@@ -52,6 +52,7 @@ def refusal(
 
 def test_with_nothing_given_the_settings_are_the_documented_defaults() -> None:
     assert load().model_dump(mode="json", exclude={"constitution"}) == {
+        "environment": "",
         "telemetry": {
             "dir": "logs/telemetry",
             "keep": 7 * 86400,
