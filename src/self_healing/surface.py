@@ -28,6 +28,7 @@ from self_healing.constitution import articles, stop
 from self_healing.constitution.checkpoints import checkpoints_file, verify
 from self_healing.constitution.circumstances import Fleet
 from self_healing.errors import NotFound, SelfHealingError, StateBusy
+from self_healing.explaining.decided import decided
 from self_healing.explaining.live import live
 from self_healing.explaining.telling import declared
 from self_healing.loop.asking import shown
@@ -408,6 +409,9 @@ class Surface:
         }
         return views.limits(self._loop.spec.limits, used)
 
+    def decision(self, id: str) -> Json:
+        return decided(self._store, self._loop.spec.articles, id)
+
     def entries(self, limit: AtLeastOne = 50) -> Json:
         newest = self._loop.audit.tail(limit)
         return {"newest": [msgspec.to_builtins(each) for each in reversed(newest)]}
@@ -467,6 +471,7 @@ COMMANDS: dict[str, Command] = {
     "approve": Command(Surface.approve, writes=True),
     "deny": Command(Surface.deny, writes=True),
     "constitution": Command(Surface.constitution),
+    "decision": Command(Surface.decision),
     "entries": Command(Surface.entries),
     "audit": Command(Surface.audit),
     "ingest_junit": Command(Surface.ingest_junit, writes=True),

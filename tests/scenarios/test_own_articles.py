@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from self_healing.errors import NotFound
 from self_healing.model import Decision, Outcome
 from self_healing.surface import Surface
 from self_healing.testing import Scenario
@@ -68,3 +71,22 @@ def test_what_an_own_article_asks_for_waits_for_a_person_and_is_done_on_a_yes(
     fleet.at(30).expect_actions(SLOW, **{ACTION: "dispatched"})
     outcomes = [each.outcome for each in fleet.loop.store.select(Decision) if each.proposal.target == "Coder"]
     assert (outcomes[0], outcomes[-1]) == (Outcome.ASK, Outcome.ALLOW)
+
+
+def test_a_decision_is_explained_by_its_own_id_its_proposal_s_and_its_execution_s(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    fleet = scenario(settings=own(tmp_path, "", ABOUT_CODER))
+    slow(fleet)
+    incident = fleet.incident(SLOW)
+    [decision] = [each for each in fleet.loop.store.select(Decision) if each.proposal.incident == incident.id]
+    surface = Surface(fleet.loop)
+    told = surface.call("decision", {"id": decision.id})
+    assert surface.call("decision", {"id": decision.proposal.id}) == told
+    assert surface.call("decision", {"id": str(incident.execution)}) == told
+    [held] = told["why"][-1]["held"]
+    assert (held["policy"], held["facts"]) == ("not_here", {"proposal.agent": "Coder"})
+    assert [way["changes"][0]["needed"] for way in held["passes_if"]] == ['not "Coder"']
+    assert told["constitution"] == told["constitution_now"]
+    with pytest.raises(NotFound):
+        surface.call("decision", {"id": "dec-none"})

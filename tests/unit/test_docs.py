@@ -28,6 +28,9 @@ from self_healing.cli import build
 from self_healing.clock import SystemClock
 from self_healing.config import SETTING_KEYS, VARIABLE_PREFIX, ServerSettings, Settings, load_spec
 from self_healing.constitution.articles import load
+from self_healing.constitution.cases import run_cases
+from self_healing.constitution.gate import Gate
+from self_healing.constitution.own import read_own
 from self_healing.dashboard.changes import Changes
 from self_healing.handoffs.declared import CHANNEL_KINDS
 from self_healing.model import ExecutionStatus, Handoff, HandoffStatus, Outcome, Reason
@@ -181,6 +184,11 @@ def test_the_toml_of_a_page_is_accepted(page: Path, tmp_path: Path) -> None:
             assert [line for each in ran for line in told(each)] == []
         elif "maintenance" in document:
             assert len(load_spec(Settings.model_validate({"triggers": {"files": [file]}})).maintenance) == 1
+        elif "case" in document:  # of the policies that the how-to writes
+            own = tmp_path / "own.cedar"
+            own.write_text("".join(text for _, text in blocks(DOCS / "how-to/forbid.md", "cedar")))
+            gate = Gate(own=read_own([own]).specs)
+            assert [each for each in run_cases([file], gate, Limits()) if not each.passed] == []
         elif "fault" in document:
             scenario.load(str(file))
         elif "action" in document:

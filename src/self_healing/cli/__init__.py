@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "approvals": ("approvals:app", "List what waits for a person's yes; show, approve, deny."),
     "handoffs": ("handoffs:app", "List the work handed over; show, accept, complete, fail."),
     "doctor": ("doctor:doctor", "Look whether all is in place, and whether triggers fit."),
-    "constitution": ("constitution:app", "Show the articles, the limits, and the denials."),
+    "constitution": ("constitution:app", "Show the articles and the denials; explain, test."),
     "ingest": ("ingest:app", "Bring in telemetry that is no native file: junit."),
     "audit": ("audit:app", "Verify the log of decisions."),
     "backup": ("copying:backup", "Copy the state; a service may run meanwhile."),

@@ -155,9 +155,9 @@ def _print_timeline(notes: list[Json]) -> None:
 def _print_decisions(decisions: list[Json]) -> None:
     output.title("decisions")
     output.table(
-        (output.when("at"), "action", "outcome", Column("articles", text=True)),
+        (output.when("at"), "id", "action", "outcome", Column("articles", text=True)),
         (
-            (output.instant(each["at"]), each["action"], each["outcome"], held_against(each["articles"]))
+            (output.instant(each["at"]), each["id"], each["action"], each["outcome"], held_against(each["articles"]))
             for each in decisions
         ),
         empty="none",

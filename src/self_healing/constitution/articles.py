@@ -73,6 +73,9 @@ OWN_SCHEMA = SCHEMA.replace(_NO_WORDS, _WORDS)
 _TOKEN = re.compile(r"""//[^\n]*|"(?:\\.|[^"\\])*"?|;|\s+|[^\s";/]+|/""")
 """A comment, a text, the end of a statement, a gap, or anything else of Cedar."""
 
+_Declared = tuple[str, str, dict[str, Any], list[dict[str, Any]]]
+"""A policy: what Cedar calls it, its effect, its annotations and its conditions."""
+
 _FORBIDDING = tuple(outcome.value for outcome in (Outcome.DENY, Outcome.ASK, Outcome.DEFER))
 
 
@@ -101,6 +104,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     article: str
     outcome: Outcome
     text: str
+    conditions: list[dict[str, Any]]  # in Cedar's JSON
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,8 +173,9 @@ def load(articles: str = ARTICLES, schema: str = SCHEMA, own: tuple[OwnArticle, 
                 article=notes["article"],
                 outcome=Outcome(notes["outcome"]),
                 text=text,
+                conditions=conditions,
             )
-            for (cedar_id, effect, notes), (_, text) in zip(declared, statements(articles), strict=True)
+            for (cedar_id, effect, notes, conditions), (_, text) in zip(declared, statements(articles), strict=True)
             if effect == "forbid"
         },
         version=hashlib.sha256(f"{schema}\0{articles}".encode()).hexdigest()[:16],
@@ -207,20 +212,20 @@ def _enforced(own: OwnArticle) -> str:
     return f'@article("{OWN}") {own.text.removesuffix(";")}{unless};'
 
 
-def _declared(articles: str) -> list[tuple[str, str, dict[str, Any]]]:
-    """Cedar's id, the effect and the annotations of each policy, in the order of their text."""
+def _declared(articles: str) -> list[_Declared]:
+    """Each policy, in the order of their text."""
     static = msgspec.json.decode(cedarpy.policies_to_json_str(articles))["staticPolicies"]
     # Cedar numbers them as they stand (policy0, policy1, ...), and lists them in any order.
     ids = sorted(static, key=lambda cedar_id: int(cedar_id.removeprefix("policy")))
-    return [(cedar_id, static[cedar_id]["effect"], static[cedar_id].get("annotations", {})) for cedar_id in ids]
+    return [(id, static[id]["effect"], static[id].get("annotations", {}), static[id]["conditions"]) for id in ids]
 
 
-def _problems(declared: list[tuple[str, str, dict[str, Any]]], numbers: list[str]) -> Iterator[str]:
+def _problems(declared: list[_Declared], numbers: list[str]) -> Iterator[str]:
     """What Cedar's own validation does not know of."""
-    permits = sum(effect == "permit" for _, effect, _ in declared)
+    permits = sum(effect == "permit" for _, effect, _, _ in declared)
     if permits != 1:
         yield f"{permits} policies permit; allowed is exactly one"
-    forbids = [(cedar_id, notes) for cedar_id, effect, notes in declared if effect == "forbid"]
+    forbids = [(cedar_id, notes) for cedar_id, effect, notes, _ in declared if effect == "forbid"]
     seen: set[str] = set()
     for cedar_id, notes in forbids:
         name = notes.get("id") or cedar_id

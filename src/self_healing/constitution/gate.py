@@ -10,7 +10,8 @@ import cedarpy
 import msgspec
 
 from self_healing.constitution import articles as shipped
-from self_healing.constitution.articles import ArticleInfo
+from self_healing.constitution.articles import ArticleInfo, Policy
+from self_healing.constitution.changing import Way, changed, read, value, ways_out
 from self_healing.constitution.facts import Facts
 from self_healing.model import Decision, Finding, Outcome, Proposal, new_id
 from self_healing.spec import OwnArticle
@@ -25,6 +26,21 @@ _REQUEST = {"principal": 'Framework::"self_healing"', "resource": 'Fleet::"fleet
 _EXECUTE, _RENEW = 'Action::"execute"', 'Action::"renew"'
 
 Findings = tuple[Finding, ...]
+
+
+class WayOut(msgspec.Struct, frozen=True, kw_only=True):
+    """What would have to be otherwise so that a policy does not hold."""
+
+    changes: Way  # together
+    then: list[str]  # the reasons that hold only then, none of which denies
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy that held against a proposal."""
+
+    policy: Policy
+    facts: dict[str, Any]  # what it looks at, by name, as it was then
+    ways_out: list[WayOut]
 
 
 class Gate:
@@ -80,6 +96,39 @@ class Gate:
             constitution=self.version,
         )
 
+    def why(self, decision: Decision) -> list[Held]:
+        """What was held against a proposal, policy by policy, as far as these articles have them, and each way out.
+
+        Each way out was tried on the articles: none is told that leads to another denial.
+        """
+        action = _EXECUTE if decision.proposal.renews is None else _RENEW
+        facts: dict[str, Any] = {name: decision.facts.get(name) for name in Facts.__struct_fields__}
+        facts |= {shipped.WORDS: words_of(decision.proposal, decision.at)} if self._own else {}
+        known = {policy.id: policy for policy in self._loaded.forbids.values()}
+        return [
+            self._why(known[finding.policy], action, facts) for finding in decision.findings if finding.policy in known
+        ]
+
+    def _why(self, policy: Policy, action: str, facts: dict[str, Any]) -> Held:
+        try:
+            before, _ = self._judge(action, facts)
+            tried = [self._tried(policy.id, way, before, action, facts) for way in ways_out(policy.conditions, facts)]
+            out = [each for each in tried if each is not None]
+        except (KeyError, TypeError):  # facts of another release: nothing is known of what these articles ask
+            out = []
+        looked_at = {name: found for name in read(policy.conditions) if (found := _known(facts, name)) is not None}
+        return Held(policy=policy, facts=looked_at, ways_out=out)
+
+    def _tried(self, policy: str, way: Way, before: Findings, action: str, facts: dict[str, Any]) -> WayOut | None:
+        """What the articles say once a way out is taken; None where it leads nowhere."""
+        after, errors = self._judge(action, changed(facts, way))
+        new = [finding for finding in after if finding not in before]
+        if errors or any(finding.policy == policy for finding in after):
+            return None
+        if any(finding.outcome is Outcome.DENY for finding in new):
+            return None
+        return WayOut(changes=way, then=[finding.policy for finding in new])
+
     def _judge(self, action: str, facts: dict[str, Any]) -> tuple[Findings, list[str]]:
         """All that holds against these facts, by article, and what kept the articles from being judged."""
         try:
@@ -103,6 +152,13 @@ class Gate:
             errors = ("nothing permits it, and nothing says why",)
         findings = [Finding(article=policy.article, policy=policy.id, outcome=policy.outcome) for policy in held]
         return tuple(sorted(findings, key=_by_article)), errors
+
+
+def _known(facts: dict[str, Any], name: str) -> Any:
+    try:
+        return value(facts, name)
+    except (KeyError, TypeError):
+        return None
 
 
 def words_of(proposal: Proposal, at: datetime) -> dict[str, Any]:

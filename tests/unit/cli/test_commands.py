@@ -20,6 +20,7 @@ SUBCOMMANDS = {
     "directives": ["list", "undo"],
     "handoffs": ["list", "show", "accept", "complete", "fail"],
     "approvals": ["list", "show", "approve", "deny"],
+    "constitution": ["show", "explain", "test"],
     "audit": ["verify"],
     "config": ["validate", "schema"],
 }
@@ -51,6 +52,8 @@ PRINTING = [
     ["approvals"],
     ["approvals", "list", "--all"],
     ["constitution"],
+    ["constitution", "show"],
+    ["constitution", "test"],
     ["audit", "verify"],
     ["config", "validate"],
 ]
