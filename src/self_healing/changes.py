@@ -11,7 +11,7 @@ from self_healing.model import Record
 from self_healing.problems import shown
 from self_healing.spec import Spec
 
-NEEDS_RESTART = ("environment", "telemetry", "storage", "server")
+NEEDS_RESTART = ("environment", "telemetry", "storage", "server", "heartbeat")
 """What of the configuration is only read at the start: directories and ports are held open, and pages named."""
 
 LIVE_SETTINGS = ("actions.mode", "actions.fallback", "actions.channels", "actions.fallback_channel")

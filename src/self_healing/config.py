@@ -21,7 +21,7 @@ from self_healing.constitution.own import read_own
 from self_healing.declarations import Values
 from self_healing.documents import CEDAR, Document, Read, read_document
 from self_healing.errors import ConfigError
-from self_healing.handoffs.declared import ChannelSettings
+from self_healing.handoffs.declared import ChannelSettings, Networks, Timeout, variable
 from self_healing.incidents.maintenance import read_maintenance
 from self_healing.problems import Place, one_line, problems_of, shown, unknown
 from self_healing.spec import MAX_GROUPS, WARM_UP_S, Declared, Duration, Limits, Spec
@@ -183,6 +183,21 @@ class ServerSettings(Declared):
         return host
 
 
+def _none_or_variable(name: str) -> str:
+    return variable(name) if name else name
+
+
+class HeartbeatSettings(Declared):
+    """The outside monitor that is called while the loop turns."""
+
+    url_env: Annotated[str, AfterValidator(_none_or_variable)] = Field(
+        default="", description="name of the variable with the address to call; none is called when empty"
+    )
+    every: Annotated[Duration, Field(ge=10, le=86400)] = Field(default=60, description="how often")
+    timeout: Timeout = Field(default=10, description="how long it may take to answer")
+    allow: Networks = Field(default=(), description="networks beside the public ones; plain http is for these only")
+
+
 NO_PORTS = ServerSettings(otlp_http_port=None, otlp_grpc_port=None, port=None)
 """For what runs the service beside whatever listens on this machine, as the demo does."""
 
@@ -215,6 +230,7 @@ class Settings(Declared):
     constitution: ConstitutionSettings = ConstitutionSettings()
     storage: StorageSettings = StorageSettings()
     server: ServerSettings = ServerSettings()
+    heartbeat: HeartbeatSettings = HeartbeatSettings()
 
 
 def _leaves(model: type[BaseModel], above: str = "") -> Iterator[str]:

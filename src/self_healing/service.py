@@ -17,6 +17,7 @@ from self_healing.dashboard.changes import Changes
 from self_healing.errors import StorageError
 from self_healing.filenames import SEGMENTS
 from self_healing.handoffs.channel import Channel
+from self_healing.heartbeat import Heartbeat
 from self_healing.loading import Loaded
 from self_healing.local_socket import SOCKET, listen
 from self_healing.loop.health import news
@@ -81,6 +82,7 @@ class Service:
         self._started_at = clock.now()
         self._server: Server | None = None
         self.changes = Changes()
+        self._heartbeat = Heartbeat(settings.heartbeat)
         self._commits = 0  # that were told as changes
         self._hangup = hangup or asyncio.Event()
         self.loop = self._build(settings)
@@ -99,13 +101,17 @@ class Service:
             started_at=self._started_at,
             crash=self._crash,
             on_note=self._on_note,
-            around=lambda: () if self._server is None else self._server.problems,
+            around=self._around,
             loaded=loaded,
         )
         if self.settings.server.listens:
             loop.receiving.open()
         loop.logs.orchestrator.info("started", spec_version=loop.spec.version, mode=settings.actions.mode.value)
         return loop
+
+    def _around(self) -> list[str]:
+        """What is wrong with what the service does beside the loop."""
+        return [*([] if self._server is None else self._server.problems), *self._heartbeat.problems]
 
     async def listen(self) -> Server | None:
         """Open the ports; None when there is none to open. Raises ConfigError when one cannot be opened."""
@@ -204,22 +210,25 @@ class Service:
                 await asyncio.sleep(0)
             if self.loop.receiving.due:
                 await asyncio.to_thread(self.loop.look_at_ways_in)
-            self._tell_health()
+            status = self._tell_health()
             if self.loop.commits != self._commits:
                 self._commits = self.loop.commits
                 self.changes.changed()
+            self._heartbeat.beat(self.clock.now(), status)
         except StorageError as error:
             self.failures += 1
             self.loop.logs.orchestrator.error("not_committed", why=str(error), failures=self.failures)
             await self._reopen(str(error))
 
-    def _tell_health(self) -> None:
-        """Say what is new of the health, in the log and to whoever listens."""
+    def _tell_health(self) -> str:
+        """Say what is new of the health, in the log and to whoever listens; returns the status."""
         health = self.loop.health()
         for line in news(self._issues, health["issues"]):
             self.loop.logs.orchestrator.info("health_changed", status=health["status"], news=line)
             self._on_health(health["status"], line)
         self._issues = health["issues"]
+        status: str = health["status"]
+        return status
 
     def _turned(self) -> bool:
         """Turn once; whether everything there is was read."""

@@ -70,6 +70,7 @@ def test_with_nothing_given_the_settings_are_the_documented_defaults() -> None:
             "otlp_grpc_port": 4317,
             "port": 8787,
         },
+        "heartbeat": {"url_env": "", "every": 60, "timeout": 10, "allow": []},
     }
     assert load().constitution.limits == Limits()
 
@@ -155,7 +156,7 @@ def test_other_variables_are_none_of_our_business() -> None:
          "allowed are files, mode, fallback, channels, fallback_channel"),
         ("[telemtry]\nx = 1",
          'my.toml:1: telemtry: {"x": 1}: unknown; did you mean telemetry? '
-         "allowed are environment, telemetry, triggers, actions, constitution, storage, server"),
+         "allowed are environment, telemetry, triggers, actions, constitution, storage, server, heartbeat"),
         ("telemetry = 5",
          "my.toml:1: telemetry: 5: allowed is a table of dir, keep, keep_bytes, junit_dirs, junit_agent"),
         ('[telemetry]\ndir = ""', 'my.toml:2: telemetry.dir: "": allowed is text that is not empty'),

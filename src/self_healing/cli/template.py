@@ -123,4 +123,15 @@ otlp_http_port = 4318
 otlp_grpc_port = 4317
 # Events, health and metrics. false opens no port.
 port = 8787
+
+[heartbeat]
+# The name of a variable that holds the address of a monitor outside, which is called while all turns, and notices
+# when it no longer is. "" calls none.
+url_env = ""
+# How often.
+every = "60s"
+# How long it may take to answer.
+timeout = "10s"
+# Networks that are no public ones and may be called all the same, such as ["10.0.0.0/8"].
+allow = []
 """

@@ -15,13 +15,14 @@ from self_healing.spec import Declared, Duration
 Timeout = Annotated[Duration, Field(ge=1, le=300)]
 
 
-def _variable(name: str) -> str:
+def variable(name: str) -> str:
+    """`name`, where it can be that of an environment variable. Raises ValueError."""
     if not name.isidentifier() or not name.isascii():
         raise ValueError("allowed is the name of an environment variable, never the secret itself")
     return name
 
 
-Variable = Annotated[str, AfterValidator(_variable)]
+Variable = Annotated[str, AfterValidator(variable)]
 """The name of the environment variable that holds a secret."""
 
 Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
