@@ -20,7 +20,7 @@ from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
-from self_healing import status, views
+from self_healing import listing, status, views
 from self_healing.actions.directives import effective, overridden
 from self_healing.clock import Clock, SystemClock, from_us
 from self_healing.config import Settings
@@ -38,13 +38,16 @@ from self_healing.model import (
     Decision,
     Directive,
     Execution,
+    Group,
     Handoff,
     HandoffStatus,
     Incident,
     IncidentState,
     Lesson,
     Outcome,
+    Record,
     Silence,
+    Transition,
     Verdict,
     Verification,
     affected_agent,
@@ -155,6 +158,30 @@ class Surface:
             "series": series,
         }
 
+    def series(
+        self,
+        triggers: tuple[str, ...] = (),
+        states: tuple[str, ...] = (),
+        limit: AtLeastOne = 50,
+        cursor: str | None = None,
+    ) -> Json:
+        """Every series with its verdict, ordered by trigger and group, which stay what they are between two pages."""
+        behind = ("", ()) if cursor is None else listing.opened(cursor, "series", tuple[str, Group])
+        wanted = [
+            each
+            for each in self._loop.verdicts()
+            if (not triggers or each.trigger in triggers)
+            and (not states or each.state.name.lower() in states)
+            and (cursor is None or (each.trigger, each.group) > behind)
+        ]
+        found = sorted(wanted, key=lambda each: (each.trigger, each.group))
+        those = found[:limit]
+        specs = {spec.name: spec for spec in self._loop.spec.triggers}
+        return {
+            "series": [{**views.verdict(each), "unit": unit(specs[each.trigger])} for each in those],
+            "next": listing.sealed("series", (those[-1].trigger, those[-1].group)) if len(found) > limit else None,
+        }
+
     def explain(self, name: str, keys: dict[str, str] = {}) -> Json:  # noqa: B006 it is only read
         return live(self._loop, name, keys)
 
@@ -228,6 +255,42 @@ class Surface:
             "in_force": [each for each in self.directives()["directives"] if each["agent"] == name],
             "handoffs": [self._handoff(each) for each in reversed(handoffs) if name in (each.about, each.target_agent)],
         }
+
+    # -- what is stored, page by page
+
+    def records(
+        self,
+        kind: str,
+        where: dict[str, tuple[str, ...]] = {},  # noqa: B006 it is only read
+        limit: AtLeastOne = 50,
+        cursor: str | None = None,
+    ) -> Json:
+        found, following = listing.page(self._store, kind, where, limit, cursor)
+        return {kind: [self._told(each) for each in found], "next": following}
+
+    def execution(self, id: str) -> Json:
+        return {"execution": self._told(self._store.get(Execution, id))}
+
+    def _told(self, record: Any) -> Json:
+        match record:
+            case Incident():
+                return self._incident(record)
+            case Execution():
+                return views.execution(record)
+            case Decision():
+                return views.decision(record)
+            case Handoff():
+                return self._handoff(record)
+            case Approval():
+                return shown(record)
+            case Silence():
+                return views.silence(record, self._loop.now())
+            case Transition():
+                return views.transition(record)
+            case Record():
+                return views.plain(record)
+        told: Json = record
+        return told
 
     # -- the stop
 
@@ -445,10 +508,13 @@ COMMANDS: dict[str, Command] = {
     "resume": Command(Surface.resume, writes=True),
     "triggers": Command(Surface.triggers),
     "trigger": Command(Surface.trigger),
+    "series": Command(Surface.series),
     "explain": Command(Surface.explain),
     "enable": Command(Surface.enable, writes=True),
     "disable": Command(Surface.disable, writes=True),
     "actions": Command(Surface.actions),
+    "records": Command(Surface.records),
+    "execution": Command(Surface.execution),
     "agents": Command(Surface.agents),
     "agent": Command(Surface.agent),
     "incidents": Command(Surface.incidents),

@@ -20,6 +20,7 @@ from self_healing.model import (
     Record,
     SeriesState,
     Silence,
+    Transition,
     Verdict,
     Verification,
     group_dict,
@@ -171,15 +172,18 @@ def silence(silence: Silence, at: datetime) -> Json:
     return {**plain(silence), "state": stands}
 
 
-def execution(execution: Execution) -> Json:
-    """One execution in a line."""
-    told = plain(execution)
+def transition(transition: Transition) -> Json:
+    """One change of a series' state, with the verdict that made it."""
     return {
-        name: told[name] for name in ("id", "action", "step", "attempt", "status", "target_agent", "created_at")
-    } | {
-        "incident": execution.incident,
-        "reason": execution.reason or execution.error,
+        "before": transition.before.name.lower(),
+        "after": transition.after.name.lower(),
+        "verdict": verdict(transition.verdict),
     }
+
+
+def execution(execution: Execution) -> Json:
+    """One execution; why it is as it is where there is a reason or an error."""
+    return {**plain(execution), "reason": execution.reason or execution.error}
 
 
 def decision(decision: Decision) -> Json:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from self_healing.api import models
 from self_healing.errors import SelfHealingError
 from self_healing.explaining.explain import Question, explain
 from self_healing.surface import Surface
@@ -53,6 +54,7 @@ def test_now_is_what_the_engine_says_with_the_stretch_before_it(fleet: Scenario)
     series = one(told)
 
     assert (told["source"], series["state"], series["reason"]) == ("live", "inactive", "below_threshold")
+    models.Explanation.model_validate(told, extra="forbid")
     last = told["history"]["points"][-1]
     assert (last["value"], last["state"]) == (series["value"], series["state"])
     assert [each["to"] for each in told["history"]["transitions"]] == ["firing"]

@@ -114,6 +114,10 @@ def test_every_command_answers_in_json(command: str, surface: Surface, clock: Fa
         "accept": {"id": handoff, "by": "Ada"},
         "complete": {"id": handoff, "by": "Ada", "result": "mended"},
         "fail": {"id": handoff, "by": "Ada"},
+        "series": {"triggers": ["slow_tasks"], "states": ["firing"], "limit": 1},
+        "records": {"kind": "incidents", "where": {"state": ["acting"]}, "limit": 1},
+        "execution": {"id": surface.call("records", {"kind": "executions"})["executions"][0]["id"]},
+        "decision": {"id": surface.call("records", {"kind": "decisions"})["decisions"][0]["id"]},
     }
     if command == "unsilence":
         muted = surface.call("silence", arguments["silence"])["silence"]

@@ -18,12 +18,15 @@ from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from self_healing.api import approving, asking, events, looking, ofrep, otlp
+from self_healing.api import events, looking, ofrep, otlp
 from self_healing.api.bodies import Room
 from self_healing.api.doorkeeper import Doorkeeper
 from self_healing.api.taking import Submit, Taking
+from self_healing.api.v1.app import PATH, make_app
+from self_healing.api.v1.source import Source
 from self_healing.config import ServerSettings
 from self_healing.dashboard.changes import Changes
 from self_healing.dashboard.pages import Explain, Pages
@@ -71,6 +74,7 @@ class Server:
         self._changes = changes
         self._taking = Taking(submit, Room())
         self._mcp = _mcp(ask)
+        source = Source(ask=ask, explain=explain, verify=verify, places=places, changes=changes, now=now)
         ways = [*otlp.routes(self._taking), *events.routes(self._taking)]
         self._apps = {
             "otlp_http_port": Starlette(routes=ways),
@@ -78,9 +82,8 @@ class Server:
                 routes=[
                     *ways,
                     *looking.routes(ask),
-                    *asking.routes(places, ask),
                     *ofrep.routes(snapshot, now),
-                    *approving.routes(ask),
+                    Mount(PATH, make_app(source)),
                     *(() if self._mcp is None else self._mcp.routes),
                     *Pages(ask, explain, verify, changes, now, environment).routes(),
                 ]

@@ -1,4 +1,4 @@
-"""Changes: tells whoever follows that something is new, as Server-Sent Events.
+"""Changes: tells whoever follows that something is new.
 
 Pages and programs that follow are told that there is something new, not what: they then ask for what they show. So any
 number of them costs one small message each, and nobody is ever shown half of it.
@@ -9,10 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
-
-from starlette.requests import Request
-from starlette.responses import StreamingResponse
-from starlette.routing import Route
 
 BEAT_S: Final = 5.0
 """After so long without a change the stream says that it lives; a page that hears nothing knows that it is stale."""
@@ -62,19 +58,3 @@ class Changes:
                     await asyncio.sleep(SPACED_S)
         finally:
             del self._followers[event]
-
-
-def route(path: str, changes: Changes) -> Route:
-    """The route on which changes are followed: events ``changed`` with the version as their id, and ``alive``."""
-
-    async def follow(_request: Request) -> StreamingResponse:
-        return StreamingResponse(
-            _stream(changes), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-        )
-
-    return Route(path, follow, methods=["GET"])
-
-
-async def _stream(changes: Changes) -> AsyncIterator[str]:
-    async for version in changes.follow():
-        yield "event: alive\ndata:\n\n" if version is None else f"event: changed\nid: {version}\ndata: {version}\n\n"

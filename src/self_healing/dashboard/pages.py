@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from self_healing.api.looking import Ask
-from self_healing.dashboard.changes import Changes, route
+from self_healing.dashboard.changes import Changes
 from self_healing.dashboard.rendering import render
 from self_healing.errors import NotFound, SelfHealingError
 from self_healing.explaining.explain import Question
@@ -130,7 +130,6 @@ class Pages:
             ),
             self._form("/stop", "stop", "/stop"),
             self._form("/resume", "resume", "/stop"),
-            route("/changes", self._changes),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
 

@@ -288,6 +288,26 @@ class Store:
         records = [self._record(row, kind) for row in rows]
         return records if newest is None else records[::-1]
 
+    def page(self, kind: type[R], limit: int, before: int | None = None, **where: Iterable[str]) -> list[tuple[int, R]]:
+        """The newest records of that kind, each with its number, the newest first.
+
+        Numbers are given once, in the order in which records came first, so that pages neither overlap nor skip any.
+
+        Args:
+            limit: so many at most.
+            before: only those with a smaller number; all when None.
+            where: for each column the values of which one must match.
+        """
+        table = TABLES[kind]
+        query = sa.select(table.c.seq, table.c.record).order_by(table.c.seq.desc()).limit(limit)
+        for column, values in where.items():
+            query = query.where(table.c[column].in_(list(values)))
+        if before is not None:
+            query = query.where(table.c.seq < before)
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+        return [(row.seq, self._record(row.record, kind)) for row in rows]
+
     def count(self, kind: type[R], **where: str) -> int:
         """How many records of that kind have the given values in their look-up columns."""
         table = TABLES[kind]

@@ -65,11 +65,12 @@ def test_an_answer_about_another_plan_changes_nothing(fleet: Scenario) -> None:
 @pytest.mark.parametrize(
     ("told", "status", "detail"),
     [
-        (YES, 400, "missing required field `plan`"),
-        ({**YES, "plan": 5}, 400, "Expected `str`"),
-        ({**YES, "plan": "x", "force": True}, 400, "unknown field `force`"),
+        (YES, 400, "plan: missing; allowed is an object of by, reason, plan"),
+        ({**YES, "plan": 5}, 400, "plan: input should be a valid string"),
+        ({**YES, "plan": "x", "force": True}, 400, "force: unknown; allowed are by, reason, plan"),
         ({**YES, "plan": "x", "reason": "long " * 3000}, 413, "allowed are 10000 bytes"),
-        ({**YES, "plan": "x", "by": " "}, 409, "nobody says who answers"),
+        ({**YES, "plan": "x", "by": " "}, 400, "by: allowed is text that is not empty"),
+        ([], 400, "the body: input should be a valid dictionary"),
     ],
 )
 def test_an_answer_that_is_none_is_refused_with_what_is_wrong(

@@ -1,0 +1,56 @@
+"""Answers: JSON, and refusals as problem details, as `RFC 9457 <https://www.rfc-editor.org/rfc/rfc9457>`_ has them."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from starlette.responses import Response
+
+from self_healing.errors import (
+    ApprovalRefused,
+    HandoffRefused,
+    LifecycleError,
+    NotFound,
+    Overloaded,
+    SelfHealingError,
+    SilenceRefused,
+    StateCorrupt,
+    StateError,
+    StorageError,
+    TelemetryError,
+)
+
+PROBLEM: Final = "application/problem+json"
+
+_STATUSES: Final[tuple[tuple[type[SelfHealingError], HTTPStatus], ...]] = (
+    (NotFound, HTTPStatus.NOT_FOUND),
+    (StateCorrupt, HTTPStatus.SERVICE_UNAVAILABLE),
+    (StorageError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (TelemetryError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (Overloaded, HTTPStatus.SERVICE_UNAVAILABLE),
+    (ApprovalRefused, HTTPStatus.CONFLICT),
+    (HandoffRefused, HTTPStatus.CONFLICT),
+    (LifecycleError, HTTPStatus.CONFLICT),
+    (SilenceRefused, HTTPStatus.CONFLICT),
+    (StateError, HTTPStatus.CONFLICT),
+)
+"""What a refusal is in the words of HTTP, the first that fits; whatever is not here was not asked rightly."""
+
+
+def as_json(value: Any) -> Response:
+    """`value` as the body of an answer."""
+    return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """A refusal, with what was wrong and what is allowed."""
+    told = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": int(status), "detail": detail}
+    return Response(msgspec.json.encode(told), status, headers, PROBLEM)
+
+
+def refusal(error: SelfHealingError) -> Response:
+    """What an error of the framework is answered with."""
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
+    return problem(status, str(error))

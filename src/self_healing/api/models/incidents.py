@@ -1,0 +1,149 @@
+"""Incidents, the agents that they are about, and silences."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from self_healing.api.models.acting import Directive, Execution, Handoff, Verification
+from self_healing.api.models.base import At, Group, Model, Note, Page
+from self_healing.api.models.deciding import Decision
+from self_healing.api.models.watching import Series, Verdict
+from self_healing.model import CloseReason, IncidentState, Severity
+
+
+class Incident(Model):
+    """The story of a series that fired, without its timeline."""
+
+    id: str
+    trigger: str
+    group: Group
+    severity: Severity
+    state: IncidentState
+    opened_at: At
+    first_opened_at: At
+    value: float | None = Field(description="when it opened")
+    threshold: float | None
+    baseline: float | None
+    peak: float | None = Field(description="the worst value seen so far")
+    unit: str | None
+    spec_version: str
+    plan: list[str] = Field(description="names of actions, in order")
+    plan_version: str
+    step: int
+    execution: str | None = Field(description="the newest one")
+    verification: str | None = Field(description="the newest one")
+    attempts: int
+    given_back: int
+    relapses: int
+    pauses: int
+    hold_s: float
+    reopened: int
+    updated_at: At
+    closed_at: At | None
+    close_reason: CloseReason | None
+    closed_by: str | None
+    escalated_at: At | None
+    escalation: str | None = Field(description="why")
+    acknowledged_by: str | None
+    mitigated_at: At | None
+    parent: str | None
+    worst_ending: CloseReason | None
+
+
+class Incidents(Page):
+    """Incidents, the newest first."""
+
+    incidents: list[Incident]
+
+
+class Evidence(Model):
+    """The filters of the stored events that an incident rests on."""
+
+    agent: list[str]
+    model: list[str]
+    since: At
+    until: At | None
+
+
+class IncidentDetail(Model):
+    """One incident with its whole story."""
+
+    incident: Incident
+    series: Verdict | None = Field(description="what its trigger says of it now; null once it is closed")
+    goes_on_by: str | None = Field(description="the spec version that it goes on by, where that is not the loaded one")
+    evidence: Evidence
+    beneath: list[Incident]
+    timeline: list[Note]
+    executions: list[Execution]
+    decisions: list[Decision]
+    verifications: list[Verification]
+    directives: list[Directive]
+    handoffs: list[Handoff]
+
+
+class ChangedIncident(Model):
+    """An incident after what was done to it."""
+
+    incident: Incident
+
+
+class Agent(Model):
+    """One agent, and how it is."""
+
+    agent: str
+    seen_at: At | None
+    incidents: list[Incident] = Field(description="those that are open")
+    directives: dict[str, Any] = Field(description="the settings in force")
+
+
+class Agents(Model):
+    """Every agent that was heard of, those with an open incident first."""
+
+    now: At
+    agents: list[Agent]
+
+
+class Overridden(Directive):
+    """A directive in force, and the one that holds in its place."""
+
+    overridden_by: str | None
+
+
+class AgentDetail(Agent):
+    """One agent with its series, its directives, and what concerned it."""
+
+    series: list[Series]
+    past: list[Incident]
+    in_force: list[Overridden]
+    handoffs: list[Handoff]
+
+
+class Silence(Model):
+    """A person's word that some series are to open no incident for a time."""
+
+    id: str
+    trigger: str | None
+    keys: dict[str, str]
+    by: str
+    reason: str
+    created_at: At
+    starts_at: At
+    ends_at: At
+    removed_at: At | None
+    removed_by: str | None
+    settled: bool
+    state: Literal["to come", "mutes", "over"]
+
+
+class Silences(Page):
+    """Silences, the newest first."""
+
+    silences: list[Silence]
+
+
+class ChangedSilence(Model):
+    """A silence after what was done to it."""
+
+    silence: Silence
