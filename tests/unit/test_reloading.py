@@ -365,3 +365,15 @@ def test_status_without_a_service_shows_the_last_reload(bench: Bench) -> None:
     settings = bench.settings()
     told = status.status(settings, status.loaded_spec(settings), at=bench.clock.now())
     assert told["last_reload"]["why"] == f"{bench.triggers} changed"
+
+
+def test_the_audit_log_is_verified_beside_the_loop_which_goes_on_meanwhile(bench: Bench) -> None:
+    bench.turn()
+
+    async def verifying() -> tuple[bool, dict[str, Any]]:
+        asked = asyncio.ensure_future(bench.service.call("audit", {}))
+        await asyncio.sleep(0)
+        return asked.done(), await asked
+
+    at_once, told = asyncio.run(verifying())
+    assert (at_once, told["ok"]) == (False, True)

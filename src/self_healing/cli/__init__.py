@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor:doctor", "Look whether all is in place, and whether triggers fit."),
     "constitution": ("constitution:app", "Show the articles and the denials; explain, test."),
     "ingest": ("ingest:app", "Bring in telemetry that is no native file: junit."),
-    "audit": ("audit:app", "Verify the log of decisions."),
+    "audit": ("audit:app", "Verify the log of decisions; export it."),
     "backup": ("copying:backup", "Copy the state; a service may run meanwhile."),
     "restore": ("copying:restore", "Bring a copy of the state back."),
     "config": ("config:app", "Validate the configuration; print its schema."),

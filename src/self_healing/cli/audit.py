@@ -1,12 +1,16 @@
-"""``audit``: the log of decisions."""
+"""``audit``: the log of decisions, verified here or exported for somebody else to verify."""
 
 from __future__ import annotations
 
-from cyclopts import App
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
 
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
-from self_healing.cli.options import Shown
+from self_healing.cli.options import Shown, Where
 
 app = App(name="audit", help_format="plaintext")
 
@@ -20,6 +24,27 @@ def verify(*, shown: Shown | None = None) -> int:
     report = call(shown.settings(), "audit", timeout_s=_TIMEOUT_S)
     output.show(report, shown.format, _print)
     return 0 if report["ok"] else 1
+
+
+@app.command
+def export(
+    *,
+    output: Annotated[Path | None, Parameter(help="A new file; standard output when left out.")] = None,
+    where: Where | None = None,
+) -> int:
+    """Write the log as lines of JSON, with its checkpoints and public key, to be checked without this program."""
+    from self_healing.constitution.exporting import export as exported
+
+    storage = (where or Where()).settings().storage
+    lines = exported(storage.state_dir, storage.logs_dir)
+    if output is None:
+        sys.stdout.buffer.writelines(lines)
+        return 0
+    first = next(lines)  # what cannot be exported leaves no file behind
+    with output.open("xb") as file:
+        file.write(first)
+        file.writelines(lines)
+    return 0
 
 
 def _print(report: Json) -> None:

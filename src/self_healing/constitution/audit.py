@@ -7,6 +7,7 @@ off the end is found too. Somebody who rewrites both consistently is found by :m
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -171,6 +172,14 @@ class Audit:
             return [_decoded(row) for row in reversed(rows)]
         except ValueError as error:
             raise StateCorrupt(f"the audit log has an entry that is none: {error}; see `audit verify`") from error
+
+    def stored(self) -> Iterator[sa.Row[Any]]:
+        """Every entry as it is stored, from the first to the newest, with its payload as text. Raises StorageError."""
+        last, at = self._last_seq(), 0
+        while at < last:
+            rows = self._rows(after=at, up_to=last)
+            yield from rows
+            at = rows[-1].seq if rows else last
 
     def _head(self) -> _Head | None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ from self_healing.storage.store import Store
 Json = dict[str, Any]
 
 
-def decided(store: Store, own: Sequence[OwnArticle], id: str) -> Json:
+def decided(store: Store, own: tuple[OwnArticle, ...], id: str) -> Json:
     """All that is known of one decision, as JSON.
 
     Args:

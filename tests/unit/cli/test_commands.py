@@ -21,7 +21,7 @@ SUBCOMMANDS = {
     "handoffs": ["list", "show", "accept", "complete", "fail"],
     "approvals": ["list", "show", "approve", "deny"],
     "constitution": ["show", "explain", "test"],
-    "audit": ["verify"],
+    "audit": ["verify", "export"],
     "config": ["validate", "schema"],
 }
 ALL = [[name] for name in COMMANDS] + [[name, sub] for name, subs in SUBCOMMANDS.items() for sub in subs]
