@@ -21,7 +21,7 @@ run: $(STAMP) ## run the service in this directory
 	@$(BIN)/self-healing run
 
 test: $(STAMP) browser ## the whole test suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 browser: ## install Debian's chromium for the tests of the dashboard, where it can
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,17 @@ from tests.accounts import all_held
 # What a test starts would otherwise compile every module of the package anew, half a second each time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Each commit of each state waits until it is on the disk. For what is thrown away after its test memory is as good,
+# where there is enough of it and programs may be run there.
+MEMORY = Path("/dev/shm")
+if (
+    "TMPDIR" not in os.environ
+    and os.access(MEMORY, os.W_OK)
+    and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+    and shutil.disk_usage(MEMORY).free >= 4 * 2**30
+):
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 # No deadline: a busy machine is not a bug. In CI the same examples each time, so that a red run can be run again.
 settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ SHIPPED = sorted((Path(running.__file__).parents[1] / "triggers").glob("*_tests.
 SETTINGS = Settings()
 
 
+@cache
+def shipped(file: Path) -> list[Ran]:
+    return run_files([file], SETTINGS, load_spec(SETTINGS))
+
+
 def ran(tmp_path: Path, text: str) -> list[Ran]:
     file = tmp_path / "tests.toml"
     file.write_text(text)
@@ -28,12 +34,12 @@ def lines(tmp_path: Path, text: str) -> list[str]:
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
 def test_what_is_shipped_passes_its_tests(file: Path) -> None:
-    done = run_files([file], SETTINGS, load_spec(SETTINGS))
+    done = shipped(file)
     assert [line for each in done for line in told(each)] == []
 
 
 def test_each_of_the_seven_defaults_is_tested() -> None:
-    done = run_files([file for file in SHIPPED if file.name == "defaults_tests.toml"], SETTINGS, load_spec(SETTINGS))
+    done = [ran for file in SHIPPED if file.name == "defaults_tests.toml" for ran in shipped(file)]
     fired = {expected.trigger for each in done for expected in each.test.case.expect if expected.state == "firing"}
     assert fired == {trigger.name for trigger in load_spec(SETTINGS).triggers if trigger.enabled}
 
