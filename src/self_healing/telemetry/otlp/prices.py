@@ -41,10 +41,14 @@ PROVIDERS: Final[dict[str, str]] = {
     "mistral_ai": "mistral",
     "mistralai": "mistral",
     "together_ai": "together",
+    "togetherai": "together",
     "x_ai": "x-ai",
     "xai": "x-ai",
 }
 """The price list's names for providers, by those that telemetry has for them where they differ."""
+
+NO_PROVIDERS: Final = frozenset(("langchain",))
+"""What telemetry names as the provider where it only knows by what the model was called."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -102,7 +106,8 @@ def price(
 
 @lru_cache(maxsize=RATES_MAX)
 def _rates(model: str, provider: str | None, day: int) -> Rates | None:
-    name = None if provider is None else PROVIDERS.get(provider.lower(), provider)
+    named = None if provider is None or provider.lower() in NO_PROVIDERS else provider
+    name = None if named is None else PROVIDERS.get(named.lower(), named)
     try:
         # A snapshot of its own for each question: it never forgets a name that it was asked for.
         _, found = DataSnapshot(providers, from_auto_update=False).find_provider_model(model, None, name, None)

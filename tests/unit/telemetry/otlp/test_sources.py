@@ -79,6 +79,11 @@ EXPECTED: dict[str, list[tuple[tuple[Any, ...], tuple[Any, ...] | None, tuple[An
             (None, None, None, None),
         ),
         (("tool_call", "tool", TRACE, "joke", None, None, None, "success", 1.0), None, (None, "laugh", None, None)),
+        (
+            ("llm_call", "model", TRACE, "joke", "gpt-4o-2024-08-06", "Langchain", None, "success", 1.0),
+            (1000, 100, 1100, 0.00275),  # of LangChain alone nobody knows a price, of the model's maker they do
+            (None, None, None, None),
+        ),
     ],
     "claude_code": [
         (("log", None, "p1", "claude-code", None, "anthropic", None, None, None), None, (None, None, None, None)),
@@ -107,11 +112,26 @@ EXPECTED: dict[str, list[tuple[tuple[Any, ...], tuple[Any, ...] | None, tuple[An
             None,
             (None, "Read", None, None),
         ),
+        (
+            ("log", None, "p1", "claude-code", "claude-sonnet-4-5", "anthropic", None, None, None),
+            None,  # the text of a response whose call has its own event
+            (None, None, None, None),
+        ),
+        (
+            ("log", None, "p1", "claude-code", "claude-sonnet-4-5", "anthropic", None, None, None),
+            None,
+            (None, None, None, None),
+        ),
+        (
+            ("log", None, "p1", "reviewer", "claude-sonnet-4-5", "anthropic", 1, "failed", None),
+            None,  # a refusal is a call that was answered, and told of as one
+            (None, None, None, None),
+        ),
     ],
     "claude_code_spans": [
         (("log", "other", "s1", "claude-code", None, None, None, "success", 8.0), None, (None, None, None, None)),
         (
-            ("log", "other", "s1", "claude-code", "claude-sonnet-4-5", None, None, "success", 3.0),
+            ("log", "other", "s1", "claude-code", "claude-sonnet-4-5", None, 1, "success", 3.0),
             None,  # its log said so already
             (None, None, None, None),
         ),
