@@ -249,6 +249,39 @@ WHY_UNASKED = {
 }
 
 
+class StepOutcome(StrEnum):
+    """What came of an earlier step of a plan."""
+
+    NOT_HEALED = "not_healed"  # it was done, and did not help
+    WORSE = "worse"  # it was done, made it worse, and was undone
+    INCONCLUSIVE = "inconclusive"  # it was done, and too little was seen to judge by
+    HEALED = "healed"  # it helped, and the trouble came back
+    FAILED = "failed"  # its effect could not be brought about
+    UNKNOWN = "unknown"  # nobody can tell whether its effect was brought about
+    DENIED = "denied"  # the constitution said no
+    SKIPPED = "skipped"  # its own condition was not met
+
+
+def _some_texts(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class When(Declared):
+    """When a step of a plan is for an incident; otherwise it is passed over. All that is given must be so.
+
+    Args:
+        severity: of the incident, one of these.
+        group: what its group has for a key, one of these texts; of a parent, the group of any that is beneath it.
+        attempt: the first attempt of the incident at which it may be made.
+        after: what came of an earlier step, by its action: one of these outcomes.
+    """
+
+    severity: tuple[Severity, ...] = ()
+    group: dict[str, Annotated[tuple[str, ...], BeforeValidator(_some_texts), Field(min_length=1)]] = {}
+    attempt: int = Field(default=1, ge=1)
+    after: dict[Name, Annotated[tuple[StepOutcome, ...], BeforeValidator(_some_texts), Field(min_length=1)]] = {}
+
+
 class TriggerSpec(Declared):
     """A declared condition on a signal.
 
@@ -273,6 +306,7 @@ class TriggerSpec(Declared):
         severity: how bad it is.
         target_agent: who is asked to repair it.
         actions: the plan, in order.
+        when: by action of the plan, which incidents its step is for; all of them where left out.
         enabled: whether it is evaluated.
         description: for people.
     """
@@ -296,6 +330,7 @@ class TriggerSpec(Declared):
     severity: Severity
     target_agent: str = Field(min_length=1)
     actions: tuple[Name, ...] = ()
+    when: dict[Name, When] = {}
     enabled: bool = True
     description: str = ""
 

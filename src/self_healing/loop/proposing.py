@@ -13,6 +13,7 @@ from self_healing.handoffs.outbox import handed
 from self_healing.incidents.lifecycle import moved
 from self_healing.incidents.register import Register
 from self_healing.learning import begun, lesson_id
+from self_healing.loop.stepping import unmet
 from self_healing.loop.underway import Underway
 from self_healing.loop.verifying import Verifying
 from self_healing.model import (
@@ -156,6 +157,10 @@ class Proposer:
         if action is None:
             self._skip(incident, at, "skipped", f"action {incident.plan[incident.step]} is no longer declared")
             return None
+        why = None if carried is not None else self._unmet(incident, action)
+        if why is not None:
+            self._skip(incident, at, "skipped", f"{action.name} is passed over: {why}")
+            return None
         if carried is not None and _resting(incident):
             # The time for which it was muted, or a person had stopped everything, does not count as waiting.
             carried = msgspec.structs.replace(carried, created_at=at)
@@ -165,6 +170,15 @@ class Proposer:
         execution = self._planner.propose(incident, action, incident.step, decide, at, carried)
         self._answered(msgspec.structs.replace(incident, execution=execution.id), execution, carried, at)
         return execution
+
+    def _unmet(self, incident: Incident, action: ActionSpec) -> str | None:
+        """What of a step's own condition is not so."""
+        trigger = next((each for each in self._spec_of(incident).triggers if each.name == incident.trigger), None)
+        when = None if trigger is None else trigger.when.get(action.name)
+        if when is None:
+            return None
+        about = self._register.children(incident) if incident.is_parent else [incident]
+        return unmet(self._store, incident, when, [each.group for each in about])
 
     def _answered(self, incident: Incident, execution: Execution, carried: Execution | None, at: datetime) -> None:
         """Go on as the gate said."""

@@ -15,6 +15,7 @@ from self_healing.telemetry.signals import COLUMNS, SIGNALS, is_column, signal_o
 from self_healing.triggers.composition import compositions
 from self_healing.triggers.contradictions import contradictions
 from self_healing.triggers.inhibition import inhibitions
+from self_healing.triggers.steps import steps
 
 DEFAULTS = Path(__file__).with_name("defaults.toml")
 """The seven default triggers."""
@@ -67,6 +68,7 @@ def _check(values: Values, actions: Collection[str] | None) -> Iterator[Mistake]
     yield from _signal(values)
     yield from _columns(values)
     yield from contradictions(values)
+    yield from steps(values)
     if isinstance(values.get("target_agent"), str) and values["target_agent"].isspace():
         yield "target_agent", values["target_agent"], "allowed is text that is not empty"
     for number, action in _texts(values.get("actions")):

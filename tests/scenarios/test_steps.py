@@ -1,0 +1,76 @@
+"""Conditions on the steps of a plan: a step that is not for an incident is passed over, and the timeline says why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from self_healing.model import HandoffStatus
+from self_healing.testing import Scenario
+from tests.scenarios.conftest import MakeScenario
+
+SLOW = "slow_tasks"
+ACTIONS = "".join(
+    f'[[action]]\nname = "{name}"\ntype = "agent_handoff"\npriority = "high"\ntarget_agent = "Aide"\nprompt = "Do."\n'
+    for name in ("first", "second")
+)
+
+
+def planned(directory: Path, when: str) -> dict[str, Any]:
+    """Settings under which slow tasks call for two steps, the second one under a condition."""
+    triggers, actions = directory / "triggers.toml", directory / "actions.toml"
+    triggers.write_text(f'[[trigger]]\nname = "{SLOW}"\nactions = ["first", "second"]\n{when}\n')
+    actions.write_text(ACTIONS)
+    return {"triggers": {"files": [triggers]}, "actions": {"files": [actions]}}
+
+
+def slow(fleet: Scenario, agent: str = "Coder") -> None:
+    fleet.start(f"slow-{agent}", agent, started_at=fleet.clock.now().timestamp() - 70)
+
+
+def skipped(fleet: Scenario, agent: str = "Coder") -> list[str]:
+    return [note.text for note in fleet.incident(SLOW, agent).notes if note.what == "skipped"]
+
+
+@pytest.mark.parametrize(
+    ("when", "why"),
+    [
+        ('severity = ["critical", "medium"]', "it is for severity critical or medium, and this is high"),
+        ('severity = ["high"]', None),
+        ('group = { agent = "Other" }', "it is for agent Other, and this is Coder"),
+        ('group = { agent = ["Other", "Coder"] }', None),
+        ("attempt = 2", "it is from attempt 2 on, and this would be 1"),
+        ("attempt = 1", None),
+    ],
+)
+def test_a_step_is_made_only_for_the_incidents_that_it_is_for(
+    scenario: MakeScenario, tmp_path: Path, when: str, why: str | None
+) -> None:
+    fleet = scenario(settings=planned(tmp_path, f"[trigger.when.first]\n{when}"))
+    slow(fleet)
+    fleet.at(2).expect_actions(SLOW, **({"first": "dispatched"} if why is None else {"second": "dispatched"}))
+    assert skipped(fleet) == ([] if why is None else [f"first is passed over: {why}"])
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "made"), [('"failed"', True), ('["denied", "failed"]', True), ('"not_healed"', False)]
+)
+def test_a_step_may_wait_for_what_came_of_an_earlier_one(
+    scenario: MakeScenario, tmp_path: Path, outcomes: str, made: bool
+) -> None:
+    fleet = scenario(settings=planned(tmp_path, f"[trigger.when.second]\nafter = {{ first = {outcomes} }}"))
+    slow(fleet)
+    handoff = fleet.expect_handoff(SLOW)
+    fleet.loop.move_handoff(handoff.id, HandoffStatus.FAILED, "Aide", "cannot")
+    fleet.at(40).expect_incident(SLOW, "Coder", "acting" if made else "escalated")
+    why = "second is passed over: it is after first was not_healed, and that was failed"
+    assert skipped(fleet) == ([] if made else [why])
+
+
+def test_a_plan_of_which_no_step_is_for_an_incident_ends_with_a_person(scenario: MakeScenario, tmp_path: Path) -> None:
+    never = "severity = ['low']"
+    fleet = scenario(settings=planned(tmp_path, f"[trigger.when.first]\n{never}\n[trigger.when.second]\n{never}"))
+    slow(fleet)
+    fleet.at(3).expect_incident(SLOW, "Coder", "escalated", escalation="no action of its plan is left")
