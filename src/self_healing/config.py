@@ -12,16 +12,25 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from self_healing.actions.registry import read_actions
 from self_healing.constitution.own import read_own
 from self_healing.declarations import Values
 from self_healing.documents import CEDAR, Document, Read, read_document
 from self_healing.errors import ConfigError
-from self_healing.handoffs.declared import ChannelSettings, Networks, Timeout, variable
+from self_healing.handoffs.declared import ChannelSettings, Networks, Timeout, Variable, variable
 from self_healing.incidents.maintenance import read_maintenance
 from self_healing.problems import Place, one_line, problems_of, shown, unknown
 from self_healing.spec import MAX_GROUPS, WARM_UP_S, Declared, Duration, Limits, Spec
@@ -154,6 +163,47 @@ Port = Annotated[
 """A port to listen on: 0 is any that is free, ``false`` (None) is none."""
 
 
+class Scope(StrEnum):
+    """What a token lets its holder do; none of them includes another."""
+
+    SEND = "send"  # telemetry, and ask for directives by OFREP
+    READ = "read"  # all that is stored: dashboard, API, metrics
+    OPERATE = "operate"  # change what people may change: stop, close, mute, undo, handoffs also over MCP
+    APPROVE = "approve"  # say yes or no to what cannot be undone
+
+
+class TokenSettings(Declared):
+    """A token beside the one that may do all: known by its hash, or by the variable that holds it.
+
+    Args:
+        sha256: of the token, in hex, such as ``printf %s TOKEN | sha256sum`` says.
+        env: the name of the environment variable that holds it.
+        scopes: what it lets its holder do.
+    """
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    env: Variable | None = None
+    scopes: tuple[Scope, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        if (self.sha256 is None) == (self.env is None):
+            raise ValueError("allowed is either sha256 or env")
+        return self
+
+
+def _host_name(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", value) is None:
+        raise ValueError("allowed is the name of a host, without scheme and port, such as healing.example.org")
+    return value.lower()
+
+
+def _origin(value: str) -> str:
+    if re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+", value) is None:
+        raise ValueError("allowed is an origin such as https://healing.example.org")
+    return value.lower()
+
+
 class ServerSettings(Declared):
     """What the service listens on."""
 
@@ -161,12 +211,26 @@ class ServerSettings(Declared):
         default=None,
         description="what senders must show, none when empty; better as SELF_HEALING_SERVER_TOKEN than in the file",
     )
+    tokens: dict[str, TokenSettings] = Field(
+        default={}, description="a table each: further tokens, by name, each with what it may do"
+    )
     host: Annotated[str, BeforeValidator(_not_blank)] = Field(
         default="127.0.0.1", description="the address to listen on; another than this machine's own needs a token"
+    )
+    hosts: tuple[Annotated[str, AfterValidator(_host_name)], ...] = Field(
+        default=(), description="names by which it is called beside addresses, localhost and host"
+    )
+    origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = Field(
+        default=(), description="origins of pages that may speak to it, where a proxy hides the port's own"
     )
     otlp_http_port: Port = Field(default=4318, description="OTLP over HTTP, and events; false for none")
     otlp_grpc_port: Port = Field(default=4317, description="OTLP over gRPC, where it is installed; false for none")
     port: Port = Field(default=8787, description="dashboard, events in and out, health, metrics; false for none")
+
+    @property
+    def guarded(self) -> bool:
+        """Whether anybody who speaks to it must show a token."""
+        return self.token is not None or bool(self.tokens)
 
     @property
     def listens(self) -> bool:
@@ -176,7 +240,7 @@ class ServerSettings(Declared):
     @field_validator("host")
     @classmethod
     def _guarded(cls, host: str, info: ValidationInfo) -> str:
-        if info.data.get("token") is None and not is_loopback(host):
+        if info.data.get("token") is None and not info.data.get("tokens") and not is_loopback(host):
             raise ValueError(
                 "allowed without a token are localhost and loopback addresses; set SELF_HEALING_SERVER_TOKEN as well"
             )

@@ -63,7 +63,7 @@ def test_what_takes_a_restart_is_told_apart_from_what_does_not_and_a_token_is_ne
             "environment": "staging",
             "actions": {"mode": "observe"},
             "storage": {"logs_dir": "elsewhere"},
-            "server": {"port": 9000, "token": "secret-of-ours"},
+            "server": {"port": 9000, "token": "secret-of-ours", "tokens": {"ci": {"env": "CI", "scopes": ["send"]}}},
         }
     )
     assert list(map(str, setting_changes(Settings(), after))) == ['settings: actions.mode: "act" -> "observe"']
@@ -71,5 +71,6 @@ def test_what_takes_a_restart_is_told_apart_from_what_does_not_and_a_token_is_ne
         'settings: environment: "" -> "staging"',
         'settings: storage.logs_dir: "logs" -> "elsewhere"',
         'settings: server.token: "one token" -> "another"',
+        'settings: server.tokens: "some tokens" -> "others"',
         "settings: server.port: 8787 -> 9000",
     ]

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from self_healing.cli.template import TEMPLATE
-from self_healing.config import SETTING_KEYS, VARIABLES, Mode, Settings, load_settings, load_spec
+from self_healing.config import SETTING_KEYS, VARIABLES, Mode, Scope, Settings, load_settings, load_spec
 from self_healing.errors import ConfigError
 from self_healing.spec import Limits
 
@@ -65,7 +65,10 @@ def test_with_nothing_given_the_settings_are_the_documented_defaults() -> None:
         "storage": {"state_dir": ".self-healing", "logs_dir": "logs"},
         "server": {
             "token": None,
+            "tokens": {},
             "host": "127.0.0.1",
+            "hosts": [],
+            "origins": [],
             "otlp_http_port": 4318,
             "otlp_grpc_port": 4317,
             "port": 8787,
@@ -320,14 +323,13 @@ def flat(table: dict[str, Any], above: str = "") -> Iterator[str]:
 
 
 def test_the_template_has_every_setting_in_order_each_below_its_comment() -> None:
-    # The tables of channels come last of their section, as TOML wants it.
-    in_order = sorted(
-        SETTING_KEYS, key=lambda key: (SETTING_SECTIONS.index(key.split(".")[0]), key.endswith(".channels"))
-    )
+    # The tables of channels and of tokens come last of their section, as TOML wants it.
+    tables = (".channels", ".tokens")
+    in_order = sorted(SETTING_KEYS, key=lambda key: (SETTING_SECTIONS.index(key.split(".")[0]), key.endswith(tables)))
     assert list(flat(tomllib.loads(TEMPLATE))) == in_order
     lines = TEMPLATE.splitlines()
     settings = [number for number, line in enumerate(lines) if line and line[0].islower()]
-    assert len(settings) == len(SETTING_KEYS) - 1
+    assert len(settings) == len(SETTING_KEYS) - len(tables)
     assert all(lines[number - 1].startswith("# ") for number in settings)
 
 
@@ -337,10 +339,12 @@ def test_the_examples_in_the_template_work_as_they_stand() -> None:
     Path("t.toml").write_text("\n".join(examples[:cut]))
     Path("a.toml").write_text("\n".join(examples[cut:end]))
     policies = next(at for at, line in enumerate(examples) if line.startswith("@id"))
-    Path("own.cedar").write_text("\n".join(examples[policies:]))
-    channels = "\n".join([*examples[end:policies], "[constitution]", 'files = ["own.cedar"]'])
+    tokens = examples.index("[server.tokens.grafana]")
+    Path("own.cedar").write_text("\n".join(examples[policies:tokens]))
+    channels = "\n".join([*examples[end:policies], "[constitution]", 'files = ["own.cedar"]', *examples[tokens:]])
     settings = load(f'[triggers]\nfiles = ["t.toml"]\n[actions]\nfiles = ["a.toml"]\n{channels}')
     assert settings.actions.channels["tickets"].agents == ("ChiefArchitectAgent",)
+    assert settings.server.tokens["grafana"].scopes == (Scope.READ,)
     spec = load_spec(settings)
     assert spec.trigger("slow_tasks").condition.model_dump()["value"] == 300
     assert spec.action("analyze_slow_tasks").target_agent == "Investigator"

@@ -1,60 +1,144 @@
-"""Who may speak to a port: holders of the token, or without one only programs on this machine, and no web page."""
+"""Who may speak to a port, and do what: holders of tokens; without any, programs on this machine, and no web page.
+
+This is the only door: whatever a port serves is behind it, and what nobody thought of is refused.
+"""
 
 from __future__ import annotations
 
-import hmac
+import ipaddress
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as Connection
 
-from self_healing.config import is_loopback
+from self_healing.api.answers import problem
+from self_healing.api.tokens import EVERYTHING, Scopes, Tokens
+from self_healing.config import Scope, ServerSettings, is_loopback
 
 OPEN_PATHS: Final = frozenset(("/healthz", "/readyz"))
-"""What probes may ask without the token: whether it lives, and nothing else."""
+"""What probes may ask without a token: whether it lives, and nothing else."""
+
+SENDING: Final = ("/v1/", "/ofrep/")
+"""Beneath these, telemetry comes in and directives are asked for."""
+
+ANSWERS: Final = ("/approve", "/deny")
+"""How paths end by which people answer what cannot be undone."""
+
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+"""What every answer says to browsers that does not say it for itself."""
+
+Refusal = tuple[HTTPStatus, str]
+
+
+def needed(method: str, path: str) -> Scope:
+    """What somebody must be allowed who sends such a request, whether or not there is such a path."""
+    if path.startswith(SENDING):
+        return Scope.SEND
+    if method in ("GET", "HEAD"):
+        return Scope.READ
+    return Scope.APPROVE if path.endswith(ANSWERS) else Scope.OPERATE
 
 
 class Doorkeeper:
     """Lets through what may speak to `app`, and answers the rest itself.
 
-    A page in a browser on this machine can send requests to it too, under a name of its own choosing. So without a
-    token the Host must be this machine's, and an Origin, which only browsers send, must be the port's own.
+    A page in a browser on this machine can send requests to it too, under a name of its own choosing. So the Host must
+    be a name of this machine that is known, and an Origin, which only browsers send, must be the port's own.
 
     Args:
         app: what is behind it.
-        token: what senders show as ``Authorization: Bearer``; None on a loopback address.
+        settings: by which names it is called.
+        tokens: which there are; without any, everybody on this machine may do all.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings, tokens: Tokens) -> None:
         self._app = app
-        self._token = None if token is None else token.encode()
+        self._tokens = tokens
+        self._hosts = frozenset((settings.host.lower(), *settings.hosts))
+        self._origins = frozenset(settings.origins)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """One request, as ASGI has it."""
-        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        if scope["type"] != "http":
+            return  # no port speaks WebSocket
+        refusal = self._refusal(scope)
+        if not scope["path"].startswith(SENDING):
+            send = _with_headers(send)
         if refusal is None:
             await self._app(scope, receive, send)
             return
         status, message = refusal
         challenge = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else None
-        await JSONResponse({"message": message}, status, challenge)(scope, receive, send)
+        await problem(status, message, challenge)(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> tuple[HTTPStatus, str] | None:
+    def _refusal(self, scope: Connection) -> Refusal | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
-            return HTTPStatus.FORBIDDEN, f"Origin {origin!r}: allowed is a page of this port only"
-        if self._token is None:
-            if not is_loopback(urlsplit(f"//{host}").hostname or ""):
-                return HTTPStatus.MISDIRECTED_REQUEST, f"Host {host!r}: allowed is localhost or a loopback address"
-            return None
+        foreign = self._foreign(host, headers.get("origin"))
+        if foreign is not None:
+            return HTTPStatus.FORBIDDEN, foreign
         if scope["path"] in OPEN_PATHS:
             return None
-        scheme, _, shown = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode(), self._token):
-            return HTTPStatus.UNAUTHORIZED, "the token is missing or wrong; send 'Authorization: Bearer TOKEN'"
+        may = self._may(headers)
+        if may is None:
+            return (
+                HTTPStatus.UNAUTHORIZED,
+                "the token is missing or wrong; send 'Authorization: Bearer TOKEN'",
+            )
+        wanted = needed(scope["method"], scope["path"])
+        if wanted not in may:
+            return HTTPStatus.FORBIDDEN, f"that takes the scope {wanted}; this token has {', '.join(sorted(may))}"
         return None
+
+    def _may(self, headers: Headers) -> Scopes | None:
+        if not self._tokens.needed:
+            return EVERYTHING
+        return self._tokens.shown_by(headers.get("authorization", ""))
+
+    def _foreign(self, host: str, origin: str | None) -> str | None:
+        """What is foreign about who is called, or who calls."""
+        if not self._known(_split(f"//{host}").hostname or ""):
+            others = "a name in server.hosts" if self._tokens.needed else "nothing else without a token"
+            return f"Host {host!r}: allowed are localhost, a loopback address, and {others}"
+        if origin is None or origin.lower() in self._origins or _split(origin).netloc == host:
+            return None
+        return f"Origin {origin!r}: allowed is a page of this port, and one in server.origins"
+
+    def _known(self, name: str) -> bool:
+        if is_loopback(name):
+            return True
+        # A page can be reached by a name that somebody else lets lead here, but not by an address.
+        return name in self._hosts or (self._tokens.needed and _is_address(name))
+
+
+def _split(url: str) -> SplitResult:
+    """`url` in its parts; all of them empty where it is none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _with_headers(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return sent

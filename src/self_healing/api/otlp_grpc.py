@@ -6,7 +6,6 @@ makes clients drop their data. See the `OTLP specification <https://opentelemetr
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -20,6 +19,8 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from self_healing.api.bodies import MOST_BYTES
 from self_healing.api.otlp import EXPORTS, UNAVAILABLE, Export
 from self_healing.api.taking import REFUSALS, Refusal, Taking
+from self_healing.api.tokens import EVERYTHING, Scopes, Tokens
+from self_healing.config import Scope
 
 SERVICES: Final = {
     "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
@@ -28,19 +29,19 @@ SERVICES: Final = {
 }
 
 
-def make_server(taking: Taking, token: str | None) -> grpc.aio.Server:
+def make_server(taking: Taking, tokens: Tokens) -> grpc.aio.Server:
     """A server of the three services; it has no port yet, and is not started.
 
     Args:
         taking: takes the batches.
-        token: what senders show as ``authorization: Bearer``; None on a loopback address.
+        tokens: which there are.
     """
     # Messages are capped after decompression by gRPC itself.
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", MOST_BYTES), ("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers(
         [
             grpc.method_handlers_generic_handler(
-                service, {"Export": grpc.unary_unary_rpc_method_handler(_export(EXPORTS[name], taking, token))}
+                service, {"Export": grpc.unary_unary_rpc_method_handler(_export(EXPORTS[name], taking, tokens))}
             )
             for name, service in SERVICES.items()
         ]
@@ -48,13 +49,15 @@ def make_server(taking: Taking, token: str | None) -> grpc.aio.Server:
     return server
 
 
-def _export(export: Export, taking: Taking, token: str | None) -> Callable[..., Any]:
+def _export(export: Export, taking: Taking, tokens: Tokens) -> Callable[..., Any]:
     """The method of one service: bytes in, bytes out, for the mapping decodes them itself."""
 
     async def method(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-        if token is not None and not _shown(token, context):
+        may = _may(tokens, context)
+        if may is None:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "send the metadata 'authorization: Bearer TOKEN'")
-
+        elif Scope.SEND not in may:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"that takes a token with the scope {Scope.SEND}")
         try:
             receipt = await taking.take(body, partial(export.decode, json=False), "otlp")
         except REFUSALS as error:
@@ -65,10 +68,11 @@ def _export(export: Export, taking: Taking, token: str | None) -> Callable[..., 
     return method
 
 
-def _shown(token: str, context: grpc.aio.ServicerContext[bytes, bytes]) -> bool:
+def _may(tokens: Tokens, context: grpc.aio.ServicerContext[bytes, bytes]) -> Scopes | None:
+    if not tokens.needed:
+        return EVERYTHING
     metadata = dict(context.invocation_metadata() or ())
-    scheme, _, shown = str(metadata.get("authorization", "")).partition(" ")
-    return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), token.encode())
+    return tokens.shown_by(str(metadata.get("authorization", "")))
 
 
 async def _refused(context: grpc.aio.ServicerContext[bytes, bytes], refusal: Refusal) -> None:

@@ -25,6 +25,7 @@ from self_healing.api import events, looking, ofrep, otlp
 from self_healing.api.bodies import Room
 from self_healing.api.doorkeeper import Doorkeeper
 from self_healing.api.taking import Submit, Taking
+from self_healing.api.tokens import Tokens
 from self_healing.api.v1.app import PATH, make_app
 from self_healing.api.v1.source import Source
 from self_healing.config import ServerSettings
@@ -72,11 +73,12 @@ class Server:
         self.addresses: dict[str, str] = {}  # what is listened on, by the name of its setting
         self._settings = settings
         self._changes = changes
+        self._tokens = Tokens(settings, os.environ)
         self._taking = Taking(submit, Room())
         self._mcp = _mcp(ask)
         source = Source(ask=ask, explain=explain, verify=verify, places=places, changes=changes, now=now)
         ways = [*otlp.routes(self._taking), *events.routes(self._taking)]
-        self._apps = {
+        self.apps = {
             "otlp_http_port": Starlette(routes=ways),
             "port": Starlette(
                 routes=[
@@ -143,7 +145,7 @@ class Server:
         """Everything on the thread, until it is told to end."""
         loop, ending = asyncio.get_running_loop(), asyncio.Event()
         async with AsyncExitStack() as open_now:
-            for setting, app in self._apps.items():
+            for setting, app in self.apps.items():
                 await open_now.enter_async_context(self._http(setting, app))
             await open_now.enter_async_context(self._grpc())
             # After the ports: it has a group of tasks, which would wrap what is wrong with one of them.
@@ -162,7 +164,7 @@ class Server:
         self.addresses[setting] = "http://" + _address(self._settings.host, listening.getsockname()[1])
         server = uvicorn.Server(
             uvicorn.Config(
-                Doorkeeper(app, self._settings.token),
+                Doorkeeper(app, self._settings, self._tokens),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -187,7 +189,7 @@ class Server:
 
         if port:  # what gRPC finds wrong with a port it writes to stderr in words of its own
             listen(self._settings.host, port, "otlp_grpc_port").close()
-        server = make_server(self._taking, self._settings.token)
+        server = make_server(self._taking, self._tokens)
         try:
             bound = server.add_insecure_port(_address(self._settings.host, port))
         except RuntimeError as error:

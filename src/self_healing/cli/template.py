@@ -117,12 +117,22 @@ logs_dir = "logs"
 token = ""
 # The address to listen on. Any other than this machine's own needs the token.
 host = "127.0.0.1"
+# Names by which it is called beside addresses, localhost and the host above, such as ["healing.example.org"].
+hosts = []
+# Origins of pages that may speak to it, where a proxy hides the port's own, such as ["https://healing.example.org"].
+origins = []
 # OTLP over HTTP, where OpenTelemetry's exporters send by themselves. false opens no port.
 otlp_http_port = 4318
 # OTLP over gRPC, when the extra "grpc" is installed. false opens no port.
 otlp_grpc_port = 4317
-# Events, health and metrics. false opens no port.
+# Dashboard, API, events, health and metrics. false opens no port.
 port = 8787
+
+[server.tokens]
+# Further tokens, each for what its holder may do: send, read, operate, approve. Such a table, by the hash of one:
+#   [server.tokens.grafana]
+#   sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+#   scopes = ["read"]
 
 [heartbeat]
 # The name of a variable that holds the address of a monitor outside, which is called while all turns, and notices

@@ -140,6 +140,8 @@ def _not_bound(host: str, port: int) -> str | None:
 
 def _token(settings: Settings) -> Finding:
     host, token = settings.server.host, settings.server.token
+    if token is None and settings.server.tokens:
+        return ok("token", f"senders must show one of {len(settings.server.tokens)}, each for what it may do")
     if token is None:
         return ok("token", "none is needed: only this machine is listened to")
     if len(token) < SHORTEST_TOKEN and not is_loopback(host):
