@@ -135,8 +135,7 @@ class Scenario:
         from self_healing.orchestrator import SelfHealingOrchestrator
 
         started_at = self.clock.now() if self._serves else None
-        # What a test leaves need not survive a power cut, and to wait for the disk takes longer than most turns.
-        return SelfHealingOrchestrator.open(self.settings, clock=self.clock, durable=False, started_at=started_at)
+        return SelfHealingOrchestrator.open(self.settings, clock=self.clock, started_at=started_at)
 
     def restart(self) -> Self:
         """Close the loop and build it anew on the same state, as a new process would."""
