@@ -46,8 +46,8 @@ docs: $(STAMP) ## build the documentation into site/
 	$(BIN)/zensical build --strict
 
 lock: $(STAMP) ## recompile requirements/ from pyproject.toml
-	$(COMPILE) -o requirements/run.txt >/dev/null
 	$(COMPILE) --group dev --all-extras -o requirements/dev.txt >/dev/null
+	$(COMPILE) --constraint requirements/dev.txt -o requirements/run.txt >/dev/null
 
 clean: ## remove .venv and everything built (never logs/ or .self-healing/)
 	rm -rf .venv site dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

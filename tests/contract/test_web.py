@@ -41,7 +41,7 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def webhook(url: str, **settings: Any) -> WebhookChannel:
-    given = {"kind": "webhook", "url": url, "secret_env": "HOOK_SECRET", "allow": LOOPBACK, "timeout": 1, **settings}
+    given = {"kind": "webhook", "url": url, "secret_env": "HOOK_SECRET", "allow": LOOPBACK, **settings}
     return WebhookChannel("ops", WebhookDeclared.model_validate(given))
 
 
@@ -128,8 +128,9 @@ def test_the_time_is_signed_so_that_an_old_message_is_refused(off_s: int, fine: 
 )
 def test_a_bad_server_costs_its_own_handoff_only(answer: Answer, error: type[EffectError], says: str) -> None:
     began = time.monotonic()
+    patience = {"timeout": 1} if answer in (hang, trickle) else {}  # a busy machine is no bad server
     with serving(answer) as url, pytest.raises(error, match=says) as raised:
-        webhook(url).deliver(handoff(1))
+        webhook(url, **patience).deliver(handoff(1))
     assert type(raised.value) is error
     assert time.monotonic() - began < 5
 
