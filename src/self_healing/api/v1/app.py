@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from self_healing.api.answers import PROBLEM, problem, refusal
+from self_healing.api.doorkeeper import needed
 from self_healing.api.models import Problem
 from self_healing.api.v1 import doing, following, judging, looking, watching
 from self_healing.api.v1.asked import MOST_BYTES, understood, wrong
@@ -125,10 +126,18 @@ def _complete(told: dict[str, Any]) -> dict[str, Any]:
     """FastAPI's OpenAPI with every refusal of every operation, as it is here."""
     schemas = told["components"]["schemas"]
     schemas["Problem"] = Problem.model_json_schema()
+    told["components"]["securitySchemes"] = {
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token that has the scope of the operation; none is needed where no tokens are declared",
+        }
+    }
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     for path, operations in told["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
+            operation["security"] = [{"bearer": [needed(method.upper(), PATH + path)]}]
             responses = operation["responses"]
             responses.pop("422", None)
             for status in _refusals_of(path, operation):

@@ -1,0 +1,74 @@
+"""The OpenAPI is what the API does: schemathesis asks each operation what is right and what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.config import SchemathesisConfig
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from self_healing.api.doorkeeper import Doorkeeper
+from self_healing.api.tokens import Tokens
+from self_healing.api.v1.app import PATH, api, make_app
+from self_healing.config import ServerSettings
+from tests.unit.api.test_v1 import fleet_in, source
+
+EXAMPLES = 2
+"""Of each operation, right ones and wrong ones each; more are for a person to ask for."""
+
+UNSAID = ("cursor", "since", "until", "at", "group")
+"""Parameters of which no schema says all that is allowed; the tests of the API itself say it."""
+
+HEADERS = {"Authorization": "Bearer secret", "Host": "localhost"}
+# A text that is far too long is refused as a body that is too large.
+REFUSED = {
+    "checks": {"negative_data_rejection": {"expected-statuses": [400, 401, 403, 404, 405, 409, 413, 415, "5xx"]}}
+}
+OPERATIONS = [
+    (method.upper(), path)
+    for path, operations in api().openapi()["paths"].items()
+    for method in operations
+    if path != "/changes"  # its answer does not end
+]
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The OpenAPI of an API behind its door, about a fleet in which something is wrong."""
+    with fleet_in(Path(tmp_path_factory.mktemp("fleet"))) as fleet:
+        made = ServerSettings(token="secret")
+        app = Starlette(routes=[Mount(PATH, make_app(source(fleet)))])
+        door = Doorkeeper(app, made, Tokens(made, {}))
+        yield schemathesis.openapi.from_asgi(
+            f"{PATH}/openapi.json", door, headers=HEADERS, config=SchemathesisConfig.from_dict(REFUSED)
+        )
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_an_operation_answers_as_it_says(schema: Any, method: str, path: str, mode: GenerationMode) -> None:
+    operation = schema[path][method]
+
+    @settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(operation.as_strategy(generation_mode=mode))
+    def ask(case: Case[Any]) -> None:
+        if mode is GenerationMode.POSITIVE:
+            for name in UNSAID:
+                case.query.pop(name, None)
+        case.call_and_validate(headers=HEADERS)
+
+    ask()
