@@ -85,11 +85,26 @@ def test_counts_of_tokens_are_no_secrets(key: str, value: Any) -> None:
     assert not is_secret(key, value)
 
 
-def test_a_usual_line_need_not_be_looked_through() -> None:
-    line = (
-        b'{"ts":"2026-01-05T10:00:00.000Z","type":"llm_call","agent":"Coder","usage":{"prompt_tokens":1},"span_id":"1"}'
-    )
-    assert not may_hold_secrets(line)
+@pytest.mark.parametrize(
+    "more",
+    [
+        '"type":"llm_call"',
+        '"type":"task_finished","id":"task-2026-01-05-0001-attempt"',
+        '"url":"https://api.openai.com/v1","text":"a: b@c"',
+        '"text":"see http://localhost:4318"',
+        '"text":"work_test, fork_live"',
+    ],
+)
+def test_a_usual_line_need_not_be_looked_through(more: str) -> None:
+    line = f'{{"ts":"2026-01-05T10:00:00.000Z","agent":"Coder","usage":{{"prompt_tokens":1}},"span_id":"1",{more}}}'
+    assert not may_hold_secrets(line.encode())
+
+
+@pytest.mark.parametrize("before", ["\n", "\t", "\x01", "-", '"', "“", "/"])
+def test_a_key_is_seen_behind_whatever_json_escapes(before: str) -> None:
+    text = f"x{before}sk-{ALNUM}"
+    assert ALNUM not in redact(text)
+    assert may_hold_secrets(msgspec.json.encode({"message": text}))
 
 
 PIECES = st.sampled_from(
@@ -109,6 +124,9 @@ PIECES = st.sampled_from(
         "://",
         "@",
         "sk-",
+        "\x01",
+        "/",
+        ALNUM,
         "Key",
         "é",
     ]

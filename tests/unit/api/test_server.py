@@ -9,7 +9,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -277,6 +277,33 @@ def test_what_cannot_be_stored_now_is_asked_for_again(failing: Failing, retry_af
     with serving(failing) as server:
         status, headers, _ = post(server, path, traces(span(1)), "application/json")
     assert (status, headers["retry-after"]) == (503, retry_after)
+
+
+def test_of_many_senders_at_a_slow_disk_who_come_again_when_told_to_nobody_loses_anything(segments: Path) -> None:
+    def slowly(_point: str) -> None:
+        time.sleep(0.01)
+
+    asked_again: list[float] = []
+
+    def bring(server: Server, sender: int) -> None:
+        line = {"ts": "2026-01-05T09:59:00Z", "type": "heartbeat", "agent": "A", "text": "x" * 300}
+        for number in range(4):
+            lines = b"".join(json.dumps({**line, "id": f"{sender}-{number}-{n}"}).encode() + b"\n" for n in range(3))
+            while (answer := post(server, "/v1/events", lines, "application/x-ndjson"))[0] != 200:
+                assert answer[0] == 503
+                asked_again.append(float(answer[1]["retry-after"]))
+                time.sleep(0.01)  # sooner than it was told to, which only makes it harder
+
+    intake = Intake(Segments(segments, now=lambda: AT, queue_bytes=2_000, crash=slowly), now=lambda: AT)
+    intake.start()
+    try:
+        with serving(intake.submit) as slow, ThreadPoolExecutor(4) as senders:
+            list(senders.map(lambda sender: bring(slow, sender), range(4)))
+    finally:
+        intake.stop()
+    assert set(asked_again) == {1.0}
+    expected = sorted(f"{sender}-{number}-{n}" for sender in range(4) for number in range(4) for n in range(3))
+    assert sorted(line["id"] for line in stored(segments)) == expected
 
 
 def test_native_events_are_counted_by_what_became_of_them(server: Server, segments: Path) -> None:
