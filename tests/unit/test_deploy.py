@@ -16,6 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from self_healing.cli import build
+from self_healing.cli.drill import drill
 from self_healing.cli.run import run
 from self_healing.config import VARIABLES
 from tests.unit.api.test_server import refuse, request, serving
@@ -24,6 +25,7 @@ from tests.unit.triggers.promtool import NOT_HERE, promtool
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "systemd/self-healing.service"
+DRILL = DEPLOY / "systemd/self-healing-drill.service"
 CONTAINERFILE = DEPLOY / "Containerfile"
 DASHBOARD = DEPLOY / "grafana/dashboard.json"
 ALERTS = DEPLOY / "prometheus/alerts.yml"
@@ -133,6 +135,17 @@ def test_the_unit_and_the_image_start_a_command_that_there_is() -> None:
     command, bound, _ = build().parse_args(words, exit_on_error=False, print_error=False)
     assert command is run
     assert bound.arguments["where"].config == Path("/etc/self-healing/self-healing.toml")
+
+
+def test_the_drill_is_a_command_that_there_is_with_the_variables_of_the_service() -> None:
+    service, one = settings_of(UNIT.read_text()), settings_of(DRILL.read_text())
+    _, *words = one["ExecStart"][0].split()
+    command, bound, _ = build().parse_args(words, exit_on_error=False, print_error=False)
+    assert command is drill
+    assert bound.arguments["shown"].config == Path("/etc/self-healing/self-healing.toml")
+    assert one["Environment"] == service["Environment"]
+    assert one["User"] == service["User"]
+    assert one["Requisite"] == [UNIT.name]
 
 
 def test_the_unit_and_the_image_set_variables_that_there_are_to_directories_of_their_own() -> None:

@@ -366,7 +366,14 @@ def test_a_trigger_may_be_inhibited_by_one_that_groups_by_less(tmp_path: Path) -
     assert by_name(file)["slow_tasks"].inhibited_by == ("high_error_rate",)
 
 
-PACKED = {"quality_score_low", "model_cost_inefficiency", "stuck_tasks", "tool_error_rate", "agent_silent"}
+PACKED = {
+    "quality_score_low",
+    "model_cost_inefficiency",
+    "stuck_tasks",
+    "tool_error_rate",
+    "agent_silent",
+    "drill",
+}
 
 
 def test_the_pack_is_there_only_for_who_names_it(tmp_path: Path) -> None:
