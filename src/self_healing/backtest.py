@@ -15,18 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from self_healing.clock import DAY_US, SECOND_US, from_us, to_us
+from self_healing.clock import DAY_US, HOUR_US, SECOND_US, from_us, to_us
 from self_healing.errors import TelemetryError
 from self_healing.forgetting import Forgetting
 from self_healing.incidents.muting import Muting
+from self_healing.lookahead import LookAhead
 from self_healing.model import Group, SeriesState, Transition
 from self_healing.spec import Absence, Spec
 from self_healing.telemetry.columns import asked_attributes
 from self_healing.telemetry.lines import native_asking
 from self_healing.telemetry.native import Decoded, decode
-from self_healing.telemetry.telemetry import Telemetry
+from self_healing.telemetry.replayed import Replayed
 from self_healing.triggers.framework import TriggerFramework
-from self_healing.triggers.series import Series
 
 Tell = Callable[[float], None]
 """Hears how much of the history has been replayed, 0 to 1."""
@@ -38,6 +38,12 @@ def nobody(_share: float) -> None:
 
 FAR_FUTURE_US = 9000 * 365 * DAY_US
 """History has no future: no event in it is quarantined for lying ahead of now."""
+
+STRETCH_US = HOUR_US
+"""So much of the history is folded ahead at once: what is known of silence is known to the hour."""
+
+STRETCH_EVENTS = 50_000
+"""No more events than this are folded ahead at once."""
 
 TOLD_US = 60 * SECOND_US
 """How much of the history passes before somebody hears of it again."""
@@ -67,13 +73,14 @@ class Replay:
 
     Args:
         spec: what is tried.
-        every_event: look at the instant of every event, even where it can change nothing; to check the others by.
+        every_event: look at the instant of every event, and at the one before, even where nothing can change; to check
+            the look-ahead by.
         first_us, last_us: the time of the first and the last event, microseconds.
     """
 
     spec: Spec
     every_event: bool = False
-    telemetry: Telemetry = field(init=False)
+    telemetry: Replayed = field(init=False)
     framework: TriggerFramework = field(init=False)
     transitions: list[Transition] = field(default_factory=list)
     incidents: list[Found] = field(default_factory=list)
@@ -83,21 +90,25 @@ class Replay:
     _t_us: int | None = None  # the newest instant that was evaluated
     _open: dict[tuple[str, Group], Found] = field(default_factory=dict)
     _muted: set[tuple[str, Group]] = field(default_factory=set)  # series that fire, and open nothing meanwhile
+    _changed: set[tuple[str, Group]] = field(default_factory=set)  # series that are other than they were seen ahead
     _muting: Muting = field(init=False)
     _window_due_us: int = 0  # when a maintenance window begins or ends next
-    _by_age: set[str] = field(init=False)  # the triggers that count running tasks by their age
     _forgetting: Forgetting = field(init=False)
+    _ahead: LookAhead = field(init=False)
+    _sees_ahead: bool = field(init=False)
+    _told_us: int = 0  # up to when somebody has heard of it
 
     def __post_init__(self) -> None:
-        # A heartbeat brings no sample: it only puts off when its task is lost, and that instant is due by itself. To
-        # what waits for silence it is a sign of life. While an age that grows is the peak, each instant may raise it.
-        self._by_age = {each.name for each in self.spec.triggers if Series(each).counts_running}
+        # To what waits for silence every event is a sign of life.
         absence = any(isinstance(trigger.condition, Absence) for trigger in self.spec.triggers)
-        self.every_event = self.every_event or absence
-        self.telemetry = Telemetry(self.spec.triggers, max_groups=self.spec.max_groups)
+        self._sees_ahead = not self.every_event and not absence
+        self.telemetry = Replayed(
+            self.spec.triggers, grid_us=self.spec.grid * SECOND_US, max_groups=self.spec.max_groups
+        )
         self._muting = Muting(self.spec)
         self.framework = TriggerFramework(self.spec, self.telemetry, self._muting.by)
         self._forgetting = Forgetting(self.telemetry, self.framework)
+        self._ahead = LookAhead(self.spec, self.framework, self.telemetry, self._peak_of)
 
     def run(self, end_us: int, tell: Tell = nobody) -> None:
         """Step the grid up to `end_us`, at every instant at which something can change.
@@ -108,19 +119,63 @@ class Replay:
         """
         began = time.perf_counter()
         grid_us = self.spec.grid * SECOND_US
+        end_us = end_us // grid_us * grid_us
         first_us = self.telemetry.next_queued_us()
         if self._t_us is None and first_us is None:
             return
         t_us = self._t_us if self._t_us is not None else (first_us or 0) // grid_us * grid_us - grid_us
-        told_us = t_us
-        while (next_us := self._next_us(t_us, grid_us)) is not None and next_us <= end_us:
-            self._look(next_us)
+        self._told_us = max(self._told_us, t_us)
+        while (next_us := self._go_on(t_us, end_us, tell)) is not None:
             t_us = next_us
-            if t_us - told_us >= TOLD_US:
-                tell((t_us - self.first_us) / max(self.last_us - self.first_us, 1))
-                told_us = t_us
         self._t_us = t_us
         self.took_s += time.perf_counter() - began
+
+    def _go_on(self, t_us: int, end_us: int, tell: Tell) -> int | None:
+        """Go on from the instant that was looked at last; returns the one that now was, None at the end."""
+        grid_us = self.spec.grid * SECOND_US
+        queued_us = self.telemetry.next_queued_us()
+        until_us = min((t_us // STRETCH_US + 1) * STRETCH_US // grid_us * grid_us, end_us)
+        near = queued_us is not None and queued_us <= until_us
+        if near and self._sees_ahead and until_us > t_us and self.telemetry.is_plain(until_us):
+            until_us = self.telemetry.stretch_us(until_us, STRETCH_EVENTS)
+            self._look_along(t_us, until_us, tell)
+            return until_us
+        next_us = self._next_us(t_us, grid_us)
+        if next_us is None or next_us > end_us:
+            return None
+        self._look(next_us)
+        self._tell(next_us, tell)
+        if next_us // STRETCH_US > t_us // STRETCH_US:
+            self.telemetry.let_go(next_us)
+        return next_us
+
+    def _tell(self, t_us: int, tell: Tell) -> None:
+        if t_us - self._told_us >= TOLD_US:
+            tell((t_us - self.first_us) / max(self.last_us - self.first_us, 1))
+            self._told_us = t_us
+
+    def _look_along(self, t_us: int, until_us: int, tell: Tell) -> None:
+        """Fold a stretch at once, and look at those of its instants at which something can happen, and at its end."""
+        self.telemetry.gather(t_us, until_us)
+        self._changed.clear()
+        self._ahead.begin(t_us, until_us)
+        grid_us = self.spec.grid * SECOND_US
+        while t_us < until_us:
+            due = [until_us, *(self._silent_us(found) for found in self._open.values())]
+            due += [us for us in (self._ahead.next_us(t_us), self.framework.next_timer_us(t_us, grid_us)) if us]
+            if self._open or self._muted:
+                due += self._windows_due(t_us)
+            t_us = max(-(-min(due) // grid_us) * grid_us, t_us + grid_us)
+            self._look(t_us)
+            self._tell(t_us, tell)
+            for key in self._changed:
+                self._ahead.again(*key, t_us)
+            self._changed.clear()
+
+    def _peak_of(self, trigger: str, place: int) -> float | None:
+        groups = self.telemetry.groups(self.spec.trigger(trigger).group_by)
+        found = self._open.get((trigger, groups[place]))
+        return None if found is None else found.peak
 
     def _look(self, t_us: int) -> None:
         self.telemetry.fold(t_us)
@@ -129,11 +184,12 @@ class Replay:
             self._take(transition, t_us)
         if self._open or self._muted:
             self._tend(t_us)
-        self._forgetting.look(t_us, self._open)
+        if not self.telemetry.ahead:  # else a group may be known that has nothing yet
+            self._forgetting.look(t_us, self._open)
 
     def _next_us(self, t_us: int, grid_us: int) -> int | None:
-        every = self.every_event or any(trigger in self._by_age for trigger, _ in self._open)
-        queued_us = self.telemetry.next_queued_us() if every else self.telemetry.next_telling_us()
+        """The next instant at which something can happen, where nothing was folded ahead; None for none."""
+        queued_us = self.telemetry.next_queued_us()
         if queued_us is not None and queued_us <= t_us + grid_us:
             return t_us + grid_us  # whatever else is due, nothing is sooner
         due_us = self.framework.next_due_us(t_us, grid_us)
@@ -142,7 +198,11 @@ class Replay:
         due += [told_us for told_us in (queued_us, self.telemetry.next_due_us()) if told_us is not None]
         if self._open or self._muted:
             due += self._windows_due(t_us)
-        return max(-(-min(due) // grid_us) * grid_us, t_us + grid_us) if due else None
+        if not due:
+            return None
+        next_us = max(-(-min(due) // grid_us) * grid_us, t_us + grid_us)
+        # An age that grows is largest right before something happens to it.
+        return max(next_us - grid_us, t_us + grid_us) if self.every_event or self._open else next_us
 
     def _windows_due(self, t_us: int) -> list[int]:
         """When a maintenance window begins or ends next after `t_us`."""
@@ -151,7 +211,7 @@ class Replay:
         if self._window_due_us <= t_us:
             due = self._muting.next_due(from_us(t_us))
             self._window_due_us = 0 if due is None else to_us(due)
-        return [self._window_due_us]
+        return [self._window_due_us] if self._window_due_us else []
 
     def _silent_us(self, found: Found) -> int:
         """When an incident will have been without enough samples for a day, if no more come."""
@@ -162,6 +222,7 @@ class Replay:
         verdict = transition.verdict
         key = (verdict.trigger, verdict.group)
         self._muted.discard(key)
+        self._changed.add(key)
         if transition.after is SeriesState.FIRING and key not in self._open:
             if self.framework.muted_by(*key, from_us(t_us)) is None:
                 self._begin(key, verdict.value, t_us)
@@ -173,6 +234,7 @@ class Replay:
     def _begin(self, key: tuple[str, Group], value: float | None, t_us: int) -> None:
         found = self._open[key] = Found(*key, t_us, value)
         self.incidents.append(found)
+        self._changed.add(key)
         self.framework.leave_out(*key, t_us, None)
 
     def _tend(self, t_us: int) -> None:
@@ -201,6 +263,7 @@ class Replay:
     def _close(self, key: tuple[str, Group], t_us: int) -> None:
         found = self._open.pop(key)
         found.closed_us = t_us
+        self._changed.add(key)
         self.telemetry.restart(*key, t_us)
         self.framework.leave_out(*key, found.opened_us, t_us)
         self.framework.reset(*key, t_us)
@@ -209,6 +272,7 @@ class Replay:
         """Close what a maintenance window mutes; its series goes on as it is, and may open another one after that."""
         found = self._open.pop(key)
         found.closed_us, found.suppressed = t_us, True
+        self._changed.add(key)
         self.framework.leave_out(*key, found.opened_us, t_us)
         if self.framework.state_of(*key) is SeriesState.FIRING:
             self._muted.add(key)

@@ -53,6 +53,7 @@ JOINTS = {
     "explaining.replaying": "replays stored events through telemetry and triggers, with what is on record",
     "explaining.telling": "says in JSON what a trigger saw, with the unit of its signal",
     "forgetting": "lets telemetry and triggers forget the same groups at once",
+    "lookahead": "sees in a history's samples where its triggers can come to anything",
     "overview": "says at a glance how the fleet is, by its telemetry and what was done",
     "schemas": "says what files of settings, triggers and actions may hold",
     "service": "gives the loop its executor and its channel",

@@ -150,7 +150,7 @@ def test_how_the_history_is_cut_into_files_changes_nothing(tmp_path: Path) -> No
 def test_progress_is_told_and_only_grows(tmp_path: Path) -> None:
     shares: list[float] = []
 
-    replay(load_spec(Settings()), [write(tmp_path / "a.jsonl", history(8, 1800))], shares.append)
+    replay(load_spec(Settings()), [write(tmp_path / "a.jsonl", history(8, 4 * 3600))], shares.append)
 
     assert shares == sorted(shares)
     assert 0 < shares[0] < 0.5 < shares[-1] <= 1

@@ -39,6 +39,10 @@ A plain tuple, because nearly every task leaves one behind and anything else tak
 """
 
 
+Log = list[tuple[str | None, str | None, Running, int, bool]]
+"""Tasks that begin to run or no longer do, in order: agent, id, the task, when (microseconds), whether it begins."""
+
+
 @dataclass(slots=True)
 class Agent:
     """The work of one agent, by task id.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from self_healing.clock import SECOND_US
-from self_healing.measures import LARGEST, MICRO, UNKNOWN_START, Ints
+from self_healing.measures import LARGEST, MICRO, NONE_MAX, NONE_MIN, UNKNOWN_START, Ints
 from self_healing.model import Event, Usage
 from self_healing.telemetry.columns import getter
 from self_healing.telemetry.groups import BY_AGENT, Grouping
@@ -41,7 +41,7 @@ class Gathered:
             seconds = np.array(self.started_at, np.float64)
             known = ~np.isnan(seconds)
             start[known] = np.rint(seconds[known] * SECOND_US)
-        return Rows(self.events, _ints(self.ts), start, {BY_AGENT: _ints(self.place)})
+        return Rows(self.events, _ints(self.ts), start, _places={BY_AGENT: _ints(self.place)})
 
 
 @dataclass(slots=True)
@@ -52,11 +52,13 @@ class Rows:
         events: the events.
         ts: microseconds, one for each.
         start: when each event's task started, microseconds or ``UNKNOWN_START``.
+        heard: when each was heard of, microseconds, where that was later; None where it was not.
     """
 
     events: list[Event]
     ts: Ints
     start: Ints
+    heard: Ints | None = None
     _places: dict[tuple[str, ...], Ints] = field(default_factory=dict)
     _masks: dict[tuple[tuple[str, str], ...], NDArray[np.bool_]] = field(default_factory=dict)
 
@@ -122,6 +124,49 @@ class Samples:
     count: Ints
     amount: Ints
     spread: Spread | None = None
+
+
+@dataclass(slots=True)
+class Joining:
+    """Samples on their way into the panes of one measure; columns as those of :class:`Samples`.
+
+    Args:
+        at: which row each comes from.
+        places: of their groups.
+    """
+
+    rows: Rows
+    at: NDArray[np.intp]
+    places: Ints
+    count: Ints
+    amount: Ints
+    spread: Spread | None = None
+
+    @property
+    def heard_us(self) -> Ints:
+        """When each was heard of, microseconds: when it was, but for what came late."""
+        return self.ts if self.rows.heard is None else self.rows.heard[self.at]
+
+    @property
+    def ts(self) -> Ints:
+        """When each was, microseconds."""
+        return self.rows.ts[self.at]
+
+    @property
+    def extremes(self) -> tuple[Ints, Ints]:
+        """The largest and the smallest measurement of each; nothing for one that adds to the sum alone."""
+        high, low = (self.amount, self.amount) if self.spread is None else (self.spread.high, self.spread.low)
+        return np.where(self.count > 0, high, NONE_MAX), np.where(self.count > 0, low, NONE_MIN)
+
+    def between(self, start: int, end: int) -> Joining:
+        """Some of them, by their number."""
+        part = slice(start, end)
+        spread = None
+        if self.spread is not None:
+            chosen = np.zeros(len(self.at), np.bool_)
+            chosen[part] = True
+            spread = self.spread.where(chosen)
+        return Joining(self.rows, self.at[part], self.places[part], self.count[part], self.amount[part], spread)
 
 
 def _ints(values: Sequence[int]) -> Ints:
@@ -220,6 +265,7 @@ class Scores(Gathered):
 class Late(Gathered):
     """Model calls whose tasks had already ended; the events are the ends of the tasks. None is unknown."""
 
+    heard_us: list[int] = field(default_factory=list)  # when the calls were made, which is after the ends of the tasks
     tokens: list[int | None] = field(default_factory=list)
     cost_usd: list[float | None] = field(default_factory=list)
     first_tokens: list[bool] = field(default_factory=list)  # whether nothing was known of the task's tokens before
@@ -232,6 +278,7 @@ class Late(Gathered):
         it is the first to say anything at all.
         """
         rows = self.rows()
+        rows.heard = _ints(self.heard_us)
         tokens, cost = amounts_of(rows, self.tokens), amounts_of(rows, self.cost_usd)
         tokens.count = _ints(self.first_tokens)[tokens.index]
         cost.count = _ints(self.first_cost_usd)[cost.index]

@@ -16,7 +16,7 @@ import numpy as np
 from self_healing.clock import DAY_US, HOUR_US, SECOND_US
 from self_healing.measures import NONE_MIN, NOT_SILENT, Ints, Measure
 from self_healing.model import Event, Kind, Usage
-from self_healing.telemetry.agents import Agent, Ended, Folded, Key, Repair, Running, Unpaid
+from self_healing.telemetry.agents import Agent, Ended, Folded, Key, Log, Repair, Running, Unpaid
 from self_healing.telemetry.calls import Retried
 from self_healing.telemetry.columns import ATTRIBUTE, getter, put
 from self_healing.telemetry.groups import BY_AGENT, OVERFLOW, Grouping
@@ -72,7 +72,13 @@ class TaskTable:
         self._readers = [getter(column) for column in self._columns]
         self._attributes = [column.removeprefix(ATTRIBUTE) for column in columns if column.startswith(ATTRIBUTE)]
         self._keep_silent = keep_silent
+        self.grid_us = 0
+        """Of a history that is folded ahead: tasks are lost at the instants of this grid, between its events."""
+        self._shortened_us = 0  # the instant at which it was last found that some agent is to be waited for less long
+        self.log: Log | None = None
+        """Hears of every task that begins to run, and of every one that no longer does, where somebody asks."""
         self._turned_us = 0  # when the ones before became that
+        self._ended = 0  # how many ended since then
         self._before_changed = True  # since it was last packed
         self._oldest: dict[Measure, tuple[int, Ints]] = {}
         self._beats: dict[Measure, tuple[int, Ints]] = {}
@@ -89,7 +95,10 @@ class TaskTable:
         """
         out = Folded()
         agents = self.agents
+        due_us = self._due_us()
         for event, kind, at in zip(events, kinds, ts, strict=True):
+            if at > due_us:
+                due_us = self._pass(at)
             try:
                 agent = agents[event.agent]
             except KeyError:
@@ -107,10 +116,15 @@ class TaskTable:
                     usual = agent.beat_us
                     agent.beat_us = gap if gap >= usual else usual - (usual - gap) // 10
                     task.seen_us = at
+                    if self.grid_us and (gap < usual or not usual):  # others may have been silent for too long now
+                        self._shortened_us = self._up(at)
+                        due_us = min(due_us, max(self._up(_lost_us(agent)), self._shortened_us))
                 if agent.silent and (task := agent.silent.get(event.task_id)) is not None:
                     task.seen_us = max(at, task.seen_us)
             elif kind == STARTED:
                 self._start(agent, event, at)
+                if self.grid_us and agent.beat_us and agent.running:
+                    due_us = min(due_us, self._up(_lost_us(agent)))
                 if starts and (task := agent.running.get(event.task_id)) is not None:
                     out.started.append((event, round(task.started_at * SECOND_US)))
             elif kind == FINISHED:
@@ -126,7 +140,7 @@ class TaskTable:
                     tests.started_at.append(_start_of(agent, event))
             elif kind == CALL:
                 if event.usage is not None:
-                    self._call(agent, event, event.usage, out.late)
+                    self._call(agent, event, event.usage, at, out.late)
                 elif isinstance(event, Retried):
                     self._retried(agent, event, out.retries)
             elif kind == SCORE:
@@ -137,6 +151,34 @@ class TaskTable:
         if len(ts):
             self._forget(ts[-1])
         return out
+
+    def _due_us(self) -> int:
+        """The instant after which an event finds that time alone has changed something."""
+        turn_us = self._turned_us + ENDED_FOR_US // 2
+        return min(turn_us, self._next_loss_us()) if self.grid_us else turn_us
+
+    def _pass(self, at: int) -> int:
+        """Let happen what time alone brings before an event at `at`; returns when it brings something next."""
+        if at > self._turned_us + ENDED_FOR_US // 2:
+            self._turn(at)
+        if self.grid_us:
+            self.lose(at)
+        return self._due_us()
+
+    def _up(self, us: int) -> int:
+        """The first instant of the grid from `us` on."""
+        return -(-us // self.grid_us) * self.grid_us
+
+    def _next_loss_us(self) -> int:
+        """The instant at which :meth:`give_up` finds something next, if nothing more is heard of it."""
+        due_us = [seen_us + DAY_US + 1 for agent in self.agents.values() if (seen_us := agent.seen_us)]
+        due_us += [_lost_us(agent) for agent in self.agents.values() if agent.running]
+        return max(self._up(min(due_us)), self._shortened_us) if due_us else NONE_MIN
+
+    def lose(self, before_us: int) -> None:
+        """Give up what is lost at the instants of the grid before `before_us`."""
+        while (due_us := self._next_loss_us()) < before_us:
+            self.give_up(due_us)
 
     def _newcomer(self, name: str | None) -> Agent:
         """The record of an agent that has none; beyond the groups that are kept apart, all further agents share one."""
@@ -163,7 +205,9 @@ class TaskTable:
             return
         agent.repairs = True
         self.repairs[event.agent, event.task_id] = handoff
-        agent.running.pop(event.task_id, None)  # it did not say so when it started
+        task = agent.running.pop(event.task_id, None)  # it did not say so when it started
+        if task is not None and self.log is not None:
+            self.log.append((event.agent, event.task_id, task, at, False))
 
     def _start(self, agent: Agent, event: Event, at: int) -> None:
         id, attempt = event.task_id, event.attempt
@@ -182,13 +226,19 @@ class TaskTable:
                 return  # the next attempt arrived first, or it is told twice
         # The event itself is let go of: to find it again, cold, when its task ends would cost more than all else here.
         values = tuple([read(event) for read in self._readers]) if self._columns else ()
-        agent.running[id] = Running(started_at, at, attempt, values)
+        if self.log is not None and task is not None:
+            self.log.append((event.agent, id, task, at, False))
+        agent.running[id] = task = Running(started_at, at, attempt, values)
+        if self.log is not None:
+            self.log.append((event.agent, id, task, at, True))
         if agent.silent:
             agent.silent.pop(id, None)
 
     def _finish(self, agent: Agent, event: Event, at: int, out: Finished, starts: bool) -> None:
         id, attempt = event.task_id, event.attempt
         task = agent.running.pop(id, None)
+        if task is not None and self.log is not None:
+            self.log.append((event.agent, id, task, at, False))
         if agent.silent:
             agent.silent.pop(id, None)
         remember = id is not None
@@ -225,6 +275,9 @@ class TaskTable:
             out.started_at.append(started_at)
         if remember:
             agent.ended[id] = (at, started_at, attempt or 1, unpaid)
+            self._ended += 1
+            if self._ended > MOST_ENDED // 2:
+                self._turn(at)
 
     def _asked_of(self, event: Event) -> dict[str, Any] | None:
         """Of its attributes those that some trigger asks for."""
@@ -236,11 +289,13 @@ class TaskTable:
         id, attempt = event.task_id, event.attempt or 1
         if task is not None and attempt < (task.attempt or 1):  # the next attempt started already, and runs on
             agent.running[id] = task
+            if self.log is not None:
+                self.log.append((event.agent, id, task, at, True))
             return False
         other = agent.ended.get(id) or agent.before.get(id)
         return other is None or other[2] <= attempt or other[0] < at  # else the end of the next attempt arrived first
 
-    def _call(self, agent: Agent, event: Event, usage: Usage, out: Late) -> None:
+    def _call(self, agent: Agent, event: Event, usage: Usage, at: int, out: Late) -> None:
         id = event.task_id
         if id is None:
             return
@@ -257,6 +312,7 @@ class TaskTable:
             return
         unpaid = ended[3]
         _add(out, agent, unpaid.event, ended[0])
+        out.heard_us.append(at)
         out.started_at.append(ended[1])
         out.tokens.append(tokens)
         out.cost_usd.append(cost)
@@ -275,21 +331,24 @@ class TaskTable:
             out.before.append(event.before)
             out.attempts.append(event.attempt)
 
+    def _turn(self, at: int) -> None:
+        """Let go of what ended too long ago: at an event, so that it is the same however a history is cut."""
+        for agent in self.agents.values():
+            agent.before, agent.ended = agent.ended, {}
+        self._turned_us, self._ended, self._before_changed = at, 0, True
+
     def _forget(self, ts_us: int) -> None:
-        """Let go of what ended too long ago, and of what is beyond the numbers that are kept."""
-        ended = sum(len(agent.ended) for agent in self.agents.values())
-        if ended > MOST_ENDED // 2 or ts_us - self._turned_us > ENDED_FOR_US // 2:
-            for agent in self.agents.values():
-                agent.before, agent.ended = agent.ended, {}
-            self._turned_us, self._before_changed = ts_us, True
+        """Let go of what is beyond the numbers that are kept."""
         for key in list(islice(self.repairs, max(len(self.repairs) - MOST_REPAIRS, 0))):
             del self.repairs[key]
         excess = self.running - MOST_RUNNING
         if excess > 0:
             kept = _level(sorted(len(agent.running) for agent in self.agents.values()), MOST_RUNNING)
-            for agent in self.agents.values():
+            for name, agent in self.agents.items():
                 for _ in range(min(len(agent.running) - kept, excess)):
-                    agent.running.popitem()  # its newest
+                    id, task = agent.running.popitem()  # its newest
+                    if self.log is not None:
+                        self.log.append((name, id, task, ts_us, False))
                     excess -= 1
                     self.lost += 1
 
@@ -327,9 +386,15 @@ class TaskTable:
         """The start of each running task, as far as it is still known, and when that was, microseconds."""
         for name, agent in self.agents.items():
             for id, task in agent.running.items():
-                yield self._start_event(name, id, task), round(task.started_at * SECOND_US)
+                yield self.start_event(name, id, task), round(task.started_at * SECOND_US)
 
-    def _start_event(self, name: str | None, id: str | None, task: Running) -> Event:
+    def place_of(self, name: str | None) -> int:
+        """The place of an agent's group."""
+        agent = self.agents.get(name)
+        return self._by_agent.add((name,)) if agent is None else agent.place
+
+    def start_event(self, name: str | None, id: str | None, task: Running) -> Event:
+        """The start of a task, as far as it is still known."""
         event = Event(agent=name, task_id=id, attempt=task.attempt)
         for column, value in zip(self._columns, task.values, strict=True):
             put(event, column, value)
@@ -361,16 +426,13 @@ class TaskTable:
         lost = [id for id, task in agent.running.items() if task.seen_us < since_us]
         if self._keep_silent and agent.beat_us:
             agent.silent |= {id: agent.running[id] for id in lost}
-        return [self._start_event(name, id, agent.running.pop(id)) for id in lost]
+        if self.log is not None:
+            self.log += [(name, id, agent.running[id], t_us, False) for id in lost]
+        return [self.start_event(name, id, agent.running.pop(id)) for id in lost]
 
     def next_lost_us(self) -> int | None:
         """When the next running task is lost, if nothing more is heard of it; None when none runs."""
-        lost_us = (
-            min(task.seen_us for task in agent.running.values()) + _patience_us(agent) + 1
-            for agent in self.agents.values()
-            if agent.running
-        )
-        return min(lost_us, default=None)
+        return min((_lost_us(agent) for agent in self.agents.values() if agent.running), default=None)
 
     def oldest(self, measure: Measure, grouping: Grouping) -> Ints:
         """The earliest start of each group's running tasks, microseconds; ``NONE_MIN`` where none runs."""
@@ -428,7 +490,7 @@ class TaskTable:
         for name, agent in self.agents.items():
             if agent.beat_us:
                 for id, task in chain(agent.running.items(), agent.silent.items()):
-                    event = self._start_event(name, id, task)
+                    event = self.start_event(name, id, task)
                     if not measure.where or matches(event, measure.where):
                         yield event, task.seen_us
 
@@ -468,6 +530,7 @@ class TaskTable:
             name: Agent(self._by_agent.add((name,)), running, ended, before.get(name, {}), beat_us, seen_us, repairing)
             for name, beat_us, seen_us, repairing, ended, running in agents
         }
+        self._ended = sum(len(agent.ended) for agent in self.agents.values())
         self._recolumned(columns, [agent.running for agent in self.agents.values()])
         if silent is not None and self._keep_silent:
             columns, lost = msgspec.msgpack.decode(silent, type=_Silent)
@@ -504,6 +567,11 @@ def _patience_us(agent: Agent) -> int:
     if not agent.beat_us:
         return LOST_AFTER_US
     return min(MISSED_HEARTBEATS * max(agent.beat_us, SECOND_US), LOST_AFTER_US)
+
+
+def _lost_us(agent: Agent) -> int:
+    """When the next of the tasks that the agent runs is lost, if nothing more is heard of it."""
+    return min([task.seen_us for task in agent.running.values()]) + _patience_us(agent) + 1
 
 
 def _unsaid_start(event: Event, task: Running | None, at: int) -> float | None:

@@ -29,7 +29,7 @@ from self_healing.telemetry.groups import BY_AGENT, NOBODY, Grouping
 from self_healing.telemetry.lateness import TOO_LATE, Latecomers
 from self_healing.telemetry.points import Points
 from self_healing.telemetry.pulse import Pulse
-from self_healing.telemetry.samples import Rows, Samples, matches
+from self_healing.telemetry.samples import Joining, Samples, matches
 from self_healing.telemetry.signals import EVENTS, HEARTBEATS
 from self_healing.telemetry.signs import Signs
 from self_healing.telemetry.table import PaneTable
@@ -38,9 +38,6 @@ from self_healing.telemetry.ways_in import WaysIn
 
 _LIVING = np.isin(np.arange(256), [Kind.TASK_STARTED, Kind.HEARTBEAT, Kind.TASK_FINISHED])
 """Whether a kind of event is a sign of life of a task."""
-
-
-_HEARTBEAT = int(Kind.HEARTBEAT)
 
 
 @dataclass(slots=True)
@@ -164,13 +161,6 @@ class Telemetry:
         """The time of the oldest event in flight, microseconds; None when there is none."""
         return int(self._queue.ts[self._queue.at]) if self.queued else None
 
-    def next_telling_us(self) -> int | None:
-        """The time of the oldest event in flight that is no heartbeat, microseconds; None when there is none."""
-        kind, at = self._queue.kind, self._queue.at
-        while at < len(kind) and kind[at] == _HEARTBEAT:
-            at += 1
-        return int(self._queue.ts[at]) if at < len(kind) else None
-
     @property
     def queued(self) -> int:
         """How many events wait to be folded."""
@@ -199,7 +189,8 @@ class Telemetry:
             told = self.assembly.put((events, queue.kind[start:end], ts), until_us, evaluated_us)
             too_late = self._fold(*told) if len(told[0]) else 0
             if self._wants_calls:
-                self._put_calls(self.assembly.take_calls(), None)
+                calls = self.assembly.take_calls()
+                self._put_calls([call for call in calls if not self.tasks.is_repair(call[1])], None)
         queue.at = end
         if not len(queue):
             self._queue = Queue([], queue.kind[:0], queue.ts[:0])
@@ -237,10 +228,11 @@ class Telemetry:
             for signal, found in samples.items():
                 self.pulse.add(signal, found.rows.ts[found.index], found.count, found.amount)
                 self._put(signal, found, listening, latecomers)
-        for signal, found in self._metrics(events, kind, ts):
+        repairing = {id(event) for event, _ in folded.repairing}
+        for signal, found in self._metrics(events, kind, ts, repairing):
             self._put(signal, found, listening, latecomers)
         if self._wants_calls:
-            self._put_calls(self._own_calls(events, kind, ts), latecomers)
+            self._put_calls(self._own_calls(events, kind, ts, repairing), latecomers)
         for late in (folded.late, folded.retries):  # the calls are late; the panes are those of tasks that were counted
             for signal, found in late.samples().items() if late.events else ():
                 self._put(signal, found, listening, None)
@@ -253,21 +245,18 @@ class Telemetry:
         """The keys of the measures that some tap listens to."""
         return self.taps.measures(self._measures) if self.taps.restarts or self.taps.accumulators else set()
 
-    def _own_calls(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> list[Told]:
-        """The calls that are no parts of traces."""
+    def _own_calls(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints, repairing: set[int]) -> list[Told]:
+        """The calls that are no parts of traces, but for those of repair work."""
         places = np.flatnonzero((kind == Kind.LLM_CALL) | (kind == Kind.TOOL_CALL)).tolist()
-        found = [(int(ts[place]), events[place]) for place in places if not isinstance(events[place], Sum | Retried)]
+        calls = ((int(ts[place]), events[place]) for place in places if id(events[place]) not in repairing)
+        found = [(at, event) for at, event in calls if not isinstance(event, Sum | Retried)]
         return [(at, event, self.tasks.start_of(event)) for at, event in found]
 
     def _put_calls(self, calls: Sequence[Told], latecomers: Latecomers | None) -> None:
-        """Put calls into their panes, but for those of repair work."""
+        """Put calls into their panes."""
         listening = self._listening() if calls else set()
         # To a verification each stands for itself: of a tool's group, no task would ever end.
-        told = [
-            (at, msgspec.structs.replace(event, task_id=None), started_at)
-            for at, event, started_at in calls
-            if not self.tasks.is_repair(event)
-        ]
+        told = [(at, msgspec.structs.replace(event, task_id=None), started_at) for at, event, started_at in calls]
         for kind, name in ((Kind.LLM_CALL, "llm_call"), (Kind.TOOL_CALL, "tool_call")):
             for signal, found in call_samples(kind, [call for call in told if call[1].kind == name]):
                 self._put(signal, found, listening, latecomers)
@@ -304,11 +293,12 @@ class Telemetry:
                 if here and start_us is not None:
                     accumulator.sign(int(ts[row]), start_us)
 
-    def _metrics(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> Iterable[tuple[str, Samples]]:
+    def _metrics(
+        self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints, repairing: set[int]
+    ) -> Iterable[tuple[str, Samples]]:
         """The samples of metrics, but for those of repair work."""
-        places = [
-            place for place in np.flatnonzero(kind == Kind.METRIC).tolist() if not self.tasks.is_repair(events[place])
-        ]
+        metrics = np.flatnonzero(kind == Kind.METRIC).tolist()
+        places = [place for place in metrics if id(events[place]) not in repairing]
         if not places:
             return ()
         return self._points.samples([events[place] for place in places], ts[places].tolist(), self._by_signal)
@@ -334,9 +324,13 @@ class Telemetry:
                 spread = None if spread is None else spread.where(kept)
             if latecomers is not None:
                 latecomers.see(table, rows.events, at, rows.ts[at])
-            table.add(rows.ts[at], places, count, amount, spread)
-            if measure.key in listening:
-                self._tell_samples(measure, rows, at, places, count, amount)
+            self._join(table, Joining(rows, at, places, count, amount, spread), listening)
+
+    def _join(self, table: PaneTable, samples: Joining, listening: set[str]) -> None:
+        """Let samples join the panes of one measure."""
+        table.add(samples.ts, samples.places, samples.count, samples.amount, samples.spread)
+        if table.measure.key in listening:
+            self._tell_samples(table.measure, samples)
 
     @property
     def agents(self) -> dict[str, int]:
@@ -345,9 +339,8 @@ class Telemetry:
 
     # -- taps
 
-    def _tell_samples(
-        self, measure: Measure, rows: Rows, at: NDArray[np.intp], places: Ints, count: Ints, amount: Ints
-    ) -> None:
+    def _tell_samples(self, measure: Measure, samples: Joining) -> None:
+        rows, at, places, count, amount = samples.rows, samples.at, samples.places, samples.count, samples.amount
         accumulators = [a for a in self.taps.accumulators.values() if a.measure_key == measure.key]
         restarts = [
             (place, restart)

@@ -425,6 +425,18 @@ class TriggerFramework:
 
     def next_due_us(self, t_us: int, grid_us: int) -> int | None:
         """The next grid instant after `t_us` at which a verdict can change without an event; None when none can."""
+        timer_us = self.next_timer_us(t_us, grid_us)
+        due = [] if timer_us is None else [timer_us]
+        for series in self._series.values():
+            if series.trigger.enabled and len(series):
+                due += self._panes_due(series, t_us)
+                due += self._ages_due(series, t_us)
+        lost_us = self._windows.next_lost_us()
+        due += [] if lost_us is None else [lost_us]
+        return max(-(-min(due) // grid_us) * grid_us, (t_us // grid_us + 1) * grid_us) if due else None
+
+    def next_timer_us(self, t_us: int, grid_us: int) -> int | None:
+        """The next grid instant after `t_us` at which a verdict can change though all it looks at stays the same."""
         next_us = (t_us // grid_us + 1) * grid_us
         due = [] if self.evaluations else [next_us]  # whatever was restored was judged by another spec, maybe
         if self._reset and any(series.members for series in self._series.values()):
@@ -433,10 +445,6 @@ class TriggerFramework:
             if series.trigger.enabled and len(series):
                 timer_us = next_timer_us(series.trigger, series.state, series.since_us, series.flapping, t_us)
                 due += [] if timer_us is None else [timer_us]
-                due += self._panes_due(series, t_us)
-                due += self._ages_due(series, t_us)
-        lost_us = self._windows.next_lost_us()
-        due += [] if lost_us is None else [lost_us]
         return max(-(-min(due) // grid_us) * grid_us, next_us) if due else None
 
     def _panes_due(self, series: Series, t_us: int) -> Iterator[int]:
@@ -505,6 +513,11 @@ class TriggerFramework:
         series = self._series.get(trigger)
         if series is not None:
             series.restore(packed)
+
+    @property
+    def series(self) -> Iterable[Series]:
+        """The series of each trigger, in the order in which they are judged."""
+        return self._series.values()
 
     @property
     def names(self) -> Iterable[str]:

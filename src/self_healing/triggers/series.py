@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from self_healing.clock import HOUR_US, SECOND_US
-from self_healing.measures import COARSE_US, COUNTING, Bools, Ints, Measure, Totals
+from self_healing.measures import COARSE_US, COUNTING, NONE_MIN, Bools, Ints, Measure, Totals
 from self_healing.model import SeriesState
 from self_healing.spec import Absence, Aggregate, Baseline, Composite, NoData, RateOfChange, TriggerSpec
 from self_healing.triggers.conditions import Seen
@@ -230,6 +230,10 @@ class Series:
             if self.frozen_count[place] == NOT_FROZEN:
                 for start_us, end_us in _merged(live, first_us, until_us):
                     yield place, start_us, end_us
+
+    def whole_gaps(self, place: int) -> Iterator[tuple[int, int]]:
+        """What is left out of one group's baselines, whenever they lie: start and end of each stretch, in order."""
+        yield from _merged(self.left_out.get(place, []), NEVER, NONE_MIN)
 
     # -- state
 

@@ -1,0 +1,410 @@
+"""Look-ahead: the instants of a stretch of history at which something can happen to a series at all.
+
+What a series shows changes only where a sample comes, or a pane leaves its window or what lies before that. So it is
+worked out at all those instants at once, from flat rows of samples and by the rules by which the engine judges, and of
+a series that is inactive only the instants matter at which its condition is met. The engine itself then looks at these
+and no others. An instant too many costs a look and changes nothing, so wherever it would take long to be exact, all
+instants are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from self_healing.measures import (
+    COARSE_US,
+    FINE_US,
+    MICRO,
+    NONE_MIN,
+    Bools,
+    Ints,
+    Totals,
+    pane_us_of,
+    value_of,
+    whole,
+)
+from self_healing.model import Group, SeriesState
+from self_healing.spec import PERCENT, Aggregate, NoData, Operator, Spec, Threshold
+from self_healing.telemetry.replayed import Replayed
+from self_healing.telemetry.rows import Flat
+from self_healing.triggers.conditions import find
+from self_healing.triggers.framework import TriggerFramework
+from self_healing.triggers.series import NOT_FROZEN, Series
+from self_healing.triggers.states import Finding
+
+_MET, _NO_DATA, _NO_BASELINE = (np.uint8(each) for each in (Finding.MET, Finding.NO_DATA, Finding.NO_BASELINE))
+_EXTREME = (Aggregate.MAX, Aggregate.MIN)
+_SAMPLED, _ENOUGH = 8, 16  # bits beside a finding, which is below both
+
+Peak = Callable[[str, int], float | None]
+"""The worst value so far of the open incident of a series, by trigger and place; None where none is open."""
+
+
+@dataclass(slots=True)
+class Stretch:
+    """The instants of the grid after `from_us`, up to and including `until_us`, microseconds."""
+
+    from_us: int
+    until_us: int
+    grid_us: int
+
+    def at(self, us: Ints) -> Ints:
+        """The number of the first instant from `us` on; `from_us` is 0."""
+        return -((self.from_us - us) // self.grid_us)
+
+    @property
+    def width(self) -> int:
+        """How many instants there are, `from_us` being one."""
+        return (self.until_us - self.from_us) // self.grid_us + 1
+
+
+@dataclass(slots=True)
+class Seen:
+    """What is seen ahead of one trigger, one element an instant of a series.
+
+    Args:
+        places: of the series' groups.
+        at: the number of the instant.
+        met: whether something can happen then while the series is inactive.
+        turns: whether something can happen then while it is not.
+    """
+
+    places: Ints
+    at: Ints
+    met: Bools
+    turns: Bools
+
+    def without(self, place: int) -> Seen:
+        """The same without one series."""
+        kept = self.places != place
+        return Seen(self.places[kept], self.at[kept], self.met[kept], self.turns[kept])
+
+    def joined(self, other: Seen) -> Seen:
+        """Both."""
+        return Seen(
+            np.concatenate([self.places, other.places]),
+            np.concatenate([self.at, other.at]),
+            np.concatenate([self.met, other.met]),
+            np.concatenate([self.turns, other.turns]),
+        )
+
+
+class Sight:
+    """What is seen ahead of all series of one trigger.
+
+    Args:
+        series: the trigger's.
+        telemetry: what they are judged by.
+        peak: of the incidents that are open.
+        member: whether a composite looks at it, to which it matters whether it has any sample.
+    """
+
+    def __init__(self, series: Series, telemetry: Replayed, peak: Peak, *, member: bool) -> None:
+        self._member = member
+        self._series = series
+        self._telemetry = telemetry
+        self._peak = peak
+        self._trigger = trigger = series.trigger
+        self._flat: Flat = telemetry.flat[series.measure.key]
+        condition = trigger.condition
+        self._ages = condition if series.counts_running and isinstance(condition, Threshold) else None
+        # Where a running task is more than one more value to compare, or a quantile is to be told: all instants.
+        self._unseen = trigger.aggregate in PERCENT or (
+            series.counts_running
+            and (self._ages is None or self._ages.op in (Operator.LT, Operator.LE) or trigger.min_samples > 1)
+        )
+        self._unseen = self._unseen or (series.counts_running and series.must_have_spoken)
+        self._stretch = Stretch(0, 0, 1)
+        self._seen = _nothing()
+        self._for: tuple[bytes, bool] | None = None
+        self._instants = np.zeros(0, np.int64)
+
+    def begin(self, stretch: Stretch) -> None:
+        """Look along a stretch that was folded ahead."""
+        self._stretch = stretch
+        self._flat.gather()
+        self._for = None
+        self._seen = self._look(slice(None), 0)
+
+    def again(self, group: Group, t_us: int) -> None:
+        """Look again at the series of one group, of which more has changed at `t_us` than time."""
+        place = self._telemetry.place(self._series.measure.group_by, group)
+        if place is None:
+            return
+        now = (t_us - self._stretch.from_us) // self._stretch.grid_us
+        self._for = None
+        self._seen = self._seen.without(place).joined(self._look(self._flat.of_group(place), now, place))
+
+    def next(self, now: int, *, watched: bool) -> int | None:
+        """The number of the next instant at which something can happen; None when nothing does.
+
+        Args:
+            now: the number of the instant that was looked at.
+            watched: whether all series matter as those do that are not inactive.
+        """
+        troubled = self._series.state != SeriesState.INACTIVE
+        if watched:
+            troubled[:] = True
+        known = troubled.tobytes(), watched
+        if known != self._for:
+            self._for, seen = known, self._seen
+            wide = np.full(int(seen.places.max(initial=-1)) + 1, watched)
+            wide[: len(troubled)] = troubled[: len(wide)]
+            self._instants = np.unique(seen.at[np.where(wide[seen.places], seen.turns, seen.met)])
+        place = int(np.searchsorted(self._instants, now, side="right"))
+        return int(self._instants[place]) if place < len(self._instants) else None
+
+    def _look(self, part: slice, now: int, place: int | None = None) -> Seen:
+        """What is seen after the instant number `now` in a part of the samples, of all series or of one."""
+        places, ts = self._flat.places[part], self._flat.ts[part]
+        rows = self._rows(places, ts, now)
+        seen = self._judged(rows, now) if len(rows) else _nothing()
+        late = [(at, us) for at, us in self._flat.late if place in (None, at)]
+        if late:
+            whose, when = np.array(late, np.int64).T
+            irregular = np.isin(seen.places, whose)
+            seen.met |= irregular
+            seen.turns |= irregular
+            seen = seen.joined(self._always(whose, self._stretch.at(when), now))
+        if self._series.counts_running:
+            seen = seen.joined(self._by_age(now, place))
+        return seen
+
+    # -- by samples
+
+    def _rows(self, places: Ints, ts: Ints, now: int) -> Ints:
+        """The instants at which something changes, and of each series the present one before them; as one number each.
+
+        Such a number is that of the series' place times the width of the stretch, and that of the instant.
+        """
+        stretch, width = self._stretch, self._stretch.width
+        recent = np.flatnonzero(ts > stretch.from_us - self._back_us)
+        of, when = places[recent], ts[recent]
+        present = np.unique(places)
+        found = [present * width + now]
+        for moments in self._moments(when):
+            at = stretch.at(moments)
+            kept = (at > now) & (at < width)
+            found.append(of[kept] * width + at[kept])
+        found += [present * width + moved for moved in self._moved(now)]
+        return np.unique(np.concatenate(found))
+
+    @property
+    def _back_us(self) -> int:
+        """How far back the samples lie that come, go over or leave."""
+        window_us = self._series.window_us
+        return 2 * window_us + 2 * FINE_US if self._series.changes else window_us + pane_us_of(window_us)
+
+    def _moments(self, ts: Ints) -> Iterator[Ints]:
+        """When samples come into the window, or the later of two, and when they leave it."""
+        window_us = self._series.window_us
+        if self._series.changes:
+            entered = (ts // FINE_US + 1) * FINE_US
+            yield from (entered, entered + window_us, entered + 2 * window_us)
+        else:
+            pane_us = pane_us_of(window_us)
+            yield from (ts, (ts // pane_us + 1) * pane_us + window_us)
+
+    def _moved(self, now: int) -> Iterator[int]:
+        """The instants at which the baseline begins with another pane."""
+        if self._series.baseline is None:
+            return
+        behind_us = self._series.window_us + self._series.baseline.over * MICRO
+        first_us = (self._stretch.from_us - behind_us) // COARSE_US * COARSE_US + behind_us
+        moments = np.arange(first_us, self._stretch.until_us + 1, COARSE_US)
+        yield from (at for at in self._stretch.at(moments).tolist() if now < at < self._stretch.width)
+
+    def _judged(self, rows: Ints, now: int) -> Seen:
+        """What can happen at those instants."""
+        places, at = np.divmod(rows, self._stretch.width)
+        later = at > now
+        if self._unseen:
+            return Seen(places, at, later, later)
+        trigger, series = self._trigger, self._series
+        totals, before = self._totals(places, self._stretch.from_us + at * self._stretch.grid_us)
+        finding = find(trigger, totals, before)
+        sampled, enough = totals.count > 0, totals.count >= series.needed
+        if before is not None:
+            enough &= finding != _NO_BASELINE
+        met = finding == _MET
+        if trigger.no_data is NoData.FIRE:
+            met |= finding == _NO_DATA
+        if series.must_have_spoken:  # that it speaks must be seen
+            met |= _changes(sampled)
+        turns = _changes(finding + sampled * np.uint8(_SAMPLED) + enough * np.uint8(_ENOUGH))
+        turns |= self._worse(places, finding == _MET, totals)
+        return Seen(places, at, met & later, turns & later)
+
+    def _totals(self, places: Ints, t: Ints) -> tuple[Totals, Totals | None]:
+        """What the series' windows hold at instants, and what that is compared with."""
+        series, between = self._series, self._flat.between
+        extremes = self._trigger.aggregate in _EXTREME
+        since_us = self._since_us(places)
+        if series.changes:
+            end = t // FINE_US * FINE_US
+            middle, start = end - series.window_us, end - 2 * series.window_us
+            later = between(places, np.maximum(middle, since_us), end, extremes=extremes)
+            return later, between(places, np.maximum(start, since_us), middle, extremes=extremes)
+        begins = (t - series.window_us) // pane_us_of(series.window_us) * pane_us_of(series.window_us)
+        totals = between(places, np.maximum(begins, since_us), t + 1, extremes=extremes)
+        if series.baseline is None:
+            return totals, None
+        first = (t - series.window_us - series.baseline.over * MICRO) // COARSE_US * COARSE_US
+        return totals, self._before(places, first, begins)
+
+    def _since_us(self, places: Ints) -> Ints:
+        """From when on samples count in the series' windows: from right after its last incident."""
+        since_us = np.zeros(int(places.max()) + 1, np.int64)
+        for place, restart in self._telemetry.taps.restarts.get(self._trigger.name, {}).items():
+            if place < len(since_us):
+                since_us[place] = restart.since_us + 1
+        return since_us[places]
+
+    def _before(self, places: Ints, first_us: Ints, until_us: Ints) -> Totals:
+        """The baselines between those times, without the series' own incidents, and frozen where they are."""
+        series = self._series
+        before = self._flat.between(places, first_us, until_us)
+        for place in series.left_out:
+            mine = np.flatnonzero(places == place)
+            for start_us, end_us in series.whole_gaps(place) if len(mine) else ():
+                start = np.maximum(first_us[mine], start_us)
+                own = self._flat.between(places[mine], start, np.minimum(until_us[mine], end_us))
+                before.count[mine] -= own.count
+                before.amount[mine] -= own.amount
+        known = places < len(series)
+        held = places[known]
+        frozen = series.frozen_count[held] != NOT_FROZEN
+        there = np.flatnonzero(known)[frozen]
+        before.count[there] = series.frozen_count[held[frozen]]
+        before.amount[there] = series.frozen_amount[held[frozen]]
+        return before
+
+    def _worse(self, places: Ints, met: Bools, totals: Totals) -> Bools:
+        """Where the value of a series with an open incident is worse than ever before in it."""
+        found = np.zeros(len(places), np.bool_)
+        for place in np.flatnonzero(self._series.state == SeriesState.FIRING).tolist():
+            peak = self._peak(self._trigger.name, place)
+            mine = np.flatnonzero((places == place) & met)
+            if peak is not None and len(mine):
+                value = value_of(self._trigger, totals.at(mine))
+                merge = np.maximum if self._trigger.rising else np.minimum
+                worst = merge.accumulate(np.concatenate([[peak], value]))
+                found[mine] = worst[1:] != worst[:-1]
+        return found
+
+    # -- by the age of running tasks
+
+    def _by_age(self, now: int, place: int | None) -> Seen:
+        """What can happen because of tasks that run, of all series or of one."""
+        ran, stretch, grid_us = self._telemetry.ran(self._series.measure), self._stretch, self._stretch.grid_us
+        t_us = stretch.from_us + now * grid_us
+        here = (ran.until_us > t_us) & (ran.from_us <= stretch.until_us)
+        if place is not None:
+            here &= ran.places == place
+        places, started, told, until = (
+            column[here] for column in (ran.places, ran.started_us, ran.from_us, ran.until_us)
+        )
+        ended = until < NONE_MIN
+        ends = stretch.at(np.where(ended, until, stretch.from_us))
+        if self._unseen:
+            both = np.concatenate([stretch.at(told), ends])
+            return self._always(np.concatenate([places, places]), both, now)
+        if self._ages is None:
+            return _nothing()
+        beyond = int(self._ages.op is Operator.GT)
+        limits = {self._ages.value, self._ages.value if self._trigger.clear is None else self._trigger.clear}
+        limits_us = [int(whole(limit * MICRO)) + beyond for limit in limits]
+        seen = _nothing()
+        for limit_us in limits_us:  # it reaches a limit
+            reached = np.maximum(started + limit_us, told)
+            runs = reached < until
+            seen = seen.joined(self._always(places[runs], stretch.at(reached[runs]), now))
+        # It ends: then what it had reached is gone, and right before it was largest.
+        long = ended & (started + min(limits_us) < until)
+        for at in (ends[long] - 1, ends[long]):
+            seen = seen.joined(self._always(places[long], at, now))
+        return seen.joined(self._alone(places, stretch.at(told), np.where(ended, ends, -1), now))
+
+    def _alone(self, places: Ints, begins: Ints, ends: Ints, now: int) -> Seen:
+        """Where tasks begin and end of series that are not inactive, or some composite looks at, and have no sample."""
+        state = self._series.state
+        troubled = np.full(max(int(places.max(initial=-1)) + 1, len(state)), self._member)
+        troubled[: len(state)] |= state != SeriesState.INACTIVE
+        mine = np.flatnonzero(troubled[places])
+        if not len(mine):
+            return _nothing()
+        places = np.concatenate([places[mine], places[mine]])
+        at = np.concatenate([begins[mine], ends[mine]])
+        kept = (at > now) & (at < self._stretch.width)
+        places, at = places[kept], at[kept]
+        if not len(at):
+            return _nothing()
+        totals, _ = self._totals(places, self._stretch.from_us + at * self._stretch.grid_us)
+        empty = totals.count == 0
+        yes = np.ones(int(np.count_nonzero(empty)), np.bool_)
+        return Seen(places[empty], at[empty], ~yes, yes)
+
+    def _always(self, places: Ints, at: Ints, now: int) -> Seen:
+        kept = (at > now) & (at < self._stretch.width)
+        yes = np.ones(int(np.count_nonzero(kept)), np.bool_)
+        return Seen(places[kept], at[kept], yes, yes)
+
+
+def _nothing() -> Seen:
+    none: Any = np.zeros(0, np.int64)
+    no: Any = np.zeros(0, np.bool_)
+    return Seen(none, none, no, no)
+
+
+def _changes(column: Any) -> Bools:
+    """Where a column differs from the row before; of the first row of a series nobody asks."""
+    changed = np.zeros(len(column), np.bool_)
+    changed[1:] = column[1:] != column[:-1]
+    return changed
+
+
+class LookAhead:
+    """The instants at which any series of a history has to be looked at.
+
+    Args:
+        spec: the triggers.
+        framework: their states.
+        telemetry: the history.
+        peak: of the incidents that are open.
+    """
+
+    def __init__(self, spec: Spec, framework: TriggerFramework, telemetry: Replayed, peak: Peak) -> None:
+        enabled = [series for series in framework.series if series.trigger.enabled]
+        self._composites = [series for series in enabled if series.members]
+        members = {name for series in self._composites for name in series.members}
+        self._sights = {
+            series.trigger.name: Sight(series, telemetry, peak, member=series.trigger.name in members)
+            for series in enabled
+            if not series.members and series.absence is None
+        }
+        self._grid_us = spec.grid * MICRO
+        self._from_us = 0
+
+    def begin(self, from_us: int, until_us: int) -> None:
+        """Look along the instants after `from_us`, up to and including `until_us`, which were folded ahead."""
+        self._from_us = from_us
+        for sight in self._sights.values():
+            sight.begin(Stretch(from_us, until_us, self._grid_us))
+
+    def again(self, trigger: str, group: Group, t_us: int) -> None:
+        """Look again at a series whose state has changed at `t_us`, or what its window or its baseline is made of."""
+        sight = self._sights.get(trigger)
+        if sight is not None:
+            sight.again(group, t_us)
+
+    def next_us(self, t_us: int) -> int | None:
+        """The next instant after `t_us` at which something can happen because of what happened; None for none."""
+        now = (t_us - self._from_us) // self._grid_us
+        # What a composite looks at matters while it is not inactive, and that its members speak if its silence fires.
+        watched = any(series.must_have_spoken or series.state.any() for series in self._composites)
+        found = [at for sight in self._sights.values() if (at := sight.next(now, watched=watched)) is not None]
+        return self._from_us + min(found) * self._grid_us if found else None

@@ -1,0 +1,114 @@
+"""Ages: which tasks ran when, of a stretch of history that was folded ahead of the instant that is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from self_healing.clock import SECOND_US
+from self_healing.measures import NONE_MIN, Ints, Measure
+from self_healing.telemetry.agents import Log, Running
+from self_healing.telemetry.groups import Grouping
+from self_healing.telemetry.samples import matches
+from self_healing.telemetry.tasks import TaskTable
+
+STILL_RUNS = NONE_MIN
+"""The end of a task that had none yet."""
+
+
+@dataclass(slots=True)
+class Ran:
+    """Tasks, one element each.
+
+    Args:
+        places: of their groups.
+        started_us: when each says that it started.
+        from_us: when that was told; it counts from then on.
+        until_us: when it no longer ran; ``STILL_RUNS`` where it does.
+    """
+
+    places: Ints
+    started_us: Ints
+    from_us: Ints
+    until_us: Ints
+
+    def at(self, t_us: int) -> Ints:
+        """Which of them ran at `t_us`."""
+        running: Ints = np.flatnonzero((self.from_us <= t_us) & (t_us < self.until_us))
+        return running
+
+
+class Ages:
+    """Tells of any instant of the stretch what the table of running tasks would have told then.
+
+    Args:
+        tasks: where they are folded.
+        by_agent: the grouping by agent.
+    """
+
+    def __init__(self, tasks: TaskTable, by_agent: Grouping) -> None:
+        self._tasks = tasks
+        self._by_agent = by_agent
+        self._log: Log = []
+        tasks.log = self._log
+        self._known: list[tuple[str | None, str | None, Running]] = []
+        self._from: list[int] = []
+        self._until: list[int] = []
+        self._place: dict[int, int] = {}  # of each task that runs, by its identity
+        self._ran: dict[Measure, Ran] = {}
+
+    def gather(self) -> None:
+        """Take in what was folded since this was last called; what had ended by then is forgotten."""
+        self._ran.clear()
+        running = list(self._place.values())
+        self._known = [self._known[place] for place in running]
+        self._from = [self._from[place] for place in running]
+        self._until = [STILL_RUNS] * len(running)
+        self._place = {id(task): place for place, (_, _, task) in enumerate(self._known)}
+        known, begun, ended, places = self._known, self._from, self._until, self._place
+        for name, task_id, task, at, begins in self._log:
+            if begins:
+                places[id(task)] = len(known)
+                known.append((name, task_id, task))
+                begun.append(at)
+                ended.append(STILL_RUNS)
+            else:
+                ended[places.pop(id(task))] = at
+        self._log.clear()
+
+    def ran(self, measure: Measure, grouping: Grouping) -> Ran:
+        """All of them that count for `measure`."""
+        found = self._ran.get(measure)
+        if found is None:
+            found = self._ran[measure] = self._of(measure, grouping)
+        return found
+
+    def _of(self, measure: Measure, grouping: Grouping) -> Ran:
+        started = np.array([task.started_at for _, _, task in self._known], np.float64)
+        columns = (np.rint(started * SECOND_US).astype(np.int64), _ints(self._from), _ints(self._until))
+        if grouping is self._by_agent and not measure.where:
+            return Ran(_ints(self._tasks.place_of(name) for name, _, _ in self._known), *columns)
+        events = [self._tasks.start_event(*each) for each in self._known]
+        kept = np.array([not measure.where or matches(event, measure.where) for event in events], np.bool_)
+        return Ran(grouping.places(events)[kept], *(column[kept] for column in columns))
+
+
+def _ints(values: Iterable[int]) -> Ints:
+    return np.fromiter(values, np.int64)
+
+
+def oldest(ran: Ran, groups: int, t_us: int) -> Ints:
+    """The earliest start of each group's tasks that ran at `t_us`; ``NONE_MIN`` where none did."""
+    found = np.full(groups, NONE_MIN, np.int64)
+    running = ran.at(t_us)
+    np.minimum.at(found, ran.places[running], ran.started_us[running])
+    return found
+
+
+def oldest_since(ran: Ran, place: int, since_us: int, t_us: int) -> int:
+    """The same for one group, of the tasks that started after `since_us` only."""
+    running = ran.at(t_us)
+    wanted = running[(ran.places[running] == place) & (ran.started_us[running] > since_us)]
+    return int(ran.started_us[wanted].min()) if len(wanted) else NONE_MIN

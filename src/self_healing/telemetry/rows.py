@@ -1,0 +1,143 @@
+"""Samples in flat rows: what any stretch of time of any group adds up to, many stretches at once.
+
+The panes say what a window holds at the instant that is looked at. To see ahead, the samples themselves lie here in the
+order of their groups and times, with running sums, so that what lies between two times is one difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from self_healing.clock import HOUR_US
+from self_healing.measures import COARSE_US, MICRO, NONE_MAX, NONE_MIN, Ints, Totals
+from self_healing.spec import Baseline, RateOfChange, TriggerSpec
+from self_healing.telemetry.samples import Joining
+
+_TIME_BITS = 44  # half a year of microseconds; what is left of 63 bits numbers half a million groups
+_COLUMNS = 6
+
+
+class Flat:
+    """The samples of one measure.
+
+    Args:
+        reach_us: how far behind an instant a window of it begins, microseconds.
+        before_us: how far behind that a baseline begins; 0 when none is asked for. What lies there is merged by the 15
+            minutes, for nothing that is asked begins or ends within them.
+    """
+
+    def __init__(self, reach_us: int, before_us: int) -> None:
+        self._reach_us = reach_us
+        self._before_us = before_us
+        self._new: list[tuple[Ints, ...]] = []
+        self._base_us = 0
+        self.late: list[tuple[int, int]] = []
+        """Of the samples that were heard of late, since the last :meth:`settle`: place of the group, and when."""
+        self._take(tuple(np.zeros(0, np.int64) for _ in range(_COLUMNS)))
+
+    @classmethod
+    def of(cls, triggers: Iterable[TriggerSpec]) -> Flat:
+        """That of triggers which measure the same."""
+        reach_us = before_us = 0
+        for trigger in triggers:
+            windows = 2 if isinstance(trigger.condition, RateOfChange) else 1
+            reach_us = max(reach_us, windows * trigger.window * MICRO)
+            if isinstance(trigger.condition, Baseline):
+                before_us = max(before_us, trigger.condition.over * MICRO)
+        # A call of a model may come an hour after the end of its task, whose sample it adds to.
+        return cls(reach_us + HOUR_US + 2 * COARSE_US, before_us)
+
+    @property
+    def fits(self) -> bool:
+        """Whether it reaches back no further than times can be told apart."""
+        return self._reach_us + self._before_us + 2 * HOUR_US < 1 << _TIME_BITS
+
+    def add(self, samples: Joining) -> None:
+        """Take in samples."""
+        ts = samples.ts
+        self._new.append((samples.places, ts, samples.count, samples.amount, *samples.extremes))
+        if samples.rows.heard is not None:
+            self.late += zip(samples.places.tolist(), samples.heard_us.tolist(), strict=True)
+
+    def settle(self, t_us: int) -> None:
+        """Let go of what nothing reaches from `t_us` on, and merge what only baselines reach."""
+        self.gather()
+        self.late.clear()
+        keep_us = (t_us - self._reach_us) // COARSE_US * COARSE_US
+        base_us = keep_us - (-(-self._before_us // COARSE_US) + 1) * COARSE_US if self._before_us else keep_us
+        kept = self.ts >= base_us
+        columns = [column[kept] for column in self._columns]
+        if self._before_us and len(columns[0]):
+            places, ts, *figures = columns
+            ts = np.where(ts < keep_us, ts // COARSE_US * COARSE_US, ts)
+            firsts = np.ones(len(ts), np.bool_)
+            firsts[1:] = (places[1:] != places[:-1]) | (ts[1:] != ts[:-1])
+            starts = np.flatnonzero(firsts)
+            merges = (np.add, np.add, np.maximum, np.minimum)
+            columns = [places[starts], ts[starts]]
+            columns += [merge.reduceat(figure, starts) for merge, figure in zip(merges, figures, strict=True)]
+        self._base_us = base_us
+        self._take(tuple(columns))
+
+    def gather(self) -> None:
+        """Put what is new in its place."""
+        if not self._new:
+            return
+        new = [np.concatenate(column) for column in zip(*self._new, strict=True)]
+        self._new = []
+        order = np.argsort(self._keys(new[0], new[1]), kind="stable")
+        columns = [np.concatenate([old, each[order]]) for old, each in zip(self._columns, new, strict=True)]
+        # Two runs that are sorted already: that is what this kind of sort is quick at.
+        order = np.argsort(self._keys(columns[0], columns[1]), kind="stable")
+        self._take(tuple(column[order] for column in columns))
+
+    def _take(self, columns: tuple[Ints, ...]) -> None:
+        self._columns = columns
+        self.places, self.ts, count, amount, self._high, self._low = columns
+        self._sorted = self._keys(self.places, self.ts)
+        self._count, self._amount = (np.concatenate([[0], np.cumsum(each)]) for each in (count, amount))
+        self._extremes: tuple[Ints, Ints] | None = None
+
+    def _keys(self, places: Ints, ts: Ints) -> Ints:
+        return (places << _TIME_BITS) + np.clip(ts - self._base_us, 0, (1 << _TIME_BITS) - 1)
+
+    def of_group(self, place: int) -> slice:
+        """Where the samples of one group lie."""
+        first, end = np.searchsorted(self.places, (place, place + 1)).tolist()
+        return slice(first, end)
+
+    def between(self, places: Ints, from_us: Ints, until_us: Ints, *, extremes: bool = False) -> Totals:
+        """The totals of stretches, one element each; until, and not including, `until_us`."""
+        start = np.searchsorted(self._sorted, self._keys(places, from_us))
+        end = np.maximum(np.searchsorted(self._sorted, self._keys(places, until_us)), start)
+        count, amount = self._count[end] - self._count[start], self._amount[end] - self._amount[start]
+        if extremes:
+            return Totals(count, amount, *self._extremes_between(start, end))
+        return Totals(count, amount, np.full(len(count), NONE_MAX), np.full(len(count), NONE_MIN))
+
+    def _extremes_between(self, start: Ints, end: Ints) -> tuple[Ints, Ints]:
+        """The extremes of stretches of rows, each from two overlapping stretches whose lengths are powers of two."""
+        length = end - start
+        some = length > 0
+        levels = int(length.max(initial=1)).bit_length()
+        if self._extremes is None or len(self._extremes[0]) < levels:
+            self._extremes = _doubling(self._high, np.maximum, levels), _doubling(self._low, np.minimum, levels)
+        level = np.frexp(np.maximum(length, 1))[1] - 1
+        first, last = start[some], (end - (1 << level.astype(np.int64)))[some]
+        found = np.full(len(start), NONE_MAX), np.full(len(start), NONE_MIN)
+        for into, of, merge in zip(found, self._extremes, (np.maximum, np.minimum), strict=True):
+            into[some] = merge(of[level[some], first], of[level[some], last])
+        return found
+
+
+def _doubling(column: Ints, merge: np.ufunc, levels: int) -> Ints:
+    """The extremes of 1, 2, 4, ... rows from each row on."""
+    found = np.empty((levels, len(column)), np.int64)
+    found[0] = column
+    for level in range(1, levels):
+        half = 1 << (level - 1)
+        found[level] = found[level - 1]
+        merge(found[level - 1, :-half], found[level - 1, half:], out=found[level, :-half])
+    return found

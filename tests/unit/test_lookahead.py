@@ -1,0 +1,194 @@
+"""The instants that a backtest leaves out: what is seen ahead, and what looking at every event finds, are the same."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from self_healing.backtest import Replay, replay
+from self_healing.config import Settings, load_spec
+from self_healing.spec import Spec
+
+START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC).timestamp()
+Line = dict[str, Any]
+
+TRIGGERS = """
+[[trigger]]
+name = "slow_tasks"
+window = "1m"
+clear = 45
+inhibited_by = ["dear"]
+
+[[trigger]]
+name = "dear"
+type = "cost"
+signal = "task.cost_usd"
+aggregate = "mean"
+window = "5m"
+condition = { kind = "threshold", op = ">", value = 0.5 }
+clear = 0.2
+for = "30s"
+min_samples = 2
+severity = "high"
+target_agent = "Helper"
+
+[[trigger]]
+name = "rare"
+type = "custom"
+signal = "task.duration_s"
+aggregate = "count"
+window = "2m"
+condition = { kind = "threshold", op = "<=", value = 1 }
+severity = "high"
+target_agent = "Helper"
+
+[[trigger]]
+name = "quick"
+type = "custom"
+signal = "task.duration_s"
+aggregate = "min"
+window = "1m"
+condition = { kind = "threshold", op = "<", value = 2 }
+no_data = "fire"
+severity = "high"
+target_agent = "Helper"
+
+[[trigger]]
+name = "rising"
+type = "custom"
+signal = "task.tokens"
+aggregate = "sum"
+window = "1m"
+condition = { kind = "rate_of_change", op = ">=", value = 2000 }
+no_data = "clear"
+severity = "high"
+target_agent = "Helper"
+
+[[trigger]]
+name = "above"
+type = "custom"
+signal = "task.tokens"
+aggregate = "mean"
+window = "3m"
+condition = { kind = "baseline", ratio = 1.5, over = "1h", min_samples = 3 }
+severity = "high"
+target_agent = "Helper"
+
+[[trigger]]
+name = "mostly"
+type = "custom"
+signal = "llm.duration_s"
+aggregate = "p90"
+window = "5m"
+group_by = ["model"]
+condition = { kind = "threshold", op = ">=", value = 5 }
+severity = "high"
+target_agent = "Helper"
+
+[[trigger]]
+name = "both"
+type = "custom"
+condition = { kind = "composite", all = ["slow_tasks", "dear"] }
+severity = "high"
+target_agent = "Helper"
+
+[[maintenance]]
+name = "deploy"
+days = ["mon"]
+from = "10:10"
+to = "10:14"
+"""
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Spec:
+    file = tmp_path_factory.mktemp("spec") / "triggers.toml"
+    file.write_text(TRIGGERS)
+    return load_spec(Settings.model_validate({"triggers": {"files": [file]}}))
+
+
+def iso(seconds: float) -> str:
+    return datetime.fromtimestamp(START + seconds, UTC).isoformat()
+
+
+def work(dice: random.Random, agent: str, until_s: int) -> Iterator[Line]:
+    """An agent's tasks, some of which fail, last, beat, vanish, or say late or never what they used."""
+    seconds, number = dice.uniform(0, 60), 0
+    beats_s, ill_from_s = dice.choice([None, 4, 20]), dice.uniform(0, until_s)
+    while seconds < until_s:
+        ill = dice.random() < (0.6 if ill_from_s < seconds < ill_from_s + 400 else 0.05)
+        lasts_s = round(dice.uniform(20, 150) if ill else dice.uniform(1, 15), 3)
+        end_s = seconds + lasts_s
+        of: Line = {"id": f"{agent}-{number}", "agent": agent}
+        attempt = dice.choice([2, 3]) if ill else 1
+        start: Line = {"ts": iso(seconds), "type": "task_started", "attempt": attempt, **of}
+        end: Line = {"ts": iso(end_s), "type": "task_finished", "status": "failed" if ill else "success", **of}
+        if dice.random() < 0.8:
+            start["started_at"] = end["started_at"] = START + seconds - dice.choice([0, 0, 50])
+            end["duration_s"] = lasts_s
+        if dice.random() < 0.7:
+            end["usage"] = {"total_tokens": 9000 if ill else 1000, "total_usd": 1.5 if ill else 0.1}
+        else:
+            heard_s = [dice.uniform(seconds, end_s), end_s + dice.uniform(0, 300)][: dice.randint(1, 2)]
+            usage = {"total_tokens": dice.randint(1, 9000), "total_usd": dice.choice([0.1, 2.0])}
+            for at_s in heard_s:
+                call = {"ts": iso(at_s), "type": "llm_call", "model": "m", "duration_s": dice.uniform(0, 9)}
+                yield call | {"usage": usage, **of}
+        if dice.random() < 0.05:
+            start["handoff_id"] = "h"
+        for beat in range(1, int(lasts_s / beats_s) if beats_s else 0):
+            if dice.random() < 0.9:
+                yield {"ts": iso(seconds + beat * (beats_s or 0) + dice.random()), "type": "heartbeat", **of}
+        yield from (line for line in (start, end) if dice.random() < 0.93)
+        if dice.random() < 0.4:
+            yield {"ts": iso(end_s), "type": "test_run", "passed": 9, "failed": dice.randint(0, 5) if ill else 0, **of}
+        seconds = (end_s if dice.random() < 0.8 else seconds) + dice.expovariate(1 / 20)
+        seconds, number = seconds + (4000 if dice.random() < 0.01 else 0), number + 1
+
+
+def history(seed: int, until_s: int) -> list[Line]:
+    dice = random.Random(seed)
+    lines = [line for agent in ("Ada", "Bob", "Eve") for line in work(dice, agent, until_s)]
+    return sorted(lines, key=lambda line: datetime.fromisoformat(line["ts"]))
+
+
+def replayed(spec: Spec, lines: list[Line], *, every_event: bool = False) -> Replay:
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "events.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return replay(spec, [path], every_event=every_event)
+
+
+@settings(max_examples=4, deadline=None)
+@given(seed=st.integers(0, 100_000), grid_s=st.sampled_from([3, 10, 60]))
+def test_what_is_seen_ahead_is_what_every_event_shows(spec: Spec, seed: int, grid_s: int) -> None:
+    spec, lines = spec.model_copy(update={"grid": grid_s}), history(seed, 600)
+
+    ahead, plain = replayed(spec, lines), replayed(spec, lines, every_event=True)
+
+    assert ahead.transitions == plain.transitions
+    assert ahead.incidents == plain.incidents
+    assert ahead.telemetry.accounting == plain.telemetry.accounting
+
+
+def test_a_well_fleet_is_hardly_looked_at() -> None:
+    spec = load_spec(Settings())
+    lines = []
+    for second in range(0, 7200, 10):
+        of = {"id": f"t{second}", "agent": "Coder", "started_at": START + second}
+        lines.append({"ts": iso(second), "type": "task_started", **of})
+        lines.append({"ts": iso(second + 5), "type": "task_finished", "status": "success", "duration_s": 5.0, **of})
+
+    done = replayed(spec, lines)
+
+    assert done.incidents == []
+    assert done.framework.evaluations <= 5
