@@ -8,18 +8,27 @@ from __future__ import annotations
 import ipaddress
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
 from self_healing.api.answers import problem
+from self_healing.api.sessions import Sessions, shown_by
 from self_healing.api.tokens import EVERYTHING, Scopes, Tokens
 from self_healing.config import Scope, ServerSettings, is_loopback
 
-OPEN_PATHS: Final = frozenset(("/healthz", "/readyz"))
-"""What probes may ask without a token: whether it lives, and nothing else."""
+LOGIN: Final = "/login"
+LOGOUT: Final = "/logout"
+
+OPEN_PATHS: Final = frozenset(("/healthz", "/readyz", LOGIN, "/static/style.css", "/static/icon.svg"))
+"""What may be asked without a token: whether it lives, as probes do, and to log in."""
+
+MAY: Final = "self_healing.may"
+SESSION: Final = "self_healing.session"
+"""Where a request's scope has what its sender may do, and the id of the session by which that is known, if it is."""
 
 SENDING: Final = ("/v1/", "/ofrep/")
 """Beneath these, telemetry comes in and directives are asked for."""
@@ -40,7 +49,7 @@ def needed(method: str, path: str) -> Scope:
     """What somebody must be allowed who sends such a request, whether or not there is such a path."""
     if path.startswith(SENDING):
         return Scope.SEND
-    if method in ("GET", "HEAD"):
+    if method in ("GET", "HEAD") or path == LOGOUT:
         return Scope.READ
     return Scope.APPROVE if path.endswith(ANSWERS) else Scope.OPERATE
 
@@ -55,11 +64,13 @@ class Doorkeeper:
         app: what is behind it.
         settings: by which names it is called.
         tokens: which there are; without any, everybody on this machine may do all.
+        sessions: who showed one of them in a browser.
     """
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings, tokens: Tokens) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings, tokens: Tokens, sessions: Sessions) -> None:
         self._app = app
         self._tokens = tokens
+        self._sessions = sessions
         self._hosts = frozenset((settings.host.lower(), *settings.hosts))
         self._origins = frozenset(settings.origins)
 
@@ -74,6 +85,9 @@ class Doorkeeper:
             await self._app(scope, receive, send)
             return
         status, message = refusal
+        if status is HTTPStatus.UNAUTHORIZED and _by_a_person(scope):
+            await RedirectResponse(f"{LOGIN}?next={quote(scope['path'])}", HTTPStatus.SEE_OTHER)(scope, receive, send)
+            return
         challenge = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else None
         await problem(status, message, challenge)(scope, receive, send)
 
@@ -85,7 +99,7 @@ class Doorkeeper:
             return HTTPStatus.FORBIDDEN, foreign
         if scope["path"] in OPEN_PATHS:
             return None
-        may = self._may(headers)
+        may, session = self._may(headers)
         if may is None:
             return (
                 HTTPStatus.UNAUTHORIZED,
@@ -94,12 +108,20 @@ class Doorkeeper:
         wanted = needed(scope["method"], scope["path"])
         if wanted not in may:
             return HTTPStatus.FORBIDDEN, f"that takes the scope {wanted}; this token has {', '.join(sorted(may))}"
+        if session is not None and scope["method"] not in ("GET", "HEAD") and "origin" not in headers:
+            # A browser sends a cookie whoever made the page; by the Origin alone is it known that it is one of ours.
+            return HTTPStatus.FORBIDDEN, "Origin is missing: allowed beside a cookie is a page of this port"
+        scope[MAY], scope[SESSION] = may, session
         return None
 
-    def _may(self, headers: Headers) -> Scopes | None:
+    def _may(self, headers: Headers) -> tuple[Scopes | None, str | None]:
+        """What a sender may do, None for nothing at all; and the session by which it is known."""
         if not self._tokens.needed:
-            return EVERYTHING
-        return self._tokens.shown_by(headers.get("authorization", ""))
+            return EVERYTHING, None
+        if "authorization" in headers:
+            return self._tokens.shown_by(headers["authorization"]), None
+        session = shown_by(headers.get("cookie", ""))
+        return (None, None) if session is None else (self._sessions.scopes(session), session)
 
     def _foreign(self, host: str, origin: str | None) -> str | None:
         """What is foreign about who is called, or who calls."""
@@ -115,6 +137,11 @@ class Doorkeeper:
             return True
         # A page can be reached by a name that somebody else lets lead here, but not by an address.
         return name in self._hosts or (self._tokens.needed and _is_address(name))
+
+
+def _by_a_person(scope: Connection) -> bool:
+    """Whether somebody looks at a page, who can log in."""
+    return scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", "")
 
 
 def _split(url: str) -> SplitResult:

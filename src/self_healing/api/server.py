@@ -19,16 +19,17 @@ from typing import Any, Final
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from starlette.types import ASGIApp
 
 from self_healing.api import events, looking, ofrep, otlp
 from self_healing.api.bodies import Room
 from self_healing.api.doorkeeper import Doorkeeper
+from self_healing.api.sessions import Sessions
 from self_healing.api.taking import Submit, Taking
 from self_healing.api.tokens import Tokens
 from self_healing.api.v1.app import PATH, make_app
 from self_healing.api.v1.source import Source
 from self_healing.config import ServerSettings
+from self_healing.dashboard import login
 from self_healing.dashboard.changes import Changes
 from self_healing.dashboard.pages import Explain, Pages
 from self_healing.errors import ConfigError
@@ -74,6 +75,7 @@ class Server:
         self._settings = settings
         self._changes = changes
         self._tokens = Tokens(settings, os.environ)
+        self._sessions = Sessions(now)
         self._taking = Taking(submit, Room())
         self._mcp = _mcp(ask)
         source = Source(ask=ask, explain=explain, verify=verify, places=places, changes=changes, now=now)
@@ -87,6 +89,7 @@ class Server:
                     *ofrep.routes(snapshot, now),
                     Mount(PATH, make_app(source)),
                     *(() if self._mcp is None else self._mcp.routes),
+                    *login.routes(self._tokens, self._sessions),
                     *Pages(ask, explain, verify, changes, now, environment).routes(),
                 ]
             ),
@@ -97,6 +100,10 @@ class Server:
         self._sockets = ExitStack()
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)
         self._started: Future[Callable[[], object]] = Future()  # what ends it, once it is there
+
+    def door(self, setting: str) -> Doorkeeper:
+        """What a port serves, behind its door."""
+        return Doorkeeper(self.apps[setting], self._settings, self._tokens, self._sessions)
 
     def start(self) -> None:
         """Open the ports and begin to answer.
@@ -145,8 +152,8 @@ class Server:
         """Everything on the thread, until it is told to end."""
         loop, ending = asyncio.get_running_loop(), asyncio.Event()
         async with AsyncExitStack() as open_now:
-            for setting, app in self.apps.items():
-                await open_now.enter_async_context(self._http(setting, app))
+            for setting in self.apps:
+                await open_now.enter_async_context(self._http(setting))
             await open_now.enter_async_context(self._grpc())
             # After the ports: it has a group of tasks, which would wrap what is wrong with one of them.
             if self._mcp is not None:
@@ -155,7 +162,7 @@ class Server:
             await ending.wait()
 
     @asynccontextmanager
-    async def _http(self, setting: str, app: ASGIApp) -> AsyncIterator[None]:
+    async def _http(self, setting: str) -> AsyncIterator[None]:
         port: int | None = getattr(self._settings, setting)
         if port is None:
             yield
@@ -164,7 +171,7 @@ class Server:
         self.addresses[setting] = "http://" + _address(self._settings.host, listening.getsockname()[1])
         server = uvicorn.Server(
             uvicorn.Config(
-                Doorkeeper(app, self._settings, self._tokens),
+                self.door(setting),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

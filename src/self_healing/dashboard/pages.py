@@ -19,7 +19,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from self_healing.api.doorkeeper import MAY, SESSION
 from self_healing.api.looking import Ask
+from self_healing.api.tokens import EVERYTHING
 from self_healing.dashboard.changes import Changes
 from self_healing.dashboard.rendering import render
 from self_healing.errors import NotFound, SelfHealingError
@@ -95,7 +97,7 @@ class Pages:
         self._verified: tuple[datetime, Json] | None = None  # when, and what was found
         self._explaining = asyncio.Semaphore(AT_ONCE)
         self._made: dict[
-            tuple[str, str], tuple[tuple[int, int], asyncio.Task[str]]
+            tuple[Any, ...], tuple[tuple[int, int], asyncio.Task[str]]
         ] = {}  # by path and person, of which version
 
     def routes(self) -> list[BaseRoute]:
@@ -186,14 +188,15 @@ class Pages:
             try:
                 return HTMLResponse(await self._rendered(request, template, section, look), headers=HEADERS)
             except SelfHealingError as error:
-                return _refused(error, section, self._environment)
+                return _refused(request, error, section, self._environment)
 
         return Route(path, page, methods=["GET"])
 
     async def _rendered(self, request: Request, template: str, section: str, look: Look) -> str:
         """The page; made once for everybody who asks for it within a second in which nothing changes."""
         person = unquote(request.cookies.get(PERSON, ""))
-        key = (f"{request.url.path}?{request.url.query}", person)
+        # Of each person, and of those who may do the same: what they may not do, their page does not offer.
+        key = (f"{request.url.path}?{request.url.query}", person, *_viewer(request).values())
         version = (self._changes.version, int(self._now().timestamp()))  # what a page says of the present grows old
         known = self._made.get(key)
         if known is None or known[0] != version or (known[1].done() and known[1].exception() is not None):
@@ -210,6 +213,7 @@ class Pages:
             section=section,
             path=request.url.path,
             person=person,
+            **_viewer(request),
             now=self._now().isoformat(),
             environment=self._environment,
         )
@@ -236,7 +240,7 @@ class Pages:
             try:
                 await self._ask(command, **arguments(request.path_params, fields))
             except SelfHealingError as error:
-                return _refused(error, "", self._environment)
+                return _refused(request, error, "", self._environment)
             quoted = {name: quote(value) for name, value in (request.path_params | fields).items()}
             answer = RedirectResponse(then.format(**quoted), HTTPStatus.SEE_OTHER, headers=HEADERS)
             if "by" in quoted:
@@ -265,9 +269,13 @@ def _drawn(told: Json) -> Json | None:
     return {"at": [each["at"] for each in points], "unit": told["unit"], "series": lines, "marks": marks}
 
 
-def _refused(error: SelfHealingError, section: str, environment: str) -> Response:
+def _viewer(request: Request) -> Json:
+    """What whoever asks may do, and whether they logged in for it."""
+    return {"may": request.scope.get(MAY, EVERYTHING), "logged_in": request.scope.get(SESSION) is not None}
+
+
+def _refused(request: Request, error: SelfHealingError, section: str, environment: str) -> Response:
     status = HTTPStatus.NOT_FOUND if isinstance(error, NotFound) else HTTPStatus.BAD_REQUEST
-    page = render(
-        "refused.html", why=str(error), section=section, path="", told={}, person="", now="", environment=environment
-    )
+    values = {"section": section, "path": "", "told": {}, "person": "", "now": "", "environment": environment}
+    page = render("refused.html", why=str(error), **values, **_viewer(request))
     return HTMLResponse(page, status, headers=HEADERS)

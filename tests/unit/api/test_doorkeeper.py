@@ -17,11 +17,12 @@ from starlette.types import Receive, Send
 
 from self_healing.api.doorkeeper import OPEN_PATHS, Doorkeeper, needed
 from self_healing.api.server import Server
+from self_healing.api.sessions import Sessions
 from self_healing.api.tokens import Tokens
 from self_healing.api.v1.app import PATH, api
 from self_healing.config import Scope, ServerSettings
 from self_healing.errors import ConfigError
-from tests.unit.api.test_server import refuse, unstarted
+from tests.unit.api.test_server import AT, refuse, unstarted
 
 HASHED = hashlib.sha256(b"read-it").hexdigest()
 TOKENS: dict[str, Any] = {
@@ -38,7 +39,7 @@ def door(environ: dict[str, str] | None = None, **settings: Any) -> Doorkeeper:
         await Response(status_code=204)(scope, receive, send)
 
     made = ServerSettings.model_validate(settings)
-    return Doorkeeper(there, made, Tokens(made, environ or {}))
+    return Doorkeeper(there, made, Tokens(made, environ or {}), Sessions(lambda: AT))
 
 
 def knock(at: Doorkeeper, method: str, path: str, token: str | None = None, **headers: str) -> httpx2.Response:
@@ -105,7 +106,7 @@ def test_what_changes_anything_takes_more_than_reading() -> None:
     by_scope: dict[Scope, set[str]] = {scope: set() for scope in Scope}
     for method, path in GUARDED:
         by_scope[needed(method, path)].add(path)
-        if method not in ("GET", "HEAD") and not path.startswith(("/v1/", "/ofrep/")):
+        if method not in ("GET", "HEAD") and not path.startswith(("/v1/", "/ofrep/", "/logout")):
             assert needed(method, path) in (Scope.OPERATE, Scope.APPROVE)
     below = ("/approvals/{id}", "/api/v1/approvals/{id}")
     answers = {f"{approval}/{answer}" for approval in below for answer in ("approve", "deny")}
@@ -117,7 +118,7 @@ def test_what_changes_anything_takes_more_than_reading() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(OPEN_PATHS))
-def test_probes_need_no_token(path: str) -> None:
+def test_probes_and_logging_in_need_no_token(path: str) -> None:
     assert knock(door(token="secret"), "GET", path).status_code == 204
 
 

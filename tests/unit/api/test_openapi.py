@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from self_healing.api.doorkeeper import Doorkeeper
+from self_healing.api.sessions import Sessions
 from self_healing.api.tokens import Tokens
 from self_healing.api.v1.app import PATH, api, make_app
 from self_healing.config import ServerSettings
@@ -45,7 +46,7 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with fleet_in(Path(tmp_path_factory.mktemp("fleet"))) as fleet:
         made = ServerSettings(token="secret")
         app = Starlette(routes=[Mount(PATH, make_app(source(fleet)))])
-        door = Doorkeeper(app, made, Tokens(made, {}))
+        door = Doorkeeper(app, made, Tokens(made, {}), Sessions(fleet.loop.now))
         yield schemathesis.openapi.from_asgi(
             f"{PATH}/openapi.json", door, headers=HEADERS, config=SchemathesisConfig.from_dict(REFUSED)
         )

@@ -40,10 +40,16 @@ def source(fleet: Scenario, changes: Changes | None = None) -> Source:
         ask=ask,
         explain=lambda question: explain(loop.settings, question, now=loop.now(), ask=Surface(loop).call),
         verify=lambda: verified(loop.settings.storage.state_dir, loop.settings.storage.logs_dir),
-        places=Places(telemetry=loop.settings.telemetry.dir, segments=loop.settings.storage.state_dir / SEGMENTS),
+        places=places_of(fleet),
         changes=changes or Changes(),
         now=loop.now,
     )
+
+
+def places_of(fleet: Scenario) -> Places:
+    """Where a scenario's events are."""
+    settings = fleet.loop.settings
+    return Places(telemetry=settings.telemetry.dir, segments=settings.storage.state_dir / SEGMENTS)
 
 
 @contextmanager
