@@ -79,6 +79,27 @@ def test_the_service_takes_what_lies_in_a_watched_folder_and_compacts_what_was_r
     assert [file.name for file in (tmp_path / "state" / "segments").iterdir()] == ["0000000001.parquet"]
 
 
+@pytest.mark.parametrize("limit", [{"keep": "24h"}, {"keep_bytes": 0}])
+def test_the_service_deletes_what_is_too_old_or_too_much_and_its_counts_stay(
+    tmp_path: Path, limit: dict[str, Any]
+) -> None:
+    put(tmp_path / "reports" / "a.xml", AT - timedelta(minutes=1))
+    chosen = settings(tmp_path, junit_dirs=[str(tmp_path / "reports")], junit_agent="Coder", **limit)
+    clock = FakeClock(AT)
+
+    async def scenario() -> None:
+        service = Service(chosen, clock=clock, stop=asyncio.Event())
+        for minutes in (0, 61, 10, 10, 24 * 60, 10, 10):  # taken; closed; compacted; too old; each seen to meanwhile
+            clock.advance(timedelta(minutes=minutes).total_seconds())
+            await service.turn()
+        await service.close()
+
+    asyncio.run(scenario())
+    assert list((tmp_path / "state" / "segments").iterdir()) == []
+    count = accounting(chosen)
+    assert (count["received"], count["aggregated"], count["in_flight"]) == (1, 1, 0)
+
+
 def test_a_port_that_answers_no_more_degrades_the_service_which_logs_it_and_goes_on(tmp_path: Path) -> None:
     ports = ServerSettings(otlp_http_port=0, otlp_grpc_port=None, port=0)
     chosen = settings(tmp_path).model_copy(update={"server": ports})
