@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from self_healing.api import models
+from self_healing.clock import to_us
 from self_healing.errors import SelfHealingError
 from self_healing.explaining.explain import Question, explain
+from self_healing.explaining.past import Looking
 from self_healing.surface import Surface
 from self_healing.testing import Scenario
 
@@ -175,3 +177,13 @@ def test_without_any_telemetry_that_is_said(fleet: Scenario) -> None:
     told = asked(fleet, "slow_tasks", at_s=0)
     assert told["why_none"].startswith("no event came since")
     assert told["warnings"][0].startswith("no event up to then is stored in")
+
+
+def test_where_nothing_happened_a_replay_begins_no_earlier_than_what_it_needs(fleet: Scenario) -> None:
+    fleet.finish("t0", duration_s=2.0)
+    later = fleet.start_at + timedelta(days=100)
+
+    looking = Looking(fleet.settings, fleet.loop.spec, "slow_tasks", {}, later, span_s=600)
+
+    assert looking.past.events == []
+    assert to_us(later - timedelta(days=2)) < looking.replay.t_us < to_us(later)

@@ -73,7 +73,7 @@ class Looking:
             agent=_agent(self.triggers, keys),
             attributes=asked_attributes(self.triggers),
         )
-        self.replay = Replay(spec, name, self.past, self.recorded)
+        self.replay = Replay(spec, name, self.past, self.recorded, self.needed_us)
 
     def explain(self) -> Json:
         """The series at that instant, and the stretch before it where one series is asked for."""

@@ -104,9 +104,10 @@ class Replay:
         trigger: its name.
         past: the events.
         recorded: what the state says.
+        from_us: from when on events were looked for, microseconds; without any it begins there.
     """
 
-    def __init__(self, spec: Spec, trigger: str, past: Past, recorded: Recorded) -> None:
+    def __init__(self, spec: Spec, trigger: str, past: Past, recorded: Recorded, from_us: int) -> None:
         self.spec = spec.model_copy(update={"triggers": depends_on(spec, trigger)})
         self.trigger = self.spec.trigger(trigger)
         self.telemetry = Telemetry(self.spec.triggers, max_groups=spec.max_groups)
@@ -114,7 +115,7 @@ class Replay:
         self.framework = TriggerFramework(self.spec, self.telemetry, Muting(spec, recorded.silence).by)
         self.transitions: list[Transition] = []
         self._grid_us, self._coarsely_us = spec.grid * SECOND_US, coarsely_us(self.spec.triggers)
-        self.t_us = (int(past.ts[0]) if len(past.ts) else 0) // self._coarsely_us * self._coarsely_us
+        self.t_us = (int(past.ts[0]) if len(past.ts) else from_us) // self._coarsely_us * self._coarsely_us
         self._steps = sorted(self._on_record(recorded), key=lambda step: step.at_us)
         exact = {to_us(each.verdict.at) for each in recorded.transitions}
         exact |= {step.at_us // self._grid_us * self._grid_us for step in self._steps} | {s.at_us for s in self._steps}
