@@ -100,7 +100,7 @@ def read_document(path: Path) -> Document:
     """The file at `path`: Cedar where its name ends so, else TOML. What keeps it from being read is a problem of it."""
     file, kind = str(path), "Cedar" if path.suffix == CEDAR else "TOML"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # which some editors begin with a mark
         return Document(file=file, text=text) if kind == "Cedar" else parsed(file, text)
     except FileNotFoundError:
         problem = f"{file}: no such file: allowed is an existing {kind} file"

@@ -57,9 +57,6 @@ NOT_SILENT = 2**62
 UNKNOWN_START = -1
 """The start of a task that nobody reported."""
 
-COUNTING = (Aggregate.COUNT, Aggregate.RATE)
-"""Of these, no sample is a value too: zero."""
-
 
 @dataclass(frozen=True, slots=True)
 class Measure:

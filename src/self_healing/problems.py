@@ -126,7 +126,8 @@ def _complaint(detail: dict[str, Any], place: Place) -> str:
         case "enum" | "literal_error" if isinstance(detail["input"], str) and _choices(place.at):
             return unknown(detail["input"], _choices(place.at))
         case "too_short":
-            return "allowed is at least one"
+            least = context["min_length"]
+            return "allowed is at least one" if least == 1 else f"allowed are at least {least}"
         case "string_too_short":
             return "allowed is text that is not empty"
         case "finite_number":

@@ -81,7 +81,7 @@ def triggers_schema() -> Schema:
     trigger["allOf"] = [_complete_unless(shipped.names, trigger.pop("required")), *_aggregates(), *_unasked()]
     _ask_of_samples_alone(trigger["allOf"][0]["else"])
     window = _of(Maintenance)
-    window["properties"]["keys"]["propertyNames"] = {"enum": list(GROUP_COLUMNS)}
+    window["properties"]["keys"]["propertyNames"] = columns
     return _tables({"trigger": trigger, "maintenance": window}, "Triggers of self-healing: what is watched for.")
 
 

@@ -35,16 +35,19 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def parse_duration(value: Any) -> Any:
     """Whole seconds of a duration such as ``90s``, ``5m``, ``24h`` or ``1d``; numbers pass as seconds."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"(\d+)([smhd])", value)
-        if match is None:
-            raise ValueError("allowed is a whole number and one of s, m, h, d, such as 90s, 5m, 24h")
-        return int(match[1]) * _UNITS[match[2]]
-    return value
+    match = re.fullmatch(r"(\d+)([smhd])", value) if isinstance(value, str) else None
+    if isinstance(value, str | bool) and match is None:
+        raise ValueError("allowed is a whole number and one of s, m, h, d, such as 90s, 5m, 24h")
+    return value if match is None else int(match[1]) * _UNITS[match[2]]
 
 
 Duration = Annotated[int, BeforeValidator(parse_duration), Field(ge=0)]
 """Seconds, written as ``90s``, ``5m``, ``24h`` or ``1d``."""
+
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+"""What TOML has types for is of that type: neither ``"5"`` nor ``true`` is a number, and ``"yes"`` is no truth."""
 
 
 def _name(value: str) -> str:
@@ -98,6 +101,9 @@ class Aggregate(StrEnum):
 PERCENT = {each: int(each.value[1:]) for each in Aggregate if each.value[1:].isdigit()}
 """The quantiles among the aggregates, each with its percentage."""
 
+COUNTING = (Aggregate.COUNT, Aggregate.RATE)
+"""Of these, no sample is a value too: zero."""
+
 
 class Operator(StrEnum):
     GE = ">="
@@ -116,7 +122,7 @@ class Threshold(Declared):
 
     kind: Literal["threshold"] = "threshold"
     op: Operator = Operator.GE
-    value: float
+    value: Number
 
 
 class Baseline(Declared):
@@ -131,11 +137,11 @@ class Baseline(Declared):
     """
 
     kind: Literal["baseline"]
-    ratio: float | None = Field(default=None, gt=1)
-    percent: float | None = Field(default=None, gt=0)
-    absolute: float | None = Field(default=None, gt=0)
+    ratio: Number | None = Field(default=None, gt=1)
+    percent: Number | None = Field(default=None, gt=0)
+    absolute: Number | None = Field(default=None, gt=0)
     over: Duration = 86400
-    min_samples: int = Field(default=20, ge=1)
+    min_samples: Whole = Field(default=20, ge=1)
 
     @property
     def times(self) -> float:
@@ -164,7 +170,7 @@ class RateOfChange(Declared):
 
     kind: Literal["rate_of_change"]
     op: Operator = Operator.GE
-    value: float
+    value: Number
     per: Annotated[Duration, Field(ge=1)] = 60
 
 
@@ -320,18 +326,18 @@ class TriggerSpec(Declared):
     where: dict[str, str] = {}
     condition: Condition
     for_s: Duration = Field(default=0, alias="for")
-    clear: float | None = None
+    clear: Number | None = None
     keep_firing_for: Duration = 60
-    flap_after: Annotated[int, Field(ge=0, le=100), AfterValidator(_no_single_flap)] = 4
+    flap_after: Annotated[Whole, Field(ge=0, le=100), AfterValidator(_no_single_flap)] = 4
     flap_window: Annotated[Duration, Field(ge=60, le=86400)] = 3600
     inhibited_by: tuple[Name, ...] = ()
-    min_samples: int = Field(default=1, ge=1)
+    min_samples: Whole = Field(default=1, ge=1)
     no_data: NoData = NoData.KEEP
     severity: Severity
     target_agent: str = Field(min_length=1)
     actions: tuple[Name, ...] = ()
     when: dict[Name, When] = {}
-    enabled: bool = True
+    enabled: Flag = True
     description: str = ""
 
     @model_validator(mode="before")
@@ -363,7 +369,7 @@ class TriggerSpec(Declared):
     @property
     def fires_on_silence(self) -> bool:
         """Whether nothing at all can meet its condition."""
-        falls = self.aggregate in (Aggregate.COUNT, Aggregate.RATE) and not self.rising
+        falls = self.aggregate in COUNTING and not self.rising
         return falls or self.no_data is NoData.FIRE or isinstance(self.condition, Absence)
 
     @property
@@ -453,8 +459,8 @@ class Scaled(Declared):
     """
 
     of: Literal["threshold", "baseline"]
-    times: float = Field(gt=0)
-    whole: bool = False
+    times: Number = Field(gt=0)
+    whole: Flag = False
 
 
 IRREVERSIBLE: frozenset[ActionType] = frozenset()
@@ -494,7 +500,7 @@ class VerificationPlan(Declared):
         deadline: from the effect on.
     """
 
-    min_samples: int = Field(default=3, ge=3)
+    min_samples: Whole = Field(default=3, ge=3)
     deadline: Duration = Field(default=900, gt=0)
 
 
@@ -530,10 +536,10 @@ class ActionSpec(Declared):
     hold_off: Annotated[Duration, Field(gt=0)] = 300
     handoff_deadline: Annotated[Duration, Field(gt=0)] = 900
     timeout: Annotated[Duration, Field(gt=0)] = 30
-    tries: int = Field(default=3, ge=1, le=10)
-    concurrent: int | None = Field(default=None, ge=1)
+    tries: Whole = Field(default=3, ge=1, le=10)
+    concurrent: Whole | None = Field(default=None, ge=1)
     verification: VerificationPlan = VerificationPlan()
-    reversible: bool = True
+    reversible: Flag = True
     tags: tuple[str, ...] = ()
     description: str = ""
 

@@ -19,7 +19,13 @@ CORPUS = Path(__file__).parent.parent / "fixtures" / "mistakes"
 FILES = sorted(CORPUS.glob("*.toml"))
 ACTIONS = ActionRegistry.from_defaults().names
 KINDS = ["threshold", "baseline", "rate_of_change", "absence", "composite"]
-LISTS = {"SIGNALS": SIGNALS, "COLUMNS": COLUMNS, "ACTIONS": ACTIONS, "KINDS": KINDS, "KEYS": keys(TriggerSpec)}
+LISTS = {
+    "SIGNALS": [*SIGNALS, "metric.NAME"],
+    "COLUMNS": COLUMNS,
+    "ACTIONS": ACTIONS,
+    "KINDS": KINDS,
+    "KEYS": keys(TriggerSpec),
+}
 """What grows by itself is not written out in the corpus."""
 
 
@@ -68,6 +74,11 @@ def test_the_line_of_a_key_is_found_wherever_it_stands() -> None:
         "z": "f.toml",
         "t.1.z": "f.toml:10",
     }
+
+
+def test_a_mark_of_the_byte_order_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "t.toml").write_text('[[trigger]]\nname = "slow_tasks"\n', encoding="utf-8-sig")
+    assert read_document(tmp_path / "t.toml").values == {"trigger": [{"name": "slow_tasks"}]}
 
 
 def test_what_follows_a_broken_header_is_not_taken_for_what_stands_above_it() -> None:

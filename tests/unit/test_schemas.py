@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,12 @@ from self_healing.handoffs.declared import CHANNEL_KINDS
 from self_healing.schemas import SCHEMAS, duration, keys_of
 from self_healing.spec import ActionSpec, Declared, Maintenance, TriggerSpec, parse_duration
 from self_healing.triggers.declared import DEFAULTS as TRIGGERS
+from self_healing.triggers.declared import PACK
 
 TESTS = TRIGGERS.with_name("defaults_tests.toml")
 MISTAKES = Path(__file__).parent.parent / "fixtures" / "mistakes"
+ROOT = Path(__file__).parent.parent.parent
+DOCS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 SHOWN = (
     "action-directive-no-number",
     "action-directive-unknown",
@@ -28,6 +32,7 @@ SHOWN = (
     "action-key-unknown",
     "action-prompt-missing",
     "action-tries-too-many",
+    "action-tries-truth",
     "action-type-unknown",
     "action-verification-too-few-samples",
     "key-outside-a-table",
@@ -36,21 +41,28 @@ SHOWN = (
     "trigger-aggregate-unknown",
     "trigger-baseline-with-two-distances",
     "trigger-baseline-without-a-distance",
+    "trigger-composite-of-one",
+    "trigger-composite-of-one-grouped-by-no-list",
     "trigger-condition-in-a-table-of-its-own",
     "trigger-condition-key-unknown",
     "trigger-condition-kind-missing",
     "trigger-condition-kind-unknown",
     "trigger-condition-no-number",
     "trigger-condition-operator-unknown",
+    "trigger-condition-text-for-a-number",
+    "trigger-condition-truth-for-a-number",
     "trigger-duration-is-none",
     "trigger-enabled-no-boolean",
+    "trigger-enabled-text",
     "trigger-for-negative",
+    "trigger-for-truth",
     "trigger-group-by-no-list",
     "trigger-group-by-twice",
     "trigger-group-by-unknown",
     "trigger-key-unknown",
     "trigger-min-samples-no-whole-number",
     "trigger-min-samples-none",
+    "trigger-min-samples-text",
     "trigger-name-missing",
     "trigger-name-no-text",
     "trigger-no-data-unknown",
@@ -80,7 +92,9 @@ def test_a_schema_is_one_of_draft_7(of: str) -> None:
     ("of", "text"),
     [
         ("tests", TESTS.read_text()),
+        ("tests", PACK.with_name("pack_tests.toml").read_text()),
         ("triggers", TRIGGERS.read_text()),
+        ("triggers", PACK.read_text()),
         ("actions", ACTIONS.read_text()),
         ("config", TEMPLATE),
         ("config", ""),
@@ -96,6 +110,7 @@ def test_what_is_shipped_is_accepted(of: str, text: str) -> None:
         ("triggers", '[[trigger]]\nname = "slow_tasks"\nenabled = false\nfor = 30\nwindow = "10m"\n'),
         ("triggers", TRIGGERS.read_text().replace('"slow_tasks"', '"my_own"')),
         ("triggers", '[[trigger]]\nname = "slow_tasks"\nsignal = "metric.queue"\nactions = ["my_own"]\n'),
+        ("triggers", '[[maintenance]]\nname = "m"\nkeys = { "attributes.customer" = "a" }\n'),
         ("actions", '[[action]]\nname = "optimize_token_usage"\ndirectives = { token_budget = 5 }\n'),
         ("tests", '[[test]]\nname = "t"\nexpect = [{ at = "5m", trigger = "slow_tasks", state = "firing" }]\n'),
         ("config", '[actions.channels.a]\nkind = "command"\nargv = ["x"]\ntimeout = "5s"\nagents = ["A"]\n'),
@@ -124,6 +139,21 @@ def test_a_condition_requires_what_it_looks_at_and_refuses_what_it_does_not() ->
 def test_an_editor_shows_what_one_file_alone_shows_to_be_wrong(name: str) -> None:
     of = "actions" if name.startswith("action-") else "triggers"
     assert mistakes(of, (MISTAKES / f"{name}.toml").read_text())
+
+
+def test_what_is_written_in_the_docs_is_accepted() -> None:
+    blocks = [block for page in DOCS for block in re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)]
+    found = {of: [text for text in blocks if kind_of(tomllib.loads(text)) == of] for of in SCHEMAS}
+    assert all(found.values())
+    assert {text: told for of in found for text in found[of] if (told := mistakes(of, text))} == {}
+
+
+def kind_of(table: dict[str, Any]) -> str | None:
+    """What kind of file a table of the docs is of; None for one that no schema is for."""
+    for kind, of in {"test": "tests", "trigger": "triggers", "maintenance": "triggers", "action": "actions"}.items():
+        if isinstance(table.get(kind), list):
+            return of
+    return None if table.keys() & {"case", "fault"} else "config"
 
 
 @pytest.mark.parametrize(

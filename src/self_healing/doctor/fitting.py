@@ -125,12 +125,15 @@ def _too_little(observed: Observed, history: History) -> tuple[str, str] | None:
     trigger, condition = observed.trigger, observed.trigger.condition
     if observed.most == 0:
         return _unmeasured(trigger, history)
-    if observed.most < trigger.min_samples:
-        held = f"no window of {span(trigger.window)} ever held {trigger.min_samples} samples"
+    if observed.most < observed.needed:
+        held = f"no window of {span(trigger.window)} ever held {observed.needed} samples"
         return f"{held}; the most were {observed.most}", "lengthen its window, or lower min_samples"
     if isinstance(condition, Baseline) and observed.most_before < condition.min_samples:
         says = f"no baseline ever held {condition.min_samples} samples; the most were {observed.most_before}"
         return says, "let more history come in, lengthen `over`, or lower condition.min_samples"
+    if isinstance(condition, RateOfChange) and observed.most_before < trigger.min_samples:
+        says = f"no window of {span(trigger.window)} before another ever held {trigger.min_samples} samples"
+        return f"{says}; the most were {observed.most_before}", "lengthen its window, or lower min_samples"
     return None
 
 

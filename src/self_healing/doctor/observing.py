@@ -13,13 +13,11 @@ from self_healing.clock import DAY_US, SECOND_US
 from self_healing.doctor.findings import Tell
 from self_healing.doctor.history import History
 from self_healing.measures import FINE_US, MICRO, Floats, Measure, value_of
-from self_healing.spec import Aggregate, Baseline, RateOfChange, Spec, Threshold, TriggerSpec
+from self_healing.spec import COUNTING, Baseline, RateOfChange, Spec, Threshold, TriggerSpec
 from self_healing.telemetry.telemetry import Telemetry
 
 MOST_STEPS: Final = 4_000
 """So many instants of the history are looked at: every five minutes of two weeks."""
-
-_COUNTING = (Aggregate.COUNT, Aggregate.RATE)
 
 
 @dataclass(slots=True)
@@ -28,8 +26,7 @@ class Observed:
 
     Args:
         most: the most samples that any of its windows held.
-        most_before: the most samples that any baseline held; 0 without one.
-        judged: whether any window could be judged.
+        most_before: the most samples that was ever held by what windows are compared with; 0 without such.
         days: by day since 1970 the worst value of each group, NaN where there was none; in what its condition compares
             with: the signal's unit, or times the baseline, per cent above it, and so on.
     """
@@ -39,6 +36,11 @@ class Observed:
     most_before: int = 0
     groups: int = 0
     days: dict[int, Floats] = field(default_factory=dict)
+
+    @property
+    def needed(self) -> int:
+        """How many samples a window must hold."""
+        return 1 if self.trigger.aggregate in COUNTING else self.trigger.min_samples
 
     def see(self, telemetry: Telemetry, t_us: int) -> None:
         """Look at the windows that end at `t_us`."""
@@ -50,7 +52,7 @@ class Observed:
             return
         self.most = max(self.most, int(totals.count.max()))
         value = value_of(trigger, totals)
-        enough = totals.count >= (1 if trigger.aggregate in _COUNTING else trigger.min_samples)
+        enough = totals.count >= self.needed
         match trigger.condition:
             case Baseline() as condition:
                 before = telemetry.baseline(measure, window_us, condition.over * SECOND_US, t_us)
@@ -59,6 +61,7 @@ class Observed:
                 value = _above(condition, value, before.amount / np.maximum(before.count, 1) / MICRO)
             case RateOfChange() as change:
                 now, earlier = telemetry.successive(measure, window_us, t_us)
+                self.most_before = max(self.most_before, int(earlier.count.max(initial=0)))
                 enough = enough & (earlier.count >= trigger.min_samples)
                 value = (value_of(trigger, now) - value_of(trigger, earlier)) / trigger.window * change.per
         self._note(t_us // DAY_US, np.where(enough, value, np.nan))

@@ -27,7 +27,7 @@ def decided(store: Store, own: tuple[OwnArticle, ...], id: str) -> Json:
     Raises:
         NotFound: there is nothing of that id.
     """
-    decision, gate = _found(store, id), Gate(own=own)
+    decision, gate = _found(store, id), Gate(own=tuple(own))
     held = gate.why(decision)
     return {
         **views.decision(decision),

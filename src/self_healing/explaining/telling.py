@@ -12,7 +12,7 @@ from self_healing import views
 from self_healing.errors import NotFound, SelfHealingError
 from self_healing.model import Group, Incident, Muted, SeriesState, Verdict, group_dict
 from self_healing.problems import suggestion
-from self_healing.spec import Absence, Aggregate, Baseline, Composite, RateOfChange, Spec, TriggerSpec
+from self_healing.spec import COUNTING, Absence, Baseline, Composite, RateOfChange, Spec, TriggerSpec
 from self_healing.telemetry.signals import unit
 from self_healing.triggers.explain import Case, to_fire, until, why
 from self_healing.triggers.framework import Behind
@@ -88,7 +88,7 @@ def series(trigger: TriggerSpec, verdict: Verdict, behind: Behind | None, incide
         "threshold": verdict.threshold,
         "clear": trigger.clear,
         "samples": verdict.samples,
-        "samples_needed": 0 if trigger.aggregate in (Aggregate.COUNT, Aggregate.RATE) else trigger.min_samples,
+        "samples_needed": 0 if trigger.aggregate in COUNTING else trigger.min_samples,
         "baseline": _baseline(trigger, verdict, behind),
         "muted_by": None if verdict.muted is None else _muted(verdict.muted),
         "flapping": verdict.flapping,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, model_validator
 
 from self_healing.model import CloseReason, ExecutionStatus, IncidentState, Kind, Reason
-from self_healing.spec import Declared, Duration, parse_duration
+from self_healing.spec import Declared, Duration, Number, Whole, parse_duration
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 """The instant that is ``0s`` unless a test says otherwise: a Monday morning."""
@@ -89,10 +89,10 @@ class Expectation(Declared):
     group: dict[str, str] = Field(default_factory=dict)
     state: Literal["inactive", "pending", "firing", "recovering"] | None = None
     reason: Reason | None = None
-    value: float | None = None
-    threshold: float | None = None
-    baseline: float | None = None
-    samples: Annotated[int, Field(ge=0)] | None = None
+    value: Number | None = None
+    threshold: Number | None = None
+    baseline: Number | None = None
+    samples: Annotated[Whole, Field(ge=0)] | None = None
     incident: IncidentState | Literal["none"] | None = None
     close_reason: CloseReason | None = None
     actions: dict[str, ExecutionStatus] | None = None

@@ -181,5 +181,5 @@ def unit(trigger: TriggerSpec) -> str:
         case Aggregate.COUNT:
             return ""
         case Aggregate.RATE:
-            return f"{signal.unit}/s"
+            return "samples/s"
     return "" if signal.ratio else signal.unit

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from self_healing.declarations import Mistake, Values
 from self_healing.problems import unknown
-
-GROUP_BY = ["agent"]
-"""How a trigger groups that does not say so."""
+from self_healing.triggers.inhibition import groups_by
 
 
 def compositions(tables: Mapping[str, Values]) -> Iterator[tuple[str, Mistake]]:
@@ -31,8 +29,9 @@ def _wrong(name: str, member: str, tables: Mapping[str, Values]) -> str | None:
     own, its = tables[name], tables[member]
     if any(_members(its)):
         return "allowed are triggers that look at signals, not at other triggers"
-    if list(its.get("group_by", GROUP_BY)) != list(own.get("group_by", GROUP_BY)):
-        return f"allowed are triggers that group as this one does, by {own.get('group_by', GROUP_BY)}"
+    if groups_by(its) != groups_by(own):
+        by = ", ".join(groups_by(own)) or "nothing"
+        return f"allowed are triggers that group as this one does, by {by}"
     if its.get("enabled", True) is False and own.get("enabled", True) is not False:
         return f"allowed are triggers that are switched on; enable {member}, or disable {name} as well"
     return None

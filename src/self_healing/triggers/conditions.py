@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from self_healing.measures import (
-    COUNTING,
     MICRO,
     MOST,
     NONE_MAX,
@@ -25,7 +24,7 @@ from self_healing.measures import (
     mean_holds,
     value_of,
 )
-from self_healing.spec import Absence, Baseline, Operator, RateOfChange, Threshold, TriggerSpec
+from self_healing.spec import COUNTING, Absence, Baseline, Operator, RateOfChange, Threshold, TriggerSpec
 from self_healing.triggers.states import Finding, States
 
 

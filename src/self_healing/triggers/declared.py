@@ -11,7 +11,7 @@ from self_healing.declarations import Declarations, Mistake, Reader, Values
 from self_healing.documents import Read, read_document
 from self_healing.problems import listed, unknown
 from self_healing.spec import Aggregate, TriggerSpec
-from self_healing.telemetry.signals import COLUMNS, SIGNALS, is_column, signal_of
+from self_healing.telemetry.signals import COLUMNS, METRIC, SIGNALS, is_column, signal_of
 from self_healing.triggers.composition import compositions
 from self_healing.triggers.contradictions import contradictions
 from self_healing.triggers.inhibition import inhibitions
@@ -88,7 +88,7 @@ def _signal(values: Values) -> Iterator[Mistake]:
         return
     signal = signal_of(name)
     if signal is None:
-        yield "signal", name, unknown(name, SIGNALS)
+        yield "signal", name, unknown(name, [*SIGNALS, f"{METRIC}NAME"])
         return
     condition = values.get("condition")
     condition = condition if isinstance(condition, Mapping) else {}

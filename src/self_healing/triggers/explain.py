@@ -9,6 +9,7 @@ from typing import assert_never
 
 from self_healing.model import Reason, SeriesState, Verdict
 from self_healing.spec import (
+    COUNTING,
     Absence,
     Aggregate,
     Baseline,
@@ -204,8 +205,7 @@ def _waiting(case: Case) -> str:
 
 def _more_samples(case: Case) -> list[str]:
     trigger, needs = case.trigger, []
-    counts = trigger.aggregate in (Aggregate.COUNT, Aggregate.RATE)
-    counts |= isinstance(trigger.condition, Absence | Composite)
+    counts = trigger.aggregate in COUNTING or isinstance(trigger.condition, Absence | Composite)
     missing = 0 if counts else trigger.min_samples - case.verdict.samples
     if missing > 0:
         needs.append(f"{missing} more sample{'' if missing == 1 else 's'} within {case.window}")

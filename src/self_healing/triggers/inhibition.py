@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from self_healing.declarations import Mistake, Values
 from self_healing.problems import unknown
-
-GROUP_BY = ("agent",)
-"""How a trigger groups that does not say so."""
+from self_healing.spec import TriggerSpec
 
 
 def inhibitions(tables: Mapping[str, Values]) -> Iterator[tuple[str, Mistake]]:
@@ -28,7 +26,7 @@ def _wrong(name: str, other: str, tables: Mapping[str, Values]) -> str | None:
     """What is allowed in place of `other`; None when it is."""
     if other not in tables:
         return unknown(other, [each for each in tables if each != name])
-    own, its = (_group_by(tables[each]) for each in (name, other))
+    own, its = (groups_by(tables[each]) for each in (name, other))
     if not set(its) <= set(own):
         by = " and ".join(own) or "nothing"
         return f"allowed is a trigger that groups by nothing else than this one, which groups by {by}"
@@ -57,6 +55,7 @@ def _inhibitors(values: Values) -> list[str]:
     return [each for each in given if isinstance(each, str)] if isinstance(given, list | tuple) else []
 
 
-def _group_by(values: Values) -> list[str]:
-    given = values.get("group_by", GROUP_BY)
+def groups_by(values: Values) -> list[str]:
+    """The columns by which a trigger groups, as far as they are of the right type."""
+    given = values.get("group_by", TriggerSpec.model_fields["group_by"].default)
     return [each for each in given if isinstance(each, str)] if isinstance(given, list | tuple) else []

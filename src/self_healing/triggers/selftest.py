@@ -14,9 +14,10 @@ from fractions import Fraction
 import numpy as np
 
 from self_healing.histograms import Histograms, bucket_of
-from self_healing.measures import COUNTING, MICRO, MOST, NONE_MAX, NONE_MIN, Ints, Measure, Totals
+from self_healing.measures import MICRO, MOST, NONE_MAX, NONE_MIN, Ints, Measure, Totals
 from self_healing.model import Group, SeriesState
 from self_healing.spec import (
+    COUNTING,
     Absence,
     Aggregate,
     Baseline,
@@ -112,7 +113,7 @@ def _try(trigger: TriggerSpec) -> Iterator[str]:
     if isinstance(on.condition, Composite):
         yield from (f"trigger {on.name}: {problem}" for problem in _together(on, on.condition))
         return
-    problems = _unreachable(on) if _countable(on) else ["its threshold is more than can be counted exactly"]
+    problems = _unreachable(on) if _countable(on) else [f"{_named(on)}: more than can be counted exactly"]
     for problem in problems or [*_boundaries(on), *_silence(on)]:
         yield f"trigger {on.name}: {problem}"
 
@@ -131,21 +132,32 @@ def _unreachable(trigger: TriggerSpec) -> list[str]:
     met, edge = _limit_steps(trigger)
     problems = []
     if not _in_range(trigger, met + edge):
-        problems.append("no value of its signal meets its condition, so it can never fire")
+        problems.append(f"{_named(trigger)}: no value of {trigger.signal} meets it, so it can never fire")
     if not _in_range(trigger, _cleared(trigger)):
-        problems.append("no value of its signal meets `clear`, so it can never recover")
+        which = f"{_named(trigger)}: every" if trigger.clear is None else f"clear: {trigger.clear:g}: no"
+        problems.append(f"{which} value of {trigger.signal} meets it, so it can never recover")
     return problems
+
+
+def _named(trigger: TriggerSpec) -> str:
+    """The key that sets the limit, with its value."""
+    condition = trigger.condition.model_dump(exclude_none=True)
+    key = next(key for key in ("value", "ratio", "percent", "absolute", "silent_for") if key in condition)
+    return f"condition.{key}: {condition[key]:g}"
 
 
 def _in_range(trigger: TriggerSpec, steps: int) -> bool:
     """Whether a value can be `steps` or still better or worse: beyond it on the side that it points to."""
     signal = signal_of(trigger.signal)
-    share = trigger.aggregate is Aggregate.RATIO or (signal is not None and signal.unit == "score")
+    scored = signal is not None and signal.unit == "score" and trigger.aggregate not in (*COUNTING, Aggregate.SUM)
+    share = trigger.aggregate is Aggregate.RATIO or scored
     if trigger.signal.startswith(METRIC) and trigger.aggregate not in COUNTING:
         return True
+    if isinstance(trigger.condition, Baseline):  # above a small enough one, and below any
+        return not share or trigger.condition.plus <= 1 or steps < _limit_steps(trigger)[0]
     if isinstance(trigger.condition, RateOfChange):  # which may be a fall as well as a rise
-        return not share or trigger.aggregate in COUNTING or abs(steps) <= MICRO
-    return steps >= 0 and not (share and trigger.aggregate not in COUNTING and steps > MICRO)
+        return not share or abs(steps) <= MICRO
+    return 0 <= steps <= MICRO or (steps > MICRO and not share)
 
 
 def _boundaries(trigger: TriggerSpec) -> Iterator[str]:

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 
 from self_healing.clock import HOUR_US, SECOND_US
-from self_healing.measures import COARSE_US, COUNTING, NONE_MIN, Bools, Ints, Measure, Totals
+from self_healing.measures import COARSE_US, NONE_MIN, Bools, Ints, Measure, Totals
 from self_healing.model import SeriesState
-from self_healing.spec import Absence, Aggregate, Baseline, Composite, NoData, RateOfChange, TriggerSpec
+from self_healing.spec import COUNTING, Absence, Aggregate, Baseline, Composite, NoData, RateOfChange, TriggerSpec
 from self_healing.triggers.conditions import Seen
 from self_healing.triggers.states import States, begins, flaps
 

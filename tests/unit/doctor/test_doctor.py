@@ -155,6 +155,22 @@ def test_a_trigger_that_cannot_fire_on_what_is_there_is_told_with_the_reason(
     assert (outcome, "cannot fire" in words, why in words) == ("warn", True, True), words
 
 
+def test_a_change_from_windows_that_never_held_enough_cannot_fire(tmp_path: Path) -> None:
+    changing = TRIGGER.replace('"threshold"', '"rate_of_change"').format(name="mine", more="min_samples = 3")
+    told = settings(tmp_path, changing)
+    history(tmp_path, 0.03, every_s=600)
+    outcome, words = found(examined(told), "trigger mine")
+    assert outcome == "warn"
+    assert "cannot fire: no window of 30m before another ever held 3 samples; the most were 2" in words
+
+
+def test_of_a_count_one_sample_is_enough_whatever_min_samples_says(tmp_path: Path) -> None:
+    counting = TRIGGER.replace('"mean"', '"count"').format(name="mine", more="min_samples = 50")
+    told = settings(tmp_path, counting)
+    history(tmp_path, 1)
+    assert found(examined(told), "trigger mine") == ("ok", "0 incidents in 1.0 days of 2 groups -> ")
+
+
 def test_for_a_trigger_that_fires_all_the_time_a_threshold_is_proposed_that_a_backtest_finds_quiet(
     tmp_path: Path,
 ) -> None:

@@ -168,4 +168,6 @@ def test_triggers_of_its_own_that_fail_their_boundary_tests_are_refused(tmp_path
         '[[trigger]]\nname = "slow_tasks"\ncondition = { kind = "threshold", op = "<", value = 0 }\n'
     )
     found = problems(tmp_path, f'triggers = ["mine.toml"]\n[[test]]\nname = "t"\n{EXPECT}\n')
-    assert found[0].startswith("tests.toml: trigger slow_tasks: no value of its signal meets its condition")
+    assert found[0].startswith(
+        "tests.toml: trigger slow_tasks: condition.value: 0: no value of task.duration_s meets it"
+    )

@@ -154,7 +154,7 @@ target_agent = "Helper"
     [
         ('"slow_tasks", "hgh_error_rate"', "", "did you mean high_error_rate?"),
         ('"slow_tasks", "both"', "", '"both": unknown'),
-        ('"slow_tasks", "test_failure_spike"', 'group_by = ["model"]', "group as this one does, by ['model']"),
+        ('"slow_tasks", "test_failure_spike"', 'group_by = ["model"]', "group as this one does, by model"),
         ('"slow_tasks", "off"', "", "enable off, or disable both as well"),
         ('"slow_tasks", "two"', "", "look at signals, not at other triggers"),
     ],

@@ -165,7 +165,7 @@ def test_an_override_is_validated_like_a_file(overrides: dict[str, Any], problem
         ('signal = "task.duration"',
          'signal: "task.duration": unknown; did you mean task.duration_s? allowed are task.duration_s, task.attempts, '
          "task.errors, task.tokens, task.cost_usd, task.tests, task.quality, tool.errors, "
-         "tool.duration_s, llm.duration_s, llm.tokens, llm.cost_usd, agent.events, task.heartbeat"),
+         "tool.duration_s, llm.duration_s, llm.tokens, llm.cost_usd, agent.events, task.heartbeat, metric.NAME"),
         ("signal = 3", "signal: 3: allowed is text"),
         ('aggregate = "ratio"', 'aggregate: "ratio": allowed are count, sum, mean, min, max, rate, '
          "p50, p75, p90, p95, p99 for task.duration_s"),

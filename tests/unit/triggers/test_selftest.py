@@ -20,47 +20,55 @@ def baseline(**changes: Any) -> dict[str, Any]:
     return {"aggregate": "mean", "condition": {"kind": "baseline", "ratio": 2, **changes}}
 
 
+ABOVE_WHOLE = {"condition": {"kind": "baseline", "absolute": 1.5}}
+
+
 def test_the_defaults_pass() -> None:
     assert failures(Spec(triggers=load_triggers([]), actions=())) == []
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "said"),
     [
-        {"signal": "task.errors", "aggregate": "ratio", "condition": (">", 1.0)},
-        {"signal": "task.quality", "aggregate": "mean", "condition": (">", 1.0)},
-        {"condition": ("<", 0)},
-        {"aggregate": "count", "condition": ("<", 0)},
+        ({"signal": "task.errors", "aggregate": "ratio", "condition": (">", 1.0)}, "condition.value: 1: no"),
+        ({"signal": "task.quality", "aggregate": "mean", "condition": (">", 1.0)}, "condition.value: 1: no"),
+        ({"condition": ("<", 0)}, "condition.value: 0: no"),
+        ({"aggregate": "count", "condition": ("<", 0)}, "condition.value: 0: no"),
+        ({"aggregate": "mean", "signal": "task.quality"} | ABOVE_WHOLE, "condition.absolute: 1.5: no"),
     ],
 )
-def test_a_condition_that_no_value_can_meet_is_refused(changes: dict[str, Any]) -> None:
-    assert problems(**changes) == ["trigger tried: no value of its signal meets its condition, so it can never fire"]
+def test_a_condition_that_no_value_can_meet_is_refused(changes: dict[str, Any], said: str) -> None:
+    (found,) = problems(**changes)
+    assert found.startswith(f"trigger tried: {said} value of task.")
+    assert found.endswith("meets it, so it can never fire")
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "said"),
     [
-        {"condition": (">=", 0)},
-        {"clear": -1},
-        {"aggregate": "count", "condition": (">=", 0)},
-        {"signal": "task.quality", "aggregate": "mean", "condition": ("<=", 1)},
-        {"condition": (">=", 1e-7)},
+        ({"condition": (">=", 0)}, "condition.value: 0: every"),
+        ({"clear": -1}, "clear: -1: no"),
+        ({"aggregate": "count", "condition": (">=", 0)}, "condition.value: 0: every"),
+        ({"signal": "task.quality", "aggregate": "mean", "condition": ("<=", 1)}, "condition.value: 1: every"),
+        ({"condition": (">=", 1e-7)}, "condition.value: 1e-07: every"),
     ],
 )
-def test_a_condition_that_no_value_can_clear_is_refused(changes: dict[str, Any]) -> None:
-    assert problems(**changes) == ["trigger tried: no value of its signal meets `clear`, so it can never recover"]
+def test_a_condition_that_no_value_can_clear_is_refused(changes: dict[str, Any], said: str) -> None:
+    (found,) = problems(**changes)
+    assert found.startswith(f"trigger tried: {said} value of task.")
+    assert found.endswith("meets it, so it can never recover")
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "said"),
     [
-        {"condition": (">=", 1e30)},
-        {"aggregate": "rate", "window": 86400, "condition": (">=", 1e8)},
-        baseline(ratio=1e13),
+        ({"condition": (">=", 1e30)}, "condition.value: 1e+30"),
+        ({"aggregate": "rate", "window": 86400, "condition": (">=", 1e8)}, "condition.value: 1e+08"),
+        (baseline(ratio=1e13), "condition.ratio: 1e+13"),
     ],
 )
-def test_a_threshold_beyond_what_can_be_counted_is_refused(changes: dict[str, Any]) -> None:
-    assert problems(**changes) == ["trigger tried: its threshold is more than can be counted exactly"]
+def test_a_threshold_beyond_what_can_be_counted_is_refused(changes: dict[str, Any], said: str) -> None:
+    assert problems(**changes) == [f"trigger tried: {said}: more than can be counted exactly"]
 
 
 def test_a_baseline_over_no_time_is_refused_since_it_never_fires() -> None:
@@ -113,6 +121,21 @@ def test_each_distance_from_a_baseline_is_let_through(how: dict[str, float]) -> 
     assert problems(aggregate="mean", condition=condition, min_samples=2) == []
 
 
+@pytest.mark.parametrize(
+    ("signal", "aggregate"), [("task.errors", "ratio"), ("task.quality", "mean"), ("metric.queue", "mean")]
+)
+@pytest.mark.parametrize("how", [{"ratio": 4.0}, {"percent": 25.0}, {"absolute": 0.3}])
+def test_a_baseline_of_what_lies_between_0_and_1_is_let_through(
+    signal: str, aggregate: str, how: dict[str, float]
+) -> None:
+    condition = {"kind": "baseline", **how}
+    assert problems(signal=signal, aggregate=aggregate, condition=condition) == []
+
+
+def test_scores_may_sum_up_to_more_than_one() -> None:
+    assert problems(signal="task.quality", aggregate="sum", condition=("<", 5)) == []
+
+
 def changing(op: str, value: float, *, per: int = 60, **changes: Any) -> list[str]:
     return problems(condition={"kind": "rate_of_change", "op": op, "value": value, "per": per}, **changes)
 
@@ -132,10 +155,10 @@ def test_a_change_of_a_share_beyond_the_whole_is_refused() -> None:
 
     assert changing(">", 0.5, **share) == []
     assert changing("<", -1.0, **share) == [
-        "trigger tried: no value of its signal meets its condition, so it can never fire"
+        "trigger tried: condition.value: -1: no value of task.errors meets it, so it can never fire"
     ]
     assert changing(">=", 10.0, per=600, **share) == []
 
 
 def test_a_change_beyond_what_can_be_counted_is_refused() -> None:
-    assert changing(">=", 1e30) == ["trigger tried: its threshold is more than can be counted exactly"]
+    assert changing(">=", 1e30) == ["trigger tried: condition.value: 1e+30: more than can be counted exactly"]
