@@ -284,7 +284,7 @@ class When(Declared):
 
     severity: tuple[Severity, ...] = ()
     group: dict[str, Annotated[tuple[str, ...], BeforeValidator(_some_texts), Field(min_length=1)]] = {}
-    attempt: int = Field(default=1, ge=1)
+    attempt: Whole = Field(default=1, ge=1)
     after: dict[Name, Annotated[tuple[StepOutcome, ...], BeforeValidator(_some_texts), Field(min_length=1)]] = {}
 
 

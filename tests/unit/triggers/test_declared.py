@@ -19,7 +19,7 @@ MINUTE = 60
 HOUR = 60 * MINUTE
 KEYS = (
     "name, type, signal, aggregate, window, group_by, where, condition, for, clear, keep_firing_for, flap_after, "
-    "flap_window, inhibited_by, min_samples, no_data, severity, target_agent, actions, enabled, description"
+    "flap_window, inhibited_by, min_samples, no_data, severity, target_agent, actions, when, enabled, description"
 )
 NEW = """
 [[trigger]]
