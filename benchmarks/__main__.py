@@ -22,6 +22,7 @@ NAMES = (
     "guarding",
     "looking",
     "healing",
+    "deciding",
 )
 
 

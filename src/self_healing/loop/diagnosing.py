@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -104,7 +105,8 @@ class Diagnoser:
         Args:
             opened: the one that was just opened; None when none was.
         """
-        if sum(not incident.is_parent for incident in self._register.open.values()) < CROWD:
+        crowd = islice((True for incident in self._register.open.values() if not incident.is_parent), CROWD)
+        if sum(crowd) < CROWD:  # no further than that is counted: in a storm each that opens would count all
             self.diagnosis.armed = True
         elif opened is not None and self.diagnosis.armed:
             self.diagnosis.armed = False

@@ -37,6 +37,12 @@ FLEET_STOP = "fleet_stop"
 FINAL = frozenset((FLEET_STOP, "attempts_of_incident", "attempts_on_target"))
 """Denials after which no other step of the plan would fare better."""
 
+MOST_NEW, MOST_WAITING = 20, 200
+"""Once the limits are used up, so many incidents that have not waited yet, and so many in all, are looked at in a turn.
+
+A first proposal costs some 20 ms, to look again at one that waits 1 ms: no storm is to keep the next turn from coming.
+The others take their turns, so that 10,000 are all told within some minutes that they wait."""
+
 FULL = frozenset(("rate_limit", "concurrency_limit"))
 """Deferrals that whatever else waits at the instant would get as well."""
 
@@ -79,6 +85,7 @@ class Proposer:
         self._spec_of = spec_of
         self._observe = observe
         self._order = {priority: place for place, priority in enumerate(Priority)}
+        self._looked_at = ""  # the last incident that had its turn though the limits were used up
 
     def propose(self, decide: Decide, at: datetime) -> list[str]:
         """Propose the next step of every incident that waits, the most urgent first.
@@ -90,28 +97,45 @@ class Proposer:
             The executions that may begin.
         """
         allowed: list[str] = []
-        full = False
         waiting = [i for i in self._register.open.values() if i.state is IncidentState.OPEN]
-        for found in sorted(waiting, key=self._urgency):
-            incident = self._register.open[found.id]
-            if incident.state is not IncidentState.OPEN:
-                continue  # its parent was escalated
-            before = self._store.find(Execution, incident.execution) if incident.execution else None
-            carried = before if before is not None and _carried(before, incident) else None
-            if not self._due(incident, before):
-                continue
-            muted = self._register.muted(incident, at)
-            if muted is not None:
-                self._hold(incident, muted, at)
-                continue
-            if full and carried is not None:
-                self._wait(incident, carried, carried, at)
-                continue
-            execution = self._step(incident, carried, decide, at)
+        order = sorted(waiting, key=self._urgency)
+        for place, found in enumerate(order):
+            execution = self._look(found, decide, at, full=False)
             if execution is not None and execution.status is ExecutionStatus.INTENDED:
                 allowed.append(execution.id)
-            full = full or (execution is not None and bool(FULL & _reasons(execution)))
+            if execution is not None and FULL & _reasons(execution):
+                self._take_turns(order[place + 1 :], decide, at)
+                break
         return allowed
+
+    def _take_turns(self, waiting: list[Incident], decide: Decide, at: datetime) -> None:
+        """The limits are used up: let some of those that wait say so, in turn; nothing is allowed at this instant."""
+        after = next((place + 1 for place, each in enumerate(waiting) if each.id == self._looked_at), 0)
+        new = 0
+        for found in (waiting[after:] + waiting[:after])[:MOST_WAITING]:
+            new += found.execution is None
+            if new > MOST_NEW:
+                break
+            self._look(found, decide, at, full=True)
+            self._looked_at = found.id
+
+    def _look(self, found: Incident, decide: Decide, at: datetime, *, full: bool) -> Execution | None:
+        """Go on with one incident that waits; returns what its next step came to, if it was proposed."""
+        incident = self._register.open[found.id]
+        if incident.state is not IncidentState.OPEN:
+            return None  # its parent was escalated
+        before = self._store.find(Execution, incident.execution) if incident.execution else None
+        carried = before if before is not None and _carried(before, incident) else None
+        if not self._due(incident, before):
+            return None
+        muted = self._register.muted(incident, at)
+        if muted is not None:
+            self._hold(incident, muted, at)
+            return None
+        if full and carried is not None:
+            self._wait(incident, carried, carried, at)
+            return None
+        return self._step(incident, carried, decide, at)
 
     def rest(self, who: str, at: datetime) -> None:
         """A person has stopped healing: nothing is proposed, and each incident that would be says so once."""
