@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from self_healing.actions.directives import read_directives
     from self_healing.actions.registry import ActionRegistry
+    from self_healing.client import Client
     from self_healing.emitter import Emitter, TelemetryHandler, emit
     from self_healing.guard import Guard
     from self_healing.handoffs.message import ContextMessageHandoff
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActionRegistry",
+    "Client",
     "ContextMessageHandoff",
     "Emitter",
     "Guard",
@@ -38,6 +40,7 @@ __all__ = [
 
 _HOMES = {
     "ActionRegistry": "self_healing.actions.registry",
+    "Client": "self_healing.client",
     "ContextMessageHandoff": "self_healing.handoffs.message",
     "Emitter": "self_healing.emitter",
     "Guard": "self_healing.guard",

@@ -19,6 +19,8 @@
     ├── HandoffRefused     a step that a handoff's status does not allow
     ├── ApprovalRefused    an answer that comes too late, or is about another plan
     ├── SilenceRefused     a silence that mutes nothing, or is over
+    ├── ServiceRefused     a service that was asked over HTTP says no
+    ├── ServiceUnreachable a service that was asked over HTTP does not answer
     └── NotFound           no record with that id
 
 Expected outcomes (a denial, a quarantined line, a series without data) are values, never exceptions.
@@ -160,6 +162,23 @@ class SilenceRefused(SelfHealingError):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"silence refused: {why}")
+
+
+class ServiceRefused(SelfHealingError):
+    """A service that was asked over HTTP refused to answer.
+
+    Args:
+        status: of HTTP, such as 404.
+        said: what is wrong, and what is allowed.
+    """
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(said)
+        self.status = status
+
+
+class ServiceUnreachable(SelfHealingError):
+    """A service that was asked over HTTP did not answer, or no more; what it was told may have been done."""
 
 
 class NotFound(SelfHealingError):

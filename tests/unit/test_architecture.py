@@ -125,6 +125,7 @@ def test_the_shared_vocabulary_knows_no_stage() -> None:
 def test_the_public_names_are_these() -> None:
     assert sorted(self_healing.__all__) == [
         "ActionRegistry",
+        "Client",
         "ContextMessageHandoff",
         "Emitter",
         "Guard",

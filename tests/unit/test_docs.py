@@ -22,6 +22,7 @@ import pytest
 from cyclopts import App
 from pydantic import BaseModel
 
+from docs import api
 from self_healing.actions.registry import read_actions
 from self_healing.api.server import Server
 from self_healing.cli import build
@@ -57,6 +58,8 @@ SENDING = sorted((DOCS / "how-to/sources").glob("*.md"))
 """Pages whose code sends to a service."""
 MCP = DOCS / "how-to/work-handoffs-over-mcp.md"
 """The page whose code asks a service for work."""
+CLIENT = DOCS / "how-to/ask-from-python.md"
+"""The page whose code asks a service by the client."""
 
 
 def name_of(page: object) -> str:
@@ -86,7 +89,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if any(blocks(p, "python")) and p not in (*SENDING, MCP)], ids=name_of
+    "page", [p for p in PAGES if any(blocks(p, "python")) and p not in (*SENDING, MCP, CLIENT)], ids=name_of
 )
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -131,6 +134,23 @@ def test_the_python_of_the_page_on_mcp_works_a_handoff_of_a_service(
             assert service.loop.store.get(Handoff, "hnd-2").status is HandoffStatus.DELIVERED
 
     asyncio.run(run())
+
+
+def test_the_python_of_the_page_on_the_client_asks_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = compile("\n".join(code for _, code in blocks(CLIENT, "python")), str(CLIENT), "exec")
+
+    async def run() -> None:
+        async with served(tmp_path) as (service, address):
+            monkeypatch.setenv("SERVICE", address)
+            monkeypatch.setenv("SELF_HEALING_SERVER_TOKEN", TOKEN)
+            await asyncio.to_thread(exec, program, {"__name__": "__page__"})
+            assert {each.status for each in service.loop.store.select(Handoff)} == {HandoffStatus.ACCEPTED}
+
+    asyncio.run(run())
+
+
+def test_the_reference_of_the_api_is_its_openapi() -> None:
+    assert api.PAGE.read_text(encoding="utf-8") == api.page(), "run python docs/api.py"
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from self_healing.api.models.acting import (
     Executions,
     Handoff,
     HandoffDetail,
+    HandoffFull,
     Handoffs,
     Lesson,
     MovedHandoff,
@@ -22,7 +23,7 @@ from self_healing.api.models.acting import (
     Verifications,
 )
 from self_healing.api.models.approving import AnsweredApproval, Approval, ApprovalDetail, Approvals
-from self_healing.api.models.base import Answer, Finished, Model, Mute, Named, Note, Page, Person, Problem
+from self_healing.api.models.base import Answer, Finished, Model, Mute, Named, Note, Page, Person, Problem, Told
 from self_healing.api.models.deciding import (
     Article,
     AuditReport,
@@ -99,6 +100,7 @@ __all__ = [
     "Finished",
     "Handoff",
     "HandoffDetail",
+    "HandoffFull",
     "Handoffs",
     "Health",
     "Held",
@@ -126,6 +128,7 @@ __all__ = [
     "Stopped",
     "Switched",
     "Telemetry",
+    "Told",
     "Transition",
     "Transitions",
     "Trigger",
