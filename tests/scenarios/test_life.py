@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
 import tempfile
@@ -48,9 +49,10 @@ who = st.sampled_from(sorted(AGENTS))
 
 @cache
 def empty_state() -> Path:
-    directory = Path(tempfile.mkdtemp(prefix="self-healing-life-")) / "state"
-    Store(directory).close()
-    return directory
+    directory = Path(tempfile.mkdtemp(prefix="self-healing-life-"))
+    atexit.register(shutil.rmtree, directory)
+    Store(directory / "state").close()
+    return directory / "state"
 
 
 class Life(RuleBasedStateMachine):
