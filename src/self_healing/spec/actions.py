@@ -1,0 +1,154 @@
+"""Actions: what is done, which settings of the fleet it may change, and how it is judged whether it helped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from self_healing.spec.declared import Declared, Duration, Flag, Name, Number, Whole
+
+
+class ActionType(StrEnum):
+    AGENT_HANDOFF = "agent_handoff"
+    QUALITY_ENFORCEMENT = "quality_enforcement"
+    EMERGENCY_SHUTDOWN = "emergency_shutdown"
+    COST_OPTIMIZATION = "cost_optimization"
+    CONFIGURATION = "configuration"
+    PERFORMANCE = "performance"
+    DIAGNOSTIC = "diagnostic"
+
+
+class Priority(StrEnum):
+    """Which of several waiting proposals goes first."""
+
+    EMERGENCY = "emergency"
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class Scaled(Declared):
+    """A directive's value taken from the incident: `times` its threshold or its baseline.
+
+    Args:
+        of: ``threshold``, or ``baseline`` (the threshold where there is no baseline).
+        times: the factor.
+        whole: round up to a whole number of at least 1.
+    """
+
+    of: Literal["threshold", "baseline"]
+    times: Number = Field(gt=0)
+    whole: Flag = False
+
+
+IRREVERSIBLE: frozenset[ActionType] = frozenset()
+"""The types whose effects cannot be undone unless the action says that they can; the others hand over, and set
+directives that expire."""
+
+DIRECTIVES: dict[str, type | tuple[type, ...]] = {
+    "paused": bool,
+    "model": str,
+    "max_cost_usd": (int, float),
+    "token_budget": int,
+    "max_output_tokens": int,
+    "max_concurrency": int,
+    "timeout_s": (int, float),
+    "quality_gate": str,
+    "max_retries": int,
+}
+"""The settings that a fleet can read, and their types."""
+
+ALLOWED_DIRECTIVES: dict[ActionType, tuple[str, ...]] = {
+    ActionType.AGENT_HANDOFF: (),
+    ActionType.QUALITY_ENFORCEMENT: ("quality_gate", "max_retries"),
+    ActionType.EMERGENCY_SHUTDOWN: ("paused",),
+    ActionType.COST_OPTIMIZATION: ("token_budget", "max_output_tokens"),
+    ActionType.CONFIGURATION: ("model", "max_cost_usd"),
+    ActionType.PERFORMANCE: ("max_concurrency", "timeout_s"),
+    ActionType.DIAGNOSTIC: (),
+}
+"""Which settings an action of each type may set."""
+
+
+class VerificationPlan(Declared):
+    """How an action is judged.
+
+    Args:
+        min_samples: tasks begun after the effect; never fewer than the trigger's.
+        deadline: from the effect on.
+    """
+
+    min_samples: Whole = Field(default=3, ge=3)
+    deadline: Duration = Field(default=900, gt=0)
+
+
+class ActionSpec(Declared):
+    """A declared correction.
+
+    Args:
+        name: unique.
+        type: what sort of correction it is; it says which directives it may set.
+        priority: which of several waiting proposals goes first.
+        target_agent: who gets its handoff.
+        prompt: what the recipient of the handoff is asked to do; fixed text, never filled from telemetry.
+        directives: settings for the affected agent.
+        expires: when they end by themselves.
+        hold_off: for emergency_shutdown, how long the first pause lasts.
+        handoff_deadline: when an unanswered handoff counts as expired.
+        timeout: seconds one try of the effect may take.
+        tries: how often a failing effect is tried.
+        concurrent: how many of it may be under way at once, in the whole fleet; as many as of all when left out.
+        verification: how it is judged whether it helped.
+        reversible: whether what it does can be undone; what cannot is asked for. As its type has it when left out.
+        tags: words that its handoffs carry.
+        description: for people.
+    """
+
+    name: Name
+    type: ActionType
+    priority: Priority
+    target_agent: str = Field(min_length=1)
+    prompt: str = Field(min_length=1)
+    directives: dict[str, bool | int | float | str | Scaled] = Field(default={})
+    expires: Annotated[Duration, Field(gt=0)] = 3600
+    hold_off: Annotated[Duration, Field(gt=0)] = 300
+    handoff_deadline: Annotated[Duration, Field(gt=0)] = 900
+    timeout: Annotated[Duration, Field(gt=0)] = 30
+    tries: Whole = Field(default=3, ge=1, le=10)
+    concurrent: Whole | None = Field(default=None, ge=1)
+    verification: VerificationPlan = VerificationPlan()
+    reversible: Flag = True
+    tags: tuple[str, ...] = ()
+    description: str = ""
+
+    @property
+    def probation(self) -> dict[str, int]:
+        """What an agent that the action pauses is let back with, half-open; empty where nothing is paused."""
+        return {"max_concurrency": 1} if self.type is ActionType.EMERGENCY_SHUTDOWN else {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_its_type(cls, values: Any) -> Any:
+        """What is not said of whether it can be undone."""
+        irreversible = isinstance(values, Mapping) and values.get("type") in IRREVERSIBLE
+        return {"reversible": False, **values} if irreversible else values
+
+    @model_validator(mode="after")
+    def _settings(self) -> Self:
+        allowed = ALLOWED_DIRECTIVES[self.type]
+        for name, value in self.directives.items():
+            if name not in allowed:
+                can = ", ".join(allowed) or "none"
+                raise ValueError(f"directives.{name}: allowed for {self.type.value}: {can}")
+            kinds = DIRECTIVES[name]
+            if not isinstance(value, Scaled) and (
+                not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)
+            ):
+                raise ValueError(f"directives.{name} = {value!r}: not a value of that setting")
+        if self.type is ActionType.EMERGENCY_SHUTDOWN and self.directives.get("paused") is not True:
+            raise ValueError("directives: an emergency_shutdown sets paused = true")
+        return self

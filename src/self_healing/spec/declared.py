@@ -1,0 +1,53 @@
+"""Declared: the base of all records that people write, and the types of their values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(value: Any) -> Any:
+    """Whole seconds of a duration such as ``90s``, ``5m``, ``24h`` or ``1d``; numbers pass as seconds."""
+    match = re.fullmatch(r"(\d+)([smhd])", value) if isinstance(value, str) else None
+    if isinstance(value, str | bool) and match is None:
+        raise ValueError("allowed is a whole number and one of s, m, h, d, such as 90s, 5m, 24h")
+    return value if match is None else int(match[1]) * _UNITS[match[2]]
+
+
+Duration = Annotated[int, BeforeValidator(parse_duration), Field(ge=0)]
+"""Seconds, written as ``90s``, ``5m``, ``24h`` or ``1d``."""
+
+Whole = Annotated[int, Field(strict=True)]
+
+Number = Annotated[float, Field(strict=True)]
+
+Flag = Annotated[bool, Field(strict=True)]
+"""What TOML has types for is of that type: neither ``"5"`` nor ``true`` is a number, and ``"yes"`` is no truth."""
+
+
+def _name(value: str) -> str:
+    if re.fullmatch(r"[a-z][a-z0-9_]*", value) is None:
+        raise ValueError("allowed are small letters, digits and _, a letter first")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": r"^[a-z][a-z0-9_]*$"})]
+"""The name of a trigger or an action, such as ``slow_tasks``."""
+
+
+class Declared(BaseModel):
+    """Base of what is declared: frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with `update` in place of what it says, and without what was worked out of the original."""
+        copied = super().model_copy(update=update, deep=deep)
+        for worked_out in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[worked_out]
+        return copied

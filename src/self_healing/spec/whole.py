@@ -1,0 +1,117 @@
+"""The whole: all that is declared, with the limits that hold for it, frozen and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from self_healing.model import Outcome
+from self_healing.spec.actions import ActionSpec
+from self_healing.spec.conditions import Composite
+from self_healing.spec.declared import Declared, Duration, Name
+from self_healing.spec.maintenance import Maintenance
+from self_healing.spec.triggers import TriggerSpec
+
+MAX_GROUPS = 20_000
+"""How many groups are kept apart for each way to group, unless the spec says otherwise."""
+
+WARM_UP_S = 60
+"""Seconds after a start in which silence opens nothing, unless the spec says otherwise."""
+
+
+class Limits(Declared):
+    """What automation may do; facts of article III, and part of the spec version."""
+
+    concurrent_actions: int = Field(default=5, ge=1, description="under way at once, in the whole fleet")
+    concurrent_per_target: int = Field(default=1, ge=1, description="under way at once for one agent")
+    actions_per_minute: int = Field(default=6, ge=1, description="begun in a minute, in the whole fleet")
+    actions_per_minute_unwell: int = Field(default=2, ge=1, description="when more than half of the fleet is unwell")
+    blast_radius_percent: int = Field(
+        default=10, ge=1, le=100, description="of the fleet, for one kind of action, at least 1"
+    )
+    fleet_stop_percent: int = Field(
+        default=40, ge=1, le=100, description="unwell with one cause, of a fleet of 3 or more"
+    )
+    attempts_per_incident: int = Field(default=3, ge=1, description="before a person gets it")
+    attempts_per_target_per_day: int = Field(default=5, ge=1, description="at one agent in a day")
+    cool_down: Duration = Field(default=10, description="between two actions for one agent; it doubles each time")
+    cool_down_max: Duration = Field(default=300, description="no cool-down becomes longer")
+    cool_down_reset: Duration = Field(default=600, description="healthy time after which the cool-down starts anew")
+    causal_depth: int = Field(
+        default=3, ge=1, description="actions that may each have caused the incident that the next one is for"
+    )
+    independent_signals: int = Field(
+        default=2, ge=1, description="that agree before a person is asked for what cannot be undone"
+    )
+    approve_within: Annotated[Duration, Field(gt=0)] = Field(
+        default=900, description="until then a person says yes; later it is a no"
+    )
+    breaker_failures: int = Field(default=5, ge=1, description="failures in a row that open an action's breaker")
+    breaker_half_open_after: Duration = Field(default=300, description="then the action is tried once")
+    freshness: Duration = Field(default=60, description="ingest lag beyond which nothing is done")
+    plan_freshness: Duration = Field(default=300, description="an older decision is made anew before the effect")
+    defer_at_most: Duration = Field(default=900, description="what has to wait for longer goes to a person")
+
+
+class OwnArticle(Declared):
+    """A policy of a person's own, which the gate holds every proposal to beside the five articles.
+
+    Args:
+        name: its ``@id``, which is the reason that people see.
+        outcome: what it makes of a proposal; never an allow.
+        text: the policy in Cedar, as it was written.
+    """
+
+    name: Name
+    outcome: Literal[Outcome.DENY, Outcome.DEFER, Outcome.ASK]
+    text: str
+
+
+class Spec(Declared):
+    """All that is declared, together."""
+
+    triggers: tuple[TriggerSpec, ...]
+    actions: tuple[ActionSpec, ...]
+    limits: Limits = Limits()
+    grid: Annotated[Duration, Field(ge=1, le=60)] = 1
+    max_groups: int = Field(default=MAX_GROUPS, ge=1)
+    maintenance: tuple[Maintenance, ...] = ()
+    warm_up: Duration = WARM_UP_S
+    articles: tuple[OwnArticle, ...] = ()
+
+    @cached_property
+    def warming(self) -> frozenset[str]:
+        """The triggers that mere silence can make fire; of these nothing opens within `warm_up` after a start."""
+        silent = {each.name for each in self.triggers if each.fires_on_silence}
+        composites = {each.name: each.condition for each in self.triggers if isinstance(each.condition, Composite)}
+        return frozenset(silent | {name for name, made in composites.items() if silent & set(made.members)})
+
+    @property
+    def text(self) -> str:
+        """The canonical JSON of the whole spec."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":"))
+
+    @cached_property
+    def version(self) -> str:
+        """The first 16 hex digits of the sha256 over its canonical JSON."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+
+    @cached_property
+    def _triggers(self) -> dict[str, TriggerSpec]:
+        return {trigger.name: trigger for trigger in self.triggers}
+
+    @cached_property
+    def _actions(self) -> dict[str, ActionSpec]:
+        return {action.name: action for action in self.actions}
+
+    def trigger(self, name: str) -> TriggerSpec:
+        """The trigger of that name. Raises KeyError."""
+        return self._triggers[name]
+
+    def action(self, name: str) -> ActionSpec:
+        """The action of that name. Raises KeyError."""
+        return self._actions[name]
