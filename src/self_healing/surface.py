@@ -31,6 +31,7 @@ from self_healing.errors import NotFound, SelfHealingError, StateBusy
 from self_healing.explaining.decided import decided
 from self_healing.explaining.live import live
 from self_healing.explaining.telling import declared
+from self_healing.incidents.similar import similar
 from self_healing.loop.asking import shown
 from self_healing.model import (
     Approval,
@@ -320,6 +321,7 @@ class Surface:
             "verifications": [views.plain(each) for each in self._store.select(Verification, incident=id)],
             "directives": [views.plain(each) for each in self._store.select(Directive, owner=id)],
             "handoffs": [self._handoff(each) for each in self._store.select(Handoff, incident=id)],
+            "similar": self._past(similar(self._store, incident)),
         }
 
     def _evidence(self, incident: Incident) -> Json:
@@ -347,13 +349,17 @@ class Surface:
 
     def history(self, limit: AtLeastOne = 20) -> Json:
         incidents = self._store.select(Incident, newest=limit)
+        return {
+            "history": self._past(incidents[::-1]),
+            "reloads": (self._store.fact(RELOADS) or [])[: -limit - 1 : -1],
+        }
+
+    def _past(self, incidents: list[Incident]) -> list[Json]:
+        """What was done about each, and what came of it."""
         ids = [incident.id for incident in incidents]
         executions = _by_incident(self._store.select(Execution, incident=ids))
         verifications = _by_incident(self._store.select(Verification, incident=ids))
-        return {
-            "history": [views.past(each, executions[each.id], verifications[each.id]) for each in reversed(incidents)],
-            "reloads": (self._store.fact(RELOADS) or [])[: -limit - 1 : -1],
-        }
+        return [views.past(each, executions[each.id], verifications[each.id]) for each in incidents]
 
     def silences(self, everything: bool = False) -> Json:
         now = self._loop.now()

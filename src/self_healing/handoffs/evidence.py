@@ -36,7 +36,7 @@ def evidence(
         tried: earlier executions of this incident, oldest first.
         came_to: what was judged of them.
         answers: what the recipients of their handoffs said.
-        similar: past incidents of the same trigger, newest first.
+        similar: past incidents of the same trigger, those of the same group first.
         wanted: what is asked of the recipient, in the spec's words.
         done: the settings that this action sets.
     """

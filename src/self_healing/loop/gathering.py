@@ -10,8 +10,9 @@ from self_healing.actions.directing import Directives
 from self_healing.handoffs.cleaning import clean
 from self_healing.handoffs.evidence import evidence
 from self_healing.incidents.register import Register
+from self_healing.incidents.similar import similar
 from self_healing.loop.exemplifying import MOST_EXAMPLES, differing, telling
-from self_healing.model import Execution, Handoff, Incident, IncidentState, Verification, group_dict
+from self_healing.model import Execution, Handoff, Incident, Verification, group_dict
 from self_healing.spec import ActionSpec, ActionType, Spec, TriggerSpec
 from self_healing.storage.store import Store
 from self_healing.telemetry.signals import unit
@@ -80,7 +81,6 @@ class Gathering:
     def _evidence(self, incident: Incident, wanted: str, settings: dict[str, Any]) -> dict[str, Any]:
         trigger = self._spec_of(incident).trigger(incident.trigger)
         agents = self._register.agents(incident)
-        past = self._store.select(Incident, trigger=incident.trigger, state=IncidentState.CLOSED.value, newest=50)
         return evidence(
             incident,
             unit=unit(trigger),
@@ -91,7 +91,7 @@ class Gathering:
             tried=self._store.select(Execution, incident=incident.id),
             came_to=self._store.select(Verification, incident=incident.id),
             answers=self._store.select(Handoff, incident=incident.id),
-            similar=[each for each in reversed(past) if each.id != incident.id][:MOST_SIMILAR],
+            similar=similar(self._store, incident)[:MOST_SIMILAR],
             wanted=wanted,
             done=settings,
         )

@@ -148,6 +148,20 @@ def test_no_page_may_load_anything_from_elsewhere_or_be_framed(loop: SelfHealing
     assert "frame-ancestors 'none'" in policy
 
 
+def test_the_page_of_an_incident_shows_similar_past_ones_and_what_came_of_them(loop: SelfHealingOrchestrator) -> None:
+    coder, other = sorted(loop.register.open.values(), key=lambda each: dict(each.group)["agent"] != "Coder")
+    with serving(loop) as port:
+        before = get(port, f"/incidents/{coder.id}")[1]
+        post(port, f"/incidents/{other.id}/close", {"by": "Ada", "reason": "a test"})
+    with serving(loop) as port:
+        page = get(port, f"/incidents/{coder.id}")[1]
+    assert "Similar past incidents" not in before
+    similar = page.partition("Similar past incidents")[2]
+    assert f'href="/incidents/{other.id}"' in similar
+    assert "dismissed" in similar
+    assert "analyze slow tasks: dispatched" in similar
+
+
 def test_an_incident_that_is_none_is_said_to_be_none(loop: SelfHealingOrchestrator) -> None:
     with serving(loop) as port:
         status, page, _ = get(port, "/incidents/inc-none")

@@ -10,7 +10,7 @@ from self_healing.api.models.acting import Directive, Execution, Handoff, Verifi
 from self_healing.api.models.base import At, Group, Model, Note, Page
 from self_healing.api.models.deciding import Decision
 from self_healing.api.models.watching import Series, Verdict
-from self_healing.model import CloseReason, IncidentState, Severity
+from self_healing.model import CloseReason, IncidentState, Result, Severity
 
 
 class Incident(Model):
@@ -67,6 +67,26 @@ class Evidence(Model):
     until: At | None
 
 
+class Tried(Execution):
+    """An execution, and what its verification came to."""
+
+    result: Result | None
+
+
+class Past(Model):
+    """A past incident in a line: what was done about it, and what came of it."""
+
+    incident: str
+    trigger: str
+    group: Group
+    severity: Severity
+    opened_at: At
+    closed_at: At | None
+    outcome: str = Field(description="why it was closed; where it stands, when it is not")
+    closed_by: str | None
+    actions: list[Tried]
+
+
 class IncidentDetail(Model):
     """One incident with its whole story."""
 
@@ -81,6 +101,9 @@ class IncidentDetail(Model):
     verifications: list[Verification]
     directives: list[Directive]
     handoffs: list[Handoff]
+    similar: list[Past] = Field(
+        description="past incidents of its trigger, those of its own series first; five at most"
+    )
 
 
 class ChangedIncident(Model):
