@@ -28,11 +28,13 @@ class Listening:
     Args:
         pid: its process.
         host_port: where it takes OTLP over HTTP, as ``127.0.0.1:4318``.
+        dashboard: where the dashboard is, likewise.
         state_dir: its state.
     """
 
     pid: int
     host_port: str
+    dashboard: str
     state_dir: Path
 
     def counts(self) -> dict[str, Any]:
@@ -63,19 +65,26 @@ def listening(directory: Path, more: str = "") -> Iterator[Listening]:
     with output.open("wb") as out:
         service = subprocess.Popen([COMMAND, "run"], cwd=directory, stdout=out)
         try:
-            yield Listening(service.pid, _host_port(service, output), directory / ".self-healing")
+            said = _said(service, output)
+            otlp, dashboard = _host_port(said, "OTLP/HTTP"), _host_port(said, "dashboard")
+            yield Listening(service.pid, otlp, dashboard, directory / ".self-healing")
         finally:
             service.send_signal(signal.SIGTERM)
             service.wait(timeout=30)
 
 
-def _host_port(service: subprocess.Popen[bytes], output: Path) -> str:
-    """Where it takes OTLP over HTTP, once it says that it runs."""
+def _said(service: subprocess.Popen[bytes], output: Path) -> str:
+    """What it prints until it runs."""
     while "running;" not in (said := output.read_text()):
         if service.poll() is not None:
             raise RuntimeError(f"the service did not start:\n{said}")
         time.sleep(0.05)
-    found = re.search(r"^OTLP/HTTP\s+http://(\S+)$", said, re.MULTILINE)
+    return said
+
+
+def _host_port(said: str, name: str) -> str:
+    """Where it listens for that."""
+    found = re.search(rf"^{name}\s+http://([^\s/]+)", said, re.MULTILINE)
     if found is None:
-        raise RuntimeError(f"the service does not say where it takes OTLP:\n{said}")
+        raise RuntimeError(f"the service does not say where {name} is:\n{said}")
     return found[1]

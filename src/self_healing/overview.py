@@ -53,6 +53,8 @@ def overview(owner: Owner, *, serving: bool) -> Json:
     """
     now = owner.clock.now()
     incidents = list(owner.register.open.values())
+    shown, healed = _worst_first(incidents)[:SHOWN_OPEN], _newest_healed(owner)
+    executions = _newest_executions(owner, [*shown, *healed])
     fleet = Fleet.of(owner.telemetry.agents, incidents)
     return {
         "status": status.status(
@@ -67,10 +69,10 @@ def overview(owner: Owner, *, serving: bool) -> Json:
         "agents": fleet.size,
         "unwell": fleet.unwell,
         "firing": dict(owner.firing()),
-        "open": [_open(owner, each) for each in _worst_first(incidents)[:SHOWN_OPEN]],
+        "open": [_open(owner, each, executions.get(each.id)) for each in shown],
         "open_in_all": len(incidents),
         "approvals_waiting": _waiting(owner),
-        "healed": [_healed(owner, each) for each in _newest_healed(owner)],
+        "healed": [_healed(owner, each, executions.get(each.id)) for each in healed],
         "course": course(owner),
     }
 
@@ -94,8 +96,13 @@ def stage(incident: Incident, execution: Execution | None) -> str:
     return waits or "detected"
 
 
-def _open(owner: Owner, incident: Incident) -> Json:
-    execution = None if incident.execution is None else owner.store.find(Execution, incident.execution)
+def _newest_executions(owner: Owner, incidents: Sequence[Incident]) -> dict[str, Execution]:
+    """The newest execution of each of them that has one, by the incident's id; one look for all."""
+    ids = [each.execution for each in incidents if each.execution is not None]
+    return {each.incident: each for each in owner.store.select(Execution, id=ids)}
+
+
+def _open(owner: Owner, incident: Incident, execution: Execution | None) -> Json:
     note = incident.notes[-1] if incident.notes else None
     return {
         **views.incident(incident, owner.spec.triggers),
@@ -125,8 +132,7 @@ def _newest_healed(owner: Owner) -> list[Incident]:
     return [each for each in reversed(closed) if each.close_reason is CloseReason.HEALED][:SHOWN_HEALED]
 
 
-def _healed(owner: Owner, incident: Incident) -> Json:
-    execution = None if incident.execution is None else owner.store.find(Execution, incident.execution)
+def _healed(owner: Owner, incident: Incident, execution: Execution | None) -> Json:
     lasted = (incident.closed_at or incident.updated_at) - incident.opened_at
     return {
         **views.incident(incident, owner.spec.triggers),

@@ -7,6 +7,9 @@ word of telemetry is in a description or an instruction: it comes as data, and i
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from mcp.server import MCPServer
@@ -31,13 +34,26 @@ OPEN: Final = ("created", "delivered", "accepted")
 """The states of a handoff that still wants work."""
 
 
+@contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """What the process logs is not for a library to say; this one would print every library's lines on stderr."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
 def make_server(ask: Ask) -> MCPServer:
     """The server with its tools.
 
     Args:
         ask: asks the service one of its commands.
     """
-    server: MCPServer = MCPServer("self-healing", instructions=INSTRUCTIONS)
+    with _root_logger_kept():
+        server: MCPServer = MCPServer("self-healing", instructions=INSTRUCTIONS)
 
     async def asked(command: str, **arguments: Any) -> dict[str, Any]:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -145,3 +146,14 @@ def test_without_the_extra_nothing_is_served_there(tmp_path: Path, monkeypatch: 
     with pytest.raises(ExceptionGroup) as caught:
         with_client(tmp_path, work, http=True)
     assert caught.group_contains(MCPError, match="Not Found")
+
+
+def test_the_library_leaves_the_logging_of_the_process_alone() -> None:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+
+    async def ask(command: str, **arguments: Any) -> dict[str, Any]:
+        raise AssertionError((command, arguments))
+
+    make_server(ask)
+    assert (root.handlers, root.level) == before
