@@ -26,6 +26,7 @@ SHARED = frozenset(
         "histograms",
         "measures",
         "model",
+        "plugins",
         "problems",
         "redaction",
         "spec",

@@ -19,6 +19,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from self_healing.actions.directing import Allowing, AuditAppend, Directives
+from self_healing.actions.functions import run
 from self_healing.errors import ConstitutionBypass, EffectError, EffectRefused, EffectUntold
 from self_healing.handoffs.channel import Channel, Receipt, delivered
 from self_healing.model import Decision, Execution, ExecutionStatus, Handoff, HandoffStatus
@@ -208,7 +209,7 @@ class Effect:
         except FAILURES as error:
             await self._gave_up(id, spec, call, error)
         else:
-            self._dispatched(id, receipt)
+            self._dispatched(id, spec, receipt)
 
     async def _once(self, id: str, spec: ActionSpec, call: Call, certain: bool) -> Receipt | None:
         """One try. Returns when the effect is there, with what the channel has to tell of it."""
@@ -230,9 +231,23 @@ class Effect:
             raise _Refused(STALE)
         self._begin(execution, spec)
         self._crash("effect.directives")
-        receipt = None if handoff is None else await call(self._channel.deliver, handoff, spec.timeout)
+        receipt = None if handoff is None else await call(self._deliver(spec), handoff, spec.timeout)
         self._crash("effect.delivered")
         return receipt
+
+    def _deliver(self, spec: ActionSpec) -> Callable[[Handoff], Receipt | None]:
+        """How a handoff is delivered: after the action's function has done its work, where it has one."""
+
+        def after_its_function(handoff: Handoff) -> Receipt | None:
+            run(spec, handoff)
+            try:
+                return self._channel.deliver(handoff)
+            except EffectError as error:
+                if spec.idempotent:
+                    raise
+                raise EffectUntold(f"{spec.function} has run, and its handoff was not delivered: {error}") from error
+
+        return self._channel.deliver if spec.function is None else after_its_function
 
     def _handoff(self, execution: Execution) -> Handoff | None:
         return None if execution.handoff is None else self._store.get(Handoff, execution.handoff)
@@ -242,9 +257,11 @@ class Effect:
         if handoff is None:
             return True  # its directives were committed with the try
         try:
-            return await call(self._channel.probe, handoff, spec.timeout)
+            there = await call(self._channel.probe, handoff, spec.timeout)
         except FAILURES:
             return None
+        # Without a handoff its function may have run all the same.
+        return None if there is False and spec.function is not None and not spec.idempotent else there
 
     def _begin(self, execution: Execution, spec: ActionSpec) -> None:
         """Put the directives in force and the try on record, together."""
@@ -267,19 +284,21 @@ class Effect:
         handoff = self._handoff(self._store.get(Execution, id))
         there = await self._probed(handoff, spec, call)
         if there:
-            self._dispatched(id, None)
+            self._dispatched(id, spec, None)
         elif there is None and _untold(error):
             self._unknown(id)
         else:
             self._failed(id, text)
 
-    def _dispatched(self, id: str, receipt: Receipt | None) -> None:
+    def _dispatched(self, id: str, spec: ActionSpec, receipt: Receipt | None) -> None:
         at = self._now()
         with self._store.transaction():
             execution = self._store.get(Execution, id)
             handoff = self._handoff(execution)
             if handoff is not None and handoff.status is HandoffStatus.CREATED:
                 self._store.put(delivered(handoff, receipt, at))
+            if handoff is not None and spec.function is not None:
+                execution = msgspec.structs.replace(execution, effect_at=execution.effect_at or at)
             self._end(execution, ExecutionStatus.DISPATCHED, at, None)
         self._crash("outcome.committed")
 

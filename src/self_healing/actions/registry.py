@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from self_healing.actions.functions import mistakes
 from self_healing.declarations import Declarations, Mistake, Reader, Values, seconds_of
 from self_healing.documents import Read, read_document
 from self_healing.errors import NotFound
@@ -121,6 +122,7 @@ def _check(values: Values) -> Iterator[Mistake]:
             yield key, values[key], "allowed is text that is not empty"
     if values.get("name") == DIAGNOSTIC and values.get("type") != ActionType.DIAGNOSTIC:
         yield "type", values.get("type"), "allowed is diagnostic, as every escalation calls for it"
+    yield from mistakes(values)
     kind = next((each for each in ActionType if each == values.get("type")), None)
     directives = values.get("directives", {})
     if not isinstance(directives, Mapping):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Any
-
+from self_healing import plugins
 from self_healing.errors import EffectError, EffectRefused, EffectUntold
 from self_healing.handoffs.channel import Receipt
 from self_healing.handoffs.cleaning import clean_text
@@ -36,7 +32,10 @@ class FunctionChannel:
     def deliver(self, handoff: Handoff) -> Receipt | None:
         """As the port says."""
         about = f"channel {self.name}: {self._declared.function} of handoff {handoff.id}"
-        function = self._function()
+        try:
+            function = plugins.function(GROUP, self._declared.function)
+        except ValueError as error:
+            raise EffectRefused(f"channel {self.name}: {clean_text(str(error))}") from error
         try:
             said = function(dict(handoff.message))
         except EffectError:
@@ -48,21 +47,3 @@ class FunctionChannel:
     def probe(self, handoff: Handoff) -> bool | None:
         """Nobody can tell what a function did."""
         return None
-
-    def _function(self) -> Callable[[dict[str, Any]], object]:
-        wanted = self._declared.function
-        try:
-            found = [each.load() for each in entry_points(group=GROUP, name=wanted)] or [_imported(wanted)]
-        except Exception as error:  # somebody else's module may raise anything while it is imported
-            raise EffectRefused(
-                f"channel {self.name}: {wanted} cannot be imported: {clean_text(repr(error))}"
-            ) from error
-        if not callable(found[0]):
-            raise EffectRefused(f"channel {self.name}: {wanted} is no function")
-        called: Callable[[dict[str, Any]], object] = found[0]
-        return called
-
-
-def _imported(wanted: str) -> Any:
-    module, _, function = wanted.partition(":")
-    return getattr(import_module(module), function)

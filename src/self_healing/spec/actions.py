@@ -95,6 +95,10 @@ class ActionSpec(Declared):
         priority: which of several waiting proposals goes first.
         target_agent: who gets its handoff.
         prompt: what the recipient of the handoff is asked to do; fixed text, never filled from telemetry.
+        function: of your own, which is called before the handoff is delivered: the name of an entry point in the group
+            `self_healing.actions`, or `module:function`.
+        parameters: what it is called with; checked by the pydantic model that it takes.
+        idempotent: whether to call the function again for the same handoff changes nothing more.
         directives: settings for the affected agent.
         expires: when they end by themselves.
         hold_off: for emergency_shutdown, how long the first pause lasts.
@@ -103,7 +107,8 @@ class ActionSpec(Declared):
         tries: how often a failing effect is tried.
         concurrent: how many of it may be under way at once, in the whole fleet; as many as of all when left out.
         verification: how it is judged whether it helped.
-        reversible: whether what it does can be undone; what cannot is asked for. As its type has it when left out.
+        reversible: whether what it does can be undone; what cannot is asked for. Left out: as its type has
+            it, and not where it calls a function.
         tags: words that its handoffs carry.
         description: for people.
     """
@@ -113,6 +118,9 @@ class ActionSpec(Declared):
     priority: Priority
     target_agent: str = Field(min_length=1)
     prompt: str = Field(min_length=1)
+    function: str | None = Field(default=None, min_length=1)
+    parameters: dict[str, Any] = Field(default={})
+    idempotent: bool = False
     directives: dict[str, bool | int | float | str | Scaled] = Field(default={})
     expires: Annotated[Duration, Field(gt=0)] = 3600
     hold_off: Annotated[Duration, Field(gt=0)] = 300
@@ -134,7 +142,9 @@ class ActionSpec(Declared):
     @classmethod
     def _as_its_type(cls, values: Any) -> Any:
         """What is not said of whether it can be undone."""
-        irreversible = isinstance(values, Mapping) and values.get("type") in IRREVERSIBLE
+        irreversible = isinstance(values, Mapping) and (
+            values.get("type") in IRREVERSIBLE or values.get("function") is not None
+        )
         return {"reversible": False, **values} if irreversible else values
 
     @model_validator(mode="after")

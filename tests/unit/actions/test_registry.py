@@ -200,7 +200,8 @@ def test_another_name_declares_a_new_action_after_the_defaults(tmp_path: Path) -
         ("verification = 5", "verification: 5: allowed is a table of min_samples, deadline"),
         ('prompts = "x"',
          'prompts: "x": unknown; did you mean prompt? allowed are name, type, priority, target_agent, prompt, '
-         "directives, expires, hold_off, handoff_deadline, timeout, tries, concurrent, verification, reversible, tags, "
+         "function, parameters, idempotent, directives, expires, hold_off, handoff_deadline, timeout, tries, "
+         "concurrent, verification, reversible, tags, "
          "description"),
         ("directives = { paused = true }",
          "directives.paused: true: allowed are token_budget, max_output_tokens for cost_optimization"),
