@@ -90,7 +90,7 @@ class Server:
                     Mount(PATH, make_app(source)),
                     *(() if self._mcp is None else self._mcp.routes),
                     *login.routes(self._tokens, self._sessions),
-                    *Pages(ask, explain, verify, changes, now, environment).routes(),
+                    *Pages(ask, explain, verify, changes, now, places, environment).routes(),
                 ]
             ),
         }

@@ -24,9 +24,11 @@ from self_healing.api.looking import Ask
 from self_healing.api.tokens import EVERYTHING
 from self_healing.dashboard.changes import Changes
 from self_healing.dashboard.rendering import render
+from self_healing.dashboard.trying import threshold_of, try_threshold
 from self_healing.errors import NotFound, SelfHealingError
 from self_healing.explaining.explain import Question
 from self_healing.model import CAUSE
+from self_healing.telemetry.query.files import Places
 
 Json = dict[str, Any]
 Given = dict[str, str]
@@ -75,6 +77,7 @@ class Pages:
         verify: whether the audit log is whole; called on a thread like that.
         changes: what is new.
         now: the present instant, as the service has it.
+        places: where history is that somebody tries a trigger on.
         environment: which of several fleets this is; it stands on each page.
     """
 
@@ -85,9 +88,11 @@ class Pages:
         verify: Callable[[], Json],
         changes: Changes,
         now: Callable[[], datetime],
+        places: Places,
         environment: str = "",
     ) -> None:
         self._environment = environment
+        self._places = places
         self._ask = ask
         self._explain = explain
         self._now = now
@@ -95,6 +100,7 @@ class Pages:
         self._verify = verify
         self._verifying = asyncio.Lock()
         self._verified: tuple[datetime, Json] | None = None  # when, and what was found
+        self._trying = asyncio.Lock()
         self._explaining = asyncio.Semaphore(AT_ONCE)
         self._made: dict[
             tuple[Any, ...], tuple[tuple[int, int], asyncio.Task[str]]
@@ -119,6 +125,7 @@ class Pages:
             self._page("/audit", "audit.html", "Audit", self._audit),
             self._page("/stop", "stop.html", "Stop", lambda _: self._ask("status")),
             self._page("/incidents/{id}/chart", "chart.html", "", self._incident_chart),
+            self._page("/triggers/{name}/try", "trying.html", "Triggers", self._try),
             self._page("/triggers/{name}/chart", "chart.html", "", self._trigger_chart),
             self._form("/incidents/{id}/ack", "ack", "/incidents/{id}"),
             self._form("/incidents/{id}/close", "close", "/incidents/{id}"),
@@ -140,7 +147,16 @@ class Pages:
 
     async def _trigger(self, request: Request) -> Json:
         told = await self._ask("trigger", name=request.path_params["name"])
-        return told | {"explained": await self._ask("explain", name=request.path_params["name"])}
+        found = {"threshold": threshold_of(told["trigger"])}
+        return told | found | {"explained": await self._ask("explain", name=request.path_params["name"])}
+
+    async def _try(self, request: Request) -> Json:
+        """Two thresholds on stored history: on a thread, one at a time."""
+        told = await self._ask("trigger", name=request.path_params["name"])
+        text = request.query_params.get("threshold", "")
+        async with self._trying:
+            tried = await asyncio.to_thread(try_threshold, self._places, told["trigger"], text)
+        return told | {"tried": tried}
 
     async def _agent(self, request: Request) -> Json:
         return await self._ask("agent", name=request.path_params["name"])

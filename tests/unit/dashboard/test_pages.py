@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import http.client
 import json
 from collections.abc import Iterator
@@ -18,13 +19,14 @@ from self_healing.config import ServerSettings, Settings, StorageSettings, Telem
 from self_healing.constitution.checkpoints import verified
 from self_healing.dashboard.changes import Changes
 from self_healing.explaining.explain import explain
+from self_healing.filenames import SEGMENTS
 from self_healing.model import Approval, Handoff
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.surface import Surface
+from self_healing.telemetry.query.files import Places
 from self_healing.testing import Scenario
 from tests.scenarios.test_approvals import options as slow_tasks_erase
 from tests.unit.actions.test_directives import directive
-from tests.unit.telemetry.query.test_find import places
 
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>"
@@ -73,7 +75,7 @@ def serving(loop: SelfHealingOrchestrator, environment: str = "", **settings: An
         ServerSettings(**given),
         submit=lambda *_: pytest.fail("nothing is sent here"),
         ask=ask,
-        places=places(loop.settings.telemetry.dir),
+        places=Places(telemetry=loop.settings.telemetry.dir, segments=loop.settings.storage.state_dir / SEGMENTS),
         verify=lambda: verified(loop.settings.storage.state_dir, loop.settings.storage.logs_dir),
         explain=lambda question: explain(loop.settings, question, now=loop.now(), ask=Surface(loop).call),
         changes=Changes(),
@@ -277,3 +279,44 @@ def test_each_page_says_which_of_several_fleets_it_shows(loop: SelfHealingOrches
         page = get(port, path)[1]
     assert '<span class="environment">staging</span>' in page
     assert "self-healing staging</title>" in page
+
+
+@pytest.mark.parametrize(("threshold", "here", "there"), [("120", 2, 0), ("60", 2, 2), ("30", 2, 2)])
+def test_another_threshold_is_tried_on_stored_history_with_what_to_commit(
+    loop: SelfHealingOrchestrator, threshold: str, here: int, there: int
+) -> None:
+    with serving(loop) as port:
+        offered = get(port, "/triggers/slow_tasks")[1]
+        status, page, _ = get(port, f"/triggers/slow_tasks/try?threshold={threshold}")
+    assert 'action="/triggers/slow_tasks/try"' in offered
+    assert status == 200
+    figures = f'<tr><th>Incidents</th><td class="number">{here}</td><td class="number">{there}</td></tr>'
+    assert figures in page
+    told = html.unescape(page)
+    assert '-condition = { kind = "threshold", op = ">=", value = 60.0 }' in told
+    assert f'+condition = {{ kind = "threshold", op = ">=", value = {float(threshold)} }}' in told
+    assert loop.spec.trigger("slow_tasks").model_dump()["condition"]["value"] == 60
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/triggers/slow_tasks/try?threshold=many", "threshold 'many': allowed is a number"),
+        ("/triggers/slow_tasks/try?threshold=nan", "allowed is a finite number"),
+    ],
+)
+def test_a_threshold_that_is_none_is_refused(loop: SelfHealingOrchestrator, path: str, why: str) -> None:
+    with serving(loop) as port:
+        status, page, _ = get(port, path)
+    assert status == 400
+    assert why in html.unescape(page)
+
+
+def test_only_the_newest_history_is_tried_where_there_is_much(
+    loop: SelfHealingOrchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("self_healing.dashboard.trying.MOST_BYTES", len(slow_task(HOSTILE)) + 10)
+    with serving(loop) as port:
+        page = get(port, "/triggers/slow_tasks/try?threshold=120")[1]
+    assert "1 events" in page
+    assert "the newest of the stored history" in page
