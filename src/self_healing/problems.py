@@ -181,8 +181,9 @@ class Place:
             self.owner = self.at
             self.at = {field.alias or name: field_type(field) for name, field in self.at.model_fields.items()}.get(key)
         else:
-            arguments = get_args(_plain(self.at))
-            self.at = arguments[-1 if get_origin(_plain(self.at)) is dict else 0] if arguments else None
+            plain = _alone(self.at)
+            arguments = get_args(plain)
+            self.at = arguments[-1 if get_origin(plain) is dict else 0] if arguments else None
 
 
 def field_type(field: FieldInfo) -> Any:
@@ -196,6 +197,12 @@ def _is_model(annotation: Any) -> bool:
 
 def _plain(annotation: Any) -> Any:
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _alone(annotation: Any) -> Any:
+    """The one that may stand there where that is one or nothing; else the annotation as it is."""
+    members = _members(annotation)
+    return _plain(members[0]) if len(members) == 1 else _plain(annotation)
 
 
 def _is_duration(annotation: Any) -> bool:
@@ -223,7 +230,7 @@ def _tags(union: Any) -> list[str]:
 
 
 def _choices(annotation: Any) -> tuple[str, ...]:
-    plain = _plain(annotation)
+    plain = _alone(annotation)
     if get_origin(plain) is Literal:
         return tuple(map(str, get_args(plain)))
     if isinstance(plain, type) and issubclass(plain, Enum):

@@ -22,6 +22,7 @@ from self_healing.spec import (
     DIRECTIVES,
     UNASKED,
     ActionSpec,
+    Aggregate,
     Maintenance,
     TriggerSpec,
     parse_duration,
@@ -29,7 +30,7 @@ from self_healing.spec import (
 from self_healing.spec_tests.models import CaseFile
 from self_healing.telemetry.columns import ATTRIBUTE
 from self_healing.telemetry.signals import GROUP_COLUMNS, METRIC, SIGNALS
-from self_healing.triggers.declared import read_triggers
+from self_healing.triggers.declared import KINDS, read_triggers
 
 Schema = dict[str, Any]
 
@@ -74,6 +75,7 @@ def triggers_schema() -> Schema:
     properties["signal"]["x-taplo"] = {"docs": {"enumValues": [signal.says for signal in SIGNALS.values()]}}
     columns = _or_other(GROUP_COLUMNS, {"type": "string", "pattern": f"^{re.escape(ATTRIBUTE)}."})
     properties["group_by"] |= {"items": columns, "uniqueItems": True}
+    properties["target_agent"]["pattern"] = r"\S"
     properties["where"]["propertyNames"] = columns
     properties["actions"]["items"] = _or_other(read_actions([]).names, properties["actions"]["items"])
     for name, keys in EXACTLY_ONE.items():
@@ -92,6 +94,8 @@ def actions_schema() -> Schema:
     """
     action = _of(ActionSpec)
     properties = action["properties"]
+    for key in ("target_agent", "prompt"):
+        properties[key]["pattern"] = r"\S"
     shipped = read_actions([])
     properties["name"] = _or_other(shipped.names, properties["name"])
     scaled = properties["directives"].pop("additionalProperties")["anyOf"][-1]
@@ -196,8 +200,17 @@ def _ask_of_samples_alone(complete: Schema) -> None:
 
 
 def _unasked() -> Iterator[Schema]:
+    """What does not go with a condition."""
     for kind, unasked in UNASKED.items():
         yield {**_of_kind([kind]), "then": {"properties": dict.fromkeys((*unasked, "clear"), False)}}
+    means = {"enum": [Aggregate.MEAN.value, Aggregate.RATIO.value]}
+    yield {**_of_kind(["baseline"]), "then": {"properties": {"clear": False, "aggregate": means}}}
+    signs = {"enum": [name for name, signal in SIGNALS.items() if not signal.aggregates]}
+    yield {**_of_kind(["absence"]), "then": {"properties": {"signal": signs}}}
+    yield {
+        **_of_kind([kind for kind in KINDS if kind != "absence"]),
+        "then": {"properties": {"signal": {"not": signs}}},
+    }
 
 
 def _of_kind(kinds: list[str]) -> Schema:

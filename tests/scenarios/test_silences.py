@@ -159,7 +159,7 @@ def test_silences_are_durable_and_on_the_audit_log(fleet: Scenario) -> None:
     ("trigger", "keys", "lasts", "why"),
     [
         (None, {}, 60, "empty selection means nothing"),
-        ("slow", {}, 60, "no trigger 'slow'"),
+        ("slow_task", {}, 60, "trigger 'slow_task' is unknown; did you mean slow_tasks?"),
         (None, {"model": "m"}, 60, "groups by model"),
         (SLOW, {}, 0, "length above 0"),
     ],

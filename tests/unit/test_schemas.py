@@ -69,6 +69,7 @@ SHOWN = (
     "trigger-severity-unknown",
     "trigger-signal-no-text",
     "trigger-signal-unknown",
+    "trigger-target-agent-blank",
     "trigger-where-no-text",
     "trigger-where-unknown",
 )
@@ -121,6 +122,7 @@ def test_what_a_person_writes_is_accepted(of: str, text: str) -> None:
     assert mistakes(of, text) == []
 
 
+BESIDE = '[[trigger]]\nname = "duration_increase"\n'
 OWN = '[[trigger]]\nname = "my_own"\ntype = "custom"\nseverity = "low"\ntarget_agent = "Me"\n'
 SILENT = OWN + 'condition = { kind = "absence", silent_for = "5m" }\n'
 TOGETHER = OWN + 'condition = { kind = "composite", all = ["slow_tasks", "high_retry_rate"] }\n'
@@ -162,6 +164,11 @@ def kind_of(table: dict[str, Any]) -> str | None:
         ("triggers", TRIGGERS.read_text().replace('"max"', '"ratio"', 1)),
         ("triggers", TRIGGERS.read_text().replace("value = 0.2", "value = 20")),
         ("triggers", '[[trigger]]\nname = "my_own"\nenabled = false\n'),
+        ("triggers", BESIDE + 'aggregate = "max"\ncondition = { kind = "baseline", ratio = 2 }\n'),
+        ("triggers", BESIDE + 'clear = 5\ncondition = { kind = "baseline", ratio = 2 }\n'),
+        ("triggers", BESIDE + 'signal = "task.tokens"\ncondition = { kind = "absence" }\n'),
+        ("triggers", BESIDE + 'signal = "agent.events"\ncondition = { kind = "threshold", value = 1 }\n'),
+        ("actions", '[[action]]\nname = "analyze_slow_tasks"\nprompt = " "\n'),
         ("actions", ACTIONS.read_text().replace("paused = true", "model = 'm'")),
         ("config", '[actions]\nmode = "acting"\n'),
         ("config", '[actions.channels.a]\nkind = "command"\n'),

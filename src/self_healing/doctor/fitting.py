@@ -126,15 +126,19 @@ def _too_little(observed: Observed, history: History) -> tuple[str, str] | None:
     if observed.most == 0:
         return _unmeasured(trigger, history)
     if observed.most < observed.needed:
-        held = f"no window of {span(trigger.window)} ever held {observed.needed} samples"
+        held = f"no window of {span(trigger.window)} ever held {_samples(observed.needed)}"
         return f"{held}; the most were {observed.most}", "lengthen its window, or lower min_samples"
     if isinstance(condition, Baseline) and observed.most_before < condition.min_samples:
-        says = f"no baseline ever held {condition.min_samples} samples; the most were {observed.most_before}"
+        says = f"no baseline ever held {_samples(condition.min_samples)}; the most were {observed.most_before}"
         return says, "let more history come in, lengthen `over`, or lower condition.min_samples"
     if isinstance(condition, RateOfChange) and observed.most_before < trigger.min_samples:
-        says = f"no window of {span(trigger.window)} before another ever held {trigger.min_samples} samples"
+        says = f"no window of {span(trigger.window)} before another ever held {_samples(trigger.min_samples)}"
         return f"{says}; the most were {observed.most_before}", "lengthen its window, or lower min_samples"
     return None
+
+
+def _samples(count: int) -> str:
+    return f"{count} sample{'' if count == 1 else 's'}"
 
 
 def _unmeasured(trigger: TriggerSpec, history: History) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import msgspec
 
 from self_healing.errors import SilenceRefused
 from self_healing.model import Group, Silence, new_id
+from self_healing.problems import unknown
 from self_healing.spec import Spec
 from self_healing.storage.store import Store
 
@@ -74,8 +75,8 @@ class Silences:
         if trigger is None and not keys:
             raise SilenceRefused("it names neither a trigger nor a key; an empty selection means nothing")
         if not triggers:
-            known = ", ".join(each.name for each in self._spec.triggers)
-            raise SilenceRefused(f"there is no trigger {trigger!r}; allowed is one of {known}")
+            names = [each.name for each in self._spec.triggers]
+            raise SilenceRefused(f"trigger {trigger!r} is {unknown(trigger or '', names)}")
         if not any(set(keys) <= set(each.group_by) for each in triggers):
             known = "; ".join(sorted({", ".join(each.group_by) or "nothing" for each in triggers}))
             raise SilenceRefused(f"no trigger that it is for groups by {', '.join(keys)}; they group by {known}")

@@ -84,15 +84,19 @@ def test_a_mistake_in_what_is_pushed_is_named(tmp_path: Path, wrong: str, said: 
         ),
         (
             'trigger = "slow_tasks", group = { agent = "C" }, state = "fireing"',
-            'state: "fireing": allowed are inactive, pending',
+            'state: "fireing": unknown; did you mean firing? allowed are inactive, pending',
         ),
         (
             'trigger = "slow_tasks", group = { agent = "C" }, reason = "nodata"',
-            'reason: "nodata": allowed are condition_met',
+            'reason: "nodata": unknown; did you mean no_data? allowed are condition_met',
         ),
         (
             'trigger = "slow_tasks", group = { agent = "C" }, actions = { analyse = "dispatched" }',
             'actions.analyse: "analyse": unknown; ',
+        ),
+        (
+            'trigger = "slow_tasks", group = { agent = "C" }, actions = { analyze_slow_tasks = "done" }',
+            'actions.analyze_slow_tasks: "done": unknown; allowed are intended, dispatched, succeeded',
         ),
         (
             'trigger = "slow_tasks", group = { agent = "C" }, directives = { pause = true }',
