@@ -3,6 +3,9 @@
 Judged are the first tasks by start, as many as the verification needs, once all of them have ended, so that quick tasks
 don't speak for slow ones. Where they lie between well and ill, one further task after the other is taken in. A maximum
 is also judged by the age of a task that still runs. Silence is never good.
+
+What is a number over a time (a count, a sum, a rate) says nothing of so many tasks: it is judged on the time since the
+effect, as long as the trigger's window where the deadline leaves so much, and while enough tasks were done in it.
 """
 
 from __future__ import annotations
@@ -37,6 +40,9 @@ EXTENSIONS = 2
 
 WORSE_SHARE = 0.25
 """Beyond the peak by this share of the threshold is worse."""
+
+OVER_TIME = (Aggregate.COUNT, Aggregate.SUM, Aggregate.RATE)
+"""What is a number over a time, rather than one of its samples."""
 
 PROBES = 3
 """How many tasks of an agent that was let back decide whether it is paused again."""
@@ -168,8 +174,10 @@ def judge(verification: Verification, trigger: TriggerSpec, accumulator: Accumul
     """What the samples gathered so far say at `at`; pure."""
     if isinstance(trigger.condition, Absence):
         return _heard(verification, accumulator, at)
-    tasks = chosen(accumulator, verification.needed, verification.tasks)
     limit = _limit(trigger, verification)
+    if trigger.aggregate in OVER_TIME:
+        return _over_time(verification, trigger, accumulator, limit, at)
+    tasks = chosen(accumulator, verification.needed, verification.tasks)
     said = _weighed(verification, trigger, tasks, limit)
     if said.result is None and limit is not None:
         op, threshold, _ = limit
@@ -180,6 +188,51 @@ def judge(verification: Verification, trigger: TriggerSpec, accumulator: Accumul
     if said.result is None and at >= verification.deadline:
         return msgspec.structs.replace(said, result=Result.INCONCLUSIVE)
     return said
+
+
+def _over_time(
+    verification: Verification,
+    trigger: TriggerSpec,
+    accumulator: Accumulator,
+    limit: tuple[Operator, float, float] | None,
+    at: datetime,
+) -> Judgement:
+    """What the time since the effect says, brought to the length of the window where it is shorter.
+
+    More can only come, so what is too much already is bad at once, and where less is worse, what is enough is good.
+    """
+    since_us = to_us(verification.effect_at)
+    length_us = min(trigger.window * MICRO, to_us(verification.deadline) - since_us)
+    done = sum(task.finished for task in accumulator.tasks.values())
+    so_far = _within(accumulator, since_us, length_us, 1.0)
+    over = to_us(at) - since_us >= length_us
+    whole = _within(accumulator, since_us, length_us, trigger.window * MICRO / max(length_us, 1)) if over else so_far
+    value = _told(trigger, verification, float(value_of(trigger, whole)[0])) if whole.count[0] else 0.0
+    result = None
+    if limit is not None:
+        op, threshold, clear = limit
+        ill, well = bool(holds(trigger, whole, op, threshold)[0]), not holds(trigger, whole, op, clear)[0]
+        if ill and (over or trigger.rising):
+            result = _bad(verification, trigger, value, threshold)
+        elif well and done >= verification.tasks and (over or not trigger.rising):
+            result = Result.HEALED
+    if result is None and at >= verification.deadline:
+        result = Result.INCONCLUSIVE
+    samples = int(so_far.count[0])
+    return Judgement(result, value if samples else None, samples)
+
+
+def _within(accumulator: Accumulator, since_us: int, length_us: int, times: float) -> Totals:
+    """The totals of the samples in a stretch of time, times a factor."""
+    found = [
+        (count, amount)
+        for task in accumulator.tasks.values()
+        for ts_us, count, amount in task.samples
+        if since_us <= ts_us < since_us + length_us
+    ]
+    count, amount = (held(round(sum(column) * times)) for column in zip(*found, strict=True)) if found else (0, 0)
+    none = np.array([NONE_MAX], np.int64), np.array([NONE_MIN], np.int64)
+    return Totals(np.array([count], np.int64), np.array([amount], np.int64), *none)
 
 
 def _weighed(

@@ -57,7 +57,44 @@ RISING = SLOW.model_copy(
     }
 )
 
+# Ten in five minutes are too many, and five are well.
+MANY = SLOW.model_copy(
+    update={
+        "aggregate": Aggregate.COUNT,
+        "condition": SLOW.condition.model_copy(update={"value": 10.0}),
+        "clear": 5.0,
+    }
+)
+DAILY = MANY.model_copy(update={"window": 3600})  # longer than the deadline: 15 minutes stand for the hour
+FEW = MANY.model_copy(
+    update={"condition": SLOW.condition.model_copy(update={"value": 5.0, "op": "<="}), "clear": 10.0}
+)  # five in five minutes are too few, and more than ten are well
+
+
+def every(step_s: float, times: int) -> list[Task]:
+    return [(number * step_s, 1.0) for number in range(times)]
+
+
 CASES: list[tuple[str, TriggerSpec, list[Task], float, Result | None]] = [
+    ("a count before its window is over", MANY, every(10, 4), 299, None),
+    ("a count once its window is over", MANY, every(70, 4), 300, Result.HEALED),
+    ("a count that is not well and not ill", MANY, every(40, 8), 300, None),
+    ("a count that is not well and not ill at the deadline", MANY, every(40, 8), 900, Result.INCONCLUSIVE),
+    ("a count that is too much already", MANY, every(1, 10), 20, Result.NOT_HEALED),
+    ("what came after the window is another matter", MANY, [*every(60, 4), *[(400.0, 1.0)] * 20], 500, Result.HEALED),
+    ("a count of silence", MANY, [], 300, None),
+    ("a count of silence at the deadline", MANY, [], 900, Result.INCONCLUSIVE),
+    ("a count over less than its window, brought to it", DAILY, every(300, 3), 900, Result.NOT_HEALED),
+    (
+        "a count over less than its window that is well",
+        DAILY.model_copy(update={"clear": 20.0, "condition": SLOW.condition.model_copy(update={"value": 30.0})}),
+        every(300, 3),
+        900,
+        Result.HEALED,
+    ),
+    ("a falling count before its window is over", FEW, every(50, 5), 250, None),
+    ("a falling count that is enough already", FEW, every(10, 11), 110, Result.HEALED),
+    ("a falling count once its window is over, far below its peak", FEW, every(60, 5), 300, Result.WORSE),
     ("nothing yet", SLOW, [], 60, None),
     ("nothing at the deadline", SLOW, [], 900, Result.INCONCLUSIVE),
     ("too few", SLOW, [(1, 5), (2, 5)], 60, None),
