@@ -12,6 +12,7 @@ from self_healing.config import Settings, load_spec
 from self_healing.spec_tests import running
 from self_healing.spec_tests.running import Moment, Ran, run_files
 from self_healing.spec_tests.telling import as_json, told
+from self_healing.triggers.declared import in_pack
 
 SHIPPED = sorted((Path(running.__file__).parents[1] / "triggers").glob("*_tests.toml"))
 SETTINGS = Settings()
@@ -42,6 +43,12 @@ def test_each_of_the_seven_defaults_is_tested() -> None:
     done = [ran for file in SHIPPED if file.name == "defaults_tests.toml" for ran in shipped(file)]
     fired = {expected.trigger for each in done for expected in each.test.case.expect if expected.state == "firing"}
     assert fired == {trigger.name for trigger in load_spec(SETTINGS).triggers if trigger.enabled}
+
+
+def test_each_of_the_pack_is_seen_to_fire_in_its_tests() -> None:
+    done = [ran for file in SHIPPED if file.name == "pack_tests.toml" for ran in shipped(file)]
+    fired = {expected.trigger for each in done for expected in each.test.case.expect if expected.state == "firing"}
+    assert fired == in_pack()
 
 
 def test_a_failure_is_told_with_what_was_expected_and_what_was_shown_around_it(tmp_path: Path) -> None:
