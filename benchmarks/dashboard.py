@@ -117,7 +117,8 @@ def _heard(following: socket.socket, after: float) -> float:
 def _followed(host_port: str) -> socket.socket:
     host, _, port = host_port.rpartition(":")
     following = socket.create_connection((host, int(port)))
-    following.sendall(f"GET /changes HTTP/1.1\r\nHost: {host_port}\r\nAccept: text/event-stream\r\n\r\n".encode())
+    headers = f"Host: {host_port}\r\nAccept: text/event-stream\r\n\r\n"
+    following.sendall(f"GET /api/v1/changes HTTP/1.1\r\n{headers}".encode())
     return following
 
 
