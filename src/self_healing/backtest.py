@@ -26,6 +26,7 @@ from self_healing.telemetry.columns import asked_attributes
 from self_healing.telemetry.lines import native_asking
 from self_healing.telemetry.native import Decoded, decode
 from self_healing.telemetry.replayed import Replayed
+from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.framework import TriggerFramework
 
 Tell = Callable[[float], None]
@@ -75,12 +76,14 @@ class Replay:
         spec: what is tried.
         every_event: look at the instant of every event, and at the one before, even where nothing can change; to check
             the look-ahead by.
+        by_step: go from event to event and see nothing ahead: for a history with traces, of which tasks are still made.
         first_us, last_us: the time of the first and the last event, microseconds.
     """
 
     spec: Spec
     every_event: bool = False
-    telemetry: Replayed = field(init=False)
+    by_step: bool = False
+    telemetry: Telemetry = field(init=False)
     framework: TriggerFramework = field(init=False)
     transitions: list[Transition] = field(default_factory=list)
     incidents: list[Found] = field(default_factory=list)
@@ -94,21 +97,21 @@ class Replay:
     _muting: Muting = field(init=False)
     _window_due_us: int = 0  # when a maintenance window begins or ends next
     _forgetting: Forgetting = field(init=False)
-    _ahead: LookAhead = field(init=False)
-    _sees_ahead: bool = field(init=False)
+    _ahead: LookAhead | None = field(init=False)
+    _heard_us: int = 0  # the end of the newest stretch with events
     _told_us: int = 0  # up to when somebody has heard of it
 
     def __post_init__(self) -> None:
         # To what waits for silence every event is a sign of life.
         absence = any(isinstance(trigger.condition, Absence) for trigger in self.spec.triggers)
-        self._sees_ahead = not self.every_event and not absence
-        self.telemetry = Replayed(
-            self.spec.triggers, grid_us=self.spec.grid * SECOND_US, max_groups=self.spec.max_groups
-        )
+        triggers, groups, grid_us = self.spec.triggers, self.spec.max_groups, self.spec.grid * SECOND_US
+        by_step = self.every_event or self.by_step or absence
+        ahead = None if by_step else Replayed(triggers, grid_us=grid_us, max_groups=groups)
+        self.telemetry = ahead or Telemetry(triggers, max_groups=groups)
         self._muting = Muting(self.spec)
         self.framework = TriggerFramework(self.spec, self.telemetry, self._muting.by)
         self._forgetting = Forgetting(self.telemetry, self.framework)
-        self._ahead = LookAhead(self.spec, self.framework, self.telemetry, self._peak_of)
+        self._ahead = None if ahead is None else LookAhead(self.spec, self.framework, ahead, self._peak_of)
 
     def run(self, end_us: int, tell: Tell = nobody) -> None:
         """Step the grid up to `end_us`, at every instant at which something can change.
@@ -133,43 +136,54 @@ class Replay:
     def _go_on(self, t_us: int, end_us: int, tell: Tell) -> int | None:
         """Go on from the instant that was looked at last; returns the one that now was, None at the end."""
         grid_us = self.spec.grid * SECOND_US
-        queued_us = self.telemetry.next_queued_us()
-        until_us = min((t_us // STRETCH_US + 1) * STRETCH_US // grid_us * grid_us, end_us)
-        near = queued_us is not None and queued_us <= until_us
-        if near and self._sees_ahead and until_us > t_us and self.telemetry.is_plain(until_us):
-            until_us = self.telemetry.stretch_us(until_us, STRETCH_EVENTS)
-            self._look_along(t_us, until_us, tell)
+        if self._ahead is not None:
+            until_us = self._stretch_us(self._ahead.telemetry, t_us, end_us)
+            if until_us is not None:
+                self._look_along(self._ahead, t_us, until_us, tell)
             return until_us
         next_us = self._next_us(t_us, grid_us)
         if next_us is None or next_us > end_us:
             return None
         self._look(next_us)
         self._tell(next_us, tell)
-        if next_us // STRETCH_US > t_us // STRETCH_US:
-            self.telemetry.let_go(next_us)
         return next_us
+
+    def _stretch_us(self, history: Replayed, t_us: int, end_us: int) -> int | None:
+        """Up to when to fold ahead at once from `t_us` on; None at the end of the history."""
+        if t_us >= end_us:
+            return None
+        grid_us = self.spec.grid * SECOND_US
+        queued_us = history.next_queued_us()
+        hour_us = max((t_us // STRETCH_US + 1) * STRETCH_US // grid_us * grid_us, t_us + grid_us)
+        if queued_us is None or queued_us > hour_us:
+            # In silence twice as far each time, so that a wrong timestamp a thousand years off is soon come by.
+            silent_us = max(t_us - self._heard_us, STRETCH_US) // grid_us * grid_us
+            return min(t_us + silent_us, end_us if queued_us is None else queued_us // grid_us * grid_us, end_us)
+        until_us = min(history.stretch_us(hour_us, STRETCH_EVENTS), end_us)
+        self._heard_us = until_us
+        return until_us
 
     def _tell(self, t_us: int, tell: Tell) -> None:
         if t_us - self._told_us >= TOLD_US:
             tell((t_us - self.first_us) / max(self.last_us - self.first_us, 1))
             self._told_us = t_us
 
-    def _look_along(self, t_us: int, until_us: int, tell: Tell) -> None:
+    def _look_along(self, ahead: LookAhead, t_us: int, until_us: int, tell: Tell) -> None:
         """Fold a stretch at once, and look at those of its instants at which something can happen, and at its end."""
-        self.telemetry.gather(t_us, until_us)
+        ahead.telemetry.gather(t_us, until_us)
         self._changed.clear()
-        self._ahead.begin(t_us, until_us)
+        ahead.begin(t_us, until_us)
         grid_us = self.spec.grid * SECOND_US
         while t_us < until_us:
             due = [until_us, *(self._silent_us(found) for found in self._open.values())]
-            due += [us for us in (self._ahead.next_us(t_us), self.framework.next_timer_us(t_us, grid_us)) if us]
+            due += [us for us in (ahead.next_us(t_us), self.framework.next_timer_us(t_us, grid_us)) if us]
             if self._open or self._muted:
                 due += self._windows_due(t_us)
             t_us = max(-(-min(due) // grid_us) * grid_us, t_us + grid_us)
             self._look(t_us)
             self._tell(t_us, tell)
             for key in self._changed:
-                self._ahead.again(*key, t_us)
+                ahead.again(*key, t_us)
             self._changed.clear()
 
     def _peak_of(self, trigger: str, place: int) -> float | None:
@@ -184,7 +198,7 @@ class Replay:
             self._take(transition, t_us)
         if self._open or self._muted:
             self._tend(t_us)
-        if not self.telemetry.ahead:  # else a group may be known that has nothing yet
+        if self._ahead is None or not self._ahead.telemetry.ahead:  # else a group may be known that has nothing yet
             self._forgetting.look(t_us, self._open)
 
     def _next_us(self, t_us: int, grid_us: int) -> int | None:

@@ -126,7 +126,6 @@ class Sight:
     def begin(self, stretch: Stretch) -> None:
         """Look along a stretch that was folded ahead."""
         self._stretch = stretch
-        self._flat.gather()
         self._for = None
         self._seen = self._look(slice(None), 0)
 
@@ -161,15 +160,15 @@ class Sight:
     def _look(self, part: slice, now: int, place: int | None = None) -> Seen:
         """What is seen after the instant number `now` in a part of the samples, of all series or of one."""
         places, ts = self._flat.places[part], self._flat.ts[part]
-        rows = self._rows(places, ts, now)
+        late = [each for each in self._flat.late if place in (None, each.row[0])]
+        whose, when, heard = np.array([(*each.row[:2], each.at_us) for each in late], np.int64).reshape(-1, 3).T
+        rows = self._rows(np.concatenate([places, whose]), np.concatenate([ts, when]), now)
         seen = self._judged(rows, now) if len(rows) else _nothing()
-        late = [(at, us) for at, us in self._flat.late if place in (None, at)]
-        if late:
-            whose, when = np.array(late, np.int64).T
+        if late:  # what they add to is not known beforehand
             irregular = np.isin(seen.places, whose)
             seen.met |= irregular
             seen.turns |= irregular
-            seen = seen.joined(self._always(whose, self._stretch.at(when), now))
+            seen = seen.joined(self._always(whose, self._stretch.at(heard), now))
         if self._series.counts_running:
             seen = seen.joined(self._by_age(now, place))
         return seen
@@ -215,7 +214,8 @@ class Sight:
             return
         behind_us = self._series.window_us + self._series.baseline.over * MICRO
         first_us = (self._stretch.from_us - behind_us) // COARSE_US * COARSE_US + behind_us
-        moments = np.arange(first_us, self._stretch.until_us + 1, COARSE_US)
+        last_us = int(self._flat.ts.max(initial=0)) + behind_us + COARSE_US  # beyond that nothing is left in it
+        moments = np.arange(first_us, min(self._stretch.until_us, last_us) + 1, COARSE_US)
         yield from (at for at in self._stretch.at(moments).tolist() if now < at < self._stretch.width)
 
     def _judged(self, rows: Ints, now: int) -> Seen:
@@ -386,6 +386,7 @@ class LookAhead:
             for series in enabled
             if not series.members and series.absence is None
         }
+        self.telemetry = telemetry
         self._grid_us = spec.grid * MICRO
         self._from_us = 0
 

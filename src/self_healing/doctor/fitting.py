@@ -23,6 +23,7 @@ from self_healing.doctor.observing import Observed
 from self_healing.measures import Floats
 from self_healing.problems import shown, suggestion
 from self_healing.spec import Absence, Baseline, Composite, RateOfChange, Spec, Threshold, TriggerSpec
+from self_healing.telemetry.assembly import assembles
 from self_healing.telemetry.columns import getter
 from self_healing.telemetry.samples import matches
 from self_healing.telemetry.signals import signal_of
@@ -60,7 +61,8 @@ def fired(spec: Spec, history: History) -> dict[str, Fired]:
     """What a backtest of `spec` on `history` opens, by trigger."""
     if not history.events:
         return {}
-    replay = Replay(spec.model_copy(update={"grid": GRID_S}))
+    by_step = assembles(history.events, history.kind)
+    replay = Replay(spec.model_copy(update={"grid": GRID_S}), by_step=by_step)
     replay.telemetry.queue(list(history.events), history.kind, history.ts)
     replay.first_us, replay.last_us = int(history.ts[0]), int(history.ts[-1])
     replay.run(replay.last_us)

@@ -23,6 +23,11 @@ _SPANS = np.isin(np.arange(256), [Kind.SPAN, Kind.LLM_CALL, Kind.TOOL_CALL])  # 
 _TAKEN = _SPANS | (np.arange(256) == Kind.LOG)
 
 
+def assembles(events: Sequence[Event], kind: NDArray[np.uint8]) -> bool:
+    """Whether any of `events` may be a part of what is put together: a span, a call in one, a session's log."""
+    return any(isinstance(events[place], Ingested) for place in np.flatnonzero(_TAKEN[kind]).tolist())
+
+
 class Assembly:
     """The traces and the sessions that something may still come of.
 

@@ -6,17 +6,31 @@ order of their groups and times, with running sums, so that what lies between tw
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 
 from self_healing.clock import HOUR_US
 from self_healing.measures import COARSE_US, MICRO, NONE_MAX, NONE_MIN, Ints, Totals
-from self_healing.spec import Baseline, RateOfChange, TriggerSpec
+from self_healing.spec import Aggregate, Baseline, RateOfChange, TriggerSpec
 from self_healing.telemetry.samples import Joining
 
 _TIME_BITS = 44  # half a year of microseconds; what is left of 63 bits numbers half a million groups
 _COLUMNS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A sample that is heard of after it was.
+
+    Args:
+        at_us: when it is heard of, microseconds.
+        row: its columns; the place of its group and its time come first.
+    """
+
+    at_us: int
+    row: tuple[int, ...]
 
 
 class Flat:
@@ -26,19 +40,22 @@ class Flat:
         reach_us: how far behind an instant a window of it begins, microseconds.
         before_us: how far behind that a baseline begins; 0 when none is asked for. What lies there is merged by the 15
             minutes, for nothing that is asked begins or ends within them.
+        extremes: whether some trigger asks for the largest or the smallest sample.
     """
 
-    def __init__(self, reach_us: int, before_us: int) -> None:
+    def __init__(self, reach_us: int, before_us: int, *, extremes: bool) -> None:
+        self.tells_extremes = extremes
         self._reach_us = reach_us
         self._before_us = before_us
         self._new: list[tuple[Ints, ...]] = []
         self._base_us = 0
-        self.late: list[tuple[int, int]] = []
-        """Of the samples that were heard of late, since the last :meth:`settle`: place of the group, and when."""
+        self.late: list[Late] = []
+        """The samples that are heard of late in what was folded ahead; each is put in its place in its time."""
+        self.version = 0
         self._take(tuple(np.zeros(0, np.int64) for _ in range(_COLUMNS)))
 
     @classmethod
-    def of(cls, triggers: Iterable[TriggerSpec]) -> Flat:
+    def of(cls, triggers: Collection[TriggerSpec]) -> Flat:
         """That of triggers which measure the same."""
         reach_us = before_us = 0
         for trigger in triggers:
@@ -47,7 +64,8 @@ class Flat:
             if isinstance(trigger.condition, Baseline):
                 before_us = max(before_us, trigger.condition.over * MICRO)
         # A call of a model may come an hour after the end of its task, whose sample it adds to.
-        return cls(reach_us + HOUR_US + 2 * COARSE_US, before_us)
+        extremes = any(trigger.aggregate in (Aggregate.MAX, Aggregate.MIN) for trigger in triggers)
+        return cls(reach_us + HOUR_US + 2 * COARSE_US, before_us, extremes=extremes)
 
     @property
     def fits(self) -> bool:
@@ -56,15 +74,24 @@ class Flat:
 
     def add(self, samples: Joining) -> None:
         """Take in samples."""
-        ts = samples.ts
-        self._new.append((samples.places, ts, samples.count, samples.amount, *samples.extremes))
-        if samples.rows.heard is not None:
-            self.late += zip(samples.places.tolist(), samples.heard_us.tolist(), strict=True)
+        columns = (samples.places, samples.ts, samples.count, samples.amount, *samples.extremes)
+        if samples.rows.heard is None:
+            self._new.append(columns)
+        else:
+            rows = zip(*(column.tolist() for column in columns), strict=True)
+            self.late += [Late(at, row) for at, row in zip(samples.heard_us.tolist(), rows, strict=True)]
+
+    def hear(self, t_us: int) -> None:
+        """Put what is heard of late up to `t_us` in its place."""
+        heard = [late for late in self.late if late.at_us <= t_us]
+        if heard:
+            self.late = [late for late in self.late if late.at_us > t_us]
+            self._new += [tuple(np.array([figure], np.int64) for figure in late.row) for late in heard]
+            self.gather()
 
     def settle(self, t_us: int) -> None:
         """Let go of what nothing reaches from `t_us` on, and merge what only baselines reach."""
         self.gather()
-        self.late.clear()
         keep_us = (t_us - self._reach_us) // COARSE_US * COARSE_US
         base_us = keep_us - (-(-self._before_us // COARSE_US) + 1) * COARSE_US if self._before_us else keep_us
         kept = self.ts >= base_us
@@ -95,6 +122,7 @@ class Flat:
 
     def _take(self, columns: tuple[Ints, ...]) -> None:
         self._columns = columns
+        self.version += 1
         self.places, self.ts, count, amount, self._high, self._low = columns
         self._sorted = self._keys(self.places, self.ts)
         self._count, self._amount = (np.concatenate([[0], np.cumsum(each)]) for each in (count, amount))

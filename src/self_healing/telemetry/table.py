@@ -48,6 +48,11 @@ class PaneTable:
         self._said: dict[tuple[str, int, int], tuple[list[Ints], Totals]] = {}
 
     @property
+    def tells_quantiles(self) -> bool:
+        """Whether quantiles are asked of it."""
+        return self._buckets is not None
+
+    @property
     def oldest_us(self) -> int:
         """When the oldest pane that is kept begins: no older sample joins anything. Below 0 at first."""
         return min(ring.oldest * ring.pane_us for ring in self.panes.rings)

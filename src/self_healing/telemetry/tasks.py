@@ -74,7 +74,7 @@ class TaskTable:
         self._keep_silent = keep_silent
         self.grid_us = 0
         """Of a history that is folded ahead: tasks are lost at the instants of this grid, between its events."""
-        self._shortened_us = 0  # the instant at which it was last found that some agent is to be waited for less long
+        self._shortened_us = 0  # when it was last found that some agent's tasks are to be waited for less long
         self.log: Log | None = None
         """Hears of every task that begins to run, and of every one that no longer does, where somebody asks."""
         self._turned_us = 0  # when the ones before became that
@@ -116,15 +116,16 @@ class TaskTable:
                     usual = agent.beat_us
                     agent.beat_us = gap if gap >= usual else usual - (usual - gap) // 10
                     task.seen_us = at
-                    if self.grid_us and (gap < usual or not usual):  # others may have been silent for too long now
-                        self._shortened_us = self._up(at)
-                        due_us = min(due_us, max(self._up(_lost_us(agent)), self._shortened_us))
+                    if gap < usual or not usual:  # its tasks are waited for less long now
+                        self._shortened_us = at
+                        if self.grid_us:
+                            due_us = min(due_us, self._up(max(_lost_us(agent), at)))
                 if agent.silent and (task := agent.silent.get(event.task_id)) is not None:
                     task.seen_us = max(at, task.seen_us)
             elif kind == STARTED:
                 self._start(agent, event, at)
-                if self.grid_us and agent.beat_us and agent.running:
-                    due_us = min(due_us, self._up(_lost_us(agent)))
+                if self.grid_us and agent.beat_us:
+                    due_us = min(due_us, self._up(at + _patience_us(agent) + 1))
                 if starts and (task := agent.running.get(event.task_id)) is not None:
                     out.started.append((event, round(task.started_at * SECOND_US)))
             elif kind == FINISHED:
@@ -153,31 +154,31 @@ class TaskTable:
         return out
 
     def _due_us(self) -> int:
-        """The instant after which an event finds that time alone has changed something."""
+        """An instant up to which no event finds that time alone has changed something."""
         turn_us = self._turned_us + ENDED_FOR_US // 2
-        return min(turn_us, self._next_loss_us()) if self.grid_us else turn_us
+        return min(turn_us, self._up(self._next_loss_us())) if self.grid_us else turn_us
+
+    def _up(self, us: int) -> int:
+        """The first instant of the grid from `us` on."""
+        return -(-us // self.grid_us) * self.grid_us
 
     def _pass(self, at: int) -> int:
-        """Let happen what time alone brings before an event at `at`; returns when it brings something next."""
+        """Let happen what time alone brings before an event at `at`; returns until when it brings nothing more."""
         if at > self._turned_us + ENDED_FOR_US // 2:
             self._turn(at)
         if self.grid_us:
             self.lose(at)
         return self._due_us()
 
-    def _up(self, us: int) -> int:
-        """The first instant of the grid from `us` on."""
-        return -(-us // self.grid_us) * self.grid_us
-
     def _next_loss_us(self) -> int:
-        """The instant at which :meth:`give_up` finds something next, if nothing more is heard of it."""
+        """When :meth:`give_up` finds something next, if nothing more is heard of it."""
         due_us = [seen_us + DAY_US + 1 for agent in self.agents.values() if (seen_us := agent.seen_us)]
         due_us += [_lost_us(agent) for agent in self.agents.values() if agent.running]
-        return max(self._up(min(due_us)), self._shortened_us) if due_us else NONE_MIN
+        return min(due_us, default=NONE_MIN)
 
     def lose(self, before_us: int) -> None:
         """Give up what is lost at the instants of the grid before `before_us`."""
-        while (due_us := self._next_loss_us()) < before_us:
+        while (due_us := self._up(max(self._next_loss_us(), self._shortened_us))) < before_us:
             self.give_up(due_us)
 
     def _newcomer(self, name: str | None) -> Agent:
@@ -571,7 +572,12 @@ def _patience_us(agent: Agent) -> int:
 
 def _lost_us(agent: Agent) -> int:
     """When the next of the tasks that the agent runs is lost, if nothing more is heard of it."""
-    return min([task.seen_us for task in agent.running.values()]) + _patience_us(agent) + 1
+    return _seen_us(agent) + _patience_us(agent) + 1
+
+
+def _seen_us(agent: Agent) -> int:
+    """When the task that the agent runs of which nothing was heard for longest was heard of last."""
+    return min([task.seen_us for task in agent.running.values()])
 
 
 def _unsaid_start(event: Event, task: Running | None, at: int) -> float | None:
