@@ -51,18 +51,19 @@ SECRET_KEY: Final = re.compile(
 """The value behind such a key is a secret, whatever it looks like; not so ``total_tokens`` and ``token_budget``."""
 
 HINTS: Final[dict[bytes, bytes]] = {
-    **{b"private": b"vat", b"passw": b"ssw", b"passphrase": b"ssp", b"secret": b"ecr", b"credential": b"ede"},
+    **{b"private": b"iva", b"passw": b"ssw", b"passphrase": b"sph", b"secret": b"ecr", b"credential": b"tia"},
     **{b"authorization": b"riz", b"cookie": b"oki", b"api_key": b"i_k", b"api-key": b"i-k", b"apikey": b"pik"},
     **{b"bearer": b"rer", b"basic": b"sic", b"://": b"://", b"eyj": b"eyj"},
     **{b'token"': b'en"', b"token'": b"en'", b"token\\": b"en\\", b"token=": b"en=", b"token:": b"en:"},
     **{b"token ": b"en ", b"token\t": b"en\t", b"sk-": b"sk-", b"gsk_": b"gsk", b"k_live_": b"k_l", b"k_test_": b"k_t"},
-    **{b"aiza": b"aiz", b"hf_": b"hf_", b"xai-": b"xai", b"pplx-": b"plx", b"akia": b"kia", b"asia": b"asi"},
-    **{b"ghp_": b"hp_", b"gho_": b"ho_", b"ghu_": b"hu_", b"ghs_": b"hs_", b"ghr_": b"hr_", b"github_pat_": b"b_p"},
-    **{b"glpat-": b"lpa", b"xox": b"xox", b"xapp-": b"xap"},
+    **{b"aiza": b"aiz", b"hf_": b"hf_", b"xai-": b"xai", b"pplx-": b"plx", b"akia": b"kia", b"asia": b"sia"},
+    **{b"ghp_": b"ghp", b"gho_": b"gho", b"ghu_": b"ghu", b"ghs_": b"ghs", b"ghr_": b"ghr", b"github_pat_": b"b_p"},
+    **{b"glpat-": b"glp", b"xox": b"xox", b"xapp-": b"xap"},
 }
 """In a line of JSON in small letters without any of these, there is nothing that looks like a secret.
 
-With each of them three letters out of it that are rare elsewhere, for whoever looks through many lines at once.
+With each of them three letters out of it that are rare elsewhere, and the last two of them if it can be, for whoever
+looks through many lines at once.
 """
 
 CLOSER: Final = {

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from self_healing.model import Ingested
 from self_healing.redaction import REDACTED, is_secret, may_hold_secrets, redact
@@ -66,22 +67,29 @@ def encode_intake(line: IntakeLine) -> bytes:
 def encode_events(events: Sequence[Ingested]) -> list[bytes]:
     """The line of each of `events`, with its newline: no longer than EVENT_MAX_BYTES, and free of what looks like a
     secret."""
-    lines, doubtful = _encoded(events)
-    ends = np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)))
-    suspect = set(suspicious(b"".join(lines), ends).tolist())
-    for place in suspect.union(doubtful):
-        lines[place] = _looked_through(events[place], lines[place], place in suspect)
-    return lines
-
-
-def _encoded(events: Sequence[Ingested]) -> tuple[list[bytes], list[int]]:
-    """The lines as they are, and the numbers of those that are too large, too deep, or missing."""
     try:
         lines = _ENCODER.encode_lines(events).splitlines(keepends=True)
     except _UNHELD:
         lines = [_line_of(event) for event in events]
-    both = enumerate(zip(events, lines, strict=True))
-    return lines, [place for place, (event, line) in both if not _is_plain(event, line)]
+    joined, sizes = b"".join(lines), np.fromiter(map(len, lines), np.int64, len(events))
+    ends = np.cumsum(sizes)
+    suspect = set(suspicious(joined, ends).tolist())
+    for place in suspect.union(_doubtful(events, joined, sizes, ends)):
+        lines[place] = _looked_through(events[place], lines[place], place in suspect)
+    return lines
+
+
+def _doubtful(events: Sequence[Ingested], lines: bytes, sizes: NDArray[np.int64], ends: NDArray[np.int64]) -> list[int]:
+    """The numbers of those whose lines are not as they should be, too deep perhaps; see :func:`_is_plain`."""
+    doubtful = (sizes < 2) | (sizes > TEXT_MAX)
+    opened = np.flatnonzero(np.frombuffer(lines, np.uint8) | 0x20 == ord("{"))  # makes [ a {, and nothing else
+    doubtful |= np.bincount(np.searchsorted(ends, opened, side="right"), minlength=len(events)) > DEPTH_MAX
+    others = [
+        place
+        for place, event in enumerate(events)
+        if len(event.attributes or ()) > ATTRIBUTES_MAX or event.kind.startswith(OWN_PREFIX)
+    ]
+    return np.flatnonzero(doubtful).tolist() + others
 
 
 def bounded(attributes: dict[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,22 @@ class Attribute(msgspec.Struct, gc=False):
 
 
 _SCALARS: Final = frozenset(("string_value", "int_value", "double_value", "bool_value"))
-_KNOWN: Final[dict[bytes, KeyValue]] = {}
+
+
+class _Known(dict[bytes, KeyValue]):
+    """Attributes by their bytes; those that have not been seen are read, and then known."""
+
+    def __missing__(self, raw: bytes) -> KeyValue:
+        if len(raw) > KNOWN_MAX_BYTES:
+            return _parsed(raw)
+        pair = _short_text(raw) or _slim(_parsed(raw))
+        if len(self) >= KNOWN_MAX:
+            self.clear()
+        self[raw] = pair
+        return pair
+
+
+_KNOWN: Final = _Known()
 
 
 def known(raws: Iterable[bytes]) -> list[KeyValue]:
@@ -61,17 +76,7 @@ def known(raws: Iterable[bytes]) -> list[KeyValue]:
     Raises:
         Undecodable: some are no attribute.
     """
-    found = _KNOWN.get
-    return [found(raw) or _read(raw) if len(raw) <= KNOWN_MAX_BYTES else _parsed(raw) for raw in [*raws]]
-
-
-def _read(raw: bytes) -> KeyValue:
-    """What has not been seen, which is then known."""
-    pair = _short_text(raw) or _slim(_parsed(raw))
-    if len(_KNOWN) >= KNOWN_MAX:
-        _KNOWN.clear()
-    _KNOWN[raw] = pair
-    return pair
+    return [*map(_KNOWN.__getitem__, [*raws])]
 
 
 def _short_text(raw: bytes) -> KeyValue | None:
