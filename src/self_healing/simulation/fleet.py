@@ -234,14 +234,16 @@ class Fleet:
     def _repair(self, request: Request) -> Process:
         yield self._drawn_ms(ACCEPTED_AFTER_S)
         task, specialist, mark = self._new_task("r"), request.specialist, lines.repair_mark(request.id)
-        fault = self._cause(request)
+        faults = self._causes(request)
         usual_s = ROUTINE_S if request.routine else OTHER_REPAIR_S
         started_ms = self._now_ms
         self._emit(lines.task_started(started_ms, task, specialist, mark=mark))
-        yield from self._beat(task, specialist, self._drawn_ms(fault.repair_s if fault else usual_s), mark=mark)
-        failed = fault is not None and fault.repair is Repair.FAILS
+        yield from self._beat(
+            task, specialist, self._drawn_ms(max((each.repair_s for each in faults), default=usual_s)), mark=mark
+        )
+        failed = any(each.repair is Repair.FAILS for each in faults)
         self._emit(lines.repair_finished(self._now_ms, task, specialist, started_ms, mark, failed=failed))
-        if fault is not None:
+        for fault in faults:
             self._repaired(fault)
         self._repairing[specialist] -= 1
         self._take(specialist)
@@ -254,9 +256,13 @@ class Fleet:
             case Repair.WORSENS:
                 self._worsened.add(fault.name)
 
-    def _cause(self, request: Request) -> Fault | None:
-        """The fault behind what a handoff describes; None where this specialist finds none."""
-        for fault in self._faults_of.get(request.agent or "", ()):
+    def _causes(self, request: Request) -> list[Fault]:
+        """The faults behind what a handoff describes, one an agent; none where this specialist finds none."""
+        found = [self._cause(request, agent) for agent in request.agents]
+        return [fault for fault in found if fault is not None]
+
+    def _cause(self, request: Request, agent: str) -> Fault | None:
+        for fault in self._faults_of.get(agent, ()):
             responsible = request.specialist == fault.repaired_by and request.trigger in (None, fault.trigger)
             if responsible and not request.routine and self._active(fault):
                 return fault

@@ -18,14 +18,14 @@ class Request:
     Args:
         id: of the handoff.
         specialist: who is asked.
-        agent: the affected agent, None when it is about no single one.
+        agents: the affected ones: several where the handoff is about all that share a cause, none where it says none.
         trigger: what it fell ill with, None when the handoff does not say.
         routine: to be taken note of only.
     """
 
     id: str
     specialist: str
-    agent: str | None
+    agents: tuple[str, ...]
     trigger: str | None
     routine: bool
 
@@ -37,10 +37,17 @@ def request(message: dict[str, Any]) -> Request:
     return Request(
         id=message["id"],
         specialist=message["target_agent"],
-        agent=symptom.get("group", {}).get("agent", context.get("affected_agent")),
+        agents=_agents(context),
         trigger=symptom.get("trigger"),
         routine=not ROUTINE_TAGS.isdisjoint(message["tags"]),
     )
+
+
+def _agents(context: dict[str, Any]) -> tuple[str, ...]:
+    """Whom a handoff is about: those beneath the incident where it has some, else its own."""
+    beneath = [each.get("group", {}).get("agent") for each in context.get("incidents_beneath", ())]
+    own = context.get("symptom", {}).get("group", {}).get("agent", context.get("affected_agent"))
+    return tuple(dict.fromkeys(agent for agent in beneath or [own] if agent is not None))
 
 
 class Handoffs:

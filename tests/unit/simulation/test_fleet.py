@@ -31,15 +31,25 @@ def run(fleet: Fleet, until: datetime) -> list[bytes]:
     return lines
 
 
-def hand_over(directory: Path, fault: Fault, *, to: str | None = None, tags: tuple[str, ...] = ()) -> None:
-    """Deliver a handoff as the framework does."""
+def hand_over(
+    directory: Path,
+    fault: Fault,
+    *,
+    to: str | None = None,
+    tags: tuple[str, ...] = (),
+    beneath: tuple[Fault, ...] = (),
+) -> None:
+    """Deliver a handoff as the framework does; about all of `beneath` at once where there are some."""
     specialist = to or fault.repaired_by
     directory.mkdir(exist_ok=True)
     number = len(list(directory.iterdir()))
     message = {
         "target_agent": specialist,
         "prompt": "repair it",
-        "context": {"symptom": {"trigger": fault.trigger, "group": {"agent": fault.agent}}},
+        "context": {
+            "symptom": {"trigger": fault.trigger, "group": {"cause": "model m"} if beneath else {"agent": fault.agent}},
+            "incidents_beneath": [{"trigger": each.trigger, "group": {"agent": each.agent}} for each in beneath],
+        },
         "tags": list(tags),
         "created_at": "2026-01-05T10:06:00Z",
         "id": f"hof-{number}",
@@ -162,6 +172,17 @@ def test_a_completed_handoff_removes_the_cause(
     assert completed_at == cured_at.timestamp()
     assert repair[1].status == "success"
     assert crossings(hours_before + begun_after(lines, cured_at), cured_at, fleet.now) == {}
+
+
+def test_a_handoff_about_several_agents_removes_the_cause_of_each(tmp_path: Path, start: datetime) -> None:
+    one = chosen("retry_storm")[0]
+    faults = [one, replace(one, name="another", agent=next(each.agent for each in FAULTS if each.agent != one.agent))]
+    fleet = Fleet(seed=4, start=start, faults=faults, handoffs_dir=tmp_path)
+    run(fleet, start + minutes(6))
+    hand_over(tmp_path, one, beneath=tuple(faults))
+    (repair,) = finished(run(fleet, start + minutes(12)), one.repaired_by)
+    assert repair.status == "success"
+    assert set(fleet.cured) == {"retry_storm", "another"}
 
 
 def test_a_fault_that_is_never_cured_outlives_its_handoff(
