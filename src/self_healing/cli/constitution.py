@@ -90,9 +90,9 @@ def _print_decided(told: Json) -> None:
         ]
     )
     for article in told["why"]:
-        found = told["articles"].get(article["number"], [])
+        found = told["articles"].get(article["article"], [])
         says = ", ".join(f"{each['policy']} ({each['outcome']})" for each in found)
-        output.title(f"{article['number']}  {article['title']}: {says or 'nothing against it'}")
+        output.title(f"{article['article']}  {article['title']}: {says or 'nothing against it'}")
         for held in article["held"]:
             _print_held(held)
     for error in told["facts"].get("gate_errors", ()):
