@@ -10,6 +10,7 @@ from itertools import islice
 import msgspec
 
 from self_healing.model import Event
+from self_healing.redaction import redact, without_secrets
 
 PER_AGENT = 8
 """So many of the newest ended attempts are kept of each agent."""
@@ -120,4 +121,11 @@ def _is_plain(value: object) -> bool:
 
 
 def _slim(event: Event) -> Event:
-    return msgspec.structs.replace(event, attributes=plain(event.attributes)) if event.attributes else event
+    attributes = without_secrets(plain(event.attributes)) if event.attributes else event.attributes
+    return msgspec.structs.replace(hushed(event), attributes=attributes)
+
+
+def hushed(event: Event) -> Event:
+    """The event with no secret in the texts of its columns, as the state may hold it."""
+    texts = {name: value for name in ("error_type", "tool", "run_id") if (value := getattr(event, name)) is not None}
+    return msgspec.structs.replace(event, **{name: redact(value) for name, value in texts.items()}) if texts else event

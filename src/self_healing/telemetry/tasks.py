@@ -19,6 +19,7 @@ from self_healing.model import Event, Kind, Usage
 from self_healing.telemetry.agents import Agent, Ended, Folded, Key, Log, Repair, Running, Unpaid
 from self_healing.telemetry.calls import Retried
 from self_healing.telemetry.columns import ATTRIBUTE, getter, put
+from self_healing.telemetry.examples import hushed
 from self_healing.telemetry.groups import BY_AGENT, OVERFLOW, Grouping
 from self_healing.telemetry.samples import (
     Finished,
@@ -263,7 +264,8 @@ class TaskTable:
         if not paid or event.trace_id is not None:  # in a trace, it may turn out to have been tried more often
             # It is kept for its columns; what else its line said may be large.
             columns = msgspec.structs.replace(event, attributes=self._asked_of(event)) if event.attributes else event
-            unpaid = Unpaid(columns, tokens is not None, cost is not None, paid)
+            # It goes into the state as it is, and its texts may hold secrets.
+            unpaid = Unpaid(hushed(columns), tokens is not None, cost is not None, paid)
         out.events.append(event)
         out.ts.append(at)
         out.place.append(agent.place)
