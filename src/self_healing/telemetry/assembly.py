@@ -43,10 +43,11 @@ class Assembly:
 
     def learn(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
         """Learn of events that came, and will be :meth:`put` when their time comes."""
-        for place in np.flatnonzero(_SPANS[kind]).tolist():
+        places = np.flatnonzero(_SPANS[kind])
+        for place, at in zip(places.tolist(), ts[places].tolist(), strict=True):
             event = events[place]
             if isinstance(event, Ingested) and _is_span(event) and not Sessions.takes(event):
-                self.traces.learn(event, int(ts[place]))
+                self.traces.learn(event, at)
                 self._changed = True
 
     def put(self, events: Events, until_us: int | None, evaluated_us: int) -> Events:
@@ -62,9 +63,10 @@ class Assembly:
             until_us = int(ts[-1]) if len(ts) else evaluated_us
         made: list[Made] = []
         gone: list[int] = []
-        for place in np.flatnonzero(_TAKEN[kind]).tolist():
+        places = np.flatnonzero(_TAKEN[kind])
+        for place, at in zip(places.tolist(), ts[places].tolist(), strict=True):
             event = found[place]
-            if isinstance(event, Ingested) and self._take(event, int(ts[place]), evaluated_us, made):
+            if isinstance(event, Ingested) and self._take(event, at, evaluated_us, made):
                 gone.append(place)
         self._decide(max(until_us, evaluated_us), made)
         if gone:

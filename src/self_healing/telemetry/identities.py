@@ -49,13 +49,15 @@ class Identities:
 
     def known(self, ids: Sequence[int]) -> list[bool]:
         """Which of `ids` came before."""
-        found = np.fromiter((each in self._recent for each in ids), np.bool_, len(ids))
-        if self._columns and len(ids):
-            asked = np.array(ids, np.int64)
-            for column, _ in self._columns:
-                places = np.minimum(np.searchsorted(column, asked), len(column) - 1)
-                found |= column[places] == asked
-        return [bool(each) for each in found]
+        recent = [*map(self._recent.__contains__, ids)]
+        if not self._columns or not recent:
+            return recent
+        found, asked = np.array(recent, np.bool_), np.array(ids, np.int64)
+        for column, _ in self._columns:
+            places = np.minimum(np.searchsorted(column, asked), len(column) - 1)
+            found |= column[places] == asked
+        before: list[bool] = found.tolist()
+        return before
 
     def add(self, ids: Iterable[int], at_us: int) -> None:
         """Remember `ids`, which came at `at_us`; what is too old or too much is forgotten."""

@@ -143,7 +143,8 @@ class Traces:
         """
         trace_id, span = event.trace_id or "", event.span_id or ""
         trace = self._traces.pop(trace_id, None) or Trace()
-        trace.seen_us = max(trace.seen_us, ts_us)
+        if ts_us > trace.seen_us:  # noqa: PLR1730 max() takes five times as long
+            trace.seen_us = ts_us
         self._traces[trace_id] = trace
         if event.handoff_id is not None:
             trace.handoff_id = event.handoff_id

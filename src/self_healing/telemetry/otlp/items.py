@@ -21,10 +21,11 @@ def normalised(items: Iterable[tuple[*Item]], events_of: Callable[[*Item], list[
         events_of: the events of one; raises BadItem for one that is bad for good.
     """
     batch = Normalised()
+    take = batch.events.extend
     with collector_off():
         for item in items:
             try:
-                batch.events += events_of(*item)
+                take(events_of(*item))
             except BadItem as bad:
                 batch.reject(bad.reason)
     return batch

@@ -54,20 +54,16 @@ def traces(body: bytes, *, json: bool = False) -> Normalised:
         request = cast("ExportTraceServiceRequest", decode_json(body, TraceRequest))
     else:
         request = decode_protobuf(body, RawTraceRequest)
-    # A cast, for only their type differs: in protobuf they are bytes still.
-    spans = (
-        (span, span.attributes if json else known(cast("Iterable[bytes]", span.attributes)), origin)
-        for span, origin in _spans(request)
-    )
-    return normalised(spans, _events)
+    return normalised(_spans(request, raw=not json), _events)
 
 
-def _spans(request: ExportTraceServiceRequest) -> Iterator[tuple[Span, Origin]]:
+def _spans(request: ExportTraceServiceRequest, *, raw: bool) -> Iterator[tuple[Span, Attributes, Origin]]:
     for resource_spans in request.resource_spans:
         for scope_spans in resource_spans.scope_spans:
             origin = origin_of(scope_spans.scope.name, resource_spans.resource.attributes)
             for span in scope_spans.spans:
-                yield span, origin
+                # A cast, for only their type differs: in protobuf they are bytes still.
+                yield span, known(cast("Iterable[bytes]", span.attributes)) if raw else span.attributes, origin
 
 
 def _events(span: Span, attributes: Attributes, origin: Origin) -> list[Ingested]:
@@ -184,7 +180,7 @@ _NO_SPAN = bytes(8)
 
 def _role(plan: Plan, operation: str | None, tool: str | None, model: str | None, tokens: int | None) -> str:
     """What a span is: as its source's word says, else as its attributes do."""
-    role = ROLES.get(operation.lower()) if operation is not None else None
+    role = None if operation is None else ROLES.get(operation) or ROLES.get(operation.lower())
     if role == "agent" and not plan.named and plan.source in WRAPS_AGENTS:
         return "other"
     if role is not None:
