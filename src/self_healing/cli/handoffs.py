@@ -39,14 +39,28 @@ def handoffs(
 
 
 @app.command
-def show(id: str, /, *, shown: Shown | None = None) -> int:
+def show(
+    id: str,
+    /,
+    *,
+    markdown: Annotated[
+        bool, Parameter(show_default=False, help="As Markdown: what is asked, and the evidence in tables.")
+    ] = False,
+    shown: Shown | None = None,
+) -> int:
     """Show one handoff with what it asks.
 
     Args:
         id: of the handoff.
     """
     shown = shown or Shown()
-    output.show(call(shown.settings(), "handoff", {"id": id}), shown.format, _print_one)
+    told = call(shown.settings(), "handoff", {"id": id})
+    if markdown:
+        from self_healing.handoffs.markdown import markdown as written
+
+        print(written(told["handoff"]["message"]), end="")
+    else:
+        output.show(told, shown.format, _print_one)
     return 0
 
 
