@@ -244,7 +244,7 @@ def test_a_silence_is_added_listed_and_removed(where: list[str], capsys: pytest.
         (["directives", "undo", "dir-1"], "no directive 'dir-1'"),
         (["silences", "add"], "an empty selection means nothing"),
         (["silences", "add", "--key", "agent"], "allowed is a key and a value"),
-        (["silences", "add", "--trigger", "slow"], "no trigger 'slow'"),
+        (["silences", "add", "--trigger", "slow"], "trigger 'slow' is unknown; allowed are slow_tasks"),
         (["silences", "add", "--trigger", "slow_tasks", "--for", "soon"], "such as 90s, 5m, 24h"),
         (["silences", "add", "--trigger", "slow_tasks", "--for", "0s"], "above 0"),
         (["silences", "add", "--trigger", "slow_tasks", "--from", "tonight"], "allowed is a time such as"),
