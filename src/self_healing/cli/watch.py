@@ -96,6 +96,8 @@ def headline(told: Json) -> str:
         return (
             f"{told['unwell']} of {agents} agents unwell, {open_in_all} incident{'' if open_in_all == 1 else 's'} open"
         )
+    if agents == 1:
+        return "The one agent is well"
     return f"All {agents} agents are well" if agents else "No agent has been heard of yet"
 
 

@@ -15,6 +15,7 @@ from self_healing.cli.watch import BARS, bars, headline
     ("stopped", "unwell", "open_in_all", "agents", "says"),
     [
         (None, 0, 0, 0, "No agent has been heard of yet"),
+        (None, 0, 0, 1, "The one agent is well"),
         (None, 0, 0, 24, "All 24 agents are well"),
         (None, 1, 1, 24, "1 of 24 agents unwell, 1 incident open"),
         (None, 2, 3, 24, "2 of 24 agents unwell, 3 incidents open"),
