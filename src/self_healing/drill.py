@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from self_healing.errors import SelfHealingError
+from self_healing.errors import HandoffRefused, SelfHealingError
 
 TRIGGER = "drill"
 AGENT = "self-healing-drill"
@@ -129,13 +129,22 @@ class Drill:
         if mode == "act":
             handoff = self._wait("handed over", lambda: self._handoff(id))
             self._reach("handed over", handoff["delivered_at"])
-            ended = self._ask("complete", id=handoff["id"], by=BY, result=ANSWER)["handoff"]
-            self._reach("answered", ended["ended_at"])
+            self._reach("answered", self._answer(handoff["id"])["ended_at"])
             self._sleep(AFTER_S)
         for _ in range(QUICK_TASKS):
             self._write(QUICK_S)
         closed = self._wait("healed", lambda: self._closed(id))
         self._reach("healed", closed["closed_at"])
+
+    def _answer(self, id: str) -> Json:
+        """The handoff once it has ended: by the drill's own answer, unless its recipient was quicker."""
+        try:
+            answered: Json = self._ask("complete", id=id, by=BY, result=ANSWER)["handoff"]
+        except HandoffRefused:
+            answered = self._ask("handoff", id=id)["handoff"]
+            if answered["ended_at"] is None:
+                raise
+        return answered
 
     def _wait(self, stage: str, look: Callable[[], Json | None]) -> Json:
         ends_at = self._sent_at + timedelta(seconds=self._within_s)

@@ -13,7 +13,7 @@ import pytest
 from self_healing.clock import FakeClock
 from self_healing.config import NO_PORTS, Settings
 from self_healing.constitution.stop import stop
-from self_healing.drill import AGENT, FILE, Drill
+from self_healing.drill import AGENT, FILE, Ask, Drill
 from self_healing.errors import SelfHealingError
 from self_healing.model import Handoff
 from self_healing.service import Service
@@ -50,14 +50,14 @@ class Bench:
         with self.running:
             self.running.run(self.service.close())
 
-    def drill(self, *, turning: bool = True) -> dict[str, Any]:
+    def drill(self, *, turning: bool = True, ask: Ask | None = None) -> dict[str, Any]:
         def sleep(seconds: float) -> None:
             self.clock.advance(max(seconds, 1.0))
             if turning:
                 self.running.run(self.turn())
 
         file = self.settings.telemetry.dir / FILE
-        return Drill(self.ask, file, within_s=60, now=self.clock.now, sleep=sleep).run()
+        return Drill(ask or self.ask, file, within_s=60, now=self.clock.now, sleep=sleep).run()
 
 
 Make = Callable[..., Bench]
@@ -108,6 +108,21 @@ def test_drills_are_held_again_and_again_and_the_daily_limit_of_the_constitution
     assert came[-1]["why"] == "the constitution denied analyze_slow_tasks, by article III"
     assert stages(came[-1]) == ["detected"]
     assert len({each["incident"] for each in came}) == 6
+
+
+def test_a_recipient_may_answer_before_the_drill_does(bench: Make) -> None:
+    one = bench()
+    plain = one.ask
+
+    def ask(command: str, **arguments: Any) -> dict[str, Any]:
+        if command == "complete":
+            plain("complete", id=arguments["id"], by="ChiefArchitectAgent", result="I was quicker.")
+        return plain(command, **arguments)
+
+    told = one.drill(ask=ask)
+    assert (told["ok"], stages(told)[-2:]) == (True, ["answered", "healed"])
+    [handoff] = one.service.loop.store.select(Handoff)
+    assert handoff.result == "I was quicker."
 
 
 def test_no_other_trigger_minds_a_drill(bench: Make) -> None:

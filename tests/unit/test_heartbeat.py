@@ -81,6 +81,19 @@ def test_a_variable_without_an_address_is_told(monkeypatch: pytest.MonkeyPatch) 
     assert one.problems == ["heartbeat: variable MONITOR_URL holds no address"]
 
 
+@pytest.mark.parametrize(
+    "url", ["https://[secret-path", "https://host:secret/", "https://secret-path.invalid/uuid-secret"]
+)
+def test_the_secret_part_of_an_address_is_never_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONITOR_URL", url)
+    one = heartbeat()
+    one.beat(AT, "healthy")
+    one.beat(AT + timedelta(seconds=1), "healthy")
+    [problem] = one.problems
+    assert "uuid-secret" not in problem
+    assert "://" not in problem.replace("https://host:port/path", "")
+
+
 def test_nobody_is_called_where_no_variable_is_named() -> None:
     one = Heartbeat(HeartbeatSettings(), threads=False)
     one.beat(AT, "healthy")

@@ -105,7 +105,8 @@ def post(
     try:
         parsed = httpx2.URL(url)
     except httpx2.InvalidURL as error:
-        raise EffectRefused(f"{clean_text(url)} is no address: {error}") from error
+        # Not shown, nor what is wrong with it: an address may be a secret.
+        raise EffectRefused("the address cannot be read: allowed is one such as https://host:port/path") from error
     host, port = parsed.host, parsed.port or (443 if parsed.scheme == "https" else 80)
     addresses = resolved(host, port, allow)
     if parsed.scheme != "https" and not all(named(each, allow) for each in addresses):
