@@ -7,7 +7,6 @@ anyone can tell which rules stood behind what was done.
 from self_healing.spec.actions import (
     ALLOWED_DIRECTIVES,
     DIRECTIVES,
-    IRREVERSIBLE,
     ActionSpec,
     ActionType,
     Priority,
@@ -48,7 +47,6 @@ __all__ = [
     "COUNTING",
     "DIRECTIVES",
     "FLAP_REST",
-    "IRREVERSIBLE",
     "MAX_GROUPS",
     "PERCENT",
     "RATE_WINDOW_MOST_S",

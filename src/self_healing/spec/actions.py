@@ -45,10 +45,6 @@ class Scaled(Declared):
     whole: Flag = False
 
 
-IRREVERSIBLE: frozenset[ActionType] = frozenset()
-"""The types whose effects cannot be undone unless the action says that they can; the others hand over, and set
-directives that expire."""
-
 DIRECTIVES: dict[str, type | tuple[type, ...]] = {
     "paused": bool,
     "model": str,
@@ -107,8 +103,8 @@ class ActionSpec(Declared):
         tries: how often a failing effect is tried.
         concurrent: how many of it may be under way at once, in the whole fleet; as many as of all when left out.
         verification: how it is judged whether it helped.
-        reversible: whether what it does can be undone; what cannot is asked for. Left out: as its type has
-            it, and not where it calls a function.
+        reversible: whether what it does can be undone; what cannot is asked for. Left out: directives expire, and
+            directives expire but not what a function does.
         tags: words that its handoffs carry.
         description: for people.
     """
@@ -140,12 +136,10 @@ class ActionSpec(Declared):
 
     @model_validator(mode="before")
     @classmethod
-    def _as_its_type(cls, values: Any) -> Any:
-        """What is not said of whether it can be undone."""
-        irreversible = isinstance(values, Mapping) and (
-            values.get("type") in IRREVERSIBLE or values.get("function") is not None
-        )
-        return {"reversible": False, **values} if irreversible else values
+    def _undone_or_not(cls, values: Any) -> Any:
+        """What a function of a person's own does is not taken for what can be undone, unless they say so."""
+        calls = isinstance(values, Mapping) and values.get("function") is not None
+        return {"reversible": False, **values} if calls else values
 
     @model_validator(mode="after")
     def _settings(self) -> Self:
