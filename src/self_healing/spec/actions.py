@@ -104,7 +104,7 @@ class ActionSpec(Declared):
         concurrent: how many of it may be under way at once, in the whole fleet; as many as of all when left out.
         verification: how it is judged whether it helped.
         reversible: whether what it does can be undone; what cannot is asked for. Left out: directives expire, and
-            directives expire but not what a function does.
+            it can, but not where it calls a function.
         tags: words that its handoffs carry.
         description: for people.
     """
