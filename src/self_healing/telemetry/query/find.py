@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -87,6 +87,22 @@ def looked(places: Places, wanted: Wanted, see: Callable[[Look], R]) -> R:
     raise TelemetryError(f"the files in {places.telemetry} and {places.segments} come and go too fast; try again")
 
 
+@cache
+def _database() -> DuckDBPyConnection:
+    """The database of all looks of a process, which holds nothing: to begin one takes fifteen times as long as to ask.
+
+    A look's own tables are temporary, so they are its cursor's and go with it.
+    """
+    import duckdb  # what looks at no event does without its 30 MB
+
+    config: dict[str, Any] = {
+        "autoinstall_known_extensions": False,  # none is fetched
+        "temp_directory": "",  # nothing that is too large for memory goes to a file
+        "enable_external_file_cache": False,  # nor does anything of a file stay in memory
+    }
+    return duckdb.connect(config=config)
+
+
 class _Vanished(Exception):
     """A file went away while it was read, as one does that is compacted."""
 
@@ -104,11 +120,7 @@ class Look:
         self._connection: DuckDBPyConnection
 
     def __enter__(self) -> Look:
-        import duckdb  # what looks at no event does without its 30 MB
-
-        # No extension is fetched, and nothing that is too large for memory goes to a file.
-        config: dict[str, Any] = {"autoinstall_known_extensions": False, "temp_directory": ""}
-        self._connection = duckdb.connect(config=config)
+        self._connection = _database().cursor()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -202,6 +214,9 @@ class Look:
         try:
             return self._connection.execute(*statement(form, files)).fetchall()
         except duckdb.OutOfMemoryException:
+            raise
+        except (duckdb.FatalException, duckdb.InternalException):
+            _database.cache_clear()  # it answers nothing any more; the next look begins another
             raise
         except RuntimeError as error:
             if str(error) == "Query interrupted":  # what it makes of Ctrl-C
