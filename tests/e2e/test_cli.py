@@ -355,8 +355,9 @@ def test_a_table_fits_a_terminal_of_80_columns_with_ids_whole(cli: Run, tmp_path
     assert len(cli("incidents").stdout.splitlines()) == 2
 
 
-def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
-    piped = f"set -o pipefail; {shlex.join([*COMMAND, 'config', 'schema'])} | true"
+@pytest.mark.parametrize("words", [["config", "schema"], [], ["demo"]], ids=["data", "overview", "demo"])
+def test_a_reader_that_has_seen_enough_is_no_failure(words: list[str], tmp_path: Path) -> None:
+    piped = f"set -o pipefail; {shlex.join([*COMMAND, *words])} | true"
     ran = subprocess.run(["bash", "-c", piped], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, b"")
 

@@ -76,11 +76,7 @@ def main() -> None:
     words = sys.argv[1:]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that this terminal cannot show is no failure
-    if words in ([], ["--help"], ["-h"]):
-        # Not left to Cyclopts and Rich, which need 0.3 s for it.
-        print(overview())
-        raise SystemExit(0)
-    if words[0] == "status":
+    if words[:1] == ["status"] and "--watch" not in words:
         # It is over before the collector finds anything, and what it looks for takes an eighth of the time.
         gc.disable()
     raise SystemExit(execute(words))
@@ -117,19 +113,32 @@ def _version() -> str:
 
 def execute(words: list[str]) -> int:
     """Run one command; returns its exit code. What it could not do is said on stderr, in one message."""
-    import os
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        import os
 
+        # Whoever read our output has enough of it; without this, Python complains when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _run(words: list[str]) -> int:
+    """The same, but for a reader that has seen enough. Raises BrokenPipeError."""
+    if words in ([], ["--help"], ["-h"]):
+        # Not left to Cyclopts and Rich, which need 0.3 s for it.
+        print(overview())
+        return 0
     from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
     from self_healing.errors import SelfHealingError
 
     try:
         code = build()(words, result_action="return_value", exit_on_error=False, print_error=False)
-        sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has enough of it; without this, Python complains when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
     except UnusedCliTokensError as error:
         return _failed(_unused(words[0], list(error.unused_tokens or ())))
     except MissingArgumentError as error:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
-from self_healing.cli.options import Shown
+from self_healing.cli.following import shown_as_asked
+from self_healing.cli.options import Watched
 from self_healing.cli.output import Column
 
 
-def actions(*, shown: Shown | None = None) -> int:
+def actions(*, shown: Watched | None = None) -> int:
     """List the actions, with what is known of how well they work."""
-    shown = shown or Shown()
-    output.show(call(shown.settings(), "actions"), shown.format, _print)
-    return 0
+    shown = shown or Watched()
+    return shown_as_asked(shown, partial(call, shown.settings(), "actions"), _print)
 
 
 def _print(told: Json) -> None:

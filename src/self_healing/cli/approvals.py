@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
+from self_healing.cli.following import shown_as_asked
 from self_healing.cli.nested import tree
-from self_healing.cli.options import NO_REASON, By, Shown, Why, person
+from self_healing.cli.options import NO_REASON, By, Shown, Watched, Why, person
 from self_healing.cli.output import Column
 
 app = App(name="approvals", help_format="plaintext")
@@ -26,24 +28,22 @@ def approvals(
     everything: Annotated[
         bool, Parameter(name="--all", show_default=False, help="Those that are answered or over as well.")
     ] = False,
-    shown: Shown | None = None,
+    shown: Watched | None = None,
 ) -> int:
     """List what waits for a person's yes."""
-    shown = shown or Shown()
-    output.show(call(shown.settings(), "approvals", {"everything": everything}), shown.format, _print)
-    return 0
+    shown = shown or Watched()
+    return shown_as_asked(shown, partial(call, shown.settings(), "approvals", {"everything": everything}), _print)
 
 
 @app.command
-def show(id: str, *, shown: Shown | None = None) -> int:
+def show(id: str, *, shown: Watched | None = None) -> int:
     """Show what would be done, why it is asked for, and what the incident is.
 
     Args:
         id: of the approval.
     """
-    shown = shown or Shown()
-    output.show(call(shown.settings(), "approval", {"id": id}), shown.format, _print_one)
-    return 0
+    shown = shown or Watched()
+    return shown_as_asked(shown, partial(call, shown.settings(), "approval", {"id": id}), _print_one)
 
 
 @app.command

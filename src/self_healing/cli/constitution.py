@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,8 @@ from cyclopts import App, Parameter
 
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
-from self_healing.cli.options import Shown
+from self_healing.cli.following import shown_as_asked
+from self_healing.cli.options import Shown, Watched
 from self_healing.cli.output import Column
 
 if TYPE_CHECKING:
@@ -24,11 +26,10 @@ app = App(name="constitution", help_format="plaintext")
 
 @app.default
 @app.command(name="show")
-def constitution(*, shown: Shown | None = None) -> int:
+def constitution(*, shown: Watched | None = None) -> int:
     """Show the articles, your own among them, the limits and how much of them is used, and the newest denials."""
-    shown = shown or Shown()
-    output.show(call(shown.settings(), "constitution"), shown.format, _print)
-    return 0
+    shown = shown or Watched()
+    return shown_as_asked(shown, partial(call, shown.settings(), "constitution"), _print)
 
 
 def _print(told: Json) -> None:

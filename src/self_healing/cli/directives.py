@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
-from self_healing.cli.options import NO_REASON, By, Shown, Why, person
+from self_healing.cli.following import shown_as_asked
+from self_healing.cli.options import NO_REASON, By, Shown, Watched, Why, person
 from self_healing.cli.output import Column
 from self_healing.errors import SelfHealingError
 
@@ -17,11 +19,10 @@ app = App(name="directives", help_format="plaintext")
 
 @app.default
 @app.command(name="list")
-def directives(*, shown: Shown | None = None) -> int:
+def directives(*, shown: Watched | None = None) -> int:
     """List the directives in force, and which of them hold."""
-    shown = shown or Shown()
-    output.show(call(shown.settings(), "directives"), shown.format, _print)
-    return 0
+    shown = shown or Watched()
+    return shown_as_asked(shown, partial(call, shown.settings(), "directives"), _print)
 
 
 @app.command

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import select
 import signal
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from self_healing.cli import output
+from self_healing.cli.following import Reader
 from self_healing.cli.history import Limit
 from self_healing.cli.options import Format, Shown
 from self_healing.cli.output import Column
@@ -138,13 +138,11 @@ def _follow(places: Places, wanted: Wanted, limit: int, format: Format) -> None:
 
 def _wait_and_tell(follower: Follower, format: Format) -> None:
     """Tell what comes, until a person or the reader of our output has had enough."""
-    reader = select.poll()
-    reader.register(sys.stdout.fileno(), 0)  # which tells nothing but that nobody reads any more
+    reader = Reader()
     while True:
         _tell([row.told for row in follower.new()], format)
         time.sleep(POLL_S)
-        if any(told & (select.POLLERR | select.POLLHUP) for _, told in reader.poll(0)):
-            raise BrokenPipeError
+        reader.heed()
 
 
 def _warn(warnings: list[str]) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
+from self_healing.cli.following import shown_as_asked
 from self_healing.cli.history import Limit
 from self_healing.cli.nested import tree
-from self_healing.cli.options import By, Shown, person
+from self_healing.cli.options import By, Shown, Watched, person
 from self_healing.cli.output import Column
 from self_healing.model import HandoffStatus
 
@@ -29,13 +31,12 @@ def handoffs(
         Parameter(show_default=False, help="Only those of this status; may be given several times."),
     ] = (),
     limit: Limit = 50,
-    shown: Shown | None = None,
+    shown: Watched | None = None,
 ) -> int:
     """List the handoffs, the newest first."""
-    shown = shown or Shown()
+    shown = shown or Watched()
     chosen = {"statuses": list(status)} if status else {}
-    output.show(call(shown.settings(), "handoffs", {**chosen, "limit": limit}), shown.format, _print)
-    return 0
+    return shown_as_asked(shown, partial(call, shown.settings(), "handoffs", {**chosen, "limit": limit}), _print)
 
 
 @app.command
@@ -46,22 +47,19 @@ def show(
     markdown: Annotated[
         bool, Parameter(show_default=False, help="As Markdown: what is asked, and the evidence in tables.")
     ] = False,
-    shown: Shown | None = None,
+    shown: Watched | None = None,
 ) -> int:
     """Show one handoff with what it asks.
 
     Args:
         id: of the handoff.
     """
-    shown = shown or Shown()
-    told = call(shown.settings(), "handoff", {"id": id})
+    shown = shown or Watched()
+    look = partial(call, shown.settings(), "handoff", {"id": id})
     if markdown:
-        from self_healing.handoffs.markdown import markdown as written
-
-        print(written(told["handoff"]["message"]), end="")
-    else:
-        output.show(told, shown.format, _print_one)
-    return 0
+        _print_markdown(look())
+        return 0
+    return shown_as_asked(shown, look, _print_one)
 
 
 @app.command
@@ -126,6 +124,12 @@ def _print(told: Json) -> None:
         ),
         empty="no handoff",
     )
+
+
+def _print_markdown(told: Json) -> None:
+    from self_healing.handoffs.markdown import markdown
+
+    print(markdown(told["handoff"]["message"]), end="")
 
 
 def _print_one(told: Json) -> None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from cyclopts import Parameter, validators
 
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
-from self_healing.cli.options import Shown
+from self_healing.cli.following import shown_as_asked
+from self_healing.cli.options import Watched
 from self_healing.cli.output import Column
 
 Limit = Annotated[int, Parameter(help="So many of the newest.", validator=validators.Number(gte=1))]
 
 
-def history(*, limit: Limit = 20, shown: Shown | None = None) -> int:
+def history(*, limit: Limit = 20, shown: Watched | None = None) -> int:
     """Show what was done, and what came of it; the newest first."""
-    shown = shown or Shown()
-    output.show(call(shown.settings(), "history", {"limit": limit}), shown.format, _print)
-    return 0
+    shown = shown or Watched()
+    return shown_as_asked(shown, partial(call, shown.settings(), "history", {"limit": limit}), _print)
 
 
 def _print(told: Json) -> None:

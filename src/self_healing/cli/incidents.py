@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
-from self_healing.cli.options import NO_REASON, By, Shown, Why, person
+from self_healing.cli.following import shown_as_asked
+from self_healing.cli.options import NO_REASON, By, Shown, Watched, Why, person
 from self_healing.cli.output import Column
 from self_healing.model import IncidentState
 
@@ -24,26 +26,24 @@ def incidents(
         Parameter(show_default=False, help="Only those in this state; may be given several times."),
     ] = (),
     everything: Annotated[bool, Parameter(name="--all", show_default=False, help="Closed ones as well.")] = False,
-    shown: Shown | None = None,
+    shown: Watched | None = None,
 ) -> int:
     """List the incidents that are not closed."""
-    shown = shown or Shown()
+    shown = shown or Watched()
     states = tuple(IncidentState) if everything else state
-    answer = call(shown.looked_at(), "incidents", {"states": list(states)} if states else {})
-    output.show(answer, shown.format, lambda told: print_incidents(told["incidents"]))
-    return 0
+    look = partial(call, shown.looked_at(), "incidents", {"states": list(states)} if states else {})
+    return shown_as_asked(shown, look, lambda told: print_incidents(told["incidents"]))
 
 
 @app.command
-def show(id: str, /, *, shown: Shown | None = None) -> int:
+def show(id: str, /, *, shown: Watched | None = None) -> int:
     """Show the whole story of one incident.
 
     Args:
         id: of the incident.
     """
-    shown = shown or Shown()
-    output.show(call(shown.looked_at(), "incident", {"id": id}), shown.format, _print_one)
-    return 0
+    shown = shown or Watched()
+    return shown_as_asked(shown, partial(call, shown.looked_at(), "incident", {"id": id}), _print_one)
 
 
 @app.command

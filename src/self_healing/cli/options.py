@@ -60,6 +60,16 @@ class Shown(Where):
     format: Annotated[Format, Parameter(help="How data is printed.")] = Format.TABLE
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Watched(Shown):
+    """The same for what changes by itself."""
+
+    watch: Annotated[
+        bool, Parameter(show_default=False, help="Show it anew at each change, until Ctrl-C; as JSON a line each.")
+    ] = False
+
+
 By = Annotated[str | None, Parameter(help="Who does this; your login name when left out.")]
 Why = Annotated[str, Parameter(help="Why, for whoever reads it later.")]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
-from self_healing.cli.options import NO_REASON, By, Shown, Why, person
+from self_healing.cli.following import shown_as_asked
+from self_healing.cli.options import NO_REASON, By, Shown, Watched, Why, person
 from self_healing.cli.parsing import instant, pair, seconds
 
 app = App(name="silences", help_format="plaintext")
@@ -21,12 +23,11 @@ def silences(
     everything: Annotated[
         bool, Parameter(name="--all", show_default=False, help="Those that are over as well.")
     ] = False,
-    shown: Shown | None = None,
+    shown: Watched | None = None,
 ) -> int:
     """List what is muted, and what will be."""
-    shown = shown or Shown()
-    output.show(call(shown.settings(), "silences", {"everything": everything}), shown.format, _print)
-    return 0
+    shown = shown or Watched()
+    return shown_as_asked(shown, partial(call, shown.settings(), "silences", {"everything": everything}), _print)
 
 
 @app.command

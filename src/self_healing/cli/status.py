@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from self_healing.cli import output
-from self_healing.cli.options import Shown
+from self_healing.cli.following import shown_as_asked
+from self_healing.cli.options import Watched
 from self_healing.config import Settings
-from self_healing.errors import StateError, StorageError
+from self_healing.errors import SelfHealingError, StateError, StorageError
 from self_healing.local_socket import ask
 
 Json = dict[str, Any]
@@ -24,14 +26,17 @@ def status(
         bool,
         Parameter(show_default=False, help="Only whether it is well; exits with 0 healthy, 1 degraded, 2 unhealthy."),
     ] = False,
-    shown: Shown | None = None,
+    shown: Watched | None = None,
 ) -> int:
     """Show how fleet and framework are."""
-    shown = shown or Shown()
+    shown = shown or Watched()
     settings = shown.settings()
     if not health:
-        output.show(_status(settings), shown.format, _print)
-        return 0
+        return shown_as_asked(shown, partial(_status, settings), _print)
+    if shown.watch:
+        raise SelfHealingError(
+            "status: --health is asked for its exit code, and a watch has none; leave one of them out"
+        )
     told = _judged(settings)
     verdict: Json = told["health"]
     output.show(verdict, shown.format, lambda _: _print_health(told))

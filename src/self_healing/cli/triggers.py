@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,8 @@ from cyclopts import App, Parameter
 from self_healing.cli import output
 from self_healing.cli.backtesting import print_backtest, print_compared
 from self_healing.cli.client import Json, call
-from self_healing.cli.options import By, Shown, person
+from self_healing.cli.following import shown_as_asked
+from self_healing.cli.options import By, Shown, Watched, person
 from self_healing.cli.output import Column
 
 app = App(name="triggers", help_format="plaintext")
@@ -27,23 +29,21 @@ _DURATIONS = ("window", "for", "keep_firing_for")
 
 @app.default
 @app.command(name="list")
-def triggers(*, shown: Shown | None = None) -> int:
+def triggers(*, shown: Watched | None = None) -> int:
     """List the triggers."""
-    shown = shown or Shown()
-    output.show(call(shown.settings(), "triggers"), shown.format, _print)
-    return 0
+    shown = shown or Watched()
+    return shown_as_asked(shown, partial(call, shown.settings(), "triggers"), _print)
 
 
 @app.command
-def show(name: str, /, *, shown: Shown | None = None) -> int:
+def show(name: str, /, *, shown: Watched | None = None) -> int:
     """Show one trigger, and what it says of each series and why.
 
     Args:
         name: of the trigger.
     """
-    shown = shown or Shown()
-    output.show(call(shown.settings(), "trigger", {"name": name}), shown.format, _print_one)
-    return 0
+    shown = shown or Watched()
+    return shown_as_asked(shown, partial(call, shown.settings(), "trigger", {"name": name}), _print_one)
 
 
 @app.command

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -81,6 +81,18 @@ class Story:
         if self.incident is None or self.incident.closed_at is None or not self.healed:
             return None
         return self.incident.closed_at - self.onset
+
+
+class Terminal(Console):
+    """Where the demo shows; once nobody reads it any more it is quiet, which :func:`_watch` sees.
+
+    Rich would exit from wherever it prints, which may be in the midst of a turn of the loop.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more."""
+        with suppress(SystemExit):
+            super().on_broken_pipe()
 
 
 @dataclass(slots=True)
@@ -195,8 +207,11 @@ def demo(
 
     Returns:
         0 when every fault was detected and healed, else 1.
+
+    Raises:
+        BrokenPipeError: nobody reads any more what it shows.
     """
-    console = console or Console()
+    console = console or Terminal()
     with ExitStack() as stack:
         root = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="self-healing-demo-")))
         return asyncio.run(_demo(console, root, keep, scale, faults, dashboard))
@@ -266,14 +281,16 @@ async def _watch(
     ends_at = time.monotonic() + HEAD_START_S + LONGEST_S
     with Live(board, console=board.console, refresh_per_second=4, transient=True) if board.live else ExitStack():
         while not service.done() and time.monotonic() < ends_at and fleet.poll() is None:
-            if all(story.healed for story in board.stories):
+            if board.console.quiet or all(story.healed for story in board.stories):
                 break
             await asyncio.sleep(0.1)
     code = _summary(board.console, board, keep)
-    if settings.server.listens and not service.done() and fleet.poll() is None:
+    if settings.server.listens and not board.console.quiet and not service.done() and fleet.poll() is None:
         await _stay(board.console)
     stop.set()
     await service
+    if board.console.quiet:
+        raise BrokenPipeError
     if fleet.poll() is not None:
         board.console.print(f"the simulated fleet ended by itself, with code {fleet.returncode}", style="red")
     return code
