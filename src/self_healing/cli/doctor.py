@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from self_healing.cli import output
 from self_healing.cli.columns import Column
 from self_healing.cli.options import Shown
-
-if TYPE_CHECKING:
-    from self_healing.doctor.findings import Tell
+from self_healing.cli.progress import progress
 
 PROBLEMS = 1
 """What ``doctor`` exits with while there is any problem."""
@@ -30,24 +25,10 @@ def doctor(*, shown: Shown | None = None) -> int:
     from self_healing.doctor.examining import examine
 
     shown = shown or Shown()
-    with _progress() as tell:
+    with progress() as tell:
         told = examine(shown.settings, at=datetime.now(UTC), tell=tell)
     output.show(told, shown.format, _print)
     return PROBLEMS if told["counts"]["problem"] else 0
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """A bar on a terminal's stderr, gone when all is done; elsewhere nothing."""
-    if not sys.stderr.isatty():
-        yield lambda _what, _share: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("looking around", total=1.0)
-        yield lambda what, share: progress.update(bar, description=what, completed=share)
 
 
 def _print(told: dict[str, Any]) -> None:

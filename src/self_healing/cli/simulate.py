@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +11,7 @@ from cyclopts import Parameter
 from self_healing.cli import output
 from self_healing.cli.options import Format
 from self_healing.cli.output import Column
+from self_healing.cli.progress import progress
 
 Json = dict[str, Any]
 
@@ -43,8 +42,9 @@ def simulate(
         return 0
     name, found = load(scenario)
     settings = load_settings(config, environ=os.environ, flags={})
-    with _progress(name) as progress:
-        outcome = simulated(found, seed=seed, healing=not no_healing, settings=settings, progress=progress)
+    with progress() as tell:
+        hears = partial(tell, name)
+        outcome = simulated(found, seed=seed, healing=not no_healing, settings=settings, progress=hears)
     output.show({"scenario": name, **outcome}, format, _print)
     return 0
 
@@ -69,28 +69,6 @@ def _print_shipped(told: Json) -> None:
         ),
         empty="none",
     )
-
-
-PATIENCE_S = 1.0
-"""Who waits for longer than that is shown how far it has come."""
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr, where that is a terminal and it takes longer than a moment."""
-    if not sys.stderr.isatty():
-        yield lambda _share: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=1.0, visible=False)
-
-        def tell(share: float) -> None:
-            bar.update(task, completed=share, visible=(bar.tasks[0].elapsed or 0.0) > PATIENCE_S)
-
-        yield tell
 
 
 def _print(told: Json) -> None:

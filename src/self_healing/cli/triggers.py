@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,11 +14,11 @@ from self_healing.cli.client import Json, call
 from self_healing.cli.following import shown_as_asked
 from self_healing.cli.options import By, Shown, Watched, person
 from self_healing.cli.output import Column
+from self_healing.cli.progress import progress
 
 app = App(name="triggers", help_format="plaintext")
 
-BAR_AFTER_S = 1.0
-"""What is done sooner needs no bar."""
+REPLAYING = "replaying history"
 
 _DURATIONS = ("window", "for", "keep_firing_for")
 
@@ -133,41 +129,17 @@ def backtest(
     spec = loaded_spec(settings)
     units = {trigger.name: unit(trigger) for trigger in spec.triggers}
     if against is None:
-        with _progress() as tell:
-            told = report.backtest(spec, files, tell)
+        with progress() as tell:
+            told = report.backtest(spec, files, partial(tell, REPLAYING))
         output.show(told, shown.format, lambda told: print_backtest(told, units))
         return 0
     # The limits and the actions are the same; only what is watched for is another.
     triggers = settings.triggers.model_copy(update={"files": (against,)})
     other = load_spec(settings.model_copy(update={"triggers": triggers}))
-    with _progress() as tell:
-        told = report.compare(spec, other, files, tell)
+    with progress() as tell:
+        told = report.compare(spec, other, files, partial(tell, REPLAYING))
     output.show(told, shown.format, print_compared)
     return 0
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[float], None]]:
-    """A bar on stderr, where that is a terminal, once it has taken a second."""
-    if not sys.stderr.isatty():
-        yield lambda _share: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    task, began = bar.add_task("replaying history", total=1.0), time.monotonic()
-
-    def tell(share: float) -> None:
-        if time.monotonic() - began > BAR_AFTER_S:
-            bar.start()
-        bar.update(task, completed=share)
-
-    try:
-        yield tell
-    finally:
-        bar.stop()
 
 
 def _print(told: Json) -> None:

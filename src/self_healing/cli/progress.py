@@ -1,0 +1,38 @@
+"""How far a command has come that takes longer than a moment."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+BAR_AFTER_S = 1.0
+"""What is done sooner needs no bar."""
+
+Tell = Callable[[str, float], None]
+"""Is told what is being done, and how much of it is, 0 to 1."""
+
+
+@contextmanager
+def progress() -> Iterator[Tell]:
+    """A bar on stderr, where that is a terminal, once it has taken a second; gone when all is done."""
+    if not sys.stderr.isatty():
+        yield lambda _what, _share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task, began = bar.add_task("", total=1.0), time.monotonic()
+
+    def tell(what: str, share: float) -> None:
+        if time.monotonic() - began > BAR_AFTER_S:
+            bar.start()
+        bar.update(task, description=what, completed=share)
+
+    try:
+        yield tell
+    finally:
+        bar.stop()

@@ -1,0 +1,45 @@
+"""Who waits at a terminal sees how far it has come, and nobody else is bothered with it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+
+import pytest
+
+from self_healing.cli import progress
+
+
+def told(monkeypatch: pytest.MonkeyPatch, after_s: float) -> str:
+    """What a terminal is shown of something that tells of itself once, at half of it."""
+    monkeypatch.setattr(progress, "BAR_AFTER_S", after_s)
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as stderr, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stderr)
+        with progress.progress() as tell:
+            tell("replaying history", 0.5)
+        stderr.write("over\n")
+        stderr.flush()
+        shown = b""
+        while b"over" not in shown:
+            shown += os.read(ours, 4096)
+    os.close(ours)
+    return shown.decode()
+
+
+def test_a_terminal_is_shown_what_is_done_and_how_much_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = told(monkeypatch, after_s=-1)
+    assert "replaying history" in shown
+    assert "50%" in shown
+
+
+def test_what_is_soon_done_shows_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told(monkeypatch, after_s=60).strip() == "over"
+
+
+def test_who_is_no_terminal_is_shown_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.progress() as tell:
+        tell("replaying history", 0.5)
+    assert capsys.readouterr() == ("", "")
