@@ -33,7 +33,7 @@ from self_healing.errors import ConfigError
 from self_healing.handoffs.declared import ChannelSettings, Networks, Timeout, Variable, variable
 from self_healing.incidents.maintenance import read_maintenance
 from self_healing.problems import Place, one_line, problems_of, shown, unknown
-from self_healing.spec import MAX_GROUPS, WARM_UP_S, Declared, Duration, Limits, Spec
+from self_healing.spec import MAX_GROUPS, WARM_UP_S, Declared, Duration, Limits, Spec, Whole
 from self_healing.triggers.declared import read_triggers
 
 CONFIG_FILE = Path("self-healing.toml")
@@ -68,7 +68,7 @@ class TelemetrySettings(Declared):
     keep: Annotated[Duration, Field(ge=86400)] = Field(
         default=7 * 86400, description="how long what came otherwise is kept once it was read; a day at least"
     )
-    keep_bytes: int = Field(default=10 * 2**30, ge=0, description="how much of it is kept; the oldest goes first")
+    keep_bytes: Whole = Field(default=10 * 2**30, ge=0, description="how much of it is kept; the oldest goes first")
     junit_dirs: tuple[_Path, ...] = Field(default=(), description="folders of JUnit XML files; watched by the service")
     junit_agent: str = Field(default="", description="whose tests those are where a suite does not say")
 
@@ -81,7 +81,7 @@ class TriggerSettings(Declared):
         default=(), description="files of [[test]] tables, run at each load; one that fails refuses it"
     )
     grid: Annotated[Duration, Field(ge=1, le=60)] = Field(default=1, description="how often triggers are evaluated")
-    max_groups: int = Field(
+    max_groups: Whole = Field(
         default=MAX_GROUPS, ge=1, description="groups kept apart for each group_by; further ones share one, overflow"
     )
     warm_up: Duration = Field(

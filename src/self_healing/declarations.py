@@ -36,11 +36,14 @@ class Declarations(Generic[Model]):
         specs: those that are valid, in the order of their first declaration.
         names: all of them, valid or not.
         problems: every mistake; a line each.
+        at: where a dotted key of one of them was given, such as ``triggers.toml:3``; where it was touched last for one
+            that was not.
     """
 
     specs: tuple[Model, ...]
     names: tuple[str, ...]
     problems: tuple[str, ...]
+    at: Callable[[str, str], str]
 
     def checked(self) -> tuple[Model, ...]:
         """The specs. Raises ConfigError when there is any problem."""
@@ -155,7 +158,12 @@ class Reader(Generic[Model]):
             specs += [spec] if spec is not None else []
         for name, (key, value, allowed) in self._check_all({name: each.values for name, each in self._tables.items()}):
             problems.append(f"{self._where(name, key)}: {key}: {shown(value)}: {allowed}")
-        return Declarations(tuple(specs), tuple(self._tables), tuple(map(one_line, problems)))
+        return Declarations(
+            tuple(specs),
+            tuple(self._tables),
+            tuple(map(one_line, problems)),
+            lambda name, key: self._tables[name].at(key),
+        )
 
     def _layer(self, document: Document, *, shipped: bool) -> None:
         self._problems += document.problems if self._tells else ()

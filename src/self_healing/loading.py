@@ -11,7 +11,7 @@ from self_healing.config import Settings, load_spec
 from self_healing.documents import Documents, Read, read_document
 from self_healing.errors import ConfigError
 from self_healing.spec import Spec
-from self_healing.triggers.selftest import failures
+from self_healing.triggers.trying import try_boundaries
 
 Overrides = Mapping[str, Mapping[str, Any]]
 """Changes made at run time, by trigger."""
@@ -46,15 +46,25 @@ def load_tested(
     """
     documents = Documents() if documents is None else documents
     spec = load_spec(settings, {name: dict(changes) for name, changes in overrides.items()}, read=documents)
-    try_spec(spec, () if looking else settings.triggers.tests, settings, read=documents)
+    try_spec(spec, () if looking else settings.triggers.tests, settings, overrides, read=documents)
     return Loaded(spec=spec, documents=documents)
 
 
-def try_spec(spec: Spec, tests: Sequence[Path], settings: Settings, *, read: Read = read_document) -> None:
-    """Try `spec` at its boundaries and in a person's `tests`. Raises ConfigError with all that fails."""
-    failed = failures(spec)
-    if failed:
-        raise ConfigError(failed)
+def try_spec(
+    spec: Spec, tests: Sequence[Path], settings: Settings, overrides: Overrides, *, read: Read = read_document
+) -> None:
+    """Try `spec` at its boundaries and in a person's `tests`.
+
+    Args:
+        tests: files of them.
+        settings: the configuration that `spec` comes of.
+        overrides: the changes made at run time that it comes of.
+        read: how each file is read.
+
+    Raises:
+        ConfigError: with all that fails.
+    """
+    try_boundaries(spec, settings.triggers.files, overrides, read=read)
     if tests:
         # Only here: they run on the whole loop, which itself loads a spec.
         from self_healing.spec_tests.running import run_files

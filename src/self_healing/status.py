@@ -31,9 +31,14 @@ _STOPPED = "healing is stopped"
 """How the loop's own issue about a stop begins."""
 
 
+def stored_overrides(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The changes made at run time, by trigger. Raises StorageError, StateCorrupt."""
+    return _fact(settings, "overrides") or {}
+
+
 def loaded_spec(settings: Settings) -> Spec:
     """What is declared, with the changes made at run time. Raises ConfigError, StorageError, StateCorrupt."""
-    return load_spec(settings, _fact(settings, "overrides") or {})
+    return load_spec(settings, stored_overrides(settings))
 
 
 def status(

@@ -182,6 +182,9 @@ def test_other_variables_are_none_of_our_business() -> None:
         ("[constitution.limits]\nattempts_per_incidnt = 3",
          "my.toml:2: constitution.limits.attempts_per_incidnt: 3: unknown; did you mean attempts_per_incident? "
          f"allowed are {LIMIT_KEYS}"),
+        ("[constitution.limits]\nattempts_per_incident = true",
+         "my.toml:2: constitution.limits.attempts_per_incident: true: allowed is a whole number"),
+        ("[triggers]\nmax_groups = true", "my.toml:2: triggers.max_groups: true: allowed is a whole number"),
         ("[a\n", "my.toml:1: Expected ']' at the end of a table declaration (column 3): allowed is TOML"),
     ],
 )  # fmt: skip

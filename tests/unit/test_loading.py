@@ -48,6 +48,19 @@ def test_a_failing_test_refuses_the_start_and_says_what_differs(tmp_path: Path) 
     ]
 
 
+def test_a_trigger_that_fails_at_its_boundaries_is_told_with_file_and_line_or_as_an_override(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[[trigger]]\nname = "slow_tasks"\nclear = -1\n')
+    mine = Settings.model_validate({"triggers": {"files": [file]}})
+    said = "-1: no value of task.duration_s meets it, so it can never recover"
+    with pytest.raises(ConfigError) as refused:
+        load_tested(mine, {})
+    assert refused.value.problems == [f"{file}:3: trigger slow_tasks: clear: {said}"]
+    with pytest.raises(ConfigError) as refused:
+        load_tested(Settings(), {"slow_tasks": {"clear": -1}})
+    assert refused.value.problems == [f"override: trigger slow_tasks: clear: {said}"]
+
+
 def test_a_mistake_in_a_file_of_tests_refuses_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown; did you mean slow_tasks"):
         load_tested(settings(tmp_path, HOLDS.replace("slow_tasks", "slow_task")), {})

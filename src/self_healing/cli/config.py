@@ -24,11 +24,11 @@ def validate(*, shown: Shown | None = None) -> int:
 def _loaded(shown: Shown) -> dict[str, Any]:
     from self_healing.config import CONFIG_FILE
     from self_healing.loading import try_spec
-    from self_healing.status import loaded_spec
+    from self_healing.status import loaded_spec, stored_overrides
 
     settings = shown.settings()
     spec = loaded_spec(settings)
-    try_spec(spec, settings.triggers.tests, settings)
+    try_spec(spec, settings.triggers.tests, settings, stored_overrides(settings))
     file = shown.config or (CONFIG_FILE if CONFIG_FILE.exists() else None)
     return {
         "file": None if file is None else str(file),

@@ -88,14 +88,14 @@ def run_tests(
     from self_healing.loading import try_spec
     from self_healing.spec_tests.running import run_files
     from self_healing.spec_tests.telling import as_json, told
-    from self_healing.status import loaded_spec
+    from self_healing.status import loaded_spec, stored_overrides
 
     if not files:
         raise SelfHealingError("triggers test: name at least one file of tests")
     shown = shown or Shown()
     settings = shown.settings()
     spec = loaded_spec(settings)
-    try_spec(spec, (), settings)
+    try_spec(spec, (), settings, stored_overrides(settings))
     ran = run_files(files, settings, spec)
     lines = [line for each in ran for line in told(each)]
     output.show(as_json(ran), shown.format, lambda summary: _print_tests(lines, summary))

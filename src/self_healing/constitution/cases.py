@@ -20,7 +20,7 @@ from self_healing.documents import Document, Read, read_document
 from self_healing.errors import ConfigError
 from self_healing.model import Decision, Outcome, Proposal
 from self_healing.problems import one_line, problems_of, shown, unknown
-from self_healing.spec import ActionType, Declared, Limits
+from self_healing.spec import ActionType, Declared, Flag, Limits, Whole
 
 SHIPPED = Path(__file__).with_name("articles_tests.toml")
 """The cases of the five articles."""
@@ -37,8 +37,8 @@ class Words(Declared):
     agent: str = "Coder"
     recipient: str = "Auditor"
     sets: tuple[str, ...] = ("model",)
-    hour: int = Field(default=12, ge=0, le=23)
-    weekday: int = Field(default=1, ge=1, le=7)
+    hour: Whole = Field(default=12, ge=0, le=23)
+    weekday: Whole = Field(default=1, ge=1, le=7)
 
 
 class Case(Declared):
@@ -55,7 +55,7 @@ class Case(Declared):
     """
 
     name: str = Field(min_length=1)
-    renews: bool = False
+    renews: Flag = False
     facts: dict[str, StrictBool | StrictInt] = Field(default={})
     proposal: Words = Words()
     expect: Outcome

@@ -18,7 +18,7 @@ from self_healing.doctor.surroundings import surroundings
 from self_healing.errors import ConfigError, StateError, StorageError
 from self_healing.loading import try_spec
 from self_healing.spec import Spec
-from self_healing.status import loaded_spec
+from self_healing.status import stored_overrides
 from self_healing.telemetry.columns import asked_attributes
 
 WEEK_US: Final = 7 * DAY_US
@@ -58,10 +58,11 @@ def _declared(settings: Settings) -> tuple[list[Finding], Spec | None]:
     """Whether what is declared loads, and passes its own tests."""
     try:
         try:
-            spec = loaded_spec(settings)
+            overrides = stored_overrides(settings)
         except (StateError, StorageError):  # said by what looks at the state
-            spec = load_spec(settings)
-        try_spec(spec, settings.triggers.tests, settings)
+            overrides = {}
+        spec = load_spec(settings, overrides)
+        try_spec(spec, settings.triggers.tests, settings, overrides)
     except ConfigError as error:
         return _mistakes("spec", error), None
     on = sum(each.enabled for each in spec.triggers)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from self_healing.spec import Declared, Duration
+from self_healing.spec import Declared, Duration, Flag
 
 Timeout = Annotated[Duration, Field(ge=1, le=300)]
 
@@ -121,7 +121,7 @@ class WebhookDeclared(ChannelDeclared):
     url: Url
     secret_env: Variable
     allow: Networks = ()
-    idempotent: bool = False
+    idempotent: Flag = False
     timeout: Timeout = 10
 
 

@@ -27,7 +27,7 @@ from self_healing.spec.conditions import (
     RateOfChange,
     Threshold,
 )
-from self_healing.spec.declared import Declared, Duration, Flag, Name, Number, Whole, parse_duration
+from self_healing.spec.declared import Day, Declared, Duration, Flag, Moment, Name, Number, Whole, parse_duration
 from self_healing.spec.maintenance import Maintenance, Weekday
 from self_healing.spec.triggers import (
     FLAP_REST,
@@ -61,11 +61,13 @@ __all__ = [
     "Baseline",
     "Composite",
     "Condition",
+    "Day",
     "Declared",
     "Duration",
     "Flag",
     "Limits",
     "Maintenance",
+    "Moment",
     "Name",
     "NoData",
     "Number",

@@ -116,7 +116,7 @@ class ActionSpec(Declared):
     prompt: str = Field(min_length=1)
     function: str | None = Field(default=None, min_length=1)
     parameters: dict[str, Any] = Field(default={})
-    idempotent: bool = False
+    idempotent: Flag = False
     directives: dict[str, bool | int | float | str | Scaled] = Field(default={})
     expires: Annotated[Duration, Field(gt=0)] = 3600
     hold_off: Annotated[Duration, Field(gt=0)] = 300

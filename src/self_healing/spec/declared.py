@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -28,6 +29,19 @@ Number = Annotated[float, Field(strict=True)]
 
 Flag = Annotated[bool, Field(strict=True)]
 """What TOML has types for is of that type: neither ``"5"`` nor ``true`` is a number, and ``"yes"`` is no truth."""
+
+
+def _dated(value: Any) -> Any:
+    """Refuse a number, and a text that is one: it would mean the seconds since 1970."""
+    text = isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d", value) is None
+    if text or isinstance(value, int | float):
+        raise ValueError("allowed is a date such as 2026-01-05, or a time such as 2026-01-05T10:00:00Z")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_dated)]
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_dated)]
 
 
 def _name(value: str) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from datetime import date
 from enum import StrEnum
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, Field, model_validator
 
-from self_healing.spec.declared import Declared, Name
+from self_healing.spec.declared import Day, Declared, Name
 
 
 class Weekday(StrEnum):
@@ -66,8 +65,8 @@ class Maintenance(Declared):
     from_: Annotated[str, AfterValidator(_clock_time)] = Field(default="00:00", alias="from")
     to: Annotated[str, AfterValidator(_clock_time)] = "24:00"
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
-    starts: date | None = None
-    ends: date | None = None
+    starts: Day | None = None
+    ends: Day | None = None
     triggers: tuple[Name, ...] = ()
     keys: dict[str, str] = Field(default={})
     reason: str = ""

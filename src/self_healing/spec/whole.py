@@ -12,7 +12,7 @@ from pydantic import Field
 from self_healing.model import Outcome
 from self_healing.spec.actions import ActionSpec
 from self_healing.spec.conditions import Composite
-from self_healing.spec.declared import Declared, Duration, Name
+from self_healing.spec.declared import Declared, Duration, Name, Whole
 from self_healing.spec.maintenance import Maintenance
 from self_healing.spec.triggers import TriggerSpec
 
@@ -26,31 +26,31 @@ WARM_UP_S = 60
 class Limits(Declared):
     """What automation may do; facts of article III, and part of the spec version."""
 
-    concurrent_actions: int = Field(default=5, ge=1, description="under way at once, in the whole fleet")
-    concurrent_per_target: int = Field(default=1, ge=1, description="under way at once for one agent")
-    actions_per_minute: int = Field(default=6, ge=1, description="begun in a minute, in the whole fleet")
-    actions_per_minute_unwell: int = Field(default=2, ge=1, description="when more than half of the fleet is unwell")
-    blast_radius_percent: int = Field(
+    concurrent_actions: Whole = Field(default=5, ge=1, description="under way at once, in the whole fleet")
+    concurrent_per_target: Whole = Field(default=1, ge=1, description="under way at once for one agent")
+    actions_per_minute: Whole = Field(default=6, ge=1, description="begun in a minute, in the whole fleet")
+    actions_per_minute_unwell: Whole = Field(default=2, ge=1, description="when more than half of the fleet is unwell")
+    blast_radius_percent: Whole = Field(
         default=10, ge=1, le=100, description="of the fleet, for one kind of action, at least 1"
     )
-    fleet_stop_percent: int = Field(
+    fleet_stop_percent: Whole = Field(
         default=40, ge=1, le=100, description="unwell with one cause, of a fleet of 3 or more"
     )
-    attempts_per_incident: int = Field(default=3, ge=1, description="before a person gets it")
-    attempts_per_target_per_day: int = Field(default=5, ge=1, description="at one agent in a day")
+    attempts_per_incident: Whole = Field(default=3, ge=1, description="before a person gets it")
+    attempts_per_target_per_day: Whole = Field(default=5, ge=1, description="at one agent in a day")
     cool_down: Duration = Field(default=10, description="between two actions for one agent; it doubles each time")
     cool_down_max: Duration = Field(default=300, description="no cool-down becomes longer")
     cool_down_reset: Duration = Field(default=600, description="healthy time after which the cool-down starts anew")
-    causal_depth: int = Field(
+    causal_depth: Whole = Field(
         default=3, ge=1, description="actions that may each have caused the incident that the next one is for"
     )
-    independent_signals: int = Field(
+    independent_signals: Whole = Field(
         default=2, ge=1, description="that agree before a person is asked for what cannot be undone"
     )
     approve_within: Annotated[Duration, Field(gt=0)] = Field(
         default=900, description="until then a person says yes; later it is a no"
     )
-    breaker_failures: int = Field(default=5, ge=1, description="failures in a row that open an action's breaker")
+    breaker_failures: Whole = Field(default=5, ge=1, description="failures in a row that open an action's breaker")
     breaker_half_open_after: Duration = Field(default=300, description="then the action is tried once")
     freshness: Duration = Field(default=60, description="ingest lag beyond which nothing is done")
     plan_freshness: Duration = Field(default=300, description="an older decision is made anew before the effect")
@@ -78,7 +78,7 @@ class Spec(Declared):
     actions: tuple[ActionSpec, ...]
     limits: Limits = Limits()
     grid: Annotated[Duration, Field(ge=1, le=60)] = 1
-    max_groups: int = Field(default=MAX_GROUPS, ge=1)
+    max_groups: Whole = Field(default=MAX_GROUPS, ge=1)
     maintenance: tuple[Maintenance, ...] = ()
     warm_up: Duration = WARM_UP_S
     articles: tuple[OwnArticle, ...] = ()

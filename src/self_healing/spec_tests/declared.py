@@ -27,7 +27,7 @@ from self_healing.telemetry.columns import ATTRIBUTE
 from self_healing.telemetry.describing import described
 from self_healing.telemetry.native import decode
 from self_healing.telemetry.signals import GROUP_COLUMNS, METRIC, signal_of
-from self_healing.triggers.selftest import failures
+from self_healing.triggers.trying import try_boundaries
 
 Part = TypeVar("Part", bound=Declared)
 
@@ -143,9 +143,7 @@ def _own_spec(file: Path, triggers: Any, settings: Settings, spec: Spec, read: R
     named = tuple(file.parent / each for each in triggers if isinstance(each, str))
     own = settings.triggers.model_copy(update={"files": named})
     spec = load_spec(settings.model_copy(update={"triggers": own}), read=read)
-    failed = failures(spec)
-    if failed:
-        raise ConfigError([f"{file}: {each}" for each in failed])
+    try_boundaries(spec, named, {}, read=read)
     return spec
 
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from self_healing.model import CloseReason, ExecutionStatus, IncidentState, Kind, Reason
-from self_healing.spec import Declared, Duration, Number, Whole, parse_duration
+from self_healing.spec import Declared, Duration, Moment, Number, Whole, parse_duration
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 """The instant that is ``0s`` unless a test says otherwise: a Monday morning."""
@@ -123,7 +123,7 @@ class Timing(Declared):
     """
 
     name: str = Field(min_length=1)
-    start: AwareDatetime = START
+    start: Moment = START
     interval: Annotated[Duration, Field(gt=0)] = 60
 
 

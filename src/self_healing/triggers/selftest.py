@@ -33,6 +33,9 @@ from self_healing.taps import Restart
 from self_healing.telemetry.signals import METRIC, signal_of
 from self_healing.triggers.framework import TriggerFramework
 
+Found = tuple[str, str]
+"""What fails of a trigger: the key that it comes of, and what is wrong."""
+
 BASELINE = 1000.0
 """The mean of the baselines that are made, in the signal's unit."""
 
@@ -40,7 +43,7 @@ START_US = 1_000_000 * MICRO
 MOST_KNOWN = 10_000
 """Of so many triggers what was found is remembered: ten specs of a thousand, some megabytes."""
 
-_KNOWN: dict[str, tuple[str, ...]] = {}
+_KNOWN: dict[str, tuple[Found, ...]] = {}
 RISING = {Operator.GE: 0, Operator.GT: 1, Operator.LE: 0, Operator.LT: -1}
 
 
@@ -92,12 +95,32 @@ class _Fixed:
         return None
 
 
-def failures(spec: Spec) -> list[str]:
-    """The boundary tests of `spec` that fail, each in one line; empty when all pass."""
-    return [problem for trigger in spec.triggers for problem in _tried(trigger)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A boundary test that fails.
+
+    Args:
+        trigger: its name.
+        key: of the trigger, dotted, that it comes of.
+        said: what is wrong.
+    """
+
+    trigger: str
+    key: str
+    said: str
+
+    def __str__(self) -> str:
+        return f"trigger {self.trigger}: {self.key}: {self.said}"
 
 
-def _tried(trigger: TriggerSpec) -> Sequence[str]:
+def failures(spec: Spec) -> list[Failure]:
+    """The boundary tests of `spec` that fail; empty when all pass."""
+    return [
+        Failure(trigger=trigger.name, key=key, said=said) for trigger in spec.triggers for key, said in _tried(trigger)
+    ]
+
+
+def _tried(trigger: TriggerSpec) -> Sequence[Found]:
     """What fails of a trigger; not tried again where one that was declared so was tried, as in most of a reload."""
     declared = trigger.model_dump_json()
     found = _KNOWN.get(declared)
@@ -108,14 +131,15 @@ def _tried(trigger: TriggerSpec) -> Sequence[str]:
     return found
 
 
-def _try(trigger: TriggerSpec) -> Iterator[str]:
+def _try(trigger: TriggerSpec) -> Iterator[Found]:
     on = trigger.model_copy(update={"enabled": True, "inhibited_by": ()})  # it is tried alone
     if isinstance(on.condition, Composite):
-        yield from (f"trigger {on.name}: {problem}" for problem in _together(on, on.condition))
-        return
-    problems = _unreachable(on) if _countable(on) else [f"{_named(on)}: more than can be counted exactly"]
-    for problem in problems or [*_boundaries(on), *_silence(on)]:
-        yield f"trigger {on.name}: {problem}"
+        yield from (("condition", said) for said in _together(on, on.condition))
+    elif not _countable(on):
+        key, value = _limited(on)
+        yield key, f"{value:g}: more than can be counted exactly"
+    else:
+        yield from _unreachable(on) or [*_boundaries(on), *_silence(on)]
 
 
 def _countable(trigger: TriggerSpec) -> bool:
@@ -127,23 +151,25 @@ def _countable(trigger: TriggerSpec) -> bool:
     return largest * MICRO * (trigger.window if trigger.aggregate is Aggregate.RATE else 1) <= MOST
 
 
-def _unreachable(trigger: TriggerSpec) -> list[str]:
+def _unreachable(trigger: TriggerSpec) -> list[Found]:
     """What the signal's own range keeps from happening: a share above one, a duration below zero."""
     met, edge = _limit_steps(trigger)
+    key, value = _limited(trigger)
     problems = []
     if not _in_range(trigger, met + edge):
-        problems.append(f"{_named(trigger)}: no value of {trigger.signal} meets it, so it can never fire")
+        problems.append((key, f"{value:g}: no value of {trigger.signal} meets it, so it can never fire"))
     if not _in_range(trigger, _cleared(trigger)):
-        which = f"{_named(trigger)}: every" if trigger.clear is None else f"clear: {trigger.clear:g}: no"
-        problems.append(f"{which} value of {trigger.signal} meets it, so it can never recover")
+        never = f"value of {trigger.signal} meets it, so it can never recover"
+        clear = trigger.clear
+        problems.append((key, f"{value:g}: every {never}") if clear is None else ("clear", f"{clear:g}: no {never}"))
     return problems
 
 
-def _named(trigger: TriggerSpec) -> str:
-    """The key that sets the limit, with its value."""
+def _limited(trigger: TriggerSpec) -> tuple[str, float]:
+    """The key that sets the limit, and its value."""
     condition = trigger.condition.model_dump(exclude_none=True)
     key = next(key for key in ("value", "ratio", "percent", "absolute", "silent_for") if key in condition)
-    return f"condition.{key}: {condition[key]:g}"
+    return f"condition.{key}", condition[key]
 
 
 def _in_range(trigger: TriggerSpec, steps: int) -> bool:
@@ -160,22 +186,22 @@ def _in_range(trigger: TriggerSpec, steps: int) -> bool:
     return 0 <= steps <= MICRO or (steps > MICRO and not share)
 
 
-def _boundaries(trigger: TriggerSpec) -> Iterator[str]:
+def _boundaries(trigger: TriggerSpec) -> Iterator[Found]:
     met, edge = _limit_steps(trigger)
     step = 1 if trigger.rising else -1
     for name, steps in (("just below", -step), ("at", 0), ("just above", step)):
         expected = (steps >= edge) if trigger.rising else (steps <= edge)
         fired = _Trial(trigger).fires(met + steps)
         if fired != expected:
-            yield f"{name} its threshold it {'fires' if fired else 'does not fire'}"
+            yield "condition", f"{name} its threshold it {'fires' if fired else 'does not fire'}"
     few = 0 if isinstance(trigger.condition, Absence) else trigger.min_samples - 1
     if few and trigger.aggregate not in COUNTING and _Trial(trigger).fires(met + edge, few):
-        yield f"it fires on {few} samples, fewer than min_samples"
+        yield "min_samples", f"{trigger.min_samples}: it fires on {few} samples"
     if not _Trial(trigger).recovers(met + edge):
-        yield "it does not recover where `clear` is met"
+        yield "condition" if trigger.clear is None else "clear", "where it is cleared it does not recover"
 
 
-def _silence(trigger: TriggerSpec) -> Iterator[str]:
+def _silence(trigger: TriggerSpec) -> Iterator[Found]:
     if trigger.aggregate in COUNTING:
         return  # of these, no sample is a value like any other
     met, edge = _limit_steps(trigger)
@@ -184,10 +210,10 @@ def _silence(trigger: TriggerSpec) -> Iterator[str]:
     firing.show(_window(trigger, met + edge))
     firing.show(_nothing(), 0)
     if firing.state is not after[trigger.no_data]:
-        yield f"missing data while it fires does not do what no_data = {trigger.no_data.value} says"
+        yield "no_data", f"{trigger.no_data.value}: missing data while it fires does something else"
     quiet.show(_nothing())
     if (quiet.state is SeriesState.FIRING) != (trigger.no_data is NoData.FIRE):
-        yield f"missing data while all is well does not do what no_data = {trigger.no_data.value} says"
+        yield "no_data", f"{trigger.no_data.value}: missing data while all is well does something else"
 
 
 def _limit_steps(trigger: TriggerSpec) -> tuple[int, int]:

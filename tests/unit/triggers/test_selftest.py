@@ -13,7 +13,7 @@ from tests.unit.triggers.engine import trigger
 
 
 def problems(**changes: Any) -> list[str]:
-    return failures(Spec(triggers=(trigger(**changes),), actions=()))
+    return [str(each) for each in failures(Spec(triggers=(trigger(**changes),), actions=()))]
 
 
 def baseline(**changes: Any) -> dict[str, Any]:
@@ -74,8 +74,8 @@ def test_a_threshold_beyond_what_can_be_counted_is_refused(changes: dict[str, An
 def test_a_baseline_over_no_time_is_refused_since_it_never_fires() -> None:
     found = problems(**baseline(over=0))
 
-    assert "trigger tried: at its threshold it does not fire" in found
-    assert "trigger tried: just above its threshold it does not fire" in found
+    assert "trigger tried: condition: at its threshold it does not fire" in found
+    assert "trigger tried: condition: just above its threshold it does not fire" in found
 
 
 def test_a_disabled_trigger_is_tried_all_the_same() -> None:
@@ -86,10 +86,9 @@ def test_a_disabled_trigger_is_tried_all_the_same() -> None:
 def test_every_broken_trigger_is_named() -> None:
     triggers = (trigger(name="one", condition=("<", 0)), trigger(name="two"), trigger(name="three", clear=-5))
 
-    assert [problem.split(":")[0] for problem in failures(Spec(triggers=triggers, actions=()))] == [
-        "trigger one",
-        "trigger three",
-    ]
+    found = failures(Spec(triggers=triggers, actions=()))
+
+    assert [(each.trigger, each.key) for each in found] == [("one", "condition.value"), ("three", "clear")]
 
 
 @pytest.mark.parametrize("op", [">=", ">", "<=", "<"])
