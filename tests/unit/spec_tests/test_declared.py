@@ -173,5 +173,5 @@ def test_triggers_of_its_own_that_fail_their_boundary_tests_are_refused(tmp_path
     )
     found = problems(tmp_path, f'triggers = ["mine.toml"]\n[[test]]\nname = "t"\n{EXPECT}\n')
     assert found[0].startswith(
-        "mine.toml:3: trigger slow_tasks: condition.value: 0: no value of task.duration_s meets it"
+        "mine.toml: trigger slow_tasks: condition.value: 0: no value of task.duration_s meets it"
     )
