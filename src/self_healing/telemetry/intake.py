@@ -10,10 +10,12 @@ from concurrent.futures import Future
 from datetime import datetime
 
 import msgspec
+import numpy as np
 
 from self_healing.clock import to_us
 from self_healing.errors import StorageError
 from self_healing.telemetry.encoding import IntakeLine, encode_events, encode_intake
+from self_healing.telemetry.handover import Written
 from self_healing.telemetry.identities import KEPT_US, MOST, Identities
 from self_healing.telemetry.lines import INTAKE
 from self_healing.telemetry.normalised import Normalised
@@ -133,9 +135,10 @@ class _Batch:
 
     def __init__(self, intake: Intake, batch: Normalised, source: str) -> None:
         # Encoded on the sender's thread: it must not be the writer that everybody waits for.
-        self._lines = encode_events(batch.events)
+        self._lines, whole = encode_events(batch.events)
         self._ids = [span_identity(event.trace_id, event.span_id, event.role) for event in batch.events]
-        self._ts = parse_usual([event.ts for event in batch.events]).tolist()
+        self._ts = parse_usual([event.ts for event in batch.events])
+        self._events = batch.events if whole and batch.as_read else None  # as they will be read, where that is known
         self._rejected = {reason: count for reason, count in batch.rejected.items() if count}
         self._key = batch.key
         self._source = source
@@ -156,7 +159,15 @@ class _Batch:
             self._fresh.add(key)
         self._intake.writing(self._fresh)
         self._result = Receipt(accepted=len(chosen), rejected=self._rejected, dropped=dropped)
-        return self._head(self._key) + b"".join(chosen)
+        head = self._head(self._key)
+        if head:  # not only its events are to be read
+            self._events = None
+        return head + b"".join(chosen)
+
+    def written(self, name: str, offset: int) -> None:
+        if self._events is not None:
+            sizes = np.fromiter(map(len, self._lines), np.int64, len(self._lines))
+            self._intake.segments.handover.give(name, offset, Written(self._events, sizes, self._ts))
 
     def _chosen(self) -> tuple[list[bytes], dict[str, int]]:
         """The lines to write, and how many of the others there are for each reason."""
@@ -164,7 +175,7 @@ class _Batch:
         known = iter(self._intake.known([id for id in self._ids if id is not None]))
         chosen: list[bytes] = []
         duplicate = late = 0
-        for line, id, ts_us in zip(self._lines, self._ids, self._ts, strict=True):
+        for line, id, ts_us in zip(self._lines, self._ids, self._ts.tolist(), strict=True):
             if id is None:
                 chosen.append(line)
             elif next(known) or id in self._fresh:

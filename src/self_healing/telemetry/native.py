@@ -7,6 +7,7 @@ fails are its lines taken one by one, to find the bad ones and to say why they a
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +18,7 @@ from self_healing.clock import MINUTE_US, SECOND_US
 from self_healing.model import Event, Kind
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.encoding import bounded
+from self_healing.telemetry.handover import Written
 from self_healing.telemetry.lines import (
     DEPTH_MAX,
     INTAKE,
@@ -87,7 +89,13 @@ def decode(lines: Chunk, *, now_us: int, attributes: bool = False, form: Lines =
         if attributes:
             for event, line in zip(rows.events, _lines_at(bytes(lines), rows.starts), strict=True):
                 event.attributes = attributes_of(line) or None
-        return _columns(rows, now_us)
+        return _columns(rows, parse_usual([event.ts for event in rows.events]), now_us)
+
+
+def known(written: Written, *, now_us: int) -> Decoded:
+    """What :func:`decode` gives of lines of our own segments whose events are known already."""
+    starts = np.cumsum(written.sizes) - written.sizes
+    return _columns(_Rows([*written.events], starts, []), written.ts, now_us)
 
 
 def _lines_at(lines: bytes, starts: NDArray[np.int64]) -> list[bytes]:
@@ -243,10 +251,14 @@ def _piece_by_piece(
 # --- events into columns -------------------------------------------------------------------------------------------
 
 
-def _columns(rows: _Rows, now_us: int) -> Decoded:
-    """The events that can be used, in columns, and what is wrong with the others."""
+def _columns(rows: _Rows, usual: NDArray[np.int64], now_us: int) -> Decoded:
+    """The events that can be used, in columns, and what is wrong with the others.
+
+    Args:
+        usual: what :func:`parse_usual` says of their times.
+    """
     events, bad = rows.events, rows.bad
-    ts = _times(events)
+    ts = _times(events, usual)
     kind = _kinds(events)
     own = kind == Kind.OWN
     wrong = ((ts == UNREAD) | (ts > now_us + FUTURE_MAX_US)) & ~own
@@ -274,9 +286,8 @@ def _hear_intake(decoded: Decoded, own: list[Event]) -> None:
             decoded.dropped.update(event.dropped or {})
 
 
-def _times(events: list[Event]) -> NDArray[np.int64]:
-    """When each event happened, microseconds since 1970, or UNREAD."""
-    times = parse_usual([event.ts for event in events])
+def _times(events: Sequence[Event], times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """When each event happened, microseconds since 1970, or UNREAD; `times` are those in a usual form."""
     for index in np.flatnonzero(times == UNREAD).tolist():
         times[index] = _time_of(events[index])
     return times
@@ -295,7 +306,7 @@ def _time_of(event: Event) -> int:
     return UNREAD if seconds is None else round(seconds * SECOND_US)
 
 
-def _kinds(events: list[Event]) -> NDArray[np.uint8]:
+def _kinds(events: Sequence[Event]) -> NDArray[np.uint8]:
     """The code of each event's kind."""
     codes = _CODES
     try:

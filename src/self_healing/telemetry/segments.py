@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from self_healing.errors import Overloaded, StorageError
 from self_healing.filenames import SUFFIX
+from self_healing.telemetry.handover import Handover
 from self_healing.telemetry.recovery import number_of, recover, segment_files
 
 SEGMENT_BYTES: Final = 64 << 20
@@ -43,7 +44,7 @@ _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 
 
 class Entry(Protocol):
-    """One thing to be written, whole or not at all. Both methods are called on the writer's thread."""
+    """One thing to be written, whole or not at all. Its methods are called on the writer's thread."""
 
     @property
     def size_bytes(self) -> int:
@@ -52,6 +53,10 @@ class Entry(Protocol):
 
     def lines(self) -> bytes:
         """Its lines, each with its newline, asked for once, in the order of writing; may be empty."""
+        ...
+
+    def written(self, name: str, offset: int) -> None:
+        """Its lines are synced, and stand in the segment `name` from `offset` on; not said of one without lines."""
         ...
 
     def settle(self, error: StorageError | None) -> None:
@@ -89,6 +94,7 @@ class Segments:
         self.directory = directory
         self.notes = recover(directory)  # what was mended, for people
         self.problem: str | None = None  # why nothing can be written now
+        self.handover = Handover()  # for whoever reads
         self._now = now
         self._segment_bytes = segment_bytes
         self._segment_age = segment_age
@@ -197,16 +203,25 @@ class Segments:
         try:
             if self._is_old():
                 self._close()
-            data = b"".join([entry.lines() for entry in group])
+            lines = [entry.lines() for entry in group]
+            data = b"".join(lines)
             if data:
                 self._write(data)
                 self.problem = None
+                self._tell(group, lines, self._synced[self._name] - len(data))
         except OSError as failed:
             error = self._failed(failed.strerror or str(failed))
         except Exception as failed:  # whoever waits must hear of it, and the thread must go on
             error = self._failed(repr(failed))
         for entry in group:
             entry.settle(error)
+
+    def _tell(self, group: list[Entry], lines: list[bytes], offset: int) -> None:
+        """Say where each stands of what was written together from `offset` on."""
+        for entry, written in zip(group, lines, strict=True):
+            if written:
+                entry.written(self._name, offset)
+                offset += len(written)
 
     def _write(self, data: bytes) -> None:
         if self._name and self._synced[self._name] >= self._segment_bytes:
@@ -283,6 +298,9 @@ class _Nothing:
 
     def lines(self) -> bytes:
         return b""
+
+    def written(self, name: str, offset: int) -> None:
+        """Nothing is."""
 
     def settle(self, error: StorageError | None) -> None:
         """Nobody waits for it."""

@@ -7,11 +7,13 @@ from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
+from self_healing.measures import LARGEST
 from self_healing.model import Usage
 from self_healing.telemetry.otlp import values
 from self_healing.telemetry.otlp.names import CACHE_APART, CANCELLATIONS, LABELS, TIMEOUT_CODES, TIMEOUTS
 from self_healing.telemetry.otlp.plan import CUT, READERS, Origin, Plan
 from self_healing.telemetry.otlp.prices import price
+from self_healing.telemetry.otlp.rejection import BadItem, Rejection
 from self_healing.telemetry.otlp.values import TEXT_MAX
 
 NO_CELLS: list[Any] = [None] * len(READERS)
@@ -62,13 +64,19 @@ def usage_of(
     cost_usd: float | None,
 ) -> Usage | None:
     """What was used. Cached input is part of the input: it is added where a source counts it apart, and where it is
-    more than the input it should be a part of. The total is input and output, or the source's own if that is more."""
+    more than the input it should be a part of. The total is input and output, or the source's own if that is more.
+
+    Raises:
+        BadItem: the total is more than any column can take.
+    """
     if cache_read or cache_write:
         cached = (cache_read or 0) + (cache_write or 0)
         if source in CACHE_APART or cached > (input_tokens or 0):
             input_tokens = (input_tokens or 0) + cached
     if input_tokens is not None or output_tokens is not None:
         total_tokens = max(total_tokens or 0, (input_tokens or 0) + (output_tokens or 0))
+        if total_tokens > LARGEST:
+            raise BadItem(Rejection.INVALID_VALUE)
     elif total_tokens is None and cost_usd is None:
         return None
     return Usage(
@@ -104,9 +112,15 @@ def failure(error_type: str | None) -> str:
 
 
 def attempt_of(attempt: int | None, resends: int | None) -> int | None:
-    """Which attempt it was, the first being 1; None where nothing says so."""
+    """Which attempt it was, the first being 1; None where nothing says so.
+
+    Raises:
+        BadItem: it is more than any column can take.
+    """
     if attempt:
         return attempt
+    if resends == LARGEST:
+        raise BadItem(Rejection.INVALID_VALUE)
     return None if resends is None else resends + 1
 
 

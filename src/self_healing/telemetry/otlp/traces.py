@@ -54,7 +54,9 @@ def traces(body: bytes, *, json: bool = False) -> Normalised:
         request = cast("ExportTraceServiceRequest", decode_json(body, TraceRequest))
     else:
         request = decode_protobuf(body, RawTraceRequest)
-    return normalised(_spans(request, raw=not json), _events)
+    found = normalised(_spans(request, raw=not json), _events)
+    found.as_read = True
+    return found
 
 
 def _spans(request: ExportTraceServiceRequest, *, raw: bool) -> Iterator[tuple[Span, Attributes, Origin]]:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from self_healing.errors import Undecodable
 from self_healing.model import Ingested
-from self_healing.telemetry.lines import DEPTH_MAX, LINE_MAX_BYTES, depth_of
+from self_healing.telemetry.encoding import encode_events
+from self_healing.telemetry.lines import DEPTH_MAX, LINE_MAX_BYTES, SEGMENTS, depth_of
 from self_healing.telemetry.native import decode
 from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.otlp import Rejection, sentence
@@ -44,6 +45,9 @@ def check(found: Normalised) -> None:
     assert read.bad == []
     assert [event.ts for event in read.events] == [event.ts for event in found.events]
     assert all(len(line) <= LINE_MAX_BYTES and depth_of(line) <= DEPTH_MAX for line in lines)
+    encoded = encode_events(found.events)
+    if found.as_read and encoded.whole:
+        assert decode(b"".join(encoded.lines), now_us=FAR_US, form=SEGMENTS).events == found.events
 
 
 def take(body: bytes, field: str, *, json: bool) -> None:
