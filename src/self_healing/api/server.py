@@ -23,6 +23,7 @@ from starlette.routing import Mount
 from self_healing.api import events, looking, ofrep, otlp
 from self_healing.api.bodies import Room
 from self_healing.api.doorkeeper import Doorkeeper
+from self_healing.api.lingering import Lingering
 from self_healing.api.sessions import Sessions
 from self_healing.api.taking import Submit, Taking
 from self_healing.api.tokens import Tokens
@@ -171,7 +172,7 @@ class Server:
         self.addresses[setting] = "http://" + _address(self._settings.host, listening.getsockname()[1])
         server = uvicorn.Server(
             uvicorn.Config(
-                self.door(setting),
+                Lingering(self.door(setting)),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -254,6 +254,16 @@ def test_a_body_that_says_that_it_is_too_large_is_refused_unread(server: Server)
     assert status == 413
 
 
+@pytest.mark.parametrize(
+    ("kind", "size", "status"),
+    [("application/x-protobuf", 21 << 20, 413), ("text/plain", 8 << 20, 415)],
+)
+def test_who_closes_after_the_answer_is_heard_out_and_so_hears_why(
+    server: Server, kind: str, size: int, status: int
+) -> None:
+    assert post(server, "/v1/traces", bytes(size), kind, {"Connection": "close"})[0] == status
+
+
 class Failing:
     """A place to store batches that has no room, or no disk."""
 
