@@ -17,6 +17,7 @@ from pydantic_core import core_schema
 
 from self_healing.actions.registry import read_actions
 from self_healing.config import Settings
+from self_healing.durations import WRITTEN, duration, multiples, written
 from self_healing.spec import (
     ALLOWED_DIRECTIVES,
     DIRECTIVES,
@@ -30,13 +31,12 @@ from self_healing.spec import (
 from self_healing.spec_tests.models import CaseFile
 from self_healing.telemetry.columns import ATTRIBUTE
 from self_healing.telemetry.signals import GROUP_COLUMNS, METRIC, SIGNALS
+from self_healing.triggers.contradictions import COARSE_S, FINE_S, FINE_UP_TO_S, LONGEST_S
 from self_healing.triggers.declared import KINDS, read_triggers
 
 Schema = dict[str, Any]
 
 _DRAFT = "http://json-schema.org/draft-07/schema#"
-_DURATION = {"type": "string", "pattern": r"^\d+[smhd]$"}
-_UNITS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 _DIRECTIVES = {
     "paused": "begin nothing new",
@@ -77,6 +77,11 @@ def triggers_schema() -> Schema:
     properties["group_by"] |= {"items": columns, "uniqueItems": True}
     properties["target_agent"]["pattern"] = r"\S"
     properties["where"]["propertyNames"] = columns
+    properties["flap_after"]["not"] = {"const": 1}
+    properties["window"]["allOf"] = [{"anyOf": [*_up_to_an_hour(), *_of_long_panes()]}]
+    for key in ("for", "keep_firing_for"):
+        _within(properties[key], maximum=LONGEST_S)
+    _within(trigger["$defs"]["Baseline"]["properties"]["over"], minimum=COARSE_S)
     properties["actions"]["items"] = _or_other(read_actions([]).names, properties["actions"]["items"])
     for name, keys in EXACTLY_ONE.items():
         trigger["$defs"][name]["oneOf"] = [{"required": [key]} for key in keys]
@@ -205,12 +210,24 @@ def _unasked() -> Iterator[Schema]:
         yield {**_of_kind([kind]), "then": {"properties": dict.fromkeys((*unasked, "clear"), False)}}
     means = {"enum": [Aggregate.MEAN.value, Aggregate.RATIO.value]}
     yield {**_of_kind(["baseline"]), "then": {"properties": {"clear": False, "aggregate": means}}}
+    yield {**_of_kind(["rate_of_change"]), "then": {"properties": {"window": {"anyOf": _up_to_an_hour()}}}}
     signs = {"enum": [name for name, signal in SIGNALS.items() if not signal.aggregates]}
     yield {**_of_kind(["absence"]), "then": {"properties": {"signal": signs}}}
     yield {
         **_of_kind([kind for kind in KINDS if kind != "absence"]),
         "then": {"properties": {"signal": {"not": signs}}},
     }
+
+
+def _up_to_an_hour() -> list[Schema]:
+    """Windows of panes of ten seconds, as numbers and as texts."""
+    short = {"type": "integer", "maximum": FINE_UP_TO_S, "multipleOf": FINE_S}
+    return [short, {"allOf": [written(maximum=FINE_UP_TO_S), {"pattern": "(0s|[mhd])$"}]}]
+
+
+def _of_long_panes() -> list[Schema]:
+    """Windows of panes of a quarter of an hour."""
+    return [{"type": "integer", "multipleOf": COARSE_S}, multiples(COARSE_S, maximum=LONGEST_S)]
 
 
 def _of_kind(kinds: list[str]) -> Schema:
@@ -248,7 +265,7 @@ class _Generator(GenerateJsonSchema):
         inner = super().function_before_schema(schema)
         if schema["function"]["function"] is not parse_duration:
             return inner
-        return {"anyOf": [inner, dict(_DURATION)]}
+        return {"anyOf": [inner, dict(WRITTEN)]}
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         model = schema["cls"]
@@ -293,7 +310,7 @@ def _tidy(part: Any) -> Any:
     if tidy.get("default", ...) is None:
         del tidy["default"]
     tidy.pop("discriminator", None)
-    if _DURATION in tidy.get("anyOf", ()):
+    if WRITTEN in tidy.get("anyOf", ()):
         _as_duration(tidy)
     if len(tidy.get("anyOf", ())) == 1:
         tidy |= tidy.pop("anyOf")[0]
@@ -305,12 +322,20 @@ def _as_duration(part: Schema) -> None:
     for bound, name in _BOUNDS.items():
         if bound in part:
             whole[name] = part.pop(bound)
+    part["anyOf"] = [whole, _text_of(whole)]
     part["examples"] = ["90s", "5m", "24h"]
     if isinstance(part.get("default"), int):
         part["default"] = duration(part["default"])
 
 
-def duration(seconds: int) -> str:
-    """Seconds as they are best written in TOML, such as ``5m``."""
-    unit = next((unit for unit, length in _UNITS.items() if seconds % length == 0), "s") if seconds else "s"
-    return f"{seconds // _UNITS[unit]}{unit}"
+def _within(part: Schema, **bounds: int) -> None:
+    """Lay further bounds, of seconds, upon the schema of a duration."""
+    whole = part["anyOf"][0] | bounds
+    part["anyOf"] = [whole, _text_of(whole)]
+
+
+def _text_of(whole: Schema) -> Schema:
+    """The schema of the texts of durations that are, as whole seconds, within these bounds."""
+    above, below = whole.get("exclusiveMinimum"), whole.get("exclusiveMaximum")
+    minimum = whole.get("minimum", 0) if above is None else above + 1
+    return written(minimum=minimum, maximum=whole.get("maximum") if below is None else below - 1)

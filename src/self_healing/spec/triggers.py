@@ -76,8 +76,22 @@ class StepOutcome(StrEnum):
     SKIPPED = "skipped"  # its own condition was not met
 
 
-def _some_texts(value: Any) -> Any:
+def _some(value: Any) -> Any:
+    """A list, of which one may stand for itself."""
     return (value,) if isinstance(value, str) else value
+
+
+_LEAST = Field(min_length=1)
+_Texts = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_some, json_schema_input_type=str | Annotated[tuple[str, ...], _LEAST]),
+    _LEAST,
+]
+_Outcomes = Annotated[
+    tuple[StepOutcome, ...],
+    BeforeValidator(_some, json_schema_input_type=StepOutcome | Annotated[tuple[StepOutcome, ...], _LEAST]),
+    _LEAST,
+]
 
 
 class When(Declared):
@@ -91,11 +105,9 @@ class When(Declared):
     """
 
     severity: tuple[Severity, ...] = ()
-    group: dict[str, Annotated[tuple[str, ...], BeforeValidator(_some_texts), Field(min_length=1)]] = Field(default={})
+    group: dict[str, _Texts] = Field(default={})
     attempt: Whole = Field(default=1, ge=1)
-    after: dict[Name, Annotated[tuple[StepOutcome, ...], BeforeValidator(_some_texts), Field(min_length=1)]] = Field(
-        default={}
-    )
+    after: dict[Name, _Outcomes] = Field(default={})
 
 
 class TriggerSpec(Declared):
