@@ -592,6 +592,8 @@ class Verification(Record, frozen=True, kw_only=True):
     threshold: float | None  # in the signal's unit
     baseline: float | None = None  # what it was before, in the signal's unit
     members: dict[str, tuple[float | None, float | None]] = {}  # threshold and baseline of the triggers it looks at
+    judged_by: str | None = None  # the action's own aggregate and signal, where it is not judged by its trigger's
+    unit: str | None = None  # of its values; None where an earlier release did not say
     extended: int = 0
     result: Result | None = None
     value: float | None = None

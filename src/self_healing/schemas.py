@@ -29,10 +29,11 @@ from self_healing.spec import (
     parse_duration,
 )
 from self_healing.spec_tests.models import CaseFile
+from self_healing.telemetry.asked import KINDS
 from self_healing.telemetry.columns import ATTRIBUTE
 from self_healing.telemetry.signals import GROUP_COLUMNS, METRIC, SIGNALS
 from self_healing.triggers.contradictions import COARSE_S, FINE_S, FINE_UP_TO_S, LONGEST_S
-from self_healing.triggers.declared import KINDS, read_triggers
+from self_healing.triggers.declared import read_triggers
 
 Schema = dict[str, Any]
 
@@ -71,9 +72,8 @@ def triggers_schema() -> Schema:
     properties = trigger["properties"]
     shipped = read_triggers([])
     properties["name"] = _or_other(shipped.names, properties["name"])
-    properties["signal"] |= _or_other(SIGNALS, {"type": "string", "pattern": f"^{re.escape(METRIC)}."})
-    properties["signal"]["x-taplo"] = {"docs": {"enumValues": [signal.says for signal in SIGNALS.values()]}}
-    columns = _or_other(GROUP_COLUMNS, {"type": "string", "pattern": f"^{re.escape(ATTRIBUTE)}."})
+    properties["signal"] |= _signals(SIGNALS)
+    columns = _columns()
     properties["group_by"] |= {"items": columns, "uniqueItems": True}
     properties["target_agent"]["pattern"] = r"\S"
     properties["where"]["propertyNames"] = columns
@@ -108,6 +108,13 @@ def actions_schema() -> Schema:
         "properties": {name: _directive(name, scaled) for name in DIRECTIVES},
         "additionalProperties": False,
     }
+    action["$defs"]["Threshold"]["required"] = ["value"]  # no other kind goes there
+    plan = action["$defs"]["VerificationPlan"]
+    plan["properties"]["signal"] |= _signals([name for name, signal in SIGNALS.items() if signal.aggregates])
+    plan["properties"]["where"]["propertyNames"] = _columns()
+    plan["dependencies"] = {key: ["signal"] for key in ("aggregate", "condition", "clear", "where")}
+    plan["dependencies"]["signal"] = ["aggregate", "condition"]
+    plan["allOf"] = list(_aggregates())
     action["allOf"] = [
         _complete_unless(shipped.names, action.pop("required")),
         *(
@@ -184,6 +191,17 @@ def _or_other(names: Collection[str], other: Schema) -> Schema:
     """One of `names`, which an editor completes, or whatever `other` allows."""
     description = {"description": other["description"]} if "description" in other else {}
     return description | {"anyOf": [{"enum": list(names)}, {k: v for k, v in other.items() if k != "description"}]}
+
+
+def _signals(names: Collection[str]) -> Schema:
+    """One of these signals, each with what it says, or a metric."""
+    says = [SIGNALS[name].says for name in names]
+    metric = {"type": "string", "pattern": f"^{re.escape(METRIC)}."}
+    return _or_other(names, metric) | {"x-taplo": {"docs": {"enumValues": says}}}
+
+
+def _columns() -> Schema:
+    return _or_other(GROUP_COLUMNS, {"type": "string", "pattern": f"^{re.escape(ATTRIBUTE)}."})
 
 
 def _complete_unless(shipped: Collection[str], required: list[str]) -> Schema:

@@ -55,11 +55,13 @@ class Judgement(msgspec.Struct, frozen=True):
         result: None while it is too early to say.
         value: in the signal's unit.
         samples: judged so far.
+        overruled: whether an action's own signal was well, and this is what its trigger says of the same work.
     """
 
     result: Result | None
     value: float | None
     samples: int
+    overruled: bool = False
 
 
 def growing(tasks: Sequence[Seen], first: int, *, quantiles: bool) -> Totals:
@@ -280,6 +282,13 @@ def judge_together(condition: Composite, each: Sequence[Judgement], at: datetime
     elif at >= deadline:
         result = Result.INCONCLUSIVE
     return Judgement(result, float(bad), samples)
+
+
+def overruled(own: Judgement, itself: Judgement) -> Judgement:
+    """What an action's own signal says, unless the trigger is still ill on work begun after the effect: not healed."""
+    if own.result is Result.HEALED and itself.result in (Result.NOT_HEALED, Result.WORSE):
+        return msgspec.structs.replace(itself, overruled=True)
+    return own
 
 
 def _overdue_s(trigger: TriggerSpec, running: list[Seen], op: Operator, threshold: float, t_us: int) -> float | None:

@@ -74,3 +74,14 @@ def test_a_plan_of_which_no_step_is_for_an_incident_ends_with_a_person(scenario:
     fleet = scenario(settings=planned(tmp_path, f"[trigger.when.first]\n{never}\n[trigger.when.second]\n{never}"))
     slow(fleet)
     fleet.at(3).expect_incident(SLOW, "Coder", "escalated", escalation="no action of its plan is left")
+
+
+def test_what_had_to_wait_was_not_tried(scenario: MakeScenario) -> None:
+    fleet = scenario(settings={"constitution": {"limits": {"actions_per_minute": 1}}})
+    slow(fleet, "Coder")
+    slow(fleet, "Other")
+    fleet.at(1).expect_actions(SLOW, "Other", analyze_slow_tasks="deferred")
+
+    fleet.at(70, step_s=5).expect_actions(SLOW, "Other", analyze_slow_tasks="dispatched")
+
+    assert fleet.expect_handoff(SLOW, "Other").message["context"]["tried"] == []

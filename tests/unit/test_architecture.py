@@ -38,7 +38,9 @@ SHARED = frozenset(
 """The vocabulary that every stage may speak."""
 
 PORTS = {
-    ("triggers.declared", "telemetry.signals"): "a trigger names a signal, and a wrong name is refused on load",
+    ("triggers.declared", "telemetry.asked"): "a trigger names a signal, and a wrong name is refused on load",
+    ("triggers.declared", "telemetry.signals"): "a trigger groups by columns, and a wrong name is refused on load",
+    ("actions.registry", "telemetry.asked"): "an action may be judged by a signal, and a wrong name is refused on load",
     ("triggers.selftest", "telemetry.signals"): "what a signal can be at all says whether a condition can ever be met",
     ("incidents.lifecycle", "telemetry.signals"): "a value in the timeline carries the unit of its signal",
     ("actions.effect", "handoffs.channel"): "the port by which an effect delivers a handoff",

@@ -9,7 +9,7 @@ import pytest
 
 from self_healing.clock import to_us
 from self_healing.model import Result, Verification, VerificationPhase
-from self_healing.spec import Aggregate, RateOfChange, TriggerSpec
+from self_healing.spec import Aggregate, Operator, RateOfChange, TriggerSpec
 from self_healing.taps import Accumulator, Seen
 from self_healing.triggers.declared import load_triggers
 from self_healing.verification import credit, failed_probe, judge
@@ -67,7 +67,7 @@ MANY = SLOW.model_copy(
 )
 DAILY = MANY.model_copy(update={"window": 3600})  # longer than the deadline: 15 minutes stand for the hour
 FEW = MANY.model_copy(
-    update={"condition": SLOW.condition.model_copy(update={"value": 5.0, "op": "<="}), "clear": 10.0}
+    update={"condition": SLOW.condition.model_copy(update={"value": 5.0, "op": Operator.LE}), "clear": 10.0}
 )  # five in five minutes are too few, and more than ten are well
 
 

@@ -13,6 +13,7 @@ from self_healing.documents import Read, read_document
 from self_healing.errors import NotFound
 from self_healing.problems import listed, unknown
 from self_healing.spec import ALLOWED_DIRECTIVES, DIRECTIVES, ActionSpec, ActionType, Scaled, TriggerSpec
+from self_healing.telemetry.asked import wrong_signal, wrong_where
 from self_healing.wording import span
 
 DEFAULTS = Path(__file__).with_name("defaults.toml")
@@ -123,6 +124,7 @@ def _check(values: Values) -> Iterator[Mistake]:
     if values.get("name") == DIAGNOSTIC and values.get("type") != ActionType.DIAGNOSTIC:
         yield "type", values.get("type"), "allowed is diagnostic, as every escalation calls for it"
     yield from mistakes(values)
+    yield from _judged(values.get("verification"))
     kind = next((each for each in ActionType if each == values.get("type")), None)
     directives = values.get("directives", {})
     if not isinstance(directives, Mapping):
@@ -136,6 +138,15 @@ def _check(values: Values) -> Iterator[Mistake]:
             yield from _directive(name, value)
     if kind is ActionType.EMERGENCY_SHUTDOWN:
         yield from _pause(values, directives)
+
+
+def _judged(plan: Any) -> Iterator[Mistake]:
+    """A signal of its own is one that there is, and what goes with it goes with that signal."""
+    if isinstance(plan, Mapping):
+        condition = plan.get("condition")
+        told = {"kind": "threshold", **condition} if isinstance(condition, Mapping) else condition
+        for key, value, allowed in (*wrong_signal({**plan, "condition": told}), *wrong_where(plan)):
+            yield f"verification.{key}", value, allowed
 
 
 def _pause(values: Values, directives: Values) -> Iterator[Mistake]:

@@ -191,13 +191,14 @@ def _print_executions(executions: list[Json]) -> None:
 def _print_verifications(verifications: list[Json], unit: str | None) -> None:
     output.title("verifications")
     output.table(
-        ("action", "phase", "samples", "value", "result"),
+        ("action", "phase", Column("judged by", rank=1), "samples", "value", "result"),
         (
             (
                 each["action"],
                 each["phase"],
+                each["judged_by"],
                 f"{each['samples']} of {each['needed']}",
-                output.amount(each["value"], unit),
+                output.amount(each["value"], unit if each["unit"] is None else each["unit"]),
                 each["result"] or "waits",
             )
             for each in verifications

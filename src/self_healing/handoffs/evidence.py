@@ -110,6 +110,8 @@ def _tried(execution: Execution, came_to: Sequence[Verification], answers: Seque
         "reason": execution.reason,
         "result": None if judged is None or judged.result is None else judged.result.value,
         "value_after": None if judged is None else judged.value,
+        "unit_after": None if judged is None else judged.unit,
+        "judged_by": None if judged is None else judged.judged_by,
         "handoff": None if handoff is None else handoff.status.value,
         "answer": None if handoff is None else handoff.result,
     }

@@ -88,7 +88,8 @@ class Gathering:
             examples=self._examples(trigger.signal, agents),
             differs=self._differs(trigger.signal, incident.threshold, agents),
             directives=[each for agent in agents for each in self._directives.in_force(agent, at=self._now())],
-            tried=self._store.select(Execution, incident=incident.id),
+            # What waits, was denied or only would be done was never tried.
+            tried=[each for each in self._store.select(Execution, incident=incident.id) if each.key is not None],
             came_to=self._store.select(Verification, incident=incident.id),
             answers=self._store.select(Handoff, incident=incident.id),
             similar=similar(self._store, incident)[:MOST_SIMILAR],

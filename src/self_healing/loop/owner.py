@@ -153,7 +153,7 @@ class Owner:
             segments=self._receiving.segments.directory if self._receiving else None,
             readable_bytes=self._receiving.segments.readable_bytes if self._receiving else lambda _name: None,
             handover=self._receiving.segments.handover if self._receiving else None,
-            attributes=lambda: asked_attributes(self.spec.triggers),
+            attributes=lambda: asked_attributes(self.spec.measured),
         )
         effect = Effect(
             store,

@@ -118,7 +118,7 @@ class Parts:
         """
         observe = settings.actions.mode is Mode.OBSERVE
         all_undoable = all(action.reversible for action in spec.actions)
-        telemetry = Telemetry(spec.triggers, max_groups=spec.max_groups, ways_in=not all_undoable)
+        telemetry = Telemetry(spec.measured, max_groups=spec.max_groups, ways_in=not all_undoable)
         silences = Silences(store, spec)
         muting = Muting(spec, silences.mutes, started_at=started_at)
         framework = TriggerFramework(spec, telemetry, muting.by)
@@ -135,7 +135,12 @@ class Parts:
             told=telling.incident,
         )
         verifying = Verifying(
-            store, register, versions.of, watch=telemetry.watch, accumulators=lambda: telemetry.taps.accumulators
+            store,
+            register,
+            versions.of,
+            watch=telemetry.watch,
+            value=telemetry.value,
+            accumulators=lambda: telemetry.taps.accumulators,
         )
         registry = ActionRegistry(spec.actions)
         outbox = Outbox(store, settings.storage.logs_dir / "handoffs", router.route, environment=settings.environment)

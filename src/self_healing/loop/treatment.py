@@ -220,7 +220,7 @@ class Treatment:
         accumulator: Accumulator | None,
         at: datetime,
     ) -> None:
-        said = self._said(incident, judgement)
+        said = self._said(verification, judgement)
         match judgement.result:
             case Result.HEALED:
                 if self._in_force(incident, at):
@@ -294,11 +294,11 @@ class Treatment:
             return
         self._verification.judged(verification, judgement, at)
         if judgement.result is Result.HEALED:
-            self._healed(incident, execution, verification, self._said(incident, judgement), accumulator, at)
+            self._healed(incident, execution, verification, self._said(verification, judgement), accumulator, at)
         else:
             self._verification.learn(incident, execution, Result.INCONCLUSIVE, at)
             self._register.escalate(
-                incident, at, f"inconclusive: {self._said(incident, judgement)} since the directive was undone"
+                incident, at, f"inconclusive: {self._said(verification, judgement)} since the directive was undone"
             )
 
     def _relapsed(
@@ -319,7 +319,7 @@ class Treatment:
             self._verification.judged(verification, judgement, at)
             self._verification.learn(incident, execution, Result.INCONCLUSIVE, at)
             self._register.escalate(
-                incident, at, f"{self._said(incident, judgement)} since a person undid the directive"
+                incident, at, f"{self._said(verification, judgement)} since a person undid the directive"
             )
             return
         settings = {each.name: each.value for each in ours}
@@ -331,15 +331,13 @@ class Treatment:
             until = at + timedelta(seconds=action.expires)
             ids = [each.id for each in ours]
             self._directives.restore(execution, ids, at=at, expires_at=until, renewal=decision.id)
-            self._relapse(incident, execution, action, judgement, at)
+            self._relapse(incident, execution, action, self._said(verification, judgement), at)
         else:
             self._verification.learn(incident, execution, Result.NOT_HEALED, at)
-            text = f"{self._said(incident, judgement)}, and restoring the directive is {refused(decision)}"
+            text = f"{self._said(verification, judgement)}, and restoring the directive is {refused(decision)}"
             self._register.escalate(incident, at, text)
 
-    def _relapse(
-        self, incident: Incident, execution: Execution, action: ActionSpec, judgement: Judgement, at: datetime
-    ) -> None:
+    def _relapse(self, incident: Incident, execution: Execution, action: ActionSpec, said: str, at: datetime) -> None:
         """The directive is in force again, for longer before the next look."""
         again = msgspec.structs.replace(
             incident,
@@ -347,7 +345,7 @@ class Treatment:
             attempts=incident.attempts + 1,
             hold_s=incident.hold_s * 2,
         )
-        again = noted(again, at, "relapse", f"{self._said(incident, judgement)}; the directive is restored")
+        again = noted(again, at, "relapse", f"{said}; the directive is restored")
         if again.relapses >= MOST_RELAPSES:
             self._verification.learn(incident, execution, Result.NOT_HEALED, at)
             self._register.escalate(again, at, "it came back each time the directive was undone")
@@ -409,12 +407,13 @@ class Treatment:
             for owner in {each.owner for each in self._directives.in_force(at=at)} - self._register.open.keys():
                 self._directives.undo_owned(owner, at=at, reason=f"incident {owner} is closed")
 
-    def _said(self, incident: Incident, judgement: Judgement) -> str:
-        if judgement.value is None:
-            value = "no value"
-        else:
-            value = amount(judgement.value, unit(self._spec_of(incident).trigger(incident.trigger)))
-        return f"{value} on {judgement.samples} sample{'' if judgement.samples == 1 else 's'}"
+    def _said(self, verification: Verification, judgement: Judgement) -> str:
+        samples = f"on {judgement.samples} sample{'' if judgement.samples == 1 else 's'}"
+        judging = self._verification.judging(verification, judgement)
+        value = "no value" if judgement.value is None else amount(judgement.value, unit(judging))
+        if judgement.overruled:
+            return f"{value} {samples}, though {verification.judged_by} is well"
+        return f"{value} {samples} of {verification.judged_by}" if verification.judged_by else f"{value} {samples}"
 
 
 def _never_began(execution: Execution) -> bool:

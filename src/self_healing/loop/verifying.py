@@ -23,10 +23,11 @@ from self_healing.model import (
     VerificationPhase,
     new_id,
 )
-from self_healing.spec import ActionSpec, Composite, Spec, TriggerSpec
+from self_healing.spec import ActionSpec, Composite, Spec, TriggerSpec, judged_by
 from self_healing.storage.store import Store
 from self_healing.taps import Accumulator
-from self_healing.verification import EXTENSIONS, Judgement, failed_probe, judge, judge_together
+from self_healing.telemetry.signals import unit
+from self_healing.verification import EXTENSIONS, Judgement, failed_probe, judge, judge_together, overruled
 
 
 class Verifying:
@@ -37,6 +38,7 @@ class Verifying:
         register: the incidents.
         spec_of: the spec that an incident goes on by.
         watch: begins to gather the tasks of a series under an id, from an instant on.
+        value: of a series' window at an instant, microseconds.
         accumulators: what is gathered, by id.
     """
 
@@ -47,37 +49,55 @@ class Verifying:
         spec_of: Callable[[Incident], Spec],
         *,
         watch: Callable[[str, str, Group, int], None],
+        value: Callable[[str, Group, int], float | None],
         accumulators: Callable[[], dict[str, Accumulator]],
     ) -> None:
         self._store = store
         self._register = register
         self._spec_of = spec_of
         self._watch = watch
+        self._value = value
         self._accumulators = accumulators
 
     def prepare(self, execution: Execution, incident: Incident, at: datetime) -> None:
         """An effect is intended: gather from now on what its verification will judge, however late anybody looks."""
         about = self._register.children(incident) if incident.is_parent else [incident]
         for each in about:
-            for id, trigger in self._watched(_since_intent(execution.id, each.id), self._trigger(each)):
+            spec = self._spec_of(each)
+            for id, trigger in self._watched(
+                _since_intent(execution.id, each.id), each.trigger, execution.action, spec
+            ):
                 self._watch(id, trigger, each.group, to_us(at))
-
-    def _trigger(self, incident: Incident) -> TriggerSpec:
-        return self._spec_of(incident).trigger(incident.trigger)
 
     def _judged_by(self, verification: Verification) -> Spec:
         """The spec that its incident goes on by."""
         incident = self._register.open.get(verification.incident)
         return self._spec_of(incident or self._store.get(Incident, verification.incident))
 
-    def _watched(self, id: str, trigger: TriggerSpec) -> list[tuple[str, str]]:
-        """Under which ids what is gathered of which triggers: of the one itself, or of those that it looks at."""
-        condition = trigger.condition
-        return (
-            [(_of(id, name), name) for name in condition.members]
-            if isinstance(condition, Composite)
-            else [(id, trigger.name)]
-        )
+    def judging(self, verification: Verification, said: Judgement | None = None) -> TriggerSpec:
+        """What the tasks are held against: the incident's trigger, or the action's own signal in its place.
+
+        Args:
+            said: the judgement whose value is told; of one that was overruled, the trigger said it.
+        """
+        spec = self._judged_by(verification)
+        if said is not None and said.overruled:
+            return spec.trigger(verification.trigger)
+        return _judging(verification.trigger, verification.action, spec)
+
+    @staticmethod
+    def _watched(id: str, trigger: str, action: str, spec: Spec) -> list[tuple[str, str]]:
+        """Under which ids what is gathered of which triggers: of the one itself, or of those that it looks at.
+
+        Where an action is judged by its own signal, also of the trigger itself, whose window begins anew with that.
+        """
+        judging, itself = _judging(trigger, action, spec), spec.trigger(trigger)
+        if judging.name != trigger:
+            also = [] if isinstance(itself.condition, Composite) else [(_of(id, trigger), trigger)]
+            return [(id, judging.name), *also]
+        if isinstance(itself.condition, Composite):
+            return [(_of(id, name), name) for name in itself.condition.members]
+        return [(id, trigger)]
 
     def begin(
         self,
@@ -95,7 +115,9 @@ class Verifying:
         if incident.is_parent:
             self._begin_beneath(incident, execution, action, effect_at, at)
             return
-        trigger = self._trigger(incident)
+        spec = self._spec_of(incident)
+        judging = _judging(incident.trigger, action.name, spec)
+        own = judging.name != incident.trigger
         verification = Verification(
             id=new_id("ver"),
             incident=incident.id,
@@ -106,17 +128,22 @@ class Verifying:
             phase=phase,
             effect_at=effect_at,
             deadline=max(effect_at, at) + timedelta(seconds=action.verification.deadline),
-            needed=max(trigger.min_samples, action.verification.min_samples),
+            needed=action.verification.min_samples
+            if own
+            else max(judging.min_samples, action.verification.min_samples),
             tasks=action.verification.min_samples,
-            peak=incident.peak,
-            threshold=incident.threshold,
-            baseline=incident.baseline,
-            members=self._members(trigger, incident.group, at),
+            peak=self._before(incident, execution, judging, effect_at) if own else incident.peak,
+            threshold=judging.fixed.value if own and judging.fixed is not None else incident.threshold,
+            baseline=None if own else incident.baseline,
+            members=self._members(spec.trigger(incident.trigger), incident, at, own=own),
+            judged_by=f"{judging.aggregate.value} {judging.signal}" if own else None,
+            unit=unit(judging),
         )
         self._store.put(verification)
-        self._gather(verification, trigger)
+        self._gather(verification, spec)
+        by = f" by {verification.judged_by}" if own else ""
         until = f"{verification.deadline:%H:%M:%S}"
-        text = f"{verification.needed} samples from tasks begun after {effect_at:%H:%M:%S} decide, until {until}"
+        text = f"{verification.needed} samples from tasks begun after {effect_at:%H:%M:%S} decide{by}, until {until}"
         if phase is VerificationPhase.UNDONE:
             incident = msgspec.structs.replace(incident, verification=verification.id)
         else:
@@ -146,20 +173,36 @@ class Verifying:
         return len(waiting)
 
     def _members(
-        self, trigger: TriggerSpec, group: Group, at: datetime
+        self, trigger: TriggerSpec, incident: Incident, at: datetime, *, own: bool
     ) -> dict[str, tuple[float | None, float | None]]:
-        """The limits of the triggers that it looks at, as they are frozen now: of those that fire, if any does."""
+        """The limits of the triggers that are looked at beside, as they are frozen now.
+
+        These are the ones that it is made of, of which only those that fire where any does; or the trigger itself,
+        where the action is judged by its own signal.
+        """
         if not isinstance(trigger.condition, Composite):
+            return {trigger.name: (incident.threshold, incident.baseline)} if own else {}
+        if own:
             return {}
-        said = [self._register.said(name, group, at) for name in trigger.condition.members]
+        said = [self._register.said(name, incident.group, at) for name in trigger.condition.members]
         firing = [each for each in said if each.state in (SeriesState.FIRING, SeriesState.RECOVERING)]
         return {each.trigger: (each.threshold, each.baseline) for each in firing or said}
 
-    def _gather(self, verification: Verification, trigger: TriggerSpec) -> None:
+    def _before(
+        self, incident: Incident, execution: Execution, judging: TriggerSpec, effect_at: datetime
+    ) -> float | None:
+        """What an action's own signal said before its effect: it may not become much worse than that."""
+        earlier = None if incident.verification is None else self._store.find(Verification, incident.verification)
+        if earlier is not None and earlier.execution == execution.id:
+            return earlier.peak  # by now its directive may have changed it
+        return self._value(judging.name, incident.group, to_us(effect_at))
+
+    def _gather(self, verification: Verification, spec: Spec) -> None:
         """Go on with what was gathered since the intent, but for the tasks that began before the effect."""
+        about = verification.trigger, verification.action, spec
         since_intent = _since_intent(verification.execution, verification.incident)
-        earlier = [id for id, _ in self._watched(since_intent, trigger)]
-        for (id, name), before in zip(self._watched(verification.id, trigger), earlier, strict=True):
+        earlier = [id for id, _ in self._watched(since_intent, *about)]
+        for (id, name), before in zip(self._watched(verification.id, *about), earlier, strict=True):
             self._gather_one(id, name, verification, self._accumulators().pop(before, None))
 
     def _gather_one(self, id: str, trigger: str, verification: Verification, gathered: Accumulator | None) -> None:
@@ -176,39 +219,44 @@ class Verifying:
         return self._store.get(Verification, incident.verification or "")
 
     def gathered(self, verification: Verification) -> Accumulator | None:
-        """What was gathered for it so far; None for what looks at other triggers and has no samples of its own."""
-        if isinstance(self._judged_by(verification).trigger(verification.trigger).condition, Composite):
+        """What was gathered of its trigger's series; None for what looks at other triggers and has no samples."""
+        spec = self._judged_by(verification)
+        if isinstance(spec.trigger(verification.trigger).condition, Composite):
             return None
-        return self._gathered(verification.id, verification.trigger, verification)
+        watched = self._watched(verification.id, verification.trigger, verification.action, spec)
+        id = next(id for id, name in watched if name == verification.trigger)
+        return self._gathered(id, verification.trigger, verification)
 
     def _gathered(self, id: str, trigger: str, verification: Verification) -> Accumulator:
-        accumulators = self._accumulators()
-        if id not in accumulators:
-            # The spec changed what the trigger measures: what was gathered says nothing any more, and it begins anew.
+        gathered = self._accumulators().get(id)
+        if gathered is None or gathered.trigger != trigger:
+            # The spec changed what is measured: what was gathered says nothing any more, and it begins anew.
             self._watch(id, trigger, verification.group, to_us(verification.effect_at))
-        return accumulators[id]
+        return self._accumulators()[id]
 
     def judgement(self, verification: Verification, at: datetime) -> Judgement:
         """What was gathered so far says at `at`."""
-        spec = self._judged_by(verification)
-        trigger = spec.trigger(verification.trigger)
-        if not isinstance(trigger.condition, Composite):
-            return judge(verification, trigger, self._gathered(verification.id, trigger.name, verification), at)
-        each = [judge(one, member, gathered, at) for one, member, gathered in self._each(verification, spec)]
-        return judge_together(trigger.condition, each, at, verification.deadline)
+        judging = self.judging(verification)
+        if isinstance(judging.condition, Composite):
+            each = [judge(one, member, gathered, at) for one, member, gathered in self._each(verification)]
+            return judge_together(judging.condition, each, at, verification.deadline)
+        said = judge(verification, judging, self._gathered(verification.id, judging.name, verification), at)
+        for one, itself, gathered in self._each(verification):
+            said = overruled(said, judge(one, itself, gathered, at))
+        return said
 
     def failed_probe(self, verification: Verification, at: datetime) -> bool:
         """Whether one of the first tasks of an agent that was let back is as bad as ever."""
-        spec = self._judged_by(verification)
-        trigger = spec.trigger(verification.trigger)
-        if not isinstance(trigger.condition, Composite):
-            gathered = self._gathered(verification.id, trigger.name, verification)
-            return failed_probe(trigger, verification, gathered, at)
-        failed = [failed_probe(member, one, gathered, at) for one, member, gathered in self._each(verification, spec)]
-        return bool(failed) and (all(failed) if trigger.condition.all_of else any(failed))
+        judging = self.judging(verification)
+        if not isinstance(judging.condition, Composite):
+            gathered = self._gathered(verification.id, judging.name, verification)
+            return failed_probe(judging, verification, gathered, at)
+        failed = [failed_probe(member, one, gathered, at) for one, member, gathered in self._each(verification)]
+        return bool(failed) and (all(failed) if judging.condition.all_of else any(failed))
 
-    def _each(self, verification: Verification, spec: Spec) -> Iterator[tuple[Verification, TriggerSpec, Accumulator]]:
-        """The same for each of the triggers that are looked at, as if it were verified by itself."""
+    def _each(self, verification: Verification) -> Iterator[tuple[Verification, TriggerSpec, Accumulator]]:
+        """The same for each of the triggers that are looked at beside, as if it were verified by itself."""
+        spec = self._judged_by(verification)
         for name, (threshold, baseline) in verification.members.items():
             member = next((each for each in spec.triggers if each.name == name), None)
             if member is None:
@@ -236,6 +284,12 @@ class Verifying:
 
     def judged(self, verification: Verification, judgement: Judgement, at: datetime) -> None:
         """It is judged; nothing more is gathered for it."""
+        if judgement.overruled:
+            trigger = self._judged_by(verification).trigger(verification.trigger)
+            threshold, baseline = verification.members[trigger.name]
+            verification = msgspec.structs.replace(
+                verification, judged_by=None, unit=unit(trigger), threshold=threshold, baseline=baseline
+            )
         self._store.put(
             msgspec.structs.replace(
                 verification,
@@ -269,6 +323,12 @@ class Verifying:
         ending = _since_intent("", incident.id)
         for id in [id for id in accumulators if id.partition(_MEMBER)[0].endswith(ending)]:
             del accumulators[id]
+
+
+def _judging(trigger: str, action: str, spec: Spec) -> TriggerSpec:
+    """What says whether an action helped; the trigger itself, where the action is declared no more."""
+    found, declared = spec.trigger(trigger), next((each for each in spec.actions if each.name == action), None)
+    return found if declared is None else judged_by(found, declared)
 
 
 _MEMBER = "#"

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from self_healing.constitution.audit import Audit
 from self_healing.measures import Measure
 from self_healing.model import Incident, IncidentState
-from self_healing.spec import Composite, Spec, TriggerSpec
+from self_healing.spec import Composite, Spec, TriggerSpec, judged_by
 from self_healing.storage import schema
 from self_healing.storage.store import Store
 
@@ -115,9 +115,13 @@ def _versions(incidents: Iterable[Incident]) -> set[str]:
 
 
 def _measured_alike(trigger: TriggerSpec, spec: Spec, loaded: Spec) -> bool:
-    """Whether the loaded spec measures for a trigger of `spec` what that itself measures."""
-    now = next((each for each in loaded.triggers if each.name == trigger.name), None)
-    if now is None or not now.enabled or _measured(now) != _measured(trigger):
+    """Whether the loaded spec measures for a trigger of `spec`, and for its actions, what that itself measures."""
+    now = {each.name: each for each in loaded.measured}
+    declared = {each.name: each for each in loaded.triggers}.get(trigger.name)
+    if declared is None or not declared.enabled:
+        return False
+    judging = [judged_by(trigger, action) for action in spec.actions if action.name in trigger.actions]
+    if not all(each.name in now and _measured(now[each.name]) == _measured(each) for each in (trigger, *judging)):
         return False
     members = trigger.condition.members if isinstance(trigger.condition, Composite) else ()
     return all(_measured_alike(spec.trigger(name), spec, loaded) for name in members)

@@ -40,7 +40,7 @@ from self_healing.spec.triggers import (
     When,
     limit_of,
 )
-from self_healing.spec.whole import MAX_GROUPS, WARM_UP_S, Limits, OwnArticle, Spec
+from self_healing.spec.whole import MAX_GROUPS, WARM_UP_S, Limits, OwnArticle, Spec, judged_by
 
 __all__ = [
     "ALLOWED_DIRECTIVES",
@@ -85,6 +85,7 @@ __all__ = [
     "Weekday",
     "When",
     "Whole",
+    "judged_by",
     "limit_of",
     "parse_duration",
 ]

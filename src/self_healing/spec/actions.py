@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from self_healing.spec.conditions import Aggregate, Threshold, check_clear
 from self_healing.spec.declared import Declared, Duration, Flag, Name, Number, Whole
 
 
@@ -71,15 +72,37 @@ ALLOWED_DIRECTIVES: dict[ActionType, tuple[str, ...]] = {
 
 
 class VerificationPlan(Declared):
-    """How an action is judged.
+    """How an action is judged: by what its trigger measures, or by a signal of its own.
 
     Args:
         min_samples: tasks begun after the effect; never fewer than the trigger's.
         deadline: from the effect on.
+        signal: what it is judged by instead of the trigger's signal, of the same group; `aggregate` and `condition`
+            go with it.
+        aggregate: how the samples of that signal become one value.
+        condition: what is not healed: a threshold.
+        clear: what is healed, where that is not the threshold.
+        where: only events whose columns have these values.
     """
 
     min_samples: Whole = Field(default=3, ge=3)
     deadline: Duration = Field(default=900, gt=0)
+    signal: str | None = None
+    aggregate: Aggregate | None = None
+    condition: Threshold | None = None
+    clear: Number | None = None
+    where: dict[str, str] = Field(default={})
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.signal is None:
+            if (self.aggregate, self.condition, self.clear, self.where) != (None, None, None, {}):
+                raise ValueError("aggregate, condition, clear and where are allowed only with a signal of its own")
+        elif self.aggregate is None or self.condition is None:
+            raise ValueError("with a signal of its own, aggregate and condition must be given")
+        else:
+            check_clear(self.clear, self.condition.op, self.condition.value)
+        return self
 
 
 class ActionSpec(Declared):

@@ -40,6 +40,11 @@ class Operator(StrEnum):
     LE = "<="
     LT = "<"
 
+    @property
+    def rising(self) -> bool:
+        """Whether more meets it."""
+        return self in (Operator.GE, Operator.GT)
+
 
 class Threshold(Declared):
     """Met while the window's value stands in that relation to a fixed one.
@@ -141,6 +146,13 @@ class Composite(Declared):
         if len(set(self.members)) < len(self.members):
             raise ValueError("allowed is each trigger once")
         return self
+
+
+def check_clear(clear: float | None, op: Operator, value: float) -> None:
+    """Raises ValueError where `clear` is worse than the condition's own value."""
+    if clear is not None and (clear > value if op.rising else clear < value):
+        side = "below or at" if op.rising else "above or at"
+        raise ValueError(f"clear {clear}: allowed is {side} the threshold {value}")
 
 
 def _only_one(**values: object) -> None:

@@ -19,9 +19,9 @@ from self_healing.spec.conditions import (
     Baseline,
     Composite,
     Condition,
-    Operator,
     RateOfChange,
     Threshold,
+    check_clear,
 )
 from self_healing.spec.declared import Declared, Duration, Flag, Name, Number, Whole
 
@@ -198,15 +198,15 @@ class TriggerSpec(Declared):
     def rising(self) -> bool:
         """Whether more is worse."""
         condition = self.condition
-        return not isinstance(condition, Threshold | RateOfChange) or condition.op in (Operator.GE, Operator.GT)
+        return not isinstance(condition, Threshold | RateOfChange) or condition.op.rising
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         match self.condition:
-            case Threshold(value=value):
-                self._clears(value)
-            case RateOfChange(value=value):
-                self._clears(value)
+            case Threshold(op=op, value=value):
+                check_clear(self.clear, op, value)
+            case RateOfChange(op=op, value=value):
+                check_clear(self.clear, op, value)
                 if self.window > RATE_WINDOW_MOST_S or self.window % RATE_WINDOW_STEP_S:
                     raise ValueError(
                         f"window {self.window}s: allowed with rate_of_change are multiples of {RATE_WINDOW_STEP_S}s"
@@ -228,12 +228,6 @@ class TriggerSpec(Declared):
         for key, value in {**UNASKED[kind], "clear": None, "no_data": NoData.KEEP}.items():
             if getattr(self, key) != value:
                 raise ValueError(f"{key}: allowed with {kind} is none: it {WHY_UNASKED[kind]}")
-
-    def _clears(self, value: float) -> None:
-        """Raises ValueError where `clear` is worse than the condition's own value."""
-        if self.clear is not None and (self.clear > value if self.rising else self.clear < value):
-            side = "below or at" if self.rising else "above or at"
-            raise ValueError(f"clear {self.clear}: allowed is {side} the threshold {value}")
 
 
 def limit_of(trigger: TriggerSpec, threshold: float | None, baseline: float | None) -> float | None:

@@ -14,13 +14,17 @@ from self_healing.spec.actions import ActionSpec
 from self_healing.spec.conditions import Composite
 from self_healing.spec.declared import Declared, Duration, Name, Whole
 from self_healing.spec.maintenance import Maintenance
-from self_healing.spec.triggers import TriggerSpec
+from self_healing.spec.triggers import UNASKED, TriggerSpec
 
 MAX_GROUPS = 20_000
 """How many groups are kept apart for each way to group, unless the spec says otherwise."""
 
 WARM_UP_S = 60
 """Seconds after a start in which silence opens nothing, unless the spec says otherwise."""
+
+
+DAY_S = 86_400
+"""No window is longer."""
 
 
 class Limits(Declared):
@@ -57,6 +61,20 @@ class Limits(Declared):
     defer_at_most: Duration = Field(default=900, description="what has to wait for longer goes to a person")
 
 
+def judged_by(trigger: TriggerSpec, action: ActionSpec) -> TriggerSpec:
+    """What says whether `action` helped against `trigger`: that itself, or the same series by the action's own signal.
+
+    The latter has a name that no declared trigger can have.
+    """
+    plan = action.verification
+    if plan.signal is None:
+        return trigger
+    # These have no window of samples; a number over a time is then one over the time that there is to judge in.
+    window = min(plan.deadline, DAY_S) if trigger.condition.kind in UNASKED else trigger.window
+    own = {name: getattr(plan, name) for name in ("signal", "aggregate", "condition", "clear", "where")}
+    return trigger.model_copy(update={**own, "name": f"{trigger.name}/{action.name}", "window": window})
+
+
 class OwnArticle(Declared):
     """A policy of a person's own, which the gate holds every proposal to beside the five articles.
 
@@ -89,6 +107,17 @@ class Spec(Declared):
         silent = {each.name for each in self.triggers if each.fires_on_silence}
         composites = {each.name: each.condition for each in self.triggers if isinstance(each.condition, Composite)}
         return frozenset(silent | {name for name, made in composites.items() if silent & set(made.members)})
+
+    @cached_property
+    def measured(self) -> tuple[TriggerSpec, ...]:
+        """All for which samples are taken: the triggers, and what actions of their plans are judged by instead."""
+        judged = (
+            judged_by(trigger, self._actions[name])
+            for trigger in self.triggers
+            for name in trigger.actions
+            if name in self._actions
+        )
+        return (*self.triggers, *(each for each in judged if each.name not in self._triggers))
 
     @property
     def text(self) -> str:

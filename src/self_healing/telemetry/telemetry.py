@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from self_healing.clock import SECOND_US
-from self_healing.measures import FINE_US, MICRO, UNKNOWN_START, Bools, Ints, Measure, Totals
+from self_healing.measures import FINE_US, MICRO, UNKNOWN_START, Bools, Ints, Measure, Totals, value_of
 from self_healing.model import Accounting, Event, Group, Ingested, Kind
 from self_healing.spec import MAX_GROUPS, PERCENT, Aggregate, Baseline, RateOfChange, TriggerSpec
 from self_healing.taps import Accumulator, Restart, Taps
@@ -117,6 +117,7 @@ class Telemetry:
 
     def _build(self, triggers: list[TriggerSpec]) -> None:
         needs: dict[Measure, list[TriggerSpec]] = {}
+        self._asked = {trigger.name: trigger for trigger in triggers}
         for trigger in triggers:
             measure = self._measures[trigger.name] = Measure.of(trigger)
             needs.setdefault(measure, []).append(trigger)
@@ -419,6 +420,14 @@ class Telemetry:
 
     def window(self, measure: Measure, window_us: int, t_us: int) -> Totals:
         return self._tables[measure.key].window(window_us, t_us, len(self.groups(measure.group_by)))
+
+    def value(self, trigger: str, group: Group, t_us: int) -> float | None:
+        """The value of a series' window at `t_us`, in the signal's unit; None where there is none."""
+        asked, place = self._asked[trigger], self._place(trigger, group)
+        if place is None:
+            return None
+        totals = self.window(self._measures[trigger], asked.window * MICRO, t_us).at([place])
+        return float(value_of(asked, totals)[0]) if totals.count[0] else None
 
     def course(self, trigger: str, t_us: int, group: Group | None = None) -> tuple[Ints, Ints]:
         """What came of a trigger's measure in each slice of the hour up to `t_us`, the oldest first; 0 where nothing.

@@ -9,9 +9,10 @@ from typing import Any
 
 from self_healing.declarations import Declarations, Mistake, Reader, Values
 from self_healing.documents import Read, read_document
-from self_healing.problems import listed, unknown
-from self_healing.spec import Aggregate, TriggerSpec
-from self_healing.telemetry.signals import COLUMNS, METRIC, SIGNALS, is_column, signal_of
+from self_healing.problems import unknown
+from self_healing.spec import TriggerSpec
+from self_healing.telemetry.asked import wrong_signal, wrong_where
+from self_healing.telemetry.signals import COLUMNS, is_column
 from self_healing.triggers.composition import compositions
 from self_healing.triggers.contradictions import contradictions
 from self_healing.triggers.inhibition import inhibitions
@@ -27,10 +28,6 @@ PACK = Path(__file__).with_name("pack.toml")
 def in_pack() -> frozenset[str]:
     """The names of the triggers of the pack."""
     return frozenset(table["name"] for table in read_document(PACK).values["trigger"])
-
-
-KINDS = ("threshold", "baseline", "rate_of_change", "absence")
-"""The conditions that look at a signal."""
 
 
 def load_triggers(
@@ -65,8 +62,9 @@ def read_triggers(
 
 def _check(values: Values, actions: Collection[str] | None) -> Iterator[Mistake]:
     """What a trigger's own model cannot know; values of a wrong type are left to the model."""
-    yield from _signal(values)
-    yield from _columns(values)
+    yield from wrong_signal(values)
+    yield from wrong_where(values)
+    yield from _group_by(values)
     yield from contradictions(values)
     yield from steps(values)
     if isinstance(values.get("target_agent"), str) and values["target_agent"].isspace():
@@ -82,44 +80,13 @@ def _together(tables: Mapping[str, Values]) -> Iterator[tuple[str, Mistake]]:
     yield from compositions(tables)
 
 
-def _signal(values: Values) -> Iterator[Mistake]:
-    name = values.get("signal")
-    if not isinstance(name, str):
-        return
-    signal = signal_of(name)
-    if signal is None:
-        yield "signal", name, unknown(name, [*SIGNALS, f"{METRIC}NAME"])
-        return
-    condition = values.get("condition")
-    condition = condition if isinstance(condition, Mapping) else {}
-    absent, kind = not signal.aggregates, condition.get("kind")
-    if kind in KINDS and absent != (kind == "absence"):
-        silent = [each for each in SIGNALS.values() if not each.aggregates]
-        others = f"allowed with {kind} are the signals of samples; {name} goes with absence"
-        yield "signal", name, others if absent else f"{listed([each.name for each in silent])} with absence"
-        return
-    aggregate = values.get("aggregate")
-    if not absent and aggregate in list(Aggregate) and aggregate not in signal.aggregates:
-        yield "aggregate", aggregate, f"{listed([each.value for each in signal.aggregates])} for {name}"
-    if kind == "rate_of_change":
-        return  # per hour, a part may change by more than the whole
-    limits = {"condition.value": condition.get("value"), "clear": values.get("clear")}
-    for key, value in limits.items():
-        if signal.ratio and isinstance(value, int | float) and not 0 <= value <= 1:
-            yield key, value, f"allowed is 0 to 1, as {name} is a part of a whole"
-
-
-def _columns(values: Values) -> Iterator[Mistake]:
+def _group_by(values: Values) -> Iterator[Mistake]:
     group_by = _texts(values.get("group_by"))
     for number, column in group_by:
         if not is_column(column):
             yield f"group_by.{number}", column, unknown(column, COLUMNS)
     if any(times > 1 for times in Counter(column for _, column in group_by).values()):
         yield "group_by", values["group_by"], "allowed is each column once"
-    where = values.get("where")
-    for column, value in where.items() if isinstance(where, Mapping) else ():
-        if not is_column(column):
-            yield f"where.{column}", value, unknown(column, COLUMNS)
 
 
 def _texts(value: Any) -> list[tuple[int, str]]:

@@ -15,6 +15,7 @@ from self_healing.spec import ALLOWED_DIRECTIVES, ActionSpec, ActionType, Scaled
 from self_healing.triggers.declared import load_triggers
 
 DEFAULTS = ActionRegistry.from_defaults()
+PLAN = "min_samples, deadline, signal, aggregate, condition, clear, where"
 
 
 def action(**changes: Any) -> ActionSpec:
@@ -196,8 +197,8 @@ def test_another_name_declares_a_new_action_after_the_defaults(tmp_path: Path) -
         ("tries = 11", "tries: 11: allowed is at most 10"),
         ("verification = { min_samples = 2 }", "verification.min_samples: 2: allowed is at least 3"),
         ("verification = { samples = 5 }",
-         "verification.samples: 5: unknown; did you mean min_samples? allowed are min_samples, deadline"),
-        ("verification = 5", "verification: 5: allowed is a table of min_samples, deadline"),
+         f"verification.samples: 5: unknown; did you mean min_samples? allowed are {PLAN}"),
+        ("verification = 5", f"verification: 5: allowed is a table of {PLAN}"),
         ('prompts = "x"',
          'prompts: "x": unknown; did you mean prompt? allowed are name, type, priority, target_agent, prompt, '
          "function, parameters, idempotent, directives, expires, hold_off, handoff_deadline, timeout, tries, "

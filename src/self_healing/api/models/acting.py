@@ -104,6 +104,8 @@ class Verification(Model):
     threshold: float | None
     baseline: float | None
     members: dict[str, tuple[float | None, float | None]]
+    judged_by: str | None = Field(description="the action's own aggregate and signal, where it has one; else null")
+    unit: str | None = Field(description="of its values; null where an earlier release did not say")
     extended: int
     result: Result | None
     value: float | None
