@@ -145,6 +145,23 @@ class StorageSettings(Declared):
 
     state_dir: _Path = Field(default=Path(".self-healing"), description="the state; one owner at a time")
     logs_dir: _Path = Field(default=Path("logs"), description="log files, and handoffs in handoffs/ beneath it")
+    keep: Annotated[Duration, Field(ge=2 * 86400)] = Field(
+        default=90 * 86400,
+        description="how long a closed incident is kept with all that was decided and done; two days at least",
+    )
+    keep_audit: Duration = Field(
+        default=365 * 86400,
+        description="how long an entry of the audit log is kept; no shorter than storage.keep",
+        validate_default=True,
+    )
+
+    @field_validator("keep_audit")
+    @classmethod
+    def _outlives(cls, keep_audit: int, info: ValidationInfo) -> int:
+        # What was decided about an incident that is shown has its entry on the log.
+        if keep_audit < info.data.get("keep", 0):
+            raise ValueError(f"allowed is no less than storage.keep, {info.data['keep'] // 86400}d")
+        return keep_audit
 
 
 def _none_if_blank(value: Any) -> Any:

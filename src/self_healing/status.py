@@ -80,6 +80,7 @@ def status(
         "executions": dict(_rows(settings, "SELECT status, count(*) FROM executions GROUP BY status ORDER BY status")),
         "directives_in_force": _directives_in_force(settings, at),
         "constitutional_violations": violations(settings),
+        "deleted": _fact(settings, "deleted") or {},
         "telemetry": accounting(settings),
         "sources": sources(settings),
         "quarantine": quarantine(settings),

@@ -62,7 +62,12 @@ def test_with_nothing_given_the_settings_are_the_documented_defaults() -> None:
         },
         "triggers": {"files": [], "tests": [], "grid": 1, "max_groups": 20_000, "warm_up": 60},
         "actions": {"files": [], "mode": "act", "fallback": "Operator", "channels": {}, "fallback_channel": "file"},
-        "storage": {"state_dir": ".self-healing", "logs_dir": "logs"},
+        "storage": {
+            "state_dir": ".self-healing",
+            "logs_dir": "logs",
+            "keep": 90 * 86400,
+            "keep_audit": 365 * 86400,
+        },
         "server": {
             "token": None,
             "tokens": {},

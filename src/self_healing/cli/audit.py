@@ -49,7 +49,8 @@ def export(
 
 def _print(report: Json) -> None:
     if report["ok"]:
-        print(f"the chain holds: {report['entries']} entries")
+        trimmed = f", after {report['trimmed']} that were trimmed" if report["trimmed"] else ""
+        print(f"the chain holds: {report['entries']} entries{trimmed}")
     else:
         print(
             f"the log is not what was written: {output.text(report['problem'])}; {report['entries']} entries are right"

@@ -105,6 +105,7 @@ def _print(status: Json) -> None:
             ("executions", output.counted(status["executions"])),
             ("directives in force", status["directives_in_force"]),
             ("violations", status["constitutional_violations"]),
+            *([("deleted as too old", output.counted(status["deleted"]))] if status["deleted"] else []),
             ("telemetry", f"{status['sources']['native']}, and what came otherwise in {status['sources']['segments']}"),
             ("unread", ", ".join(status["sources"]["unread"]) or "nothing"),
         ]

@@ -111,6 +111,10 @@ defer_at_most = "15m"
 state_dir = ".self-healing"
 # Log files, and the handoffs in handoffs/ beneath it.
 logs_dir = "logs"
+# How long a closed incident is kept with all that was decided and done about it; two days at least.
+keep = "90d"
+# How long an entry of the audit log is kept; no shorter than keep. What is older than that leaves it signed.
+keep_audit = "365d"
 
 [server]
 # What senders must show, as "Authorization: Bearer TOKEN"; rather set it as SELF_HEALING_SERVER_TOKEN than here.

@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
 from self_healing.clock import to_us
+from self_healing.constitution.trimming import KIND as TRIMMED
+from self_healing.constitution.trimming import Trim, newest
 from self_healing.errors import StateCorrupt
 from self_healing.model import Record
 from self_healing.storage import schema
@@ -43,6 +46,7 @@ class AuditReport(Record, frozen=True, kw_only=True):
 
     ok: bool
     entries: int  # checked and found right
+    trimmed: int = 0  # so many older ones left the log, as a signed entry says
     first_bad_seq: int | None = None
     problem: str | None = None
 
@@ -62,6 +66,18 @@ class Audit:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: _Head | None = None  # up to where it was found whole
+
+    def trim(self, trim: Trim, at: datetime) -> int:
+        """Let the entries up to one leave the log, in the transaction that is open; returns how many left.
+
+        Args:
+            trim: says up to which, and is signed.
+            at: now.
+        """
+        with self._store.transaction() as connection:
+            left = connection.execute(sa.delete(schema.audit).where(schema.audit.c.seq <= trim.seq)).rowcount
+            self.append(TRIMMED, msgspec.to_builtins(trim), at)
+        return left
 
     def append(self, kind: str, payload: dict[str, Any], at: datetime) -> AuditEntry:
         """Write one entry, in the transaction that is open: it is there if and only if what it tells of is.
@@ -131,27 +147,35 @@ class Audit:
         Raises StorageError when the state cannot be read.
         """
         try:
-            head = self._head() or _Head()
-        except StateCorrupt as error:
+            while True:
+                begin = self._begin()
+                report = self._verified(begin)
+                if report.ok or begin == self._begin():  # else it was trimmed meanwhile, and that is no gap
+                    return report
+        except (StateCorrupt, msgspec.DecodeError) as error:
             return AuditReport(ok=False, entries=0, problem=str(error))
-        at = _Head()
+
+    def _verified(self, begin: _Head) -> AuditReport:
+        """The same of what follows `begin`. Raises StorageError, StateCorrupt."""
+        head = self._head() or _Head()
+        at, bad = begin, partial(_bad, begin.seq)
         while at.seq < head.seq:
             rows = self._rows(after=at.seq, up_to=head.seq)
             if not rows:
-                return _bad(at.seq, "is missing, and so are all after it")
+                return bad(at.seq, "is missing, and so are all after it")
             for row in rows:
                 problem = _problem(row, at)
                 if problem is not None:
-                    return _bad(at.seq, problem)
+                    return bad(at.seq, problem)
                 at = _Head(seq=row.seq, hash=row.hash)
         if at.hash != head.hash:
-            return _bad(at.seq - 1, "is not the one that was written last")
+            return bad(at.seq - 1, "is not the one that was written last")
         # In this order: a service that writes meanwhile moves both on, and the head is then the newer.
         last = self._last_seq()
-        newest = self._head() or _Head()
-        if last > newest.seq:
-            return _bad(newest.seq, "is beyond the kept head of the log: one of the two was tampered with")
-        return AuditReport(ok=True, entries=at.seq)
+        now = self._head() or _Head()
+        if last > now.seq:
+            return bad(now.seq, "is beyond the kept head of the log: one of the two was tampered with")
+        return AuditReport(ok=True, entries=at.seq - begin.seq, trimmed=begin.seq)
 
     def head(self) -> tuple[int, str]:
         """Number and hash of the newest entry; 0 before the first. Raises StorageError, StateCorrupt."""
@@ -180,6 +204,11 @@ class Audit:
             rows = self._rows(after=at, up_to=last)
             yield from rows
             at = rows[-1].seq if rows else last
+
+    def _begin(self) -> _Head:
+        """What the first entry has to follow: nothing, or the last of those that left the log."""
+        trim = newest(self._store)
+        return _Head() if trim is None else _Head(seq=trim.seq, hash=trim.hash)
 
     def _head(self) -> _Head | None:
         try:
@@ -225,5 +254,11 @@ def _problem(row: sa.Row[Any], before: _Head) -> str | None:
     return None
 
 
-def _bad(good: int, problem: str) -> AuditReport:
-    return AuditReport(ok=False, entries=good, first_bad_seq=good + 1, problem=f"entry {good + 1} {problem}")
+def _bad(trimmed: int, good: int, problem: str) -> AuditReport:
+    return AuditReport(
+        ok=False,
+        entries=good - trimmed,
+        trimmed=trimmed,
+        first_bad_seq=good + 1,
+        problem=f"entry {good + 1} {problem}",
+    )

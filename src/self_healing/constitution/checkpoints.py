@@ -9,14 +9,15 @@ public key and of the file elsewhere.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
+from self_healing.constitution import trimming
 from self_healing.constitution.audit import Audit, AuditReport
 from self_healing.errors import StateCorrupt, StateError
 from self_healing.model import Record
@@ -65,6 +66,7 @@ class Checkpoints:
     """
 
     def __init__(self, store: Store, audit: Audit, file: Path) -> None:
+        self._store = store
         self._audit = audit
         self._file = file
         self._key = _key(store.state_dir)
@@ -75,7 +77,7 @@ class Checkpoints:
             raise StateCorrupt(
                 f"the newest checkpoint of the audit log is none: {error}; see `audit verify`"
             ) from error
-        self._last = None if last is None else last[1]
+        self._last = None if last is None else last.made
         # One short is what a crash between the commit and the line leaves; more than that is to be found.
         short = self._last is not None and _last_number(file) == self._last.number - 1
         self._unwritten = [self._last] if short and self._last is not None else []
@@ -104,6 +106,23 @@ class Checkpoints:
         self._audit.append(KIND, msgspec.to_builtins(made), at)
         self._last = made
         self._unwritten.append(made)
+
+    def too_old(self, keep: timedelta, at: datetime, needed: Callable[[], int | None]) -> trimming.Trim | None:
+        """Which entries are to leave the log; None where none are.
+
+        The newest checkpoint stays, whatever its age: the next one follows it.
+
+        Args:
+            keep: how long an entry is kept.
+            at: now.
+            needed: the number of the oldest entry that something still rests on; None where nothing does.
+        """
+        return None if self._last is None else trimming.due(self._store, keep, at, self._last.seq + 1, needed)
+
+    def trim(self, trim: trimming.Trim, at: datetime) -> int:
+        """Let entries leave the log, in the transaction that is open, and sign up to which; returns how many left."""
+        signature = self._key.sign(trim.signed()).hex()
+        return self._audit.trim(msgspec.structs.replace(trim, signature=signature), at)
 
     def publish(self) -> None:
         """Append what was committed to the file; where that fails `problem` says why, and the next call tries again."""
@@ -150,46 +169,53 @@ def verify(store: Store, file: Path) -> AuditReport:
 
 def _problem(store: Store, file: Path) -> str | None:
     """What is wrong with the checkpoints, of a log whose chain is whole."""
-    recorded, kept = list(_on_record(store)), _in_file(file)
+    recorded, kept, trim = list(_on_record(store)), _in_file(file), trimming.newest(store)
     if isinstance(kept, str):
         return kept
-    if not recorded and not kept:
+    if not recorded and not kept and trim is None:
         return None
     public = _public(store.state_dir)
     if isinstance(public, str):
         return public
-    for place, checkpoints in (("log", [each for _, each in recorded]), ("file", kept)):
-        for number, each in enumerate(checkpoints, 1):
+    if trim is not None and not _good(public, trim):
+        return f"that the log begins after entry {trim.seq} is forged: it is not signed by the key in {PUBLIC}"
+    first = recorded[0].made.number if recorded and trim is not None else 1  # those before it left the log
+    for place, checkpoints, begins in (("log", [each.made for each in recorded], first), ("file", kept, 1)):
+        for number, each in enumerate(checkpoints, begins):
             if each.number != number:
                 return f"checkpoint {number} is missing from the {place}"
             if not _good(public, each):
                 return f"checkpoint {number} in the {place} is forged: it is not signed by the key in {PUBLIC}"
-    for (seq, each), previous in zip(recorded, _previous(store), strict=True):
-        if (each.seq, each.hash) != (seq - 1, previous):
-            return f"checkpoint {each.number} is about another entry {each.seq} than the log has: it was made anew"
-    if len(kept) > len(recorded):
-        first = kept[len(recorded)]
-        return f"checkpoint {first.number} is in the file and not in the log: it was cut off before entry {first.seq}"
-    if len(recorded) > len(kept) + 1:  # the newest one may be on its way there
+    for entry in recorded:
+        made = entry.made
+        if (made.seq, made.hash) != (entry.seq - 1, entry.previous):
+            return f"checkpoint {made.number} is about another entry {made.seq} than the log has: it was made anew"
+    last = first - 1 + len(recorded)
+    if len(kept) > last:
+        cut = kept[last]
+        return f"checkpoint {cut.number} is in the file and not in the log: it was cut off before entry {cut.seq}"
+    if last > len(kept) + 1:  # the newest one may be on its way there
         return f"checkpoint {len(kept) + 1} is missing from the file"
-    for (_, each), line in zip(recorded, kept, strict=False):
-        if each != line:
-            return f"checkpoint {each.number} is another one in the file than in the log: one of the two was made anew"
+    for entry, line in zip(recorded, kept[first - 1 :], strict=False):
+        if entry.made != line:
+            return f"checkpoint {line.number} is another one in the file than in the log: one of the two was made anew"
     return None
 
 
-def _on_record(store: Store, *, newest: bool = False) -> Iterator[tuple[int, Checkpoint]]:
-    """The checkpoints of the log, each with the number of its entry."""
-    wanted = sa.select(schema.audit.c.seq, schema.audit.c.payload).where(schema.audit.c.kind == KIND)
-    seq = schema.audit.c.seq
-    for row in store.rows(wanted.order_by(seq.desc()).limit(1) if newest else wanted.order_by(seq)):
-        yield row.seq, msgspec.json.decode(row.payload, type=Checkpoint)
+class _OnRecord(NamedTuple):
+    """A checkpoint of the log, with the number of its entry and the hash of the one before that."""
+
+    seq: int
+    previous: str
+    made: Checkpoint
 
 
-def _previous(store: Store) -> list[str]:
+def _on_record(store: Store, *, newest: bool = False) -> Iterator[_OnRecord]:
+    """The checkpoints of the log."""
     table = schema.audit
-    rows = store.rows(sa.select(table.c.previous).where(table.c.kind == KIND).order_by(table.c.seq))
-    return [row.previous for row in rows]
+    wanted = sa.select(table.c.seq, table.c.previous, table.c.payload).where(table.c.kind == KIND)
+    for row in store.rows(wanted.order_by(table.c.seq.desc()).limit(1) if newest else wanted.order_by(table.c.seq)):
+        yield _OnRecord(row.seq, row.previous, msgspec.json.decode(row.payload, type=Checkpoint))
 
 
 def _in_file(file: Path) -> list[Checkpoint] | str:
@@ -255,11 +281,11 @@ def _public(state_dir: Path) -> Any:
         return f"{PUBLIC} cannot be used: {error}"
 
 
-def _good(public: Any, checkpoint: Checkpoint) -> bool:
+def _good(public: Any, what: Checkpoint | trimming.Trim) -> bool:
     from cryptography.exceptions import InvalidSignature
 
     try:
-        public.verify(bytes.fromhex(checkpoint.signature), checkpoint.signed())
+        public.verify(bytes.fromhex(what.signature), what.signed())
     except (InvalidSignature, ValueError):
         return False
     return True

@@ -45,6 +45,7 @@ from self_healing.loop.health import Health, Intake
 from self_healing.loop.judging import TESTED_SPEC
 from self_healing.loop.parts import Parts
 from self_healing.loop.reporting import report
+from self_healing.loop.retaining import Retaining
 from self_healing.loop.telling import Telling
 from self_healing.loop.versions import keep
 from self_healing.model import (
@@ -127,6 +128,9 @@ class Owner:
         self.audit = Audit(store)
         checkpoints = checkpoints_file(settings.storage.logs_dir)
         self._checkpoints = None if store.read_only else Checkpoints(store, self.audit, checkpoints)
+        self._retaining = (
+            None if self._checkpoints is None else Retaining(store, self.audit, self._checkpoints, settings.storage)
+        )
         self._stop_told: dict[str, Any] | None = store.fact("stop")  # the stop that is on the audit log
         self._decisions = Decisions(store, self.audit)
         self._approvals = Approvals(store, self.audit)
@@ -536,6 +540,10 @@ class Owner:
         if self._checkpoints is not None:
             self._checkpoints.publish()  # the one that was taken before, and is committed
             self._checkpoints.take(self.now())
+        if self._retaining is not None:
+            gone = self._retaining.look(self.now())
+            if gone:
+                self.logs.orchestrator.info("deleted", **gone)
         self._touched = False
         self.commits += 1
         self._crash("cycle.written")

@@ -48,6 +48,26 @@ def keep(store: Store, audit: Audit, spec: Spec, at: datetime) -> None:
             store.put_fact(_PREFIX + spec.version, Kept(spec.text, entry.seq))
 
 
+def renew(store: Store, audit: Audit, before: int, at: datetime) -> None:
+    """Say anew on the audit log that specs are kept whose entries are older; in the transaction that is open.
+
+    Args:
+        store: the state.
+        audit: its log, which those entries are to leave.
+        before: the number of the first entry that stays.
+        at: now.
+    """
+    name = schema.facts.c.name
+    for row in store.rows(sa.select(name).where(name.startswith(_PREFIX, autoescape=True))):
+        version = str(row.name).removeprefix(_PREFIX)
+        if _recorded(store, audit, version) is None:
+            continue
+        kept = store.fact(row.name, Kept)
+        if kept.entry < before:
+            entry = audit.append(ENTRY, {"version": version, "tests": "passed"}, at)
+            store.put_fact(row.name, Kept(kept.text, entry.seq))
+
+
 def _recorded(store: Store, audit: Audit, version: str) -> Spec | None:
     """The spec of that version, if it was loaded, as the records say; None where they don't, or it is read no more."""
     try:

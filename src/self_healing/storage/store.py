@@ -233,6 +233,19 @@ class Store:
                 self._answers.pop(type(record), None)
                 self._written.add(type(record))
 
+    def delete(self, kind: type[R], *conditions: sa.ColumnElement[bool]) -> int:
+        """Delete the records of that kind of which all conditions hold; returns how many there were.
+
+        Args:
+            conditions: on the columns of its table.
+        """
+        with self.transaction() as connection:
+            gone = connection.execute(sa.delete(TABLES[kind]).where(*conditions)).rowcount
+        if gone:
+            self._answers.pop(kind, None)
+            self._written.add(kind)
+        return gone
+
     def get(self, kind: type[R], id: str) -> R:
         """The record of that kind and id. Raises NotFound."""
         found = self.find(kind, id)

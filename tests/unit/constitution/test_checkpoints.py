@@ -172,6 +172,85 @@ def test_each_way_to_tamper_is_found_and_named(
     assert problem in report.problem
 
 
+@pytest.fixture
+def trimmed(signed: Signed) -> Signed:
+    """The same log without its entries 1 to 12, and the entry that says so."""
+    store, file = signed
+    checkpoints = Checkpoints(store, Audit(store), file)
+    at = NOW + timedelta(days=31)
+    with store.transaction():
+        trim = checkpoints.too_old(timedelta(days=30), at, lambda: 13)
+        assert trim is not None
+        assert (trim.seq, checkpoints.trim(trim, at)) == (12, 12)
+    return store, file
+
+
+def test_a_log_that_was_trimmed_is_found_right_and_goes_on(trimmed: Signed) -> None:
+    store, file = trimmed
+    report = verify(store, file)
+    assert (report.ok, report.problem, report.trimmed, report.entries) == (True, None, 12, 9)
+    write(store, Checkpoints(store, Audit(store), file), 1, after_s=31 * 86400)
+    assert (verify(store, file).ok, lines(file)[-1]["number"]) == (True, 4)
+    assert Audit(store).whole()
+
+
+def test_nothing_leaves_the_log_that_is_young_or_rested_on_nor_the_newest_checkpoint(signed: Signed) -> None:
+    store, file = signed
+    checkpoints = Checkpoints(store, Audit(store), file)
+    write(store, checkpoints, 2, after_s=3 * 86400)
+
+    def too_old(days: float, needed: int | None = None) -> int | None:
+        found = checkpoints.too_old(timedelta(days=30), NOW + timedelta(days=days), lambda: needed)
+        return None if found is None else found.seq
+
+    assert too_old(30.9) is None
+    assert too_old(32) == 20
+    assert too_old(32, needed=3) == 2
+    assert too_old(400) == 22
+    assert too_old(400, needed=1) is None
+
+
+def another_beginning(store: Store, _file: Path) -> None:
+    other = json.dumps({"at": NOW.isoformat(), "hash": "0" * 64, "seq": 12, "signature": "00"}, separators=(",", ":"))
+    tamper(store, f"UPDATE audit SET payload = '{other}' WHERE kind = 'trimmed'")
+
+
+def without_saying_so(store: Store, _file: Path) -> None:
+    tamper(store, "UPDATE audit SET kind = 'decision' WHERE kind = 'trimmed'")
+
+
+def trimmed_by_somebody_else(store: Store, file: Path) -> None:
+    keys = {name: (store.state_dir / name).read_bytes() for name in (KEY, PUBLIC)}
+    for name in keys:
+        (store.state_dir / name).unlink()
+    forger = Checkpoints(store, Audit(store), file)
+    with store.transaction():
+        trim = forger.too_old(timedelta(0), NOW + timedelta(days=40), lambda: 16)
+        assert trim is not None
+        forger.trim(trim, NOW)
+    for name, key in keys.items():
+        (store.state_dir / name).write_bytes(key)
+
+
+@pytest.mark.parametrize(
+    ("attack", "problem"),
+    [
+        (lambda store, _: tamper(store, "DELETE FROM audit WHERE seq = 13"), "entry 13 is missing"),
+        (another_beginning, "entry 13 does not follow from the entry before it"),
+        (without_saying_so, "entry 1 is missing"),
+        (trimmed_by_somebody_else, "that the log begins after entry 15 is forged"),
+        (edit_the_file(lambda kept: kept[1:]), "checkpoint 1 is missing from the file"),
+        (edit_the_file(lambda kept: kept[:1]), "checkpoint 2 is missing from the file"),
+    ],
+)
+def test_what_is_taken_from_a_trimmed_log_is_found(
+    trimmed: Signed, attack: Callable[[Store, Path], None], problem: str
+) -> None:
+    attack(*trimmed)
+    report = verify(*trimmed)
+    assert (report.ok, problem in str(report.problem)) == (False, True), report.problem
+
+
 def test_a_checkpoint_that_a_crash_kept_from_the_file_is_written_with_the_next_start(signed: Signed) -> None:
     store, file = signed
     whole = file.read_text()

@@ -58,6 +58,28 @@ def test_a_log_as_it_was_written_passes(
     assert [each["line"] for each in lines] == ["log", *["checkpoint"] * 2, *["entry"] * 10]
 
 
+def test_a_log_of_which_old_entries_left_passes_and_no_other_may_leave(
+    check: Callable[..., str | None], tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "state")
+    audit = Audit(store)
+    checkpoints = Checkpoints(store, audit, checkpoints_file(tmp_path / "logs"))
+    with store.transaction():
+        for number in range(6):
+            audit.append("decision", {"n": number}, NOW + timedelta(days=number))
+        checkpoints.take(NOW + timedelta(days=6), closing=True)
+        trim = checkpoints.too_old(timedelta(days=3), NOW + timedelta(days=6), lambda: None)
+        assert trim is not None
+        assert checkpoints.trim(trim, NOW + timedelta(days=6)) == 4
+    checkpoints.publish()
+    store.close()
+    lines, file = list(export(tmp_path / "state", tmp_path / "logs")), tmp_path / "audit.jsonl"
+    file.write_bytes(b"".join(lines))
+    assert check(file) is None
+    file.write_bytes(b"".join([*lines[:2], *lines[3:]]))
+    assert check(file) == "entry 5 is missing, or does not follow from those that left the log"
+
+
 def changed(lines: Lines) -> None:
     lines[4]["payload"] = lines[4]["payload"].replace('"n":1', '"n":9')
 

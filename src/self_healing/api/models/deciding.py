@@ -144,6 +144,7 @@ class AuditReport(Model):
 
     ok: bool
     entries: int = Field(description="checked and found right")
+    trimmed: int = Field(description="older ones that left the log, as a signed entry says")
     first_bad_seq: int | None
     problem: str | None
 

@@ -101,9 +101,10 @@ class Status(Telemetry):
     evaluated_at: At | None
     series: dict[str, int | dict[str, int]] = Field(description="how many stand in each state, flap, or are muted")
     incidents: dict[str, int] = Field(description="how many are in each state but closed")
-    executions: dict[str, int] = Field(description="how many have each status")
+    executions: dict[str, int] = Field(description="how many of those that are kept have each status")
     directives_in_force: int
     constitutional_violations: int
+    deleted: dict[str, int] = Field(description="how many of each kind are gone because they were too old")
 
 
 class Event(Model):
