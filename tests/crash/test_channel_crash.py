@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +18,15 @@ from self_healing.model import Execution, ExecutionStatus, Handoff, HandoffStatu
 from self_healing.storage.store import Store
 from tests.contract.agent import Agent, serving_agent
 from tests.contract.servers import LOOPBACK, SECRET, Receiver, serving
+from tests.crash.killing import crash_at, killed
 from tests.unit.actions.intents import effect_on, handoff, intend
 
-ROOT = Path(__file__).parents[2]
-KILLED = 9
 
-DOOMED = """
-import json, os, sys
-from pathlib import Path
-from tests.crash.test_channel_crash import KILLED, begin, run
-from self_healing.storage.store import Store
-
-directory, declared, point = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
-with Store(directory / "state") as store:
-    begin(store)
-    run(directory, store, declared, lambda passed: os._exit(KILLED) if passed == point else None)
-"""
+def doomed(directory: Path, declared: dict[str, Any], point: str) -> None:
+    os.environ["HOOK_SECRET"] = SECRET
+    with Store(directory / "state") as store:
+        begin(store)
+        run(directory, store, declared, crash_at(point))
 
 
 def begin(store: Store) -> None:
@@ -53,9 +43,7 @@ def run(directory: Path, store: Store, declared: dict[str, Any], crash: Any = la
 
 
 def killed_and_taken_up(directory: Path, declared: dict[str, Any], point: str) -> tuple[Execution, Handoff]:
-    command = [sys.executable, "-c", DOOMED, str(directory), json.dumps(declared), point]
-    environment = {**os.environ, "HOOK_SECRET": SECRET}
-    assert subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == KILLED
+    killed(doomed, directory, declared, point)
     with Store(directory / "state") as store:
         run(directory, store, declared)
         return store.get(Execution, "exe-1"), store.get(Handoff, "hnd-1")

@@ -14,32 +14,17 @@ from pathlib import Path
 import pytest
 
 from self_healing.actions.effect import CRASH_POINTS
+from self_healing.clock import FakeClock
 from self_healing.config import Settings
 from self_healing.model import Directive, Execution, ExecutionStatus, Incident
-from self_healing.orchestrator import run_self_healing_check
+from self_healing.orchestrator import SelfHealingOrchestrator, run_self_healing_check
 from self_healing.storage.store import Store
 from tests.accounts import committed
+from tests.crash.killing import crash_at, killed
 from tests.ports import WITHOUT_PORTS
 
 ROOT = Path(__file__).parents[2]
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
-KILLED = 9
-
-DOOMED = """
-import os, sys
-from datetime import datetime
-from pathlib import Path
-from self_healing.clock import FakeClock
-from self_healing.orchestrator import SelfHealingOrchestrator
-from tests.crash.test_cycle_crash import AT, KILLED, settings
-point = sys.argv[2]
-with SelfHealingOrchestrator.open(
-    settings(Path(sys.argv[1])),
-    clock=FakeClock(AT),
-    crash=lambda passed: os._exit(KILLED) if passed == point else None,
-) as loop:
-    loop.check(AT)
-"""
 
 
 def settings(directory: Path) -> Settings:
@@ -49,6 +34,12 @@ def settings(directory: Path) -> Settings:
             "storage": {"state_dir": directory / "state", "logs_dir": directory / "logs"},
         }
     )
+
+
+def doomed(directory: Path, point: str) -> None:
+    crash = crash_at(point)
+    with SelfHealingOrchestrator.open(settings(directory), clock=FakeClock(AT), crash=crash) as loop:
+        loop.check(AT)
 
 
 def line(number: int, ended: datetime, attempt: int = 1) -> str:
@@ -86,8 +77,7 @@ def test_a_check_killed_at_any_point_is_gone_on_with(tmp_path: Path, point: str)
     (tmp_path / "telemetry").mkdir()
     events = [line(n, AT - timedelta(seconds=60 - n), attempt=3 if n == 7 else 1) for n in range(20)]
     (tmp_path / "telemetry" / "events-20260105.jsonl").write_text("".join(events))
-    doomed = subprocess.run([sys.executable, "-c", DOOMED, str(tmp_path), point], cwd=ROOT, check=False)
-    assert doomed.returncode == KILLED
+    killed(doomed, tmp_path, point)
 
     report = told(tmp_path, AT + timedelta(seconds=1))
     assert holds(tmp_path) == 20
@@ -104,8 +94,7 @@ def test_what_a_killed_check_intended_is_gone_on_with_by_its_own_spec_though_ano
 ) -> None:
     (tmp_path / "telemetry").mkdir()
     (tmp_path / "telemetry" / "events-20260105.jsonl").write_text(line(1, AT - timedelta(seconds=5), attempt=3))
-    doomed = subprocess.run([sys.executable, "-c", DOOMED, str(tmp_path), point], cwd=ROOT, check=False)
-    assert doomed.returncode == KILLED
+    killed(doomed, tmp_path, point)
     other = tmp_path / "actions.toml"
     other.write_text(
         '[[action]]\nname = "resolve_retry_failures"\nprompt = "Another."\nexpires = "5m"\npriority = "low"\n'

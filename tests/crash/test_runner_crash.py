@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -18,29 +17,19 @@ from self_healing.handoffs.message import ContextMessageHandoff
 from self_healing.model import Directive, Execution, ExecutionStatus, Handoff, HandoffStatus
 from self_healing.spec import Limits
 from self_healing.storage.store import Store
+from tests.crash.killing import crash_at, killed
 from tests.unit.actions.intents import START, effect_on, intend
 
-ROOT = Path(__file__).parents[2]
-KILLED = 9
 
-DOOMED = """
-import os, sys
-from pathlib import Path
-from tests.crash.test_runner_crash import KILLED, run
-from self_healing.storage.store import Store
-from tests.unit.actions.intents import intend
-
-directory, kind, point = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-with Store(directory / "state") as store:
-    intend(store)
-    run(directory, store, kind, lambda passed: os._exit(KILLED) if passed == point else None)
-"""
+def doomed(directory: Path, kind: str, point: str) -> None:
+    with Store(directory / "state") as store:
+        intend(store)
+        run(directory, store, kind, crash_at(point))
 
 
-def run(directory: Path, store: Store, kind: str, crash: object = None) -> None:
+def run(directory: Path, store: Store, kind: str, crash: Callable[[str], None] = lambda _point: None) -> None:
     """Take up all that is intended, with an executor of that kind."""
-    hook = crash if callable(crash) else lambda _point: None
-    effect = effect_on(store, FileChannel(directory / "handoffs"), crash=hook)
+    effect = effect_on(store, FileChannel(directory / "handoffs"), crash=crash)
 
     async def steps() -> None:
         executor = InlineExecutor(effect) if kind == "inline" else LocalExecutor(effect, Limits)
@@ -56,8 +45,7 @@ def run(directory: Path, store: Store, kind: str, crash: object = None) -> None:
 def test_killed_at_any_point_the_effect_happens_once(
     tmp_path: Path, kind: Literal["inline", "local"], point: str
 ) -> None:
-    doomed = subprocess.run([sys.executable, "-c", DOOMED, str(tmp_path), kind, point], cwd=ROOT, check=False)
-    assert doomed.returncode == KILLED
+    killed(doomed, tmp_path, kind, point)
     handoffs = tmp_path / "handoffs"
     before = {file.name: file.stat().st_ino for file in handoffs.iterdir()} if handoffs.exists() else {}
     assert bool(before) == (point in ("effect.delivered", "outcome.committed"))

@@ -31,6 +31,9 @@ T = TypeVar("T")
 CRASH_POINTS = ("intent.committed", "effect.directives", "effect.delivered", "outcome.committed")
 """Where a crash matters, in order; the names that tests kill the process at."""
 
+FUNCTION_RETURNED = "effect.function"
+"""The same where an action calls a function: it has returned, and its handoff is not delivered yet."""
+
 STOPPED = "stopped by a person"
 """The error of an execution that the stop kept from its effect."""
 
@@ -88,7 +91,7 @@ class Effect:
         stopped: whether a person stopped all effects; asked right before each.
         observe: whether no effect may be brought about at all.
         bypassed: hears of what the gate did not allow, in the transaction that ends it.
-        crash: called with each name of CRASH_POINTS as it is passed.
+        crash: called with each name of CRASH_POINTS, and FUNCTION_RETURNED, as it is passed.
     """
 
     def __init__(
@@ -205,7 +208,7 @@ class Effect:
         except _Refused as error:
             self._failed(id, str(error))
         except _Untold:
-            self._unknown(id)
+            self._unknown(id, spec)
         except FAILURES as error:
             await self._gave_up(id, spec, call, error)
         else:
@@ -240,6 +243,7 @@ class Effect:
 
         def after_its_function(handoff: Handoff) -> Receipt | None:
             run(spec, handoff)
+            self._crash(FUNCTION_RETURNED)
             try:
                 return self._channel.deliver(handoff)
             except EffectError as error:
@@ -286,7 +290,7 @@ class Effect:
         if there:
             self._dispatched(id, spec, None)
         elif there is None and _untold(error):
-            self._unknown(id)
+            self._unknown(id, spec)
         else:
             self._failed(id, text)
 
@@ -314,13 +318,18 @@ class Effect:
             self._end(execution, ExecutionStatus.FAILED, at, error)
         self._crash("outcome.committed")
 
-    def _unknown(self, id: str) -> None:
+    def _unknown(self, id: str, spec: ActionSpec) -> None:
         """Its directives stay until they expire or a person undoes them; what they restrain may be dangerous."""
         execution = self._store.get(Execution, id)
         error = (
             f"whether handoff {execution.handoff} was delivered cannot be told, and it is not sent twice; "
             f"ask {execution.target_agent} whether it came"
         )
+        if spec.function is not None and not spec.idempotent:
+            error = (
+                f"whether {spec.function} did its work for handoff {execution.handoff} cannot be told, and it is not "
+                "called twice; look whether it did"
+            )
         self._end(execution, ExecutionStatus.UNKNOWN, self._now(), error)
         self._crash("outcome.committed")
 
