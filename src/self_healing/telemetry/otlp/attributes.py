@@ -6,7 +6,7 @@ span. So spans are parsed with their attributes left as bytes, and those bytes a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final, cast
 
 import msgspec
@@ -70,13 +70,13 @@ class _Known(dict[bytes, KeyValue]):
 _KNOWN: Final = _Known()
 
 
-def known(raws: Iterable[bytes]) -> list[KeyValue]:
+def known(raws: Sequence[bytes]) -> list[KeyValue]:
     """The attributes that a span has in these bytes.
 
     Raises:
         Undecodable: some are no attribute.
     """
-    return [*map(_KNOWN.__getitem__, [*raws])]
+    return [*map(_KNOWN.__getitem__, raws)]
 
 
 def _short_text(raw: bytes) -> KeyValue | None:

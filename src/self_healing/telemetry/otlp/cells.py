@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
@@ -16,28 +17,52 @@ from self_healing.telemetry.otlp.prices import price
 from self_healing.telemetry.otlp.rejection import BadItem, Rejection
 from self_healing.telemetry.otlp.values import TEXT_MAX
 
-NO_CELLS: list[Any] = [None] * len(READERS)
+Column = Sequence[Any] | None
+"""What each of several items says of one thing, None where one does not; None for all of it where none does."""
 
 
-def cells_of(plan: Plan, pairs: list[KeyValue]) -> list[Any]:
-    """What each column of ``READERS`` says, None where the item does not; the first usable name of a column wins.
+def columns_of(plan: Plan, items: Sequence[Sequence[KeyValue]]) -> list[Column]:
+    """What several items that are read alike say, by the columns of ``READERS``; a column's first usable name wins.
+
+    Args:
+        items: the attributes of each, with those that its resource adds.
 
     Raises:
         BadItem: a number that no column can take.
     """
-    row = NO_CELLS.copy()
+    pairs = [*zip(*items, strict=True)]
+    columns: list[Column] = [None] * len(READERS)
     for cell, place in plan.texts:
-        if row[cell] is None:
-            value = pairs[place].value
-            found = value.string_value
-            row[cell] = found if found and len(found) <= TEXT_MAX else values.text(value)
+        known = columns[cell]
+        if known is None or None in known:
+            columns[cell] = _first(known, _texts(pairs[place]))
     for cell, place, read in plan.others:
-        if row[cell] is None:
-            row[cell] = read(pairs[place].value)
-    return row
+        known = columns[cell]
+        if known is None or None in known:
+            columns[cell] = _first(known, [read(pair.value) for pair in pairs[place]])
+    return columns
 
 
-def kept_of(plan: Plan, pairs: list[KeyValue], origin: Origin) -> dict[str, Any]:
+def cells_of(plan: Plan, pairs: list[KeyValue]) -> list[Any]:
+    """The same of one item: what each column says, None where it does not. Raises BadItem."""
+    return [None if column is None else column[0] for column in columns_of(plan, [pairs])]
+
+
+def _texts(pairs: Sequence[KeyValue]) -> list[str | None]:
+    found: list[str | None] = [pair.value.string_value for pair in pairs]
+    if all(found) and max(map(len, cast("list[str]", found))) <= TEXT_MAX:  # as nearly always
+        return found
+    return [values.text(pair.value) for pair in pairs]
+
+
+def _first(known: Column, others: list[Any]) -> list[Any]:
+    """What is known, and where it is not, what the others are."""
+    if known is None:
+        return others
+    return [other if value is None else value for value, other in zip(known, others, strict=True)]
+
+
+def kept_of(plan: Plan, pairs: Sequence[KeyValue], origin: Origin) -> dict[str, Any]:
     """The attributes that the event keeps, with those of its resource."""
     kept: dict[str, Any] = origin.kept.copy()
     for place, name in plan.rest:

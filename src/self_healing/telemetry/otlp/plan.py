@@ -155,8 +155,13 @@ def plan_for(origin: Origin, attributes: Attributes, event_source: str = "") -> 
         BadItem: it has too many attributes.
     """
     pairs = [*attributes]
-    names = tuple([pair.key for pair in pairs])
+    plan = plan_of(origin, tuple([pair.key for pair in pairs]), event_source)
     pairs += origin.shared
+    return plan, pairs
+
+
+def plan_of(origin: Origin, names: Names, event_source: str = "") -> Plan:
+    """How to read an item of that origin whose attributes have these names. Raises BadItem: those are too many."""
     key = (event_source, origin.scope, origin.service, origin.names, names)
     plan = _PLANS.get(key)
     if plan is None:
@@ -167,7 +172,7 @@ def plan_for(origin: Origin, attributes: Attributes, event_source: str = "") -> 
             if len(_PLANS) >= PLANS_MAX:
                 _PLANS.clear()
             _PLANS[key] = plan
-    return plan, pairs
+    return plan
 
 
 _PLANS: Final[dict[tuple[str, str, str, Names, Names], Plan]] = {}

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, repeat
+from operator import gt
 from typing import Any, cast
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from self_healing.measures import LARGEST
-from self_healing.model import Ingested
+from self_healing.model import Ingested, Usage
+from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.otlp.attributes import RawTraceRequest, known
 from self_healing.telemetry.otlp.cells import (
     attempt_of,
     cells_of,
+    columns_of,
     failure,
     kept_of,
     priced,
     score,
     usage_of,
 )
-from self_healing.telemetry.otlp.items import normalised
 from self_healing.telemetry.otlp.json_body import TraceRequest, decode_json
 from self_healing.telemetry.otlp.names import LOGS_ONLY, ROLES, SOURCE_OF, WRAPS_AGENTS
-from self_healing.telemetry.otlp.plan import READERS, Attributes, Origin, Plan, origin_of, plan_for
+from self_healing.telemetry.otlp.plan import READERS, Names, Origin, Plan, origin_of, plan_for, plan_of
 from self_healing.telemetry.otlp.protobuf_body import decode_protobuf
 from self_healing.telemetry.otlp.rejection import BadItem, Rejection
 from self_healing.telemetry.otlp.values import TEXT_MAX, text
-from self_healing.telemetry.timestamps import encode_micros
+from self_healing.telemetry.timestamps import encode_all_micros, encode_micros
 
 KINDS = {"model": "llm_call", "tool": "tool_call"}
 """What a span is as an event, by its role; any other is a ``span``."""
@@ -38,6 +43,9 @@ EVALUATION = "gen_ai.evaluation.result"
 _LONGEST_NS = LARGEST * 1_000_000_000
 
 _ERROR = Status.StatusCode.STATUS_CODE_ERROR
+
+Said = dict[str, Sequence[Any]]
+"""What several spans say, by the columns of ``READERS``."""
 
 
 def traces(body: bytes, *, json: bool = False) -> Normalised:
@@ -54,134 +62,181 @@ def traces(body: bytes, *, json: bool = False) -> Normalised:
         request = cast("ExportTraceServiceRequest", decode_json(body, TraceRequest))
     else:
         request = decode_protobuf(body, RawTraceRequest)
-    found = normalised(_spans(request, raw=not json), _events)
-    found.as_read = True
-    return found
+    batch = Normalised(as_read=True)
+    with collector_off():
+        for resource_spans in request.resource_spans:
+            for scope_spans in resource_spans.scope_spans:
+                origin = origin_of(scope_spans.scope.name, resource_spans.resource.attributes)
+                _take(scope_spans.spans, origin, batch, raw=not json)
+    return batch
 
 
-def _spans(request: ExportTraceServiceRequest, *, raw: bool) -> Iterator[tuple[Span, Attributes, Origin]]:
-    for resource_spans in request.resource_spans:
-        for scope_spans in resource_spans.scope_spans:
-            origin = origin_of(scope_spans.scope.name, resource_spans.resource.attributes)
-            for span in scope_spans.spans:
-                # A cast, for only their type differs: in protobuf they are bytes still.
-                yield span, known(cast("Iterable[bytes]", span.attributes)) if raw else span.attributes, origin
+@dataclass(slots=True)
+class _Alike:
+    """Spans of one scope whose attributes have the same names, so that they are read alike, and all at once.
+
+    Args:
+        places: of each among all spans of the scope.
+        spans: themselves.
+        said: the attributes of each, with those that its resource adds.
+    """
+
+    places: list[int] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    said: list[Sequence[KeyValue]] = field(default_factory=list)
+
+    def halves(self) -> tuple[_Alike, _Alike]:
+        """The first and the second half of them."""
+        middle = len(self.spans) // 2
+        first = _Alike(self.places[:middle], self.spans[:middle], self.said[:middle])
+        return first, _Alike(self.places[middle:], self.spans[middle:], self.said[middle:])
 
 
-def _events(span: Span, attributes: Attributes, origin: Origin) -> list[Ingested]:
-    """The event of one span, and of each score that it carries.
+def _take(spans: Sequence[Span], origin: Origin, batch: Normalised, *, raw: bool) -> None:
+    """Take the spans of one scope.
+
+    Args:
+        raw: their attributes are bytes still.
+    """
+    several: dict[Names, _Alike] = {}
+    for place, span in enumerate(spans):
+        # A cast, for only their type differs.
+        said = known(cast("list[bytes]", span.attributes[:])) if raw else span.attributes[:]
+        names = tuple([pair.key for pair in said])
+        alike = several.get(names)
+        if alike is None:
+            alike = several[names] = _Alike()
+        alike.places.append(place)
+        alike.spans.append(span)
+        alike.said.append([*said, *origin.shared] if origin.shared else said)
+    found: list[list[Ingested]] = [[] for _ in spans]
+    for names, alike in several.items():
+        _put(alike, names, origin, found, batch)
+    batch.events += chain.from_iterable(found)
+
+
+def _put(alike: _Alike, names: Names, origin: Origin, found: list[list[Ingested]], batch: Normalised) -> None:
+    """Put the events of each span in its place; where one is bad, of half of them at once, until it is found."""
+    try:
+        events = _events(alike, plan_of(origin, names), origin)
+    except BadItem as bad:
+        if len(alike.spans) == 1:
+            batch.reject(bad.reason)
+        else:
+            for half in alike.halves():
+                _put(half, names, origin, found, batch)
+    else:
+        for place, of_span in zip(alike.places, events, strict=True):
+            found[place] = of_span
+
+
+def _events(alike: _Alike, plan: Plan, origin: Origin) -> list[list[Ingested]]:
+    """The event of each span, and of each score that it carries.
+
+    In columns: to do the same with one span after the other takes twice as long.
 
     Raises:
-        BadItem: it cannot be used.
+        BadItem: one of them cannot be used.
     """
-    trace_id, span_id, parent_id = _ids(span)
-    start_ns, end_ns = span.start_time_unix_nano, span.end_time_unix_nano
-    if not end_ns:
-        raise BadItem(Rejection.UNDATED)
-    if end_ns < start_ns:
-        raise BadItem(Rejection.NEGATIVE_DURATION)
-    if start_ns and end_ns - start_ns > _LONGEST_NS:
-        raise BadItem(Rejection.INVALID_VALUE)
-    plan, pairs = plan_for(origin, attributes)
-    (
-        task_id,
-        agent,
-        operation,
-        model,
-        provider,
-        attempt,
-        resends,
-        input_tokens,
-        output_tokens,
-        total_tokens,
-        cache_read,
-        cache_write,
-        cost_usd,
-        currency,
-        quality,
-        label,
-        error_type,
-        tool,
-        call_id,
-        run_id,
-        handoff_id,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-    ) = cells_of(plan, pairs)
-    kept = kept_of(plan, pairs, origin)
-    kept["span.name"] = name = span.name[:TEXT_MAX]
+    spans = alike.spans
+    nothing: list[Any] = [None] * len(spans)
+    trace_ids, span_ids, parent_ids = _ids(spans)
+    start_s, end_s, duration_s, ts = _times(spans)
+    columns = columns_of(plan, alike.said)
+    said = {name: nothing if column is None else column for name, column in zip(READERS, columns, strict=True)}
+    kept = [kept_of(plan, pairs, origin) for pairs in alike.said]
+    names = [span.name[:TEXT_MAX] for span in spans]
+    for each, name in zip(kept, names, strict=True):
+        each["span.name"] = name
     repeated = plan.source in LOGS_ONLY
-    role = "other" if repeated else _role(plan, operation, tool, model, input_tokens)
-    status = "success"
-    if span.status.code == _ERROR or error_type is not None:
-        error_type = error_type or _exception_of(span)
-        status = failure(error_type)
-        if span.status.message:
-            kept["status.message"] = span.status.message[:TEXT_MAX]
-    if currency is not None and currency.upper() != "USD":
-        cost_usd = None
-    usage = None
-    if not repeated:
-        usage = usage_of(plan.source, input_tokens, output_tokens, total_tokens, cache_read, cache_write, cost_usd)
-    end_s = end_ns / 1e9
-    if usage is not None and role == "model" and model is not None:
-        priced(usage, model, provider, end_s, cache_read, cache_write)
+    roles = ["other"] * len(spans) if repeated else _roles(plan, said)
+    statuses, error_types = _endings(spans, said["error_type"], kept)
+    usages = nothing if repeated else _usages(plan, said, roles, end_s)
+    tools = [
+        (tool or name or None) if role == "tool" else None
+        for tool, name, role in zip(said["tool"], names, roles, strict=True)
+    ]
     # By their places: a call with many keywords takes three times as long.
-    event = Ingested(
-        encode_micros(end_ns // 1000),
-        "log" if repeated else KINDS.get(role, "span"),
-        task_id or trace_id,
-        agent,
-        model,
-        provider,
-        attempt_of(attempt, resends),
-        status,
-        start_ns / 1e9 if start_ns else None,
+    events = map(
+        Ingested,
+        ts,
+        ["log"] * len(spans) if repeated else [KINDS.get(role, "span") for role in roles],
+        [task_id or trace_id for task_id, trace_id in zip(said["task_id"], trace_ids, strict=True)],
+        said["agent"],
+        said["model"],
+        said["provider"],
+        map(attempt_of, said["attempt"], said["resends"]),
+        statuses,
+        start_s,
         end_s,
-        (end_ns - start_ns) / 1e9 if start_ns else None,
-        usage,
-        None,
-        None,
-        None,
-        error_type,
-        (tool or name or None) if role == "tool" else None,
-        run_id,
-        trace_id,
-        handoff_id,
+        duration_s,
+        usages,
+        nothing,
+        nothing,
+        nothing,
+        error_types,
+        tools,
+        said["run_id"],
+        trace_ids,
+        said["handoff_id"],
         kept,
-        SOURCE_OF[plan.source],
-        span_id,
-        parent_id,
-        role,
-        call_id,
+        repeat(SOURCE_OF[plan.source]),
+        span_ids,
+        parent_ids,
+        roles,
+        said["call_id"],
     )
-    if span.events or quality is not None or label is not None:
-        return [event, *_scores(span, origin, event, score(quality, label))]
-    return [event]
+    scores = map(score, said["quality"], said["label"])
+    return [
+        [event, *_scores(span, origin, event, quality)] if quality is not None or span.events else [event]
+        for event, span, quality in zip(events, spans, scores, strict=True)
+    ]
 
 
-def _ids(span: Span) -> tuple[str, str, str | None]:
-    """Trace, span and parent in hex; no parent for a root span."""
-    trace_id, span_id, parent_id = span.trace_id, span.span_id, span.parent_span_id
-    if len(trace_id) != 16 or len(span_id) != 8 or trace_id == _NO_TRACE or span_id == _NO_SPAN:
+def _ids(spans: Sequence[Span]) -> tuple[list[str], list[str], list[str | None]]:
+    """Trace, span and parent of each in hex; no parent for a root span."""
+    trace_ids = [span.trace_id for span in spans]
+    span_ids = [span.span_id for span in spans]
+    parent_ids = [span.parent_span_id for span in spans]
+    if {*map(len, trace_ids)} != {16} or {*map(len, span_ids)} != {8} or not {*map(len, parent_ids)} <= {0, 8}:
         raise BadItem(Rejection.INVALID_ID)
-    if not parent_id or parent_id == _NO_SPAN:
-        return trace_id.hex(), span_id.hex(), None
-    if len(parent_id) != 8:
+    if _NO_TRACE in trace_ids or _NO_SPAN in span_ids:
         raise BadItem(Rejection.INVALID_ID)
-    return trace_id.hex(), span_id.hex(), parent_id.hex()
+    parents = [None if not id or id == _NO_SPAN else id.hex() for id in parent_ids]
+    return [id.hex() for id in trace_ids], [id.hex() for id in span_ids], parents
 
 
 _NO_TRACE = bytes(16)
 _NO_SPAN = bytes(8)
 
 
+def _times(spans: Sequence[Span]) -> tuple[list[float | None], list[float], list[float | None], list[str]]:
+    """When each began and ended, and how long it took, in seconds, the first and the last None where it does not say
+    when it began; and the text of when it ended."""
+    start_ns = [span.start_time_unix_nano for span in spans]
+    end_ns = [span.end_time_unix_nano for span in spans]
+    if 0 in end_ns:
+        raise BadItem(Rejection.UNDATED)
+    if any(map(gt, start_ns, end_ns)):
+        raise BadItem(Rejection.NEGATIVE_DURATION)
+    took_ns = [end - start if start else None for start, end in zip(start_ns, end_ns, strict=True)]
+    if max([took or 0 for took in took_ns]) > _LONGEST_NS:
+        raise BadItem(Rejection.INVALID_VALUE)
+    return (
+        [start / 1e9 if start else None for start in start_ns],
+        [end / 1e9 for end in end_ns],
+        [None if took is None else took / 1e9 for took in took_ns],
+        encode_all_micros([end // 1000 for end in end_ns]),
+    )
+
+
+def _roles(plan: Plan, said: Said) -> list[str]:
+    """What each span is: as its source's word says, else as its attributes do."""
+    columns = said["operation"], said["tool"], said["model"], said["input_tokens"]
+    return [_role(plan, *each) for each in zip(*columns, strict=True)]
+
+
 def _role(plan: Plan, operation: str | None, tool: str | None, model: str | None, tokens: int | None) -> str:
-    """What a span is: as its source's word says, else as its attributes do."""
     role = None if operation is None else ROLES.get(operation) or ROLES.get(operation.lower())
     if role == "agent" and not plan.named and plan.source in WRAPS_AGENTS:
         return "other"
@@ -192,6 +247,37 @@ def _role(plan: Plan, operation: str | None, tool: str | None, model: str | None
     if plan.own_work:
         return "agent"
     return "other" if model is None or tokens is None else "model"
+
+
+def _endings(
+    spans: Sequence[Span], error_types: Sequence[str | None], kept: list[dict[str, Any]]
+) -> tuple[list[str], list[str | None]]:
+    """The status of each, and the type of its error; `kept` gets what is said of it besides."""
+    statuses, found = ["success"] * len(spans), [*error_types]
+    for place, (span, error_type) in enumerate(zip(spans, error_types, strict=True)):
+        status = span.status
+        if error_type is not None or status.code == _ERROR:
+            found[place] = error_type or _exception_of(span)
+            statuses[place] = failure(found[place])
+            if status.message:
+                kept[place]["status.message"] = status.message[:TEXT_MAX]
+    return statuses, found
+
+
+def _usages(plan: Plan, said: Said, roles: Sequence[str], end_s: Sequence[float]) -> list[Usage | None]:
+    """What each used, and what that cost."""
+    costs = said["cost_usd"]
+    if any(said["currency"]):
+        dollars = [currency is None or currency.upper() == "USD" for currency in said["currency"]]
+        costs = [cost if known else None for cost, known in zip(costs, dollars, strict=True)]
+    cached = said["cache_read_tokens"], said["cache_write_tokens"]
+    tokens = said["input_tokens"], said["output_tokens"], said["total_tokens"]
+    usages = [usage_of(plan.source, *each) for each in zip(*tokens, *cached, costs, strict=True)]
+    calls = zip(usages, roles, said["model"], said["provider"], end_s, *cached, strict=True)
+    for usage, role, model, provider, at_s, cache_read, cache_write in calls:
+        if usage is not None and role == "model" and model is not None:
+            priced(usage, model, provider, at_s, cache_read, cache_write)
+    return usages
 
 
 def _exception_of(span: Span) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,27 @@ def test_the_largest_amount_that_can_be_summed_is_accepted() -> None:
 def test_a_parent_of_zeros_is_none() -> None:
     assert event(span(parentSpanId="00" * 8)).parent_id is None
     assert event(span(parentSpanId="ab" * 8)).parent_id == "ab" * 8
+
+
+def test_among_others_a_span_is_what_it_is_alone() -> None:
+    usual = CHAT | {"gen_ai.response.model": "gpt-4o", "gen_ai.usage.input_tokens": 7}
+    told: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (usual, {}),
+        (usual | {"gen_ai.usage.input_tokens": -1}, {}),
+        (usual | {"gen_ai.response.model": ""}, {"status": {"code": 2, "message": "no"}}),
+        (usual, {"endTimeUnixNano": "0"}),
+        ({"gen_ai.tool.name": "grep"}, {}),
+        (usual | {"gen_ai.usage.input_tokens": "11"}, {"startTimeUnixNano": "0"}),
+        ({"gen_ai.tool.name": ""}, {"parentSpanId": "00000000000000a1"}),
+        (usual | {"gen_ai.response.model": 5}, {"spanId": "ab" * 9}),
+        ({"gen_ai.evaluation.score.value": 0.5}, {}),
+    ]
+    alone = [span(said, **fields) for said, fields in told]
+    together = spans(*(each["resourceSpans"][0]["scopeSpans"][0]["spans"][0] for each in alone))
+    found, each = normalised(together), [normalised(request) for request in alone]
+    assert found.events == [event for one in each for event in one.events]
+    assert Counter(found.rejected) == sum((Counter(one.rejected) for one in each), Counter())
+    assert (len(found.events), sum(found.rejected.values())) == (7, 3)
 
 
 # --- columns -------------------------------------------------------------------------------------------------------
