@@ -147,10 +147,12 @@ class AppriseDeclared(ChannelDeclared):
 
     Args:
         urls_env: the variable with their addresses, separated by spaces.
+        timeout: for all of them.
     """
 
     kind: Annotated[Literal["apprise"], AfterValidator(_installed("apprise", "notify"))]
     urls_env: Variable
+    timeout: Timeout = 20
 
 
 class PagerDutyDeclared(ChannelDeclared):

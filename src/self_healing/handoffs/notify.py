@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import msgspec
 
-from self_healing.errors import EffectError, EffectRefused
+from self_healing.errors import EffectError, EffectRefused, EffectUntold
+from self_healing.handoffs import program, telling
 from self_healing.handoffs.channel import Receipt
 from self_healing.handoffs.declared import AppriseDeclared
 from self_healing.handoffs.headline import about, headline
@@ -27,23 +29,27 @@ class AppriseChannel:
 
     def deliver(self, handoff: Handoff) -> Receipt | None:
         """As the port says; where one of several services fails, those that were told hear it again."""
-        import apprise
-
-        variable = self._declared.urls_env
-        services = apprise.Apprise()
-        # Each by itself: add() takes what it knows of a list and says nothing of the rest but False.
-        urls = os.environ.get(variable, "").split()
-        if not urls or not all([services.add(url) for url in urls]):
-            raise EffectRefused(f"channel {self.name}: variable {variable} holds no address of Apprise, or a wrong one")
-        told = services.notify(
-            title=headline(handoff),
-            body=f"{handoff.message['prompt']}\n\n{_listed(handoff)}",
-            body_format=apprise.NotifyFormat.TEXT,
-            notify_type=apprise.NotifyType.WARNING,
-        )
-        if not told:
-            raise EffectError(f"channel {self.name}: not every service of {variable} took handoff {handoff.id}")
-        return None
+        variable, timeout_s = self._declared.urls_env, self._declared.timeout
+        told = {
+            "urls_env": variable,
+            "title": headline(handoff),
+            "body": f"{handoff.message['prompt']}\n\n{_listed(handoff)}",
+        }
+        argv = (sys.executable, "-m", "self_healing.handoffs.telling")
+        # It is our own program, and may see what this one sees; what it prints may hold an address, and is not kept.
+        code, _ = program.ran(argv, os.environ, msgspec.json.encode(told), timeout_s)
+        about = f"channel {self.name}:"
+        match code:
+            case 0:
+                return None
+            case telling.WRONG:
+                raise EffectRefused(f"{about} variable {variable} holds no address of Apprise, or a wrong one")
+            case program.NOT_NOW:
+                raise EffectError(f"{about} not every service of {variable} took handoff {handoff.id}")
+            case None:
+                raise EffectUntold(f"{about} not every service of {variable} answered within {timeout_s} s")
+            case _:
+                raise EffectUntold(f"{about} a service of {variable} broke off (exit code {code})")
 
     def probe(self, handoff: Handoff) -> bool | None:
         """Nobody can tell what people were told."""

@@ -1,0 +1,70 @@
+"""Running a program: argv and no shell, only the variables it is given, a time limit, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import IO
+
+NOT_NOW = 75
+"""The exit code (EX_TEMPFAIL of sysexits.h) that says: not delivered, try again."""
+
+MOST_OUTPUT = 8_000
+"""Characters that are looked at; what is kept of them is cut further, as all text that is kept."""
+
+
+def ran(argv: Sequence[str], environment: Mapping[str, str], message: bytes, timeout_s: int) -> tuple[int | None, str]:
+    """Its exit code, None where it did not end in time, and the beginning of what it printed; nothing of it runs on.
+
+    Args:
+        argv: the program and its arguments.
+        environment: all the variables that it sees.
+        message: what it may read from its standard input.
+        timeout_s: after so long it is killed, with all that it started.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    program = subprocess.Popen(
+        argv,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # a group of its own, which can be killed as a whole
+    )
+    assert program.stdin is not None
+    assert program.stdout is not None
+    kept = bytearray()
+    reading = threading.Thread(target=_read, args=(program.stdout, kept), daemon=True)
+    writing = threading.Thread(target=_write, args=(program.stdin, message), daemon=True)
+    for thread in (reading, writing):
+        thread.start()
+    in_time = True
+    try:
+        program.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        in_time = False
+    # Also what it left running behind it, which would keep its output open.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(program.pid, signal.SIGKILL)
+    program.wait()
+    for thread in (reading, writing):
+        thread.join(1.0)  # one that left the group as well keeps its own pipe, and nobody waits for it
+    return program.returncode if in_time else None, kept.decode("utf-8", "backslashreplace")
+
+
+def _read(output: IO[bytes], kept: bytearray) -> None:
+    """Read to the end, so that the program never waits for anybody to read; keep the beginning."""
+    with output:
+        while chunk := output.read1(64 * 1024):  # type: ignore[attr-defined]  # a pipe is buffered
+            kept += chunk[: MOST_OUTPUT - len(kept)]
+
+
+def _write(stdin: IO[bytes], message: bytes) -> None:
+    with suppress(BrokenPipeError), stdin:  # it need not read it
+        stdin.write(message)
