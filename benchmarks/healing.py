@@ -1,7 +1,8 @@
 """Does it heal? Many seeded runs of the simulation, each with troubles of its own, and what they come to together.
 
-``python -m benchmarks.healing [RUNS [FIRST_SEED]]`` runs as many as wanted, in as many processes as there are cores,
-and prints one line for each run that missed something, opened something false or did harm; the seed makes it again.
+``python -m benchmarks.healing [RUNS [FIRST_SEED [FILE]]]`` runs as many as wanted, in as many processes as there are
+cores, and prints one line for each run that missed something, opened something false or did harm; the seed makes it
+again. What is told of each run is kept in FILE, a line each, and what is there already is not run again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import statistics
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -149,11 +151,26 @@ def measure() -> list[Figure]:
     ]
 
 
+def kept(seeds: Iterable[int], file: Path | None) -> Iterable[Json]:
+    """What is told of those runs in `file`, and then of those that are not there yet, which are put there."""
+    wanted = dict.fromkeys(seeds)
+    for line in file.read_bytes().splitlines() if file is not None and file.exists() else ():
+        each: Json = json.loads(line)
+        if each["seed"] in wanted:
+            del wanted[each["seed"]]
+            yield each
+    for each in runs(list(wanted)):
+        if file is not None:
+            with file.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(each) + "\n")
+        yield each
+
+
 def main(arguments: list[str]) -> None:
     """Run as many as wanted, and print what is to be looked into and what all come to."""
-    count, first = (*map(int, arguments), *(RUNS, 0)[len(arguments) :])
+    count, first = (*map(int, arguments[:2]), *(RUNS, 0)[len(arguments) :])
     told = []
-    for each in runs(range(first, first + count)):
+    for each in kept(range(first, first + count), Path(arguments[2]) if len(arguments) > 2 else None):
         told.append(each)
         found = noteworthy(each)
         if found is not None:

@@ -371,4 +371,9 @@ def _decoded(path: Path, asked: tuple[str, ...]) -> Decoded:
         text = path.read_bytes()
     except OSError as error:
         raise TelemetryError(f"cannot read {path}: {error.strerror}; give files of native JSON lines") from error
+    return decoded_lines(text, asked)
+
+
+def decoded_lines(text: bytes, asked: tuple[str, ...]) -> Decoded:
+    """Native lines of any time, with the attributes that are asked for."""
     return decode(text, now_us=FAR_FUTURE_US, form=native_asking(asked))

@@ -165,6 +165,17 @@ class SelfHealingOrchestrator(Owner):
         due = (parts.detecting.next_us(self.evaluated_us), parts.due_us)
         return min((each for each in due if each is not None), default=None)
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is open, under way, asked or due: then only what triggers see can make anything happen."""
+        parts = self._parts
+        waiting = self._touched or parts.due_us is not None or parts.diagnoser.pending or len(parts.underway) > 0
+        return not (waiting or self.register.open or self._outside())
+
+    def pass_over(self, until: datetime) -> None:
+        """Look at no instant before `until`, for whoever calls knows that nothing can happen there."""
+        self._parts.detecting.quiet_until_us = to_us(until)
+
     def _detect(self, t_us: int, batch: Batch) -> list[Transition]:
         """Fold what was read, evaluate the triggers up to `t_us`, open incidents and let them go."""
         if not self._aligned:

@@ -41,6 +41,8 @@ class Detecting:
         self._progress = progress
         self._grid_us = grid_s * SECOND_US
         self._forgetting = Forgetting(telemetry, framework)
+        self.quiet_until_us = 0
+        """Before it nothing can happen, as somebody knows who has seen ahead: such instants are not looked at."""
 
     def instant(self, batch: Batch | None, now_us: int, *, exact: bool) -> int:
         """The instant to evaluate, microseconds: now, or how far everything has been read; it never goes backwards.
@@ -96,7 +98,8 @@ class Detecting:
         for told_us in (self._telemetry.next_queued_us(), self._telemetry.next_due_us()):
             if told_us is not None:
                 due.append(max(-(-told_us // self._grid_us) * self._grid_us, last_us + self._grid_us))
-        return min((instant for instant in due if instant is not None), default=None)
+        next_us = min((instant for instant in due if instant is not None), default=None)
+        return None if next_us is None else max(next_us, self.quiet_until_us)
 
     def _on_grid(self, t_us: int) -> int:
         return t_us // self._grid_us * self._grid_us

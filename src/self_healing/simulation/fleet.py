@@ -94,6 +94,11 @@ class Fleet:
         """How far it has come."""
         return EPOCH + timedelta(milliseconds=self._now_ms)
 
+    @property
+    def is_ill(self) -> bool:
+        """Whether some fault afflicts it now."""
+        return any(self._active(fault) for fault in self.faults)
+
     def step(self, until: datetime) -> list[bytes]:
         """Let everything happen that happens up to and including `until`; an instant gone by changes nothing.
 

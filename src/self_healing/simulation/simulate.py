@@ -7,24 +7,28 @@ scenario and seed give the same outcome to the byte.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from self_healing.actions.directives import read_all
-from self_healing.clock import FakeClock
+from self_healing.clock import FakeClock, from_us
 from self_healing.config import FILE_CHANNEL, NO_PORTS, Mode, Settings
 from self_healing.model import Directive, Execution, Incident, Verification
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.simulation import lines
 from self_healing.simulation.fleet import Fleet
+from self_healing.simulation.foresight import Foresight
 from self_healing.simulation.history import backfill
 from self_healing.simulation.scenario import Scenario, faults_of
 from self_healing.simulation.scoring import Records, Trouble, score
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
+
+LEAP = timedelta(hours=1)
+"""So far ahead a fleet at rest lives on at once; where something can happen meanwhile, all is lived through anew."""
 
 MEMORY = Path("/dev/shm")
 """Where Linux keeps files in memory: what a simulation writes nobody reads after it."""
@@ -37,6 +41,7 @@ def simulate(
     healing: bool = True,
     settings: Settings | None = None,
     progress: Callable[[float], None] = lambda _share: None,
+    every_instant: bool = False,
 ) -> dict[str, Any]:
     """What becomes of the scenario's faults; the mapping of ``simulate --format json``.
 
@@ -46,14 +51,50 @@ def simulate(
         healing: otherwise everything is seen and nothing is done.
         settings: whose triggers, actions and limits hold; the defaults when left out.
         progress: is told now and then which share of the time is over, 0..1.
+        every_instant: turn the loop at every instant, also where nothing can happen; to check the foresight by.
 
     Raises:
         ConfigError: the spec is refused.
     """
+    told = 0.0
+
+    def furthest(share: float) -> None:
+        nonlocal told
+        if share > told:  # what is lived through anew is no news
+            told = share
+            progress(share)
+
+    surprises: list[datetime] = []
+    leap = timedelta() if every_instant else LEAP
+    while True:
+        try:
+            return _simulated(scenario, seed, healing, settings or Settings(), furthest, leap, surprises)
+        except _Surprise as surprise:
+            surprises.append(surprise.at)
+
+
+class _Surprise(Exception):
+    """Something can happen at an instant beyond which the fleet has lived on already, and heard nothing of it."""
+
+    def __init__(self, at: datetime) -> None:
+        super().__init__(at)
+        self.at = at
+
+
+def _simulated(
+    scenario: Scenario,
+    seed: int,
+    healing: bool,
+    settings: Settings,
+    progress: Callable[[float], None],
+    leap: timedelta,
+    surprises: Sequence[datetime],
+) -> dict[str, Any]:
+    """The same. Raises _Surprise where something can happen in a leap, at an instant that is none of `surprises`."""
     with ExitStack() as stack:
         within = MEMORY if MEMORY.is_dir() else None
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="self-healing-", dir=within)))
-        chosen = _settings(settings or Settings(), root, scenario, healing=healing)
+        chosen = _settings(settings, root, scenario, healing=healing)
         clock = FakeClock(START)
         backfill(
             chosen.telemetry.dir,
@@ -65,7 +106,7 @@ def simulate(
         )
         loop = stack.enter_context(SelfHealingOrchestrator.open(chosen, clock=clock, durable=False))
         fleet = _fleet(scenario, seed, chosen, loop, clock)
-        events = _live(scenario, fleet, loop, clock, progress)
+        events = _live(scenario, fleet, loop, clock, progress, leap, surprises)
         store = loop.store
         records = Records(
             incidents=store.select(Incident),
@@ -135,18 +176,39 @@ def _live(
     loop: SelfHealingOrchestrator,
     clock: FakeClock,
     progress: Callable[[float], None],
+    leap: timedelta,
+    surprises: Sequence[datetime],
 ) -> int:
     """Live through the scenario; returns how many events the fleet emitted."""
-    loop.cycle(START)  # takes in the past
+    _turn(loop, START)  # takes in the past
+    foresight = Foresight(loop)
     events = 0
-    steps = -(-scenario.lasts // scenario.grid)
-    for step in range(1, steps + 1):
-        now = START + timedelta(seconds=step * scenario.grid)
+    grid = timedelta(seconds=scenario.grid)
+    now, end = START, START + -(-scenario.lasts // scenario.grid) * grid
+    # Before something is known to happen the fleet stands still, so that it hears what the loop makes of it.
+    known = [*surprises, *(START + timedelta(seconds=fault.at) for fault in scenario.faults)]
+    stops = [START + (at - START - timedelta(microseconds=1)) // grid * grid for at in known]
+    while now < end:
+        until = min([end, now + leap // grid * grid, *(stop for stop in stops if stop >= now)])
+        leaps = until > now + grid and not fleet.is_ill and foresight.sees(now)
+        before, now = now, until if leaps else now + grid
         # Up to the moment before, so that no work begins at the very instant of an effect that it does not know yet.
         happened = fleet.step(now - timedelta(milliseconds=1))
+        foresight.hear(happened)
+        if leaps:
+            at_us = foresight.next_us(before, now)
+            if at_us is not None:
+                raise _Surprise(from_us(at_us))
+            loop.pass_over(now)
         lines.append(loop.settings.telemetry.dir, happened)
         events += len(happened)
         clock.set(now)
-        loop.cycle(now)
-        progress(step / steps)
+        _turn(loop, now)
+        progress((now - START) / (end - START))
     return events
+
+
+def _turn(loop: SelfHealingOrchestrator, now: datetime) -> None:
+    """Turn the loop until it has read all there is: a leap, or the past, is more than one turn reads."""
+    while not loop.cycle(now).caught_up:
+        pass

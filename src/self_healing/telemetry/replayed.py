@@ -62,6 +62,16 @@ class Replayed(Telemetry):
         self._t_us = 0  # the instant that is looked at
         self._oldest_at: dict[Measure, tuple[int, Ints]] = {}
 
+    def number_as(self, telemetry: Telemetry) -> None:
+        """Give groups the places that they have in another telemetry."""
+        for group_by, grouping in self._groupings.items():
+            grouping.restore(telemetry.groups(group_by))
+
+    def numbers_as(self, telemetry: Telemetry) -> bool:
+        """Whether the groups of another telemetry have the same places here."""
+        known = ((self.groups(group_by), telemetry.groups(group_by)) for group_by in self._groupings)
+        return all(ours[: len(theirs)] == theirs for ours, theirs in known)
+
     def stretch_us(self, most_us: int, most: int) -> int:
         """Up to when to fold ahead at once: an instant of the grid, `most_us` or the one at the event number `most`."""
         queue = self._queue

@@ -63,6 +63,20 @@ def test_the_same_seed_gives_the_same_outcome_to_the_byte_also_in_a_process_that
     assert json.dumps(json.loads(told)) == json.dumps({"scenario": "slow", **healed})
 
 
+def test_what_is_passed_over_changes_no_byte_of_the_outcome(healed: dict[str, Any]) -> None:
+    assert simulate(scenario(SLOW), seed=3, every_instant=True) == healed
+
+
+def test_what_happens_while_nothing_was_expected_is_lived_through_like_everything_else(tmp_path: Path) -> None:
+    file = tmp_path / "nervous.toml"
+    file.write_text('[[trigger]]\nname = "high_retry_rate"\ncondition = { kind = "threshold", value = 2 }\n')
+    nervous = Settings.model_validate({"triggers": {"files": [file]}})
+    calm = scenario(lasts="5m", agents=3)
+    told = simulate(calm, seed=1, settings=nervous)
+    assert told["run"]["actions"] >= 1, "nothing happened, so this shows nothing"
+    assert told == simulate(calm, seed=1, settings=nervous, every_instant=True)
+
+
 def test_another_seed_gives_another_outcome() -> None:
     events = [simulate(scenario(lasts="2m"), seed=seed)["events"] for seed in (3, 4)]
     assert events[0] != events[1]
