@@ -29,7 +29,7 @@ from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.query.files import Places
 from tests.accounts import held
 from tests.e2e.test_service import settings
-from tests.unit.api.test_server import span, traces
+from tests.unit.api.test_server import END_NS, span, traces
 
 AT = datetime(2026, 1, 5, 10, 0, 30, tzinfo=UTC)
 LINE = {"ts": "2026-01-05T10:00:00Z", "type": "task_finished", "agent": "Lines", "status": "success", "duration_s": 1.0}
@@ -37,9 +37,12 @@ LINE = {"ts": "2026-01-05T10:00:00Z", "type": "task_finished", "agent": "Lines",
 Step = tuple[str, Any]
 SPANS = st.tuples(st.just("spans"), st.lists(st.integers(1, 9), min_size=1, max_size=5))
 EVENTS = st.tuples(st.just("events"), st.integers(1, 4))
+RECORDS = st.tuples(st.just("records"), st.integers(1, 4))
+POINTS = st.tuples(st.just("points"), st.integers(1, 4))
 OTHER = st.sampled_from([("fold", None), ("restart", None)])
-STEPS = st.lists(st.one_of(SPANS, EVENTS, OTHER), max_size=15)
-"""Spans by their numbers, which may come again in any batch; events by the key of their batch; what is done between."""
+STEPS = st.lists(st.one_of(SPANS, EVENTS, RECORDS, POINTS, OTHER), max_size=15)
+"""Spans by their numbers, which may come again in any batch; events by the key of their batch; log records and points
+of metrics, which have neither, by how many there are; what is done between."""
 
 
 class Fleet:
@@ -125,6 +128,25 @@ class Door:
                 lines = "\n".join(json.dumps({**LINE, "id": f"{key}-{place}"}) for place in range(key))
                 headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": str(key)}
                 self.post("/v1/events", lines.encode(), headers)
+            case ("records", int() as count):
+                self.post("/v1/logs", records(count), {"Content-Type": "application/json"})
+            case ("points", int() as count):
+                self.post("/v1/metrics", points(count), {"Content-Type": "application/json"})
+
+
+def records(count: int) -> bytes:
+    """So many log records, each of which says what a call cost."""
+    texts = {"event.name": "claude_code.api_request", "cost_usd": "0.5", "session.id": "s1"}
+    attributes = [{"key": key, "value": {"stringValue": text}} for key, text in texts.items()]
+    record = {"timeUnixNano": str(END_NS), "attributes": attributes}
+    return json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [record] * count}]}]}).encode()
+
+
+def points(count: int) -> bytes:
+    """So many points of a metric, each of which adds to it."""
+    point = {"timeUnixNano": str(END_NS), "asInt": "1"}
+    metric = {"name": "calls", "sum": {"aggregationTemporality": 1, "isMonotonic": True, "dataPoints": [point] * count}}
+    return json.dumps({"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]}).encode()
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +164,10 @@ def door() -> Iterator[Door]:
 def test_each_item_is_folded_once_however_often_and_in_whatever_order_it_comes(door: Door, steps: list[Step]) -> None:
     spans = {number for kind, numbers in steps if kind == "spans" for number in numbers}
     keys = {key for kind, key in steps if kind == "events"}
-    distinct = len(spans) + sum(keys)
+    others = {(kind, count) for kind, count in steps if kind in ("records", "points")}
+    distinct = len(spans) + sum(keys) + sum(count for _, count in others)
     # What comes again changes nothing but these counts, whether it is known by its key or span by span.
-    received = sum(len(sent) if isinstance(sent, list) else sent for kind, sent in steps if kind in ("spans", "events"))
+    received = sum(len(sent) if isinstance(sent, list) else sent for _, sent in steps if sent is not None)
     with TemporaryDirectory() as place, door.behind(Path(place)) as fleet:
         for step in steps:
             match step[0]:

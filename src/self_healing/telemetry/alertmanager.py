@@ -6,14 +6,13 @@ events, with the agent whose label the alert bears.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Final
 
 import msgspec
 
 from self_healing.model import Ingested
 from self_healing.telemetry.lines import BadLine
-from self_healing.telemetry.normalised import Normalised
+from self_healing.telemetry.normalised import Normalised, key_of
 
 SOURCE: Final = "alertmanager"
 
@@ -41,7 +40,7 @@ def alerts(body: bytes) -> Normalised:
     Args:
         body: what was sent, decompressed.
     """
-    key = hashlib.sha256(body).hexdigest()
+    key = key_of(body)
     try:
         payload = msgspec.json.decode(body, type=_Payload)
     except (msgspec.ValidationError, RecursionError):

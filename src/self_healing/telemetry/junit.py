@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from junitparser import Error, Failure, JUnitXml, JUnitXmlError, Skipped, TestCa
 
 from self_healing.clock import to_us
 from self_healing.model import Ingested
-from self_healing.telemetry.normalised import Normalised
+from self_healing.telemetry.normalised import Normalised, key_of
 from self_healing.telemetry.timestamps import encode_ts
 
 SOURCE: Final = "junit"
@@ -37,7 +36,7 @@ def junit(data: bytes, *, at: datetime, agent: str | None = None) -> Normalised:
         at: when it was written; the time of suites without one.
         agent: whose tests they are where a suite does not say.
     """
-    key = hashlib.sha256(data).hexdigest()
+    key = key_of(data)
     if len(data) > MAX_BYTES:
         return Normalised(rejected={TOO_LARGE: 1}, key=key)
     try:

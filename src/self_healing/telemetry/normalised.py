@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 from self_healing.model import Ingested
@@ -14,7 +15,7 @@ class Normalised:
     Args:
         events: what it holds, in its own order.
         rejected: items that are bad for good and that the sender must not send again, by reason.
-        key: the batch's idempotency key, where its sender gave one.
+        key: the batch's idempotency key, by which it is known when it comes again: its sender's, or :func:`key_of`.
         as_read: each event is what will be read of its line, unless something has to be left out of that.
     """
 
@@ -31,3 +32,11 @@ class Normalised:
     def received(self) -> int:
         """How many items it held."""
         return len(self.events) + sum(self.rejected.values())
+
+
+def key_of(body: bytes) -> str:
+    """The key of a batch whose sender gives none, and whose items have no identity of their own: its very bytes.
+
+    Who hears of no acknowledgement sends the same bytes again; and what is dated is never the same twice.
+    """
+    return hashlib.sha256(body).hexdigest()

@@ -7,18 +7,21 @@ from typing import TypeVarTuple
 
 from self_healing.model import Ingested
 from self_healing.telemetry.collector import collector_off
-from self_healing.telemetry.normalised import Normalised
+from self_healing.telemetry.normalised import Normalised, key_of
 from self_healing.telemetry.otlp.rejection import BadItem
 
 Item = TypeVarTuple("Item")
 
 
-def normalised(items: Iterable[tuple[*Item]], events_of: Callable[[*Item], list[Ingested]]) -> Normalised:
+def normalised(
+    items: Iterable[tuple[*Item]], events_of: Callable[[*Item], list[Ingested]], *, body: bytes | None = None
+) -> Normalised:
     """What a request holds.
 
     Args:
         items: each with where it comes from.
         events_of: the events of one; raises BadItem for one that is bad for good.
+        body: the whole request, where its items have no identity of their own by which they are known again.
     """
     batch = Normalised()
     take = batch.events.extend
@@ -28,4 +31,6 @@ def normalised(items: Iterable[tuple[*Item]], events_of: Callable[[*Item], list[
                 take(events_of(*item))
             except BadItem as bad:
                 batch.reject(bad.reason)
+    if body is not None and batch.events:
+        batch.key = key_of(body)
     return batch

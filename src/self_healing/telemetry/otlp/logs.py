@@ -48,7 +48,7 @@ def logs(body: bytes, *, json: bool = False) -> Normalised:
         request = cast("ExportLogsServiceRequest", decode_json(body, LogsRequest))
     else:
         request = decode_protobuf(body, ExportLogsServiceRequest)
-    return normalised(_records(request), lambda record, origin: [_event(record, origin)])
+    return normalised(_records(request), lambda record, origin: [_event(record, origin)], body=body)
 
 
 def _records(request: ExportLogsServiceRequest) -> Iterator[tuple[LogRecord, Origin]]:

@@ -69,7 +69,7 @@ def metrics(body: bytes, *, json: bool = False) -> Normalised:
     else:
         request = decode_protobuf(body, ExportMetricsServiceRequest)
     points = ((point, *rest) for rest in _metrics(request) for point in _points(rest[0]))
-    return normalised(points, lambda *point: [_event(*point)])
+    return normalised(points, lambda *point: [_event(*point)], body=body)
 
 
 def _metrics(request: ExportMetricsServiceRequest) -> Iterator[tuple[Metric, Origin, bytes]]:
