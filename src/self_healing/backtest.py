@@ -20,6 +20,7 @@ from self_healing.errors import TelemetryError
 from self_healing.forgetting import Forgetting
 from self_healing.incidents.muting import Muting
 from self_healing.lookahead import LookAhead
+from self_healing.measures import Measure
 from self_healing.model import Group, SeriesState, Transition
 from self_healing.spec import Absence, Spec
 from self_healing.telemetry.columns import asked_attributes
@@ -187,7 +188,7 @@ class Replay:
             self._changed.clear()
 
     def _peak_of(self, trigger: str, place: int) -> float | None:
-        groups = self.telemetry.groups(self.spec.trigger(trigger).group_by)
+        groups = self.telemetry.groups(Measure.of(self.spec.trigger(trigger)).grouped)
         found = self._open.get((trigger, groups[place]))
         return None if found is None else found.peak
 

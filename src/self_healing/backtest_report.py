@@ -11,6 +11,7 @@ import msgspec
 
 from self_healing.backtest import Found, Replay, Tell, nobody, replays
 from self_healing.clock import DAY_US, SECOND_US, from_us
+from self_healing.measures import Measure
 from self_healing.model import SeriesState, Transition, group_dict
 from self_healing.spec import Spec, TriggerSpec
 
@@ -71,7 +72,7 @@ def _lasted_s(found: Found, last_us: int) -> float:
 def _trigger(trigger: TriggerSpec, done: Replay) -> dict[str, Any]:
     """What came of one trigger."""
     lasted_s = [_lasted_s(found, done.last_us) for found in done.incidents if found.trigger == trigger.name]
-    groups = len(done.telemetry.groups(trigger.group_by))
+    groups = len(done.telemetry.groups(Measure.of(trigger).grouped))
     span_us = done.last_us - done.first_us
     all_s = groups * span_us / SECOND_US
     return {

@@ -38,11 +38,11 @@ class Forgetting:
             return
         self._hour = t_us // HOUR_US
         incidents = [group for _, group in open_series]
-        for group_by in self._telemetry.groupings:
-            silent = self._framework.silent(group_by)
+        for grouped in self._telemetry.groupings:
+            silent = self._framework.silent(grouped)
             if silent.any():
                 for group in incidents:
-                    place = self._telemetry.place(group_by, group)
-                    if place is not None and tuple(column for column, _ in group) == group_by:
+                    place = self._telemetry.place(grouped, group)
+                    if place is not None and self._telemetry.groups(grouped)[place] == group:
                         silent[place] = False
-                self._framework.forget(group_by, self._telemetry.forget(group_by, silent))
+                self._framework.forget(grouped, self._telemetry.forget(grouped, silent))

@@ -131,7 +131,7 @@ class Sight:
 
     def again(self, group: Group, t_us: int) -> None:
         """Look again at the series of one group, of which more has changed at `t_us` than time."""
-        place = self._telemetry.place(self._series.measure.group_by, group)
+        place = self._telemetry.place(self._series.measure.grouped, group)
         if place is None:
             return
         now = (t_us - self._stretch.from_us) // self._stretch.grid_us

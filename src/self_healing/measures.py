@@ -60,21 +60,37 @@ UNKNOWN_START = -1
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A signal over some events in some groups; triggers that measure the same share their panes."""
+    """A signal over some events in some groups; triggers that measure the same share their panes.
+
+    Args:
+        most: how many of its groups are kept apart, in a grouping of its own; None where it has that of all measures
+            that group so.
+    """
 
     signal: str
     where: tuple[tuple[str, str], ...]
     group_by: tuple[str, ...]
+    most: int | None = None
 
     @classmethod
     def of(cls, trigger: TriggerSpec) -> Measure:
         """What `trigger` measures."""
-        return cls(trigger.signal, tuple(sorted(trigger.where.items())), trigger.group_by)
+        return cls(trigger.signal, tuple(sorted(trigger.where.items())), trigger.group_by, trigger.max_series)
 
     @property
     def key(self) -> str:
         """A name for it that lasts, for the stored panes; no two measures share one, whatever their values hold."""
-        return msgspec.json.encode([self.signal, self.where, self.group_by]).decode()
+        limit = [] if self.most is None else [self.most]
+        return msgspec.json.encode([self.signal, self.where, self.group_by, *limit]).decode()
+
+    @property
+    def grouped(self) -> Grouped:
+        """What its grouping is known by."""
+        return self.group_by if self.most is None else self
+
+
+Grouped = tuple[str, ...] | Measure
+"""A grouping: the columns that many measures share one by, or the measure that has one of its own."""
 
 
 @dataclass(slots=True)
@@ -241,11 +257,11 @@ class Windows(Protocol):
     An array that was given out is never changed afterwards; what is the same is best given out as the same object.
     """
 
-    def groups(self, group_by: tuple[str, ...]) -> Sequence[Group]:
-        """The groups seen so far; a group keeps its place."""
+    def groups(self, grouped: Grouped) -> Sequence[Group]:
+        """The groups of a grouping that were seen so far; a group keeps its place."""
         ...
 
-    def place(self, group_by: tuple[str, ...], group: Group) -> int | None:
+    def place(self, grouped: Grouped, group: Group) -> int | None:
         """Where `group` stands among them; None when it was never seen."""
         ...
 

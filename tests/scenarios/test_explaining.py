@@ -139,6 +139,16 @@ def test_where_there_is_no_series_it_says_why(fleet: Scenario) -> None:
     assert "none of agent=Coder came since" in asked(fleet, "test_failure_spike", agent="Coder")["why_none"]
 
 
+def test_a_group_beyond_the_limit_of_its_trigger_is_told_to_be_part_of_the_overflow(tmp_path: Path) -> None:
+    (tmp_path / "triggers.toml").write_text('[[trigger]]\nname = "slow_tasks"\nmax_series = 1\n')
+    with Scenario(tmp_path, settings={"triggers": {"files": [tmp_path / "triggers.toml"]}}) as fleet:
+        fleet.finish("t", duration_s=3.0).finish("u", "Other", duration_s=70.0).at(5)
+        told = asked(fleet, "slow_tasks", agent="Other")
+        assert told["series"] == []
+        assert "(max_series = 1) have no series of their own: they count for overflow" in told["warnings"][0]
+        assert one(asked(fleet, "slow_tasks", agent="overflow"))["state"] == "firing"
+
+
 def test_a_trigger_that_is_off_says_so(fleet: Scenario) -> None:
     fleet.finish("t", duration_s=3.0).at(5)
     fleet.loop.override_trigger("slow_tasks", {"enabled": False}, "ada")

@@ -81,7 +81,7 @@ def _now(settings: Settings, question: Question, now: datetime, ask: Ask) -> Jso
 
 def _history_of(told: Json, back: Json) -> Json:
     """The stretch before now, with what is in doubt about it; of the series itself the engine has the last word."""
-    warnings = [*back["warnings"]]
+    warnings = [*told["warnings"], *back["warnings"]]
     live, stored = (each["series"][0] if each["series"] else None for each in (told, back))
     if live is not None and stored is not None and live["state"] != stored["state"]:
         warnings.append(f"of stored history alone it would be {stored['state']}: events came late, or the spec changed")

@@ -36,4 +36,10 @@ def live(owner: Owner, name: str, keys: Mapping[str, str]) -> Json:
         )
         for verdict in verdicts
     ]
-    return about(owner.spec, trigger, from_us(at_us), "live", told)
+    answer = about(owner.spec, trigger, from_us(at_us), "live", told)
+    if keys and not told and owner.telemetry.overflows(name):
+        limit = "triggers.max_groups" if trigger.max_series is None else f"max_series = {trigger.max_series}"
+        answer["warnings"].append(
+            f"further groups than are kept apart ({limit}) have no series of their own: they count for overflow"
+        )
+    return answer

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from self_healing.clock import HOUR_US, SECOND_US, to_us
 from self_healing.explaining.recorded import Opening, Recorded
 from self_healing.incidents.muting import Muting
-from self_healing.measures import COARSE_US, FINE_US
+from self_healing.measures import COARSE_US, FINE_US, Measure
 from self_healing.model import CloseReason, Group, Transition
 from self_healing.spec import Absence, Baseline, Composite, RateOfChange, Spec, Threshold, TriggerSpec
 from self_healing.telemetry.query.past import Past
@@ -168,7 +168,7 @@ class Replay:
         if step.what == "open":
             self.framework.leave_out(*key, opened_us, None)
         elif step.what == "gather" and opening.effect_at is not None:
-            if self.telemetry.place(self.trigger.group_by, opening.incident.group) is not None:
+            if self.telemetry.place(Measure.of(self.trigger).grouped, opening.incident.group) is not None:
                 self.telemetry.watch(step.verification, *key, to_us(opening.effect_at))
         elif step.what == "close":
             dismissed = opening.reason is CloseReason.DISMISSED

@@ -53,7 +53,14 @@ def _no_single_flap(times: int) -> int:
 
 UNASKED: dict[str, dict[str, Any]] = {
     "absence": {"aggregate": Aggregate.MAX, "window": 10},
-    "composite": {"signal": "", "aggregate": Aggregate.MAX, "window": 10, "where": {}, "min_samples": 1},
+    "composite": {
+        "signal": "",
+        "aggregate": Aggregate.MAX,
+        "window": 10,
+        "where": {},
+        "min_samples": 1,
+        "max_series": None,
+    },
 }
 """The keys that say nothing with these conditions, and what stands there instead; a file that gives them is refused."""
 
@@ -120,6 +127,8 @@ class TriggerSpec(Declared):
         aggregate: how the samples of a window become one value.
         window: how far back the value looks; at most 24 h.
         group_by: one series for each value of these columns.
+        max_series: how many groups have a series of their own; further ones share one, overflow. As many as are kept
+            apart at all when left out.
         where: only events whose columns have these values.
         condition: what must be so for it to fire.
         for_s: how long the condition must hold before it fires.
@@ -145,6 +154,7 @@ class TriggerSpec(Declared):
     aggregate: Aggregate
     window: Annotated[Duration, Field(ge=10, le=86400)]
     group_by: tuple[str, ...] = ("agent",)
+    max_series: Whole | None = Field(default=None, ge=1)
     where: dict[str, str] = Field(default={})
     condition: Condition
     for_s: Duration = Field(default=0, alias="for")

@@ -92,7 +92,8 @@ class Ages:
             return Ran(_ints(self._tasks.place_of(name) for name, _, _ in self._known), *columns)
         events = [self._tasks.start_event(*each) for each in self._known]
         kept = np.array([not measure.where or matches(event, measure.where) for event in events], np.bool_)
-        return Ran(grouping.places(events)[kept], *(column[kept] for column in columns))
+        places = grouping.places([event for event, keep in zip(events, kept.tolist(), strict=True) if keep])
+        return Ran(places, *(column[kept] for column in columns))
 
 
 def _ints(values: Iterable[int]) -> Ints:

@@ -32,13 +32,15 @@ class Grouping:
     Args:
         group_by: columns of an event, and attributes.
         most: how many are kept apart; the group of the overflow comes on top.
+        beside: another one that gets whatever group this one has, the overflow's too.
     """
 
-    def __init__(self, group_by: tuple[str, ...], most: int = MAX_GROUPS) -> None:
+    def __init__(self, group_by: tuple[str, ...], most: int = MAX_GROUPS, beside: Grouping | None = None) -> None:
         self.group_by = group_by
         self.groups: list[Group] = []
         self.unnamed: set[int] = set()  # the places of the groups of which some value is unknown
-        self._most = most
+        self.most = most
+        self._beside = beside
         self._place: dict[tuple[str | None, ...], int] = {}
         self._free: list[int] = []
         self._values = [getter(column) for column in group_by]
@@ -50,7 +52,7 @@ class Grouping:
     @property
     def overflows(self) -> bool:
         """Whether there are more groups than are kept apart."""
-        return self._overflow in self._place and len(self) >= self._most
+        return self._overflow in self._place and len(self) >= self.most
 
     def add(self, values: tuple[str | None, ...]) -> int:
         """The place of the group with these values: a new one where it was never seen, or that of the overflow."""
@@ -60,7 +62,7 @@ class Grouping:
     def _newcomer(self, values: tuple[str | None, ...]) -> int:
         named = tuple(UNKNOWN_VALUE if value is None else value for value in values)
         if named not in self._place:
-            if len(self) >= self._most:
+            if len(self) >= self.most:
                 return self._settle(self._overflow)
             self._settle(named)
         place = self._place[values] = self._place[named]
@@ -78,6 +80,8 @@ class Grouping:
                 self.groups.append(group)
             self._place[named] = place
             self._learn(place, named)
+            if self._beside is not None:
+                self._beside.add(named)
         return place
 
     def _learn(self, place: int, named: tuple[str | None, ...]) -> None:
@@ -95,6 +99,11 @@ class Grouping:
     def place_of(self, event: Event) -> int:
         """The place of an event's group, as :meth:`add` finds it."""
         return self.add(tuple([value(event) for value in self._values]))
+
+    def find(self, event: Event) -> int | None:
+        """The place of an event's group; None for one that would be new. Nothing is added."""
+        place = self._place.get(tuple([value(event) for value in self._values]))
+        return self._place.get(self._overflow) if place is None and len(self) >= self.most else place
 
     def places(self, events: Sequence[Event]) -> Ints:
         """The place of each event's group; new groups are added."""

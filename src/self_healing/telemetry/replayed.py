@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from self_healing.measures import COARSE_US, FINE_US, Ints, Measure, Totals, begins_us, successive_us
+from self_healing.measures import COARSE_US, FINE_US, Grouped, Ints, Measure, Totals, begins_us, successive_us
 from self_healing.spec import MAX_GROUPS, TriggerSpec
 from self_healing.telemetry.ages import Ages, Ran, oldest, oldest_since
 from self_healing.telemetry.groups import BY_AGENT
@@ -129,16 +129,16 @@ class Replayed(Telemetry):
 
     def ran(self, measure: Measure) -> Ran:
         """The tasks that count for `measure` and ran at some time of what was folded ahead."""
-        return self._ages.ran(measure, self._groupings[measure.group_by])
+        return self._ages.ran(measure, self._groupings[measure.grouped])
 
     def oldest_running(self, measure: Measure) -> Ints:
         if not self.ahead:
             return super().oldest_running(measure)
         known = self._oldest_at.get(measure)
-        groups = len(self.groups(measure.group_by))
+        groups = len(self.groups(measure.grouped))
         if known is None or known[0] != self._t_us or len(known[1]) != groups:
             ran = self.ran(measure)
-            groups = len(self.groups(measure.group_by))
+            groups = len(self.groups(measure.grouped))
             known = self._oldest_at[measure] = (self._t_us, oldest(ran, groups, self._t_us))
         return known[1]
 
@@ -176,7 +176,7 @@ class Replayed(Telemetry):
 
     def _said(self, measure: Measure, from_us: int, until_us: int, *, extremes: bool) -> Totals:
         """The totals of all groups between two times; of the same samples the same object."""
-        flat, groups = self.flat[measure.key], len(self.groups(measure.group_by))
+        flat, groups = self.flat[measure.key], len(self.groups(measure.grouped))
         asked, made_from = (measure.key, from_us, until_us), (flat.version, groups)
         said = self._totals.get(asked)
         if said is None or said[0] != made_from:
@@ -190,8 +190,8 @@ class Replayed(Telemetry):
             )
         return said[1]
 
-    def _held(self, group_by: tuple[str, ...]) -> Iterator[Sequence[int] | NDArray[np.intp]]:
-        yield from super()._held(group_by)
+    def _held(self, grouped: Grouped) -> Iterator[Sequence[int] | NDArray[np.intp]]:
+        yield from super()._held(grouped)
         for key, table in self._tables.items():
-            if table.measure.group_by == group_by:
+            if table.measure.grouped == grouped:
                 yield np.unique(self.flat[key].places)

@@ -59,8 +59,8 @@ class Signs:
         """Take in repair work, with its times: who does it is alive, and need not do anything else to be so."""
         last_us = self.last_us.copy()
         for event, at in events:
-            place = self._grouping.place_of(event)
-            if place < len(last_us) and last_us[place] and matches(event, self.measure.where):
+            place = self._grouping.find(event)
+            if place is not None and place < len(last_us) and last_us[place] and matches(event, self.measure.where):
                 last_us[place] = max(int(last_us[place]), at)
         self._last_us = last_us
 

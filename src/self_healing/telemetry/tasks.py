@@ -20,7 +20,7 @@ from self_healing.telemetry.agents import Agent, Ended, Folded, Key, Log, Repair
 from self_healing.telemetry.calls import Retried
 from self_healing.telemetry.columns import ATTRIBUTE, getter, put
 from self_healing.telemetry.examples import hushed
-from self_healing.telemetry.groups import BY_AGENT, OVERFLOW, Grouping
+from self_healing.telemetry.groups import OVERFLOW, Grouping
 from self_healing.telemetry.samples import (
     Finished,
     Gathered,
@@ -442,7 +442,7 @@ class TaskTable:
         cached = self._oldest.get(measure)
         if cached is not None and cached[0] == self.version and len(cached[1]) == len(grouping.groups):
             return cached[1]
-        if measure.group_by == BY_AGENT and not measure.where:
+        if grouping is self._by_agent and not measure.where:
             found = [
                 (agent.place, round(min(task.started_at for task in agent.running.values()) * SECOND_US))
                 for agent in self.agents.values()
@@ -477,7 +477,7 @@ class TaskTable:
         known = np.zeros(len(quietest), np.bool_)
         if cached is not None:
             known[: len(cached[1])] = cached[1] > 0
-        if measure.group_by == BY_AGENT and not measure.where:
+        if grouping is self._by_agent and not measure.where:
             known[[agent.place for agent in self.agents.values() if agent.beat_us]] = True
         quietest[~known & (quietest == NOT_SILENT)] = 0
         self._beats[measure] = (self.version, quietest)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from self_healing.clock import SECOND_US
-from self_healing.measures import FINE_US, MICRO, UNKNOWN_START, Bools, Ints, Measure, Totals, value_of
+from self_healing.measures import FINE_US, MICRO, UNKNOWN_START, Bools, Grouped, Ints, Measure, Totals, value_of
 from self_healing.model import Accounting, Event, Group, Ingested, Kind
 from self_healing.spec import MAX_GROUPS, PERCENT, Aggregate, Baseline, RateOfChange, TriggerSpec
 from self_healing.taps import Accumulator, Restart, Taps
@@ -104,7 +104,7 @@ class Telemetry:
         self._points = Points()
         self.ways_in = WaysIn() if ways_in else None
         self._measures: dict[str, Measure] = {}
-        self._groupings: dict[tuple[str, ...], Grouping] = {}
+        self._groupings: dict[Grouped, Grouping] = {}
         self._tables: dict[str, PaneTable] = {}
         self._by_signal: dict[str, list[PaneTable]] = {}
         self._signs: dict[str, Signs] = {}
@@ -122,7 +122,7 @@ class Telemetry:
             measure = self._measures[trigger.name] = Measure.of(trigger)
             needs.setdefault(measure, []).append(trigger)
         for measure, asking in needs.items():
-            grouping = self._groupings.setdefault(measure.group_by, Grouping(measure.group_by, self._max_groups))
+            grouping = self._grouping_of(measure)
             if measure.signal == EVENTS:
                 self._signs[measure.key] = Signs(measure, grouping)
             elif measure.signal == HEARTBEATS:
@@ -132,6 +132,14 @@ class Telemetry:
         asked = {column for measure in needs for column in (*measure.group_by, *dict(measure.where))}
         by_agent = self._groupings.setdefault(BY_AGENT, Grouping(BY_AGENT, self._max_groups))
         self.tasks = TaskTable(by_agent, sorted(asked - {"agent"}), keep_silent=bool(self._beats))
+
+    def _grouping_of(self, measure: Measure) -> Grouping:
+        """The grouping of a measure. What looks at triggers with groups of their own sees these in the shared one."""
+        shared = self._groupings.setdefault(measure.group_by, Grouping(measure.group_by, self._max_groups))
+        if measure.most is None:
+            return shared
+        most = min(measure.most, self._max_groups)
+        return self._groupings.setdefault(measure.grouped, Grouping(measure.group_by, most, beside=shared))
 
     def _tabulate(self, measure: Measure, asking: list[TriggerSpec]) -> None:
         window_us = max(trigger.window for trigger in asking) * MICRO
@@ -286,11 +294,11 @@ class Telemetry:
         """The signs of life of running tasks, to the verifications that wait for some."""
         for accumulator in self._listeners(key, {key}):
             measure = self._measures[accumulator.trigger]
-            grouping = self._groupings[measure.group_by]
+            grouping = self._groupings[measure.grouped]
             for row in np.flatnonzero(_LIVING[kind]).tolist():
                 event = events[row]
                 start_us = self.tasks.start_us(event)
-                here = grouping.place_of(event) == accumulator.place and matches(event, measure.where)
+                here = grouping.find(event) == accumulator.place and matches(event, measure.where)
                 if here and start_us is not None:
                     accumulator.sign(int(ts[row]), start_us)
 
@@ -316,13 +324,15 @@ class Telemetry:
             return
         for table in self._by_signal.get(signal, ()):
             measure = table.measure
-            grouping = self._groupings[measure.group_by]
-            places, count, amount, at = rows.places(grouping)[index], samples.count, samples.amount, index
-            spread = samples.spread
+            grouping = self._groupings[measure.grouped]
+            count, amount, at, spread = samples.count, samples.amount, index, samples.spread
             if measure.where:
                 kept = rows.mask(measure.where)[index]
-                places, count, amount, at = places[kept], count[kept], amount[kept], at[kept]
+                count, amount, at = count[kept], amount[kept], at[kept]
                 spread = None if spread is None else spread.where(kept)
+            # Where its groups are its own, they are those of its samples alone.
+            shared = measure.most is None
+            places = rows.places(grouping)[at] if shared else grouping.places([rows.events[row] for row in at.tolist()])
             if latecomers is not None:
                 latecomers.see(table, rows.events, at, rows.ts[at])
             self._join(table, Joining(rows, at, places, count, amount, spread), listening)
@@ -361,8 +371,7 @@ class Telemetry:
 
     def _watchers(self, event: Event) -> Iterable[Accumulator]:
         for accumulator in self.taps.accumulators.values():
-            grouping = self._groupings[self._measures[accumulator.trigger].group_by]
-            if grouping.place_of(event) == accumulator.place:
+            if self._groupings[self._measures[accumulator.trigger].grouped].find(event) == accumulator.place:
                 yield accumulator
 
     def _tell_started(self, folded: Folded) -> None:
@@ -397,9 +406,9 @@ class Telemetry:
         if place is None:
             raise ValueError(f"nothing was ever measured for {trigger} {group}")
         accumulator = Accumulator(self._measures[trigger].key, place, effect_us, trigger=trigger)
-        grouping = self._groupings[self._measures[trigger].group_by]
+        grouping = self._groupings[self._measures[trigger].grouped]
         for event, start_us in self.tasks.starts():
-            if grouping.place_of(event) == place:
+            if grouping.find(event) == place:
                 accumulator.started(event, start_us)
         self.taps.accumulators[id] = accumulator
 
@@ -408,18 +417,18 @@ class Telemetry:
         return self.taps.accumulators.pop(id, None)
 
     def _place(self, trigger: str, group: Group) -> int | None:
-        return self._groupings[self._measures[trigger].group_by].place(group)
+        return self._groupings[self._measures[trigger].grouped].place(group)
 
     # -- questions (the port)
 
-    def groups(self, group_by: tuple[str, ...]) -> Sequence[Group]:
-        return self._groupings[group_by].groups
+    def groups(self, grouped: Grouped) -> Sequence[Group]:
+        return self._groupings[grouped].groups
 
-    def place(self, group_by: tuple[str, ...], group: Group) -> int | None:
-        return self._groupings[group_by].place(group)
+    def place(self, grouped: Grouped, group: Group) -> int | None:
+        return self._groupings[grouped].place(group)
 
     def window(self, measure: Measure, window_us: int, t_us: int) -> Totals:
-        return self._tables[measure.key].window(window_us, t_us, len(self.groups(measure.group_by)))
+        return self._tables[measure.key].window(window_us, t_us, len(self.groups(measure.grouped)))
 
     def value(self, trigger: str, group: Group, t_us: int) -> float | None:
         """The value of a series' window at `t_us`, in the signal's unit; None where there is none."""
@@ -442,35 +451,35 @@ class Telemetry:
         """
         measure = self._measures[trigger]
         table = self._tables.get(measure.key)
-        place = None if group is None else self.place(measure.group_by, group)
+        place = None if group is None else self.place(measure.grouped, group)
         if table is None or (group is not None and place is None):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         return table.panes.course(t_us, place)
 
     def baseline(self, measure: Measure, window_us: int, over_us: int, t_us: int) -> Totals:
-        return self._tables[measure.key].baseline(window_us, over_us, t_us, len(self.groups(measure.group_by)))
+        return self._tables[measure.key].baseline(window_us, over_us, t_us, len(self.groups(measure.grouped)))
 
     def successive(self, measure: Measure, window_us: int, t_us: int) -> tuple[Totals, Totals]:
-        return self._tables[measure.key].successive(window_us, t_us, len(self.groups(measure.group_by)))
+        return self._tables[measure.key].successive(window_us, t_us, len(self.groups(measure.grouped)))
 
     def single(self, measure: Measure, places: Ints, from_us: Ints, until_us: Ints) -> tuple[Ints, Ints]:
         return self._tables[measure.key].single(places, from_us, until_us)
 
     def oldest_running(self, measure: Measure) -> Ints:
-        return self.tasks.oldest(measure, self._groupings[measure.group_by])
+        return self.tasks.oldest(measure, self._groupings[measure.grouped])
 
     def oldest_running_since(self, measure: Measure, group: int, since_us: int) -> int:
-        return self.tasks.oldest_since(measure, self._groupings[measure.group_by], group, since_us)
+        return self.tasks.oldest_since(measure, self._groupings[measure.grouped], group, since_us)
 
     def last_sign(self, measure: Measure) -> Ints:
         signs = self._signs.get(measure.key)
         if signs is not None:
             return signs.last_us
-        return self.tasks.quietest(measure, self._groupings[measure.group_by])
+        return self.tasks.quietest(measure, self._groupings[measure.grouped])
 
     def last_sign_since(self, measure: Measure, group: int, since_us: int) -> int:
         if measure.key not in self._signs:
-            return self.tasks.quietest_since(measure, self._groupings[measure.group_by], group, since_us)
+            return self.tasks.quietest_since(measure, self._groupings[measure.grouped], group, since_us)
         last_us = int(self._signs[measure.key].last_us[group])
         return last_us if last_us > since_us else 0
 
@@ -501,18 +510,27 @@ class Telemetry:
     def issues(self) -> list[str]:
         """The groupings that have more groups than are kept apart, in words."""
         return [
-            f"more than {self._max_groups} groups by {', '.join(grouping.group_by)} (triggers.max_groups): what comes "
-            "of further ones counts for the group overflow; raise it, or group by what has fewer values"
-            for grouping in self._groupings.values()
+            f"more than {grouping.most} groups by {', '.join(grouping.group_by)} ({self._limited_by(grouped)}): what "
+            "comes of further ones counts for the group overflow; raise it, or group by what has fewer values"
+            for grouped, grouping in self._groupings.items()
             if grouping.overflows
         ]
 
+    def _limited_by(self, grouped: Grouped) -> str:
+        """The setting that says how many groups of a grouping are kept apart."""
+        names = [name for name, measure in self._measures.items() if measure == grouped]
+        return f"max_series of {', '.join(names)}" if names else "triggers.max_groups"
+
+    def overflows(self, trigger: str) -> bool:
+        """Whether there are groups of a trigger that have no series of their own."""
+        return self._groupings[self._measures[trigger].grouped].overflows
+
     @property
-    def groupings(self) -> Iterable[tuple[str, ...]]:
-        """Each way to group that is kept."""
+    def groupings(self) -> Iterable[Grouped]:
+        """Each grouping that is kept."""
         return self._groupings
 
-    def forget(self, group_by: tuple[str, ...], silent: Bools) -> Ints:
+    def forget(self, grouped: Grouped, silent: Bools) -> Ints:
         """Forget groups of which nothing is left here; their places go to others.
 
         Args:
@@ -521,9 +539,9 @@ class Telemetry:
         Returns:
             The places that were given back.
         """
-        grouping = self._groupings[group_by]
+        grouping = self._groupings[grouped]
         gone = silent & np.array([group != NOBODY for group in grouping.groups[: len(silent)]], np.bool_)
-        for places in self._held(group_by) if gone.any() else ():
+        for places in self._held(grouped) if gone.any() else ():
             known = np.asarray(places, np.intp)
             gone[known[known < len(gone)]] = False
         found = np.flatnonzero(gone)
@@ -531,18 +549,18 @@ class Telemetry:
             grouping.forget(found.tolist())
             self.tasks.regrouped()
             for signs in self._signs.values():
-                if signs.measure.group_by == group_by:
+                if signs.measure.grouped == grouped:
                     signs.forget(found)
         return found
 
-    def _held(self, group_by: tuple[str, ...]) -> Iterator[Sequence[int] | NDArray[np.intp]]:
+    def _held(self, grouped: Grouped) -> Iterator[Sequence[int] | NDArray[np.intp]]:
         """The places of which something is kept, in several stretches."""
-        if group_by == BY_AGENT:
+        if grouped == BY_AGENT:
             yield self.tasks.places()
-        keys = {key: table for key, table in self._tables.items() if table.measure.group_by == group_by}
+        keys = {key: table for key, table in self._tables.items() if table.measure.grouped == grouped}
         yield [each.place for each in self.taps.accumulators.values() if each.measure_key in keys]
         for trigger, places in self.taps.restarts.items():
-            if self._measures[trigger].group_by == group_by:
+            if self._measures[trigger].grouped == grouped:
                 yield list(places)
         for table in keys.values():
             for ring in table.panes.rings:
@@ -586,9 +604,10 @@ class Telemetry:
                 for key, pane_us, slot, columns in table.pack()
             ]
         queue = self._queue.rest()
-        groups = [(group_by, grouping.groups) for group_by, grouping in self._groupings.items()]
+        groups = list(self._groupings.items())
         facts = {
-            "groups": groups,
+            "groups": [(grouped, each.groups) for grouped, each in groups if not isinstance(grouped, Measure)],
+            "own_groups": {grouped.key: each.groups for grouped, each in groups if isinstance(grouped, Measure)},
             "taps": self.taps,
             "accounting": self.accounting,
             "signs": {key: signs.pack() for key, signs in self._signs.items()},
@@ -615,6 +634,10 @@ class Telemetry:
         for group_by, groups in msgspec.convert(facts["groups"], list[tuple[tuple[str, ...], list[Group]]]):
             if group_by in self._groupings:
                 self._groupings[group_by].restore(groups)
+        own_groups = msgspec.convert(facts.get("own_groups") or {}, dict[str, list[Group]])
+        for grouped, grouping in self._groupings.items():
+            if isinstance(grouped, Measure) and grouped.key in own_groups:
+                grouping.restore(own_groups[grouped.key])
         tables = {key: table for table in self._tables.values() for key, _ in table.rings}
         for key, level, slot, columns in panes:
             if key in tables:

@@ -54,17 +54,22 @@ def next_silence_us(silent_for_s: int, last_us: Ints, t_us: int) -> Iterator[int
             yield int(ends_us.min())
 
 
-def firing(series: Series, members: Sequence[Series]) -> Totals:
+def firing(series: Series, members: Sequence[tuple[Series, Ints]]) -> Totals:
     """How many of some triggers fire for each group of the one that looks at them.
 
     Nothing where none fires and none has had a sample; but once it fires, what missing data means is for them to say.
+
+    Args:
+        series: of the one that looks.
+        members: each with the places of its groups among those of the one that looks, -1 for one that it has not.
     """
     fire = np.zeros(len(series), np.int64)
     heard = series.state != SeriesState.INACTIVE
-    for member in members:
+    for member, places in members:
         fires = fires_of(member.state)
-        fire[: len(fires)] += fires
-        heard[: len(fires)] |= member.sampled | fires
+        known = (places >= 0) & (places < len(series))
+        fire[places[known]] += fires[known]
+        heard[places[known]] |= (member.sampled | fires)[known]
     return _told(heard, fire * MICRO)
 
 

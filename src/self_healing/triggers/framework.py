@@ -20,6 +20,7 @@ from self_healing.measures import (
     MICRO,
     NONE_MIN,
     Bools,
+    Grouped,
     Ints,
     Totals,
     Windows,
@@ -150,13 +151,13 @@ class TriggerFramework:
             self._windows.oldest_running(series.measure)
         if series.absence is not None:
             self._windows.last_sign(series.measure)
-        series.widen(len(self._windows.groups(series.measure.group_by)))
+        series.widen(len(self._windows.groups(series.measure.grouped)))
 
     def _gather(self, series: Series, t_us: int) -> Gathered:
         """The totals to judge at `t_us`; worked out once, for as long as nothing changes."""
         if series.members:
             members = [self._series[name] for name in series.members]
-            return Gathered(t_us, (), firing(series, members), None)
+            return Gathered(t_us, (), firing(series, [(each, self._seen_at(series, each)) for each in members]), None)
         if series.absence is not None:
             return Gathered(t_us, (), silence(self._signs(series), t_us), None)
         trigger, measure = series.trigger, series.measure
@@ -175,6 +176,14 @@ class TriggerFramework:
             before = self._before(series, series.baseline, before, t_us)
         series.gathered = Gathered(t_us, sources, totals, before)
         return series.gathered
+
+    def _seen_at(self, series: Series, member: Series) -> Ints:
+        """The places among a composite's groups of the groups of one of its triggers, -1 for one that it has not."""
+        if member.measure.grouped == series.measure.grouped:
+            return np.arange(len(member))
+        groups = self._windows.groups(member.measure.grouped)[: len(member)]
+        places = (self._windows.place(series.measure.grouped, group) for group in groups)
+        return np.array([-1 if place is None else place for place in places], np.int64)
 
     def _signs(self, series: Series) -> Ints:
         """The last sign of life of each group that counts."""
@@ -236,7 +245,7 @@ class TriggerFramework:
         """What the trigger says of one series at `t_us`, with its one reason. Raises KeyError for no such trigger."""
         series = self._series[trigger]
         self._widen(series)
-        place = self._windows.place(series.measure.group_by, group)
+        place = self._windows.place(series.measure.grouped, group)
         if place is None:
             return self._unseen(series.trigger, group, t_us)
         return next(self._verdicts(series, np.array([place]), self._gather(series, t_us), t_us))
@@ -280,7 +289,7 @@ class TriggerFramework:
         )
 
     def _verdicts(self, series: Series, places: Ints, found: Gathered, t_us: int) -> Iterator[Verdict]:
-        groups = self._windows.groups(series.measure.group_by)
+        groups = self._windows.groups(series.measure.grouped)
         before = None if found.before is None else found.before.at(places)
         seen = look(series.trigger, found.totals.at(places), before)
         flapping = series.flapping[places]
@@ -352,19 +361,19 @@ class TriggerFramework:
                 gathered.seen.finding[~series.spoken] = _CLEARED
         return gathered.seen, place
 
-    def silent(self, group_by: tuple[str, ...]) -> Bools:
-        """The groups by these columns of which no series is known any more, as of the last evaluation."""
-        known = np.zeros(len(self._windows.groups(group_by)), np.bool_)
+    def silent(self, grouped: Grouped) -> Bools:
+        """The groups of a grouping of which no series is known any more, as of the last evaluation."""
+        known = np.zeros(len(self._windows.groups(grouped)), np.bool_)
         for series in self._series.values():
-            if series.measure.group_by == group_by and series.trigger.enabled:
+            if series.measure.grouped == grouped and series.trigger.enabled:
                 known[len(series) :] = True  # it was never judged yet
                 known[: len(series)] |= series.known()
         return ~known
 
-    def forget(self, group_by: tuple[str, ...], places: Ints) -> None:
+    def forget(self, grouped: Grouped, places: Ints) -> None:
         """Forget what is remembered of the groups in these places: others come there."""
         for series in self._series.values():
-            if series.measure.group_by == group_by:
+            if series.measure.grouped == grouped:
                 series.forget(places[places < len(series)])
 
     def counts(self) -> dict[str, int]:
@@ -380,7 +389,7 @@ class TriggerFramework:
     def firing(self) -> list[tuple[str, Group]]:
         """The series that fire now."""
         return [
-            (name, self._windows.groups(series.measure.group_by)[place])
+            (name, self._windows.groups(series.measure.grouped)[place])
             for name, series in self._series.items()
             if series.trigger.enabled
             for place in np.flatnonzero(series.state == SeriesState.FIRING).tolist()
@@ -418,7 +427,7 @@ class TriggerFramework:
     def _find(self, trigger: str, group: Group) -> tuple[Series, int] | None:
         """A series and its place; None for a trigger that is gone and for a group that was never seen."""
         series = self._series.get(trigger)
-        place = None if series is None else self._windows.place(series.measure.group_by, group)
+        place = None if series is None else self._windows.place(series.measure.grouped, group)
         return None if series is None or place is None or place >= len(series) else (series, place)
 
     # -- time

@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from self_healing.histograms import Histograms, bucket_of
-from self_healing.measures import MICRO, MOST, NONE_MAX, NONE_MIN, Ints, Measure, Totals
+from self_healing.measures import MICRO, MOST, NONE_MAX, NONE_MIN, Grouped, Ints, Measure, Totals
 from self_healing.model import Group, SeriesState
 from self_healing.spec import (
     COUNTING,
@@ -55,10 +55,10 @@ class _Fixed:
     before: Totals
     last_us: int = 0
 
-    def groups(self, group_by: tuple[str, ...]) -> Sequence[Group]:
-        return [tuple((column, "test") for column in group_by)]
+    def groups(self, grouped: Grouped) -> Sequence[Group]:
+        return [tuple((column, "test") for column in grouped)] if isinstance(grouped, tuple) else []
 
-    def place(self, group_by: tuple[str, ...], group: Group) -> int | None:
+    def place(self, grouped: Grouped, group: Group) -> int | None:
         return 0
 
     def window(self, measure: Measure, window_us: int, t_us: int) -> Totals:
@@ -132,7 +132,7 @@ def _tried(trigger: TriggerSpec) -> Sequence[Found]:
 
 
 def _try(trigger: TriggerSpec) -> Iterator[Found]:
-    on = trigger.model_copy(update={"enabled": True, "inhibited_by": ()})  # it is tried alone
+    on = trigger.model_copy(update={"enabled": True, "inhibited_by": (), "max_series": None})  # it is tried alone
     if isinstance(on.condition, Composite):
         yield from (("condition", said) for said in _together(on, on.condition))
     elif not _countable(on):

@@ -18,8 +18,9 @@ from self_healing.triggers.selftest import failures
 MINUTE = 60
 HOUR = 60 * MINUTE
 KEYS = (
-    "name, type, signal, aggregate, window, group_by, where, condition, for, clear, keep_firing_for, flap_after, "
-    "flap_window, inhibited_by, min_samples, no_data, severity, target_agent, actions, when, enabled, description"
+    "name, type, signal, aggregate, window, group_by, max_series, where, condition, for, clear, keep_firing_for, "
+    "flap_after, flap_window, inhibited_by, min_samples, no_data, severity, target_agent, actions, when, enabled, "
+    "description"
 )
 NEW = """
 [[trigger]]
