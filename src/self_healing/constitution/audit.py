@@ -66,6 +66,7 @@ class Audit:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: _Head | None = None  # up to where it was found whole
+        self._written: tuple[int, _Head] | None = None  # what was appended last, and in which transaction
 
     def trim(self, trim: Trim, at: datetime) -> int:
         """Let the entries up to one leave the log, in the transaction that is open; returns how many left.
@@ -95,7 +96,7 @@ class Audit:
         text = msgspec.json.encode(payload, order="sorted").decode()
         with self._store.transaction():
             # From the kept head, never from the last row: on a log that was cut off the gap has to stay.
-            head = self._head()
+            head = self._newest()
             if head is None:
                 if self._last_seq():
                     raise StateCorrupt("the audit log has entries, but its head is gone; see `audit verify`")
@@ -112,7 +113,9 @@ class Audit:
                 "hash": digest,
             }
             self._store.insert(schema.audit, [row])
-            self._store.put_fact(HEAD, _Head(seq=seq, hash=digest))
+            newest = _Head(seq=seq, hash=digest)
+            self._store.put_fact(HEAD, newest)
+            self._written = self._store.transactions, newest
         return AuditEntry(seq=seq, at=at, kind=kind, payload=payload, previous=head.hash, hash=digest)
 
     def whole(self) -> bool:
@@ -209,6 +212,12 @@ class Audit:
         """What the first entry has to follow: nothing, or the last of those that left the log."""
         trim = newest(self._store)
         return _Head() if trim is None else _Head(seq=trim.seq, hash=trim.hash)
+
+    def _newest(self) -> _Head | None:
+        """The kept head; what was written in the transaction that is open nobody else can have changed."""
+        if self._written is not None and self._written[0] == self._store.transactions:
+            return self._written[1]
+        return self._head()
 
     def _head(self) -> _Head | None:
         try:

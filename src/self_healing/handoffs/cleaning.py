@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -20,6 +21,8 @@ MAX_TEXT = 2_000  # characters; an error's whole text fits, with the nearest par
 MAX_KEY = 100  # characters
 MAX_ITEMS = 50  # of a list or an object
 MAX_DEPTH = 8  # lists and objects within each other
+SHORT = 64  # characters
+MOST_SHORT = 4096  # texts; less than a megabyte
 MAX_BYTES = 64 * 1024  # of the whole as JSON: about 16,000 tokens, which every receiving model takes
 
 # Letters and marks that show nothing, though str.isprintable() takes them for visible: fillers and variation selectors.
@@ -49,6 +52,16 @@ def escape(text: str) -> str:
 
 def clean_text(text: str, limit: int = MAX_TEXT) -> str:
     """One text made harmless: redacted, escaped, and cut to `limit` characters, saying how much was cut off."""
+    return _clean_short(text, limit) if len(text) <= SHORT else _clean_text(text, limit)
+
+
+@lru_cache(maxsize=MOST_SHORT)
+def _clean_short(text: str, limit: int) -> str:
+    """The same: nearly all short texts are names and keys that come again and again."""
+    return _clean_text(text, limit)
+
+
+def _clean_text(text: str, limit: int) -> str:
     # Cut a first time before the patterns run, so that a text of megabytes costs no more than a long one.
     shown = escape(redact(text[: 4 * limit]))
     if len(shown) <= limit and len(text) <= 4 * limit:

@@ -91,7 +91,9 @@ class Router:
     def follow_s(self, handoff: Handoff) -> float | None:
         """How often it is worth asking how `handoff` stands, in seconds; None where nobody can be asked."""
         channel = self._known(handoff)
-        return channel.follow_s if isinstance(channel, Followed) else None
+        # Asked of every open handoff each turn, and a protocol takes ten times as long to look for.
+        every_s: float | None = getattr(channel, "follow_s", None)
+        return every_s
 
     def progress(self, handoff: Handoff) -> Progress:
         """How `handoff` stands. Raises EffectError when there is no answer to be had."""

@@ -33,6 +33,9 @@ WAIT_S = 5.0
 MOST_ANSWERS = 256
 """So many answers about one kind of record are remembered; what the loop asks every turn is about ten questions."""
 
+MOST_RECORDS = 512
+"""So many records of one kind are remembered by their id: five times the actions that may well be under way at once."""
+
 LONGEST_ANSWER = 100
 """Records of a longer answer are not kept in memory."""
 
@@ -90,6 +93,8 @@ class Store:
         self.read_only = read_only
         self.durable = durable
         self._answers: dict[type[model.Record], dict[Any, list[Any]]] = {}  # in transactions, by kind and question
+        self._records: dict[type[model.Record], dict[str, Any]] = {}  # the same by id, None for none of that id
+        self.transactions = 0  # that were begun
         self._written: set[type[model.Record]] = set()  # in the transaction that is open
         self._after_commit: list[tuple[type[model.Record], Callable[[], None]]] = []
         self._lock: int | None = None
@@ -173,9 +178,10 @@ class Store:
             with self._failing("written"), self._engine.begin() as connection:
                 self._heed_others(connection)
                 self._connection = connection
+                self.transactions += 1
                 yield connection
         except BaseException:
-            self._answers.clear()  # they may tell of what was not committed
+            self._forget_answers()  # they may tell of what was not committed
             raise
         finally:
             self._connection = None
@@ -192,8 +198,12 @@ class Store:
         """Forget what was answered before, if somebody else wrote: nobody should, and what they wrote is to be seen."""
         version = connection.exec_driver_sql("PRAGMA data_version").scalar()
         if connection.info.get("version") != version:
-            self._answers.clear()
+            self._forget_answers()
             connection.info["version"] = version
+
+    def _forget_answers(self) -> None:
+        self._answers.clear()
+        self._records.clear()
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -228,10 +238,19 @@ class Store:
                     for name in table.columns.keys()
                     if name not in ("seq", "record")
                 }
-                values["record"] = msgspec.json.encode(record).decode()
+                values["record"] = text = msgspec.json.encode(record).decode()
                 _upsert(connection, table, [values])
                 self._answers.pop(type(record), None)
+                # As it would be read: what is remembered shares nothing with what was given.
+                self._remember(type(record), str(values["id"]), self._record(text, type(record)))
                 self._written.add(type(record))
+
+    def _remember(self, kind: type[R], id: str, record: R | None) -> R | None:
+        known = self._records.setdefault(kind, {})
+        if len(known) >= MOST_RECORDS:
+            known.clear()
+        known[id] = record
+        return record
 
     def delete(self, kind: type[R], *conditions: sa.ColumnElement[bool]) -> int:
         """Delete the records of that kind of which all conditions hold; returns how many there were.
@@ -243,6 +262,7 @@ class Store:
             gone = connection.execute(sa.delete(TABLES[kind]).where(*conditions)).rowcount
         if gone:
             self._answers.pop(kind, None)
+            self._records.pop(kind, None)
             self._written.add(kind)
         return gone
 
@@ -255,8 +275,12 @@ class Store:
 
     def find(self, kind: type[R], id: str) -> R | None:
         """The record of that kind and id, or None."""
-        found = self._answer(kind, id, lambda: self._select(kind, {"id": [id]}, None, "seq"))
-        return found[0] if found else None
+        # Only within transactions, as all that is remembered.
+        known: dict[str, R | None] = self._records.get(kind, {}) if self._connection is not None else {}
+        if id in known:
+            return known[id]
+        found = next(iter(self._select(kind, {"id": [id]}, None, "seq")), None)
+        return found if self._connection is None else self._remember(kind, id, found)
 
     def select(
         self, kind: type[R], *, newest: int | None = None, by: str = "seq", **where: str | Iterable[str]
@@ -290,14 +314,9 @@ class Store:
         return answer
 
     def _select(self, kind: type[R], wanted: Mapping[str, list[str]], newest: int | None, by: str) -> list[R]:
-        table = TABLES[kind]
-        query = sa.select(table.c.record)
-        for column, values in wanted.items():
-            query = query.where(table.c[column].in_(values))
-        order = [table.c[by]] if by == "seq" else [table.c[by], table.c.seq]
-        query = query.order_by(*(order if newest is None else [column.desc() for column in order])).limit(newest)
+        query = _selecting(TABLES[kind], tuple(wanted), by, newest is not None)
         with self._reading() as connection:
-            rows = connection.scalars(query).all()
+            rows = connection.scalars(query, {**wanted, **({} if newest is None else {"newest": newest})}).all()
         records = [self._record(row, kind) for row in rows]
         return records if newest is None else records[::-1]
 
@@ -357,7 +376,7 @@ class Store:
         """Append `rows` to one of the tables that are not records."""
         if rows:
             with self.transaction() as connection:
-                connection.execute(sa.insert(table), rows)
+                connection.execute(_inserting(table), rows)
 
     def upsert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write `rows` by primary key into one of the tables that are not records."""
@@ -373,6 +392,23 @@ class Store:
 
 def _upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     connection.execute(_upserting(table), rows)
+
+
+@cache
+def _inserting(table: sa.Table) -> sa.Executable:
+    return sa.insert(table)
+
+
+@cache
+def _selecting(table: sa.Table, columns: tuple[str, ...], by: str, only_newest: bool) -> sa.Select[Any]:
+    """The statement that finds records by their look-up columns; built once, for that takes longer than it runs."""
+    query = sa.select(table.c.record)
+    for column in columns:
+        query = query.where(table.c[column].in_(sa.bindparam(column, expanding=True)))
+    order = [table.c[by]] if by == "seq" else [table.c[by], table.c.seq]
+    if only_newest:
+        return query.order_by(*(column.desc() for column in order)).limit(sa.bindparam("newest"))
+    return query.order_by(*order)
 
 
 @cache

@@ -20,7 +20,7 @@ from self_healing.model import Execution, Incident, IncidentState, Judged, Lesso
 from self_healing.storage.migrations import HEAD, create, upgrade, version
 from self_healing.storage.readonly import DATABASE, read
 from self_healing.storage.schema import metadata
-from self_healing.storage.store import Store
+from self_healing.storage.store import MOST_RECORDS, TABLES, Store
 from tests.unit.actions.intents import execution
 from tests.unit.constitution.fine import ago, incident
 
@@ -88,6 +88,32 @@ def test_a_question_is_answered_anew_once_something_was_written_or_taken_back(tm
         with pytest.raises(ZeroDivisionError):
             half(store)
         assert names(store) == ["a"]
+
+
+def test_a_record_is_found_by_its_id_as_it_was_written_last_or_not_at_all(tmp_path: Path) -> None:
+    def tries(store: Store) -> int | None:
+        with store.transaction():
+            found = store.find(Lesson, "a")
+            return None if found is None else found.tries
+
+    def again(store: Store) -> None:
+        with store.transaction():
+            store.put(msgspec.structs.replace(lesson("a"), tries=9))
+            assert tries(store) == 9
+            raise ZeroDivisionError
+
+    with Store(tmp_path) as store:
+        assert tries(store) is None
+        store.put(lesson("a"))
+        assert tries(store) == 0
+        with pytest.raises(ZeroDivisionError):
+            again(store)
+        assert tries(store) == 0
+        store.put(msgspec.structs.replace(lesson("a"), tries=2))
+        store.put(*(lesson(f"b{number}") for number in range(MOST_RECORDS)))
+        assert tries(store) == 2
+        store.delete(Lesson, TABLES[Lesson].c.id == "a")
+        assert tries(store) is None
 
 
 def test_what_somebody_else_wrote_into_the_database_is_seen_by_the_next_transaction(tmp_path: Path) -> None:
@@ -203,7 +229,7 @@ import resource, signal, sys
 from pathlib import Path
 from self_healing.errors import StorageError
 from self_healing.model import Lesson
-from self_healing.storage.store import Store
+from self_healing.storage.store import MOST_RECORDS, TABLES, Store
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with Store(Path(sys.argv[1])) as store:
     store.put_fact("before", 1)
