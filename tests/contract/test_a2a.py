@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import msgspec
 import pytest
 
-from self_healing.errors import EffectError, EffectRefused
+from self_healing.errors import EffectError, EffectRefused, EffectUntold
 from self_healing.handoffs.a2a import A2aChannel
 from self_healing.handoffs.channel import Progress, Stage
 from self_healing.handoffs.declared import A2aDeclared
@@ -98,6 +101,58 @@ def test_a_bad_agent_costs_its_own_handoff_only(answer: Answer) -> None:
         with pytest.raises(EffectError):
             bad.follow(handoff(1))
     assert time.monotonic() - began < 10
+
+
+def card(url: str, **changes: Any) -> dict[str, Any]:
+    interface = {"url": f"{url}/a2a", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
+    return {"name": "a", "version": "1", "supportedInterfaces": [interface], **changes}
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (b'{"result": null}', EffectUntold),
+        (b'{"result": {"task": 5}}', EffectUntold),
+        (b'{"result": "\xff"}', EffectUntold),
+        (b"[" * 100_000, EffectUntold),
+        (b'{"error": {"code": -32700, "message": "no"}}', EffectRefused),
+        (b'{"error": [1]}', EffectUntold),
+    ],
+)
+def test_nonsense_in_an_answer_is_told_as_what_it_is(result: bytes, told: type[EffectError]) -> None:
+    def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        known = json.dumps(card(url)).encode()
+        reply(200, known if handler.command == "GET" else result)(handler, body)
+
+    with serving(answer) as url:
+        with pytest.raises(told) as raised:
+            channel(url).deliver(handoff(1))
+        assert type(raised.value) is told
+        assert channel(url).probe(handoff(1)) is None
+        with pytest.raises(EffectError, match=r"no answer about handoff hnd-1|knows no task of handoff hnd-1"):
+            channel(url).follow(msgspec.structs.replace(handoff(1), remote="t"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"supportedInterfaces": [{"url": "http://[::1", "protocolBinding": "JSONRPC"}]},
+        {"supportedInterfaces": 5},
+        {"supportedInterfaces": []},
+        {"skills": [None]},
+    ],
+)
+def test_a_card_that_is_nonsense_sends_nothing(changes: dict[str, Any]) -> None:
+    sent: list[bytes] = []
+
+    def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        sent.append(body)
+        reply(200, json.dumps(card(url, **changes)).encode())(handler, body)
+
+    with serving(answer) as url, pytest.raises(EffectError) as raised:
+        channel(url).deliver(handoff(1))
+    assert not isinstance(raised.value, EffectUntold)
+    assert sent == [b""]
 
 
 def test_an_agent_that_is_not_there_is_certain_to_have_nothing(agent: Agent) -> None:

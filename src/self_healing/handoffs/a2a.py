@@ -62,25 +62,23 @@ class A2aChannel:
             if isinstance(error, A2AClientError | InternalError):
                 raise EffectUntold(f"{about} gave no answer: {text}") from error
             raise EffectRefused(f"{about} refused it: {text}") from error
-        except Exception as error:  # what an agent answers is read by the SDK, which may stumble over any nonsense
+        except _stumbles() as error:
             raise EffectUntold(f"{about} answered nonsense: {clean_text(repr(error))}") from error
 
     def probe(self, handoff: Handoff) -> bool | None:
         """Whether the agent has a task for it; one that knows of none may have forgotten it, so nobody can tell."""
         try:
             return True if self._asked(lambda client: _found(client, handoff)) is not None else None
-        except Exception:  # not even an answer; see `deliver`
-            return None
+        except _stumbles(EffectError, TimeoutError):
+            return None  # not even an answer
 
     def follow(self, handoff: Handoff) -> Progress:
         """How its task stands. Raises EffectError when the agent does not say."""
         try:
             task = self._asked(lambda client: _task(client, handoff))
-        except EffectError:
-            raise
-        except Exception as error:  # see `deliver`
+        except _stumbles(TimeoutError) as error:
             raise EffectError(f"channel {self.name}: no answer about handoff {handoff.id}: {_told(error)}") from error
-        if task is None:
+        if task is None or not task.id:
             raise EffectError(f"channel {self.name}: the agent knows no task of handoff {handoff.id}")
         return _progress(task)
 
@@ -105,7 +103,7 @@ class A2aChannel:
         ) as http:
             try:
                 card = await A2ACardResolver(http, self._declared.url).get_agent_card()
-            except Exception as error:  # nothing was sent yet, whatever is wrong with the card
+            except _stumbles() as error:  # nothing was sent yet, whatever is wrong with the card
                 raise EffectError(f"channel {self.name}: the card of {self._declared.url}: {_told(error)}") from error
             self._stay(card)
             config = ClientConfig(streaming=False, polling=True, httpx_client=http)
@@ -122,7 +120,10 @@ class A2aChannel:
         here = httpx.URL(self._declared.url)
 
         def at_home(url: str) -> bool:
-            there = httpx.URL(url)
+            try:
+                there = httpx.URL(url)
+            except httpx.InvalidURL:
+                return False
             return (there.scheme, there.host, there.port) == (here.scheme, here.host, here.port)
 
         kept = [each for each in card.supported_interfaces if at_home(each.url)]
@@ -198,6 +199,20 @@ def _text(parts: Any) -> str | None:
     """What the text parts say, made harmless."""
     texts: list[str] = [part.text for part in parts if part.HasField("text")]
     return clean_text("\n".join(texts)) or None
+
+
+def _stumbles(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What the SDK raises over an agent, and over any nonsense that it answers; and `others`.
+
+    Its own errors, and those of what it reads answers with, which it lets through; a method that an old protocol lacks
+    is a RuntimeError, as is an answer that is nested too deeply.
+    """
+    import httpx
+    from a2a.utils.errors import A2AError
+    from google.protobuf.json_format import Error
+
+    reading = (httpx.HTTPError, httpx.InvalidURL, Error, ValueError, TypeError, AttributeError, LookupError)
+    return (*others, A2AError, *reading, RuntimeError)
 
 
 def _told(error: BaseException) -> str:
