@@ -271,12 +271,12 @@ def _drawn(told: Json) -> Json | None:
     history = told["history"]
     if history is None or not history["points"]:
         return None
-    points, baseline = history["points"], told["series"][0]["baseline"] if told["series"] else None
-    usual = None if baseline is None else baseline["value"]
+    points = history["points"]
+    drawn = (("value", "value"), ("limit", "threshold"), ("usual", "baseline"))
     lines = [
-        {"label": "value", "values": [each["value"] for each in points]},
-        {"label": "limit", "values": [each["threshold"] for each in points], "dashed": True},
-        *([] if usual is None else [{"label": "usual", "values": [usual] * len(points), "dashed": True}]),
+        {"label": label, "values": [each[name] for each in points], "dashed": name != "value"}
+        for label, name in drawn
+        if name != "baseline" or any(each[name] is not None for each in points)
     ]
     marks = [
         {"at": each["at"], "what": each["what"], "good": each["what"] in GOOD, "bad": each["what"] in BAD}

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from self_healing.dashboard.story import story
 from self_healing.wording import amount, number, plain, span
 
 NOTHING = "-"
@@ -30,6 +31,15 @@ def when(told: str | None) -> Markup | str:
     at = datetime.fromisoformat(told)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S} UTC", f"{at:%H:%M:%S}"
+    )
+
+
+def since(told: str, start: str) -> Markup:
+    """How long after `start` something happened; the instant itself where one points at it."""
+    at = datetime.fromisoformat(told)
+    passed = (at - datetime.fromisoformat(start)).total_seconds()
+    return Markup('<span class="since" title="{}">+{}</span>').format(
+        f"{at:%Y-%m-%d %H:%M:%S} UTC", span(max(round(passed), 0))
     )
 
 
@@ -55,12 +65,15 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "amount": amount,
+        "count": "{:,}".format,
         "figures": figures,
         "group": group,
         "number": number,
         "plain": plain,
         "pretty": partial(json.dumps, indent=2, ensure_ascii=False),
+        "since": since,
         "span": span,
+        "story": story,
         "when": when,
         "words": words,
     }

@@ -212,6 +212,7 @@ class Looking:
                     "at": msgspec.to_builtins(each.at),
                     "value": each.value,
                     "threshold": each.threshold,
+                    "baseline": each.baseline,
                     "state": each.state.name.lower(),
                 }
                 for each in points

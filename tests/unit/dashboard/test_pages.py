@@ -164,6 +164,23 @@ def test_the_page_of_an_incident_shows_similar_past_ones_and_what_came_of_them(l
     assert "analyze slow tasks: dispatched" in similar
 
 
+def test_the_newest_incident_comes_first(loop: SelfHealingOrchestrator) -> None:
+    newest = [each["incident"] for each in Surface(loop).call("history", {})["history"]]
+    with serving(loop) as port:
+        page = get(port, "/incidents")[1]
+    assert [page.index(f'id="row-{id}"') for id in newest] == sorted(page.index(f'id="row-{id}"') for id in newest)
+    assert len(newest) > 1
+
+
+def test_the_evidence_of_a_handoff_is_a_page_and_no_heap_of_braces(loop: SelfHealingOrchestrator) -> None:
+    handoff = Surface(loop).call("handoffs", {})["handoffs"][0]["id"]
+    with serving(loop) as port:
+        page = get(port, f"/handoffs/{handoff}")[1]
+    evidence = page[page.index("Evidence</h2>") : page.index("The same as JSON")]
+    assert "<dt>times threshold</dt>" in evidence
+    assert "{" not in evidence
+
+
 def test_an_incident_that_is_none_is_said_to_be_none(loop: SelfHealingOrchestrator) -> None:
     with serving(loop) as port:
         status, page, _ = get(port, "/incidents/inc-none")

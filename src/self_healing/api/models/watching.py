@@ -169,6 +169,7 @@ class Point(Model):
     at: At
     value: float | None
     threshold: float | None
+    baseline: float | None
     state: StateName
 
 

@@ -93,7 +93,8 @@ function spark(element, values) {
   return new uPlot({
     width: element.clientWidth, height: element.clientHeight, legend: { show: false }, cursor: { show: false }, padding: [2, 2, 2, 2],
     scales: { x: { time: false } }, axes: [{ show: false }, { show: false }],
-    series: [{}, { stroke: css("--accent"), width: 1.5, points: { show: false }, spanGaps: true }],
+    // A minute or two without a sample is no gap; a longer silence is shown as one.
+    series: [{}, { stroke: css("--accent"), width: 1.5, points: { show: false }, spanGaps: false, gaps: (_plot, _series, _from, _to, gaps) => gaps.filter(([from, to]) => to - from > 14 * devicePixelRatio) }],
   }, [at, values], element);
 }
 
