@@ -57,6 +57,10 @@ class Part(msgspec.Struct, gc=False, array_like=True):
     said: Call | None = None  # the call itself, where somebody wants it
 
 
+Outcome = tuple[int, bool, str, str]
+NO_OUTCOME: Outcome = (0, False, "", "")
+
+
 class Trace(msgspec.Struct, gc=False, array_like=True):
     """What is known of one trace.
 
@@ -72,6 +76,7 @@ class Trace(msgspec.Struct, gc=False, array_like=True):
         done: its root was a task, which takes all that still comes.
         handoff_id: the handoff that some span says it is worked on for.
         outcome: of the agent span that ended last: when, whether it failed, with which status, by which error.
+        called: the same of the model call that ended last.
     """
 
     seen_us: int = 0
@@ -83,8 +88,9 @@ class Trace(msgspec.Struct, gc=False, array_like=True):
     roots: list[str] = []
     done: bool = False
     handoff_id: str | None = None
-    outcome: tuple[int, bool, str, str] = (0, False, "", "")
+    outcome: Outcome = NO_OUTCOME
     attempts: dict[str, Attempts] = {}
+    called: Outcome = NO_OUTCOME
 
     def above(self, span: str) -> Iterator[str]:
         """The spans above `span`, as far as they are known, the nearest first."""
@@ -176,9 +182,10 @@ class Traces:
                 self._late(trace, self._part(event, ts_us), ts_us, made)
             return
         elif event.role == "agent":
-            outcome = (ts_us, event.status in FAILURES, event.status or "", event.error_type or "")
-            trace.outcome = max(trace.outcome, outcome)
+            trace.outcome = max(trace.outcome, _outcome(event, ts_us))
             self._wait(trace, event, ts_us, now_us + WAIT_US)
+        elif event.kind == "llm_call":
+            trace.called = max(trace.called, _outcome(event, ts_us))
         if _counts(event):
             trace.parts.append(self._part(event, ts_us))
         if trace.tasks:
@@ -278,9 +285,10 @@ class Traces:
             parts = [part for part in parts if part.span != span]
         tokens, nano = _sum([part.tokens for part in parts]), _sum([part.nano_usd for part in parts])
         task = _task(event)
-        if event.role == "other" and agents and event.status not in FAILURES and trace.outcome[1]:
-            # Whatever wraps agents often ends well after an agent that did not, and then says nothing of it.
-            task.status, task.error_type = trace.outcome[2], trace.outcome[3] or None
+        _, failed, status, error_type = trace.outcome if agents else trace.called
+        if event.role == "other" and event.status not in FAILURES and failed:
+            # What wraps agents, or answers a request with a call, often ends well after they did not.
+            task.status, task.error_type = status, error_type or None
         if event.role == "other" and len(agents) == 1:
             task.agent = agents.pop()  # it wraps the work of one agent, and that is who can be treated
         attempts = Attempts()
@@ -351,6 +359,10 @@ class Traces:
             for span, (due_us, ts_us, _) in trace.waiting.items()
         ]
         heapify(self._due)
+
+
+def _outcome(event: Ingested, ts_us: int) -> Outcome:
+    return ts_us, event.status in FAILURES, event.status or "", event.error_type or ""
 
 
 def _counts(event: Ingested) -> bool:

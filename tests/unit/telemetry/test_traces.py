@@ -151,7 +151,7 @@ def test_a_root_span_around_the_work_of_one_agent_is_that_agents_task(fleet: Fle
     assert (tasks(fleet, "B"), tasks(fleet, "service")) == ((1, 70), (0, 0))
 
 
-@pytest.mark.parametrize(
+ENDINGS = pytest.mark.parametrize(
     ("statuses", "root", "failed"),
     [
         (("failed",), "success", 1),
@@ -162,6 +162,10 @@ def test_a_root_span_around_the_work_of_one_agent_is_that_agents_task(fleet: Fle
         (("success",), "success", 0),
     ],
 )
+"""How what is within a root span ended in turn, how the root says that it did, and whether the task failed."""
+
+
+@ENDINGS
 def test_a_root_span_around_agents_failed_when_it_says_so_or_the_last_of_them_did(
     fleet: Fleet, statuses: tuple[str, ...], root: str | None, failed: int
 ) -> None:
@@ -170,6 +174,24 @@ def test_a_root_span_around_agents_failed_when_it_says_so_or_the_last_of_them_di
     at(fleet, 12)
     assert fleet.samples("task.errors")[1] == failed
     assert fleet.samples("task.duration_s")[0] == 1
+
+
+@ENDINGS
+def test_a_root_span_around_calls_alone_failed_when_it_says_so_or_the_last_call_of_a_model_did(
+    fleet: Fleet, statuses: tuple[str, ...], root: str | None, failed: int
+) -> None:
+    calls = [model(9 + n / 10, f"m{n}", "root", status=status) for n, status in enumerate(statuses)]
+    failed_tool = tool(9.9, "t", "root", status="failed")
+    at(fleet, 10, *calls, failed_tool, span(10, "root", None, "other", agent="gateway", status=root))
+    at(fleet, 12)
+    assert fleet.samples("task.errors", "gateway") == (1, failed)
+
+
+def test_a_root_span_around_an_agent_that_got_over_a_failed_call_did_not_fail(fleet: Fleet) -> None:
+    agent = span(9, "a", "root", status="success")
+    at(fleet, 10, model(8, "m", "a", status="failed"), agent, span(10, "root", None, "other", agent="service"))
+    at(fleet, 12)
+    assert fleet.samples("task.errors") == (1, 0)
 
 
 def test_an_agent_that_says_its_tokens_and_no_cost_costs_what_its_calls_did(fleet: Fleet) -> None:

@@ -154,7 +154,7 @@ COLUMNS: Final[dict[str, dict[str, Names]]] = {
         "agent": ("gen_ai.agent.name", "metadata.agent_name", "metadata.user_api_key_alias", "service.name"),
         "operation": ("gen_ai.operation.name", "llm.request.type"),
         "resends": ("metadata.x-litellm-attempted-retries", "http.request.resend_count"),
-        "cost_usd": ("gen_ai.cost.total_cost", "gen_ai.usage.cost.amount"),
+        "cost_usd": ("gen_ai.cost.total_cost", "litellm.cost.total", "gen_ai.usage.cost.amount"),
         "error_type": ("error.type", "error.code", "exception.type"),
     },
     "openai_agents": {  # the SDK's own trace fields, as its bridges write them
@@ -344,6 +344,11 @@ CONTENT: Final = (
     "metadata.",  # LiteLLM's keys, budgets, addresses and users
     "metadata",
     "hidden_params",
+    "litellm.metadata.",  # and those of its newer spans, which are asked for by LITELLM_OTEL_V2
+    "litellm.team.metadata",
+    "litellm.end_user.",
+    "litellm.guardrail.response",
+    "litellm.provider.error.stack_trace",
     "traceloop.entity.input",
     "traceloop.entity.output",
     "crewai.crew.",  # OpenLLMetry writes down all that CrewAI's objects hold: results, prompts, backstories

@@ -221,6 +221,11 @@ EXPECTED: dict[str, list[tuple[tuple[Any, ...], tuple[Any, ...] | None, tuple[An
             None,
             ("RateLimitError", None, None, None),
         ),
+        (
+            ("llm_call", "model", "ls-2", "gateway", "gateway-model-1", "openai", None, "success", 1.0),
+            (900, 100, 1000, 0.5),
+            (None, None, None, None),
+        ),
     ],
 }
 
