@@ -6,36 +6,23 @@ however many events there were. Only changes of state come out; a verdict is wor
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
-from self_healing.clock import HOUR_US, SECOND_US, from_us
-from self_healing.measures import (
-    COARSE_US,
-    FINE_US,
-    MICRO,
-    NONE_MIN,
-    Bools,
-    Grouped,
-    Ints,
-    Totals,
-    Windows,
-    begins_us,
-    pane_us_of,
-    successive_us,
-    whole,
-)
+from self_healing.clock import SECOND_US
+from self_healing.measures import Bools, Grouped, Ints, Windows
 from self_healing.model import Group, Muted, Reason, SeriesState, Transition, Verdict, group_label
-from self_healing.spec import PERCENT, Baseline, Operator, RateOfChange, Spec, Threshold, TriggerSpec
-from self_healing.taps import Restart
-from self_healing.triggers.conditions import Seen, add_running, find, look
-from self_healing.triggers.figures import firing, in_order, next_silence_us, signs_that_count, silence
+from self_healing.spec import Spec
+from self_healing.triggers.conditions import Seen, find, look
+from self_healing.triggers.due import Due
+from self_healing.triggers.figures import in_order
+from self_healing.triggers.looking import Looking
 from self_healing.triggers.series import FORGET_US, Gathered, Packed, Series
 from self_healing.triggers.states import Finding, States, next_timer_us, step
+from self_healing.triggers.verdicts import MutedBy, figure, unseen, verdicts
 
 _CLEARED, _NO_BASELINE = np.uint8(Finding.CLEARED), np.uint8(Finding.NO_BASELINE)
 _WELL = frozenset((int(Finding.CLEARED), int(Finding.BETWEEN)))
@@ -87,13 +74,13 @@ class TriggerFramework:
             same, and only the reason of its verdicts says so.
     """
 
-    def __init__(
-        self, spec: Spec, windows: Windows, muted: Callable[[str, Group, datetime], Muted | None] = nobody_muted
-    ) -> None:
+    def __init__(self, spec: Spec, windows: Windows, muted: MutedBy = nobody_muted) -> None:
         self.spec = spec
         self._muted = muted
         self._windows = windows
         self._series = {trigger.name: Series(trigger) for trigger in in_order(spec)}
+        self._looking = Looking(windows, self._series)
+        self._due = Due(windows, self._looking)
         self._unjudged = False  # whether what asks for silence was left out for want of reading on
         self._reset = False  # whether a series was set inactive since others looked at it
         self.evaluations = 0
@@ -117,10 +104,10 @@ class TriggerFramework:
 
     def _step(self, series: Series, t_us: int) -> Changed | None:
         """Go on to the states at `t_us`; None where nothing changed."""
-        self._widen(series)
+        self._looking.widen(series)
         if not len(series):
             return None
-        found = self._gather(series, t_us)
+        found = self._looking.gather(series, t_us)
         finding = find(series.trigger, found.totals, found.before)
         sampled = found.totals.count > 0
         enough = found.totals.count >= series.needed
@@ -145,110 +132,16 @@ class TriggerFramework:
         for place, verdict in zip(changed.places.tolist(), verdicts, strict=True):
             yield Transition(before=SeriesState(int(changed.before[place])), after=verdict.state, verdict=verdict)
 
-    def _widen(self, series: Series) -> None:
-        if series.counts_running:
-            # A group whose first task still runs has no sample yet; asking for its age is what makes it known.
-            self._windows.oldest_running(series.measure)
-        if series.absence is not None:
-            self._windows.last_sign(series.measure)
-        series.widen(len(self._windows.groups(series.measure.grouped)))
-
-    def _gather(self, series: Series, t_us: int) -> Gathered:
-        """The totals to judge at `t_us`; worked out once, for as long as nothing changes."""
-        if series.members:
-            members = [self._series[name] for name in series.members]
-            return Gathered(t_us, (), firing(series, [(each, self._seen_at(series, each)) for each in members]), None)
-        if series.absence is not None:
-            return Gathered(t_us, (), silence(self._signs(series), t_us), None)
-        trigger, measure = series.trigger, series.measure
-        oldest = self._windows.oldest_running(measure) if series.counts_running else None
-        window, shared = self._shared(series, t_us)
-        sources = (window, oldest, shared)
-        known = series.gathered
-        if known is not None and known.is_from(t_us, sources):
-            return known
-        totals, before = self._own(series, window, shared, t_us)
-        if oldest is not None:
-            totals = add_running(totals, self._counting(series, oldest), t_us)
-        if trigger.aggregate in PERCENT:
-            totals, before = _bucketed(totals), None if before is None else _bucketed(before)
-        if before is not None and series.baseline is not None:
-            before = self._before(series, series.baseline, before, t_us)
-        series.gathered = Gathered(t_us, sources, totals, before)
-        return series.gathered
-
-    def _seen_at(self, series: Series, member: Series) -> Ints:
-        """The places among a composite's groups of the groups of one of its triggers, -1 for one that it has not."""
-        if member.measure.grouped == series.measure.grouped:
-            return np.arange(len(member))
-        groups = self._windows.groups(member.measure.grouped)[: len(member)]
-        places = (self._windows.place(series.measure.grouped, group) for group in groups)
-        return np.array([-1 if place is None else place for place in places], np.int64)
-
-    def _signs(self, series: Series) -> Ints:
-        """The last sign of life of each group that counts."""
-        measure, windows = series.measure, self._windows
-        last_us = windows.last_sign(measure)[: len(series)]
-        return signs_that_count(series, last_us, lambda place, at_us: windows.last_sign_since(measure, place, at_us))
-
-    def _shared(self, series: Series, t_us: int) -> tuple[Totals, Totals | None]:
-        """The window, and what it is compared with, as all triggers see them that measure the same."""
-        measure, window_us = series.measure, series.window_us
-        if series.changes:
-            return self._windows.successive(measure, window_us, t_us)
-        window = self._windows.window(measure, window_us, t_us)
-        if series.baseline is None:
-            return window, None
-        return window, self._windows.baseline(measure, window_us, series.baseline.over * MICRO, t_us)
-
-    def _own(self, series: Series, window: Totals, before: Totals | None, t_us: int) -> tuple[Totals, Totals | None]:
-        """The same with the windows of their own of the groups whose window was restarted."""
-        if series.changes and before is not None:
-            earlier_us, from_us, end_us = successive_us(series.window_us, t_us)
-            restarted = self._windows.restarted(series.trigger.name, earlier_us)
-            window = _replaced(window, restarted, from_us, end_us - 1)
-            return window, _replaced(before, restarted, earlier_us, from_us - 1)
-        from_us = begins_us(series.window_us, t_us)
-        return _replaced(window, self._windows.restarted(series.trigger.name, from_us), from_us, t_us), before
-
-    def _counting(self, series: Series, oldest: Ints) -> Ints:
-        """The starts of the running tasks that count by age: none that ran when their series' last incident closed."""
-        closed = oldest <= series.restarted_us
-        if not closed.any():
-            return oldest
-        counting = oldest.copy()
-        for place in np.flatnonzero(closed).tolist():
-            since_us = int(series.restarted_us[place])
-            counting[place] = self._windows.oldest_running_since(series.measure, place, since_us)
-        return counting
-
-    def _before(self, series: Series, baseline: Baseline, shared: Totals, t_us: int) -> Totals:
-        """The baseline of each group: without the time of its own incidents, and frozen while it fires."""
-        frozen = series.frozen_count >= 0
-        if not series.left_out and not frozen.any():
-            return shared
-        before = Totals(shared.count.copy(), shared.amount.copy(), shared.maximum, shared.minimum)
-        from_us = t_us - series.window_us - baseline.over * MICRO
-        gaps = list(series.gaps(from_us, begins_us(series.window_us, t_us)))
-        if gaps:
-            places, start_us, end_us = np.array(gaps, np.int64).T
-            count, amount = self._windows.single(series.measure, places, start_us, end_us)
-            np.subtract.at(before.count, places, count)
-            np.subtract.at(before.amount, places, amount)
-        np.copyto(before.count, series.frozen_count, where=frozen)
-        np.copyto(before.amount, series.frozen_amount, where=frozen)
-        return before
-
     # -- verdicts
 
     def verdict(self, trigger: str, group: Group, t_us: int) -> Verdict:
         """What the trigger says of one series at `t_us`, with its one reason. Raises KeyError for no such trigger."""
         series = self._series[trigger]
-        self._widen(series)
+        self._looking.widen(series)
         place = self._windows.place(series.measure.grouped, group)
         if place is None:
-            return self._unseen(series.trigger, group, t_us)
-        return next(self._verdicts(series, np.array([place]), self._gather(series, t_us), t_us))
+            return unseen(series.trigger, group, t_us, self.spec.version)
+        return next(self._verdicts(series, np.array([place]), self._looking.gather(series, t_us), t_us))
 
     def verdicts(self, t_us: int) -> list[Verdict]:
         """What every trigger says of each of its series at `t_us`, forgotten ones left out."""
@@ -257,10 +150,10 @@ class TriggerFramework:
     def verdicts_of(self, trigger: str, t_us: int) -> list[Verdict]:
         """What one trigger says of each of its series at `t_us`. Raises KeyError for no such trigger."""
         series = self._series[trigger]
-        self._widen(series)
+        self._looking.widen(series)
         if not len(series):
             return []
-        found = self._gather(series, t_us)
+        found = self._looking.gather(series, t_us)
         known = np.flatnonzero(series.known() | (found.totals.count > 0))
         return list(self._verdicts(series, known, found, t_us))
 
@@ -270,51 +163,14 @@ class TriggerFramework:
         if found is None:
             return None
         series, place = found
-        before = self._gather(series, t_us).before
+        before = self._looking.gather(series, t_us).before
         if before is None:
             return None
         return Behind(samples=int(before.count[place]), frozen=bool(series.frozen_count[place] >= 0))
 
-    def _unseen(self, trigger: TriggerSpec, group: Group, t_us: int) -> Verdict:
-        return Verdict(
-            trigger=trigger.name,
-            group=group,
-            at=from_us(t_us),
-            state=SeriesState.INACTIVE,
-            reason=Reason.NO_DATA if trigger.enabled else Reason.DISABLED,
-            samples=0,
-            value=None,
-            threshold=trigger.condition.value if isinstance(trigger.condition, RateOfChange) else _fixed(trigger),
-            spec_version=self.spec.version,
-        )
-
     def _verdicts(self, series: Series, places: Ints, found: Gathered, t_us: int) -> Iterator[Verdict]:
-        groups = self._windows.groups(series.measure.grouped)
-        before = None if found.before is None else found.before.at(places)
-        seen = look(series.trigger, found.totals.at(places), before)
-        flapping = series.flapping[places]
-        columns = (places, series.state[places], series.since_us[places], flapping, seen.finding, seen.samples)
-        figures = (seen.value, seen.threshold, seen.baseline)
-        name, at, version = series.trigger.name, from_us(t_us), self.spec.version
-        for place, state, since_us, flaps, finding, samples, value, threshold, baseline in zip(
-            *(column.tolist() for column in (*columns, *figures)), strict=True
-        ):
-            muted = self.muted_by(name, groups[place], at) if series.trigger.enabled else None
-            yield Verdict(
-                trigger=name,
-                group=groups[place],
-                at=at,
-                state=SeriesState(state),
-                reason=_reason(series.trigger, muted, state, finding, flapping=flaps),
-                samples=samples,
-                value=_known(value),
-                threshold=_known(threshold),
-                baseline=_known(baseline),
-                since=at if since_us == t_us else from_us(since_us) if since_us else None,
-                muted=muted,
-                flapping=flaps,
-                spec_version=version,
-            )
+        groups, version = self._windows.groups(series.measure.grouped), self.spec.version
+        return verdicts(series, places, found, t_us, groups=groups, muted_by=self.muted_by, spec_version=version)
 
     # -- what mutes
 
@@ -341,7 +197,7 @@ class TriggerFramework:
         looked = self._looked(trigger, group, t_us)
         if looked is None or looked[0].finding[looked[1]] != Finding.MET:
             return None
-        return _known(float(looked[0].value[looked[1]]))
+        return figure(float(looked[0].value[looked[1]]))
 
     def well(self, trigger: str, group: Group, t_us: int) -> bool:
         """Whether a series has enough samples, and its condition is not met."""
@@ -354,7 +210,7 @@ class TriggerFramework:
         if found is None:
             return None
         series, place = found
-        gathered = self._gather(series, t_us)
+        gathered = self._looking.gather(series, t_us)
         if gathered.seen is None:
             gathered.seen = look(series.trigger, gathered.totals, gathered.before)
             if series.must_have_spoken:
@@ -438,8 +294,7 @@ class TriggerFramework:
         due = [] if timer_us is None else [timer_us]
         for series in self._series.values():
             if series.trigger.enabled and len(series):
-                due += self._panes_due(series, t_us)
-                due += self._ages_due(series, t_us)
+                due += self._due.after(series, t_us)
         lost_us = self._windows.next_lost_us()
         due += [] if lost_us is None else [lost_us]
         return max(-(-min(due) // grid_us) * grid_us, (t_us // grid_us + 1) * grid_us) if due else None
@@ -455,48 +310,6 @@ class TriggerFramework:
                 timer_us = next_timer_us(series.trigger, series.state, series.since_us, series.flapping, t_us)
                 due += [] if timer_us is None else [timer_us]
         return max(-(-min(due) // grid_us) * grid_us, next_us) if due else None
-
-    def _panes_due(self, series: Series, t_us: int) -> Iterator[int]:
-        """When the next pane leaves the window, or the baseline behind it."""
-        if series.absence is not None:
-            yield from next_silence_us(series.absence.silent_for, self._signs(series), t_us)
-        if series.absence is not None or series.members:
-            return
-        if series.changes:
-            yield from self._successive_due(series, t_us)
-            return
-        first_us = self._windows.first_sampled_us(series.measure, begins_us(series.window_us, t_us))
-        if first_us is None:
-            return
-        pane_us = pane_us_of(series.window_us)
-        yield (first_us // pane_us + 1) * pane_us + series.window_us
-        yield t_us + HOUR_US  # until when there were enough samples is then known to the hour, whatever the window
-        if series.baseline is not None:
-            behind_us = series.window_us + series.baseline.over * MICRO
-            yield ((t_us - behind_us) // COARSE_US + 1) * COARSE_US + behind_us
-
-    def _successive_due(self, series: Series, t_us: int) -> Iterator[int]:
-        """When the next pane enters the later of two windows, passes over into the earlier one, or leaves that."""
-        begun_us = t_us // FINE_US * FINE_US
-        for behind_us in (FINE_US, FINE_US + series.window_us, FINE_US + 2 * series.window_us):
-            first_us = self._windows.first_sampled_us(series.measure, max(begun_us + FINE_US - behind_us, 0))
-            if first_us is not None:
-                yield first_us + behind_us
-                yield t_us + HOUR_US
-
-    def _ages_due(self, series: Series, t_us: int) -> Iterator[int]:
-        """When the oldest running task of some group reaches the threshold, or passes `clear`, by its age."""
-        trigger, condition = series.trigger, series.trigger.condition
-        if not series.counts_running or not isinstance(condition, Threshold):
-            return
-        oldest = self._counting(series, self._windows.oldest_running(series.measure)[: len(series)])
-        oldest = oldest[oldest != NONE_MIN]
-        beyond = int(condition.op in (Operator.GT, Operator.LE))  # those turn just after the value, the others at it
-        for value in {condition.value, condition.value if trigger.clear is None else trigger.clear}:
-            turns = oldest + (whole(value * MICRO) + beyond)
-            turns = turns[turns > t_us]
-            if len(turns):
-                yield int(turns.min())
 
     @property
     def unjudged(self) -> bool:
@@ -532,65 +345,3 @@ class TriggerFramework:
     def names(self) -> Iterable[str]:
         """The triggers' names, in the spec's order."""
         return self._series
-
-
-def _reason(trigger: TriggerSpec, muted: Muted | None, state: int, finding: int, *, flapping: bool) -> Reason:
-    """The one reason of a verdict."""
-    if not trigger.enabled:
-        return Reason.DISABLED
-    if muted is not None:
-        return muted.why
-    if (state, finding) == _FIRES:
-        return Reason.CONDITION_MET
-    reason = _QUIET.get(finding) or _OTHERWISE[state]
-    return Reason.FLAPPING if flapping and reason is Reason.RECOVERING else reason
-
-
-def _bucketed(totals: Totals) -> Totals:
-    """Panes may be older than the wish for a quantile: only what lies in buckets can be judged."""
-    return totals if totals.histograms is None else replace(totals, count=totals.histograms.samples)
-
-
-def _replaced(totals: Totals, restarted: Mapping[int, Restart], from_us: int, to_us: int) -> Totals:
-    """The totals, for the restarted groups of their own panes between those instants."""
-    if not restarted:
-        return totals
-    own = {place: restart.totals(from_us, to_us) for place, restart in restarted.items()}
-    histograms = totals.histograms
-    if histograms is not None:
-        histograms = histograms.replaced({place: each.histograms for place, each in own.items() if each.histograms})
-    mixed = replace(
-        totals,
-        count=totals.count.copy(),
-        amount=totals.amount.copy(),
-        maximum=totals.maximum.copy(),
-        minimum=totals.minimum.copy(),
-        histograms=histograms,
-    )
-    for place, single in own.items():
-        mixed.count[place], mixed.amount[place] = single.count[0], single.amount[0]
-        mixed.maximum[place], mixed.minimum[place] = single.maximum[0], single.minimum[0]
-    return mixed
-
-
-def _fixed(trigger: TriggerSpec) -> float | None:
-    return None if trigger.fixed is None else trigger.fixed.value
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-# By plain numbers, which are found ten times as fast as an enum's members.
-_QUIET = {
-    int(Finding.TOO_FEW): Reason.TOO_FEW_SAMPLES,
-    int(Finding.NO_DATA): Reason.NO_DATA,
-    int(Finding.NO_BASELINE): Reason.NO_BASELINE,
-}
-_OTHERWISE = {
-    int(SeriesState.INACTIVE): Reason.BELOW_THRESHOLD,
-    int(SeriesState.PENDING): Reason.PENDING,
-    int(SeriesState.FIRING): Reason.NOT_CLEARED,
-    int(SeriesState.RECOVERING): Reason.RECOVERING,
-}
-_FIRES = (int(SeriesState.FIRING), int(Finding.MET))
