@@ -148,11 +148,28 @@ CANARY = "sk-proj-CANARY0123456789abcdefghijklmnopqrstuvwxyzABCD"
 PASSWORD = "hunter2-CANARY-of-a-password"
 
 
+BY_WHAT_SENDERS_SAY = """
+[[trigger]]
+name = "slow_by_error"
+type = "custom"
+signal = "task.duration_s"
+aggregate = "max"
+window = "5m"
+group_by = ["agent", "error_type", "tool", "attributes.api_key", "attributes.note"]
+condition = { kind = "threshold", value = 60 }
+severity = "high"
+target_agent = "Aide"
+actions = ["analyze_slow_tasks"]
+"""
+
+
 def test_a_secret_in_telemetry_gets_neither_into_the_state_nor_out_of_it(
-    scenario: MakeScenario, monkeypatch: pytest.MonkeyPatch
+    scenario: MakeScenario, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CANARY_KEY", CANARY)
-    fleet = scenario(settings={"server": {"token": PASSWORD}})
+    triggers = tmp_path / "triggers.toml"
+    triggers.write_text(BY_WHAT_SENDERS_SAY)
+    fleet = scenario(settings={"server": {"token": PASSWORD}, "triggers": {"files": [triggers]}})
     text = f"401 for key {CANARY}; password={PASSWORD}"
     fields: dict[str, Any] = {
         "errors": text,
@@ -163,9 +180,13 @@ def test_a_secret_in_telemetry_gets_neither_into_the_state_nor_out_of_it(
     fleet.event("log", agent="Coder", message=text)
     for number in range(3):
         fleet.finish(f"t{number}", "Coder", status="failed", duration_s=70.0, **fields)
+    fleet.start("runs", "Coder", **fields)
+    fleet.event("task_started", after_s=60.0, id="later", agent="Coder", attempt=1, **fields)  # waits for its time
     fleet.at(5).expect_handoff("slow_tasks")
     surface = Surface(fleet.loop)
     incident = fleet.incident("slow_tasks")
+    [by_error] = fleet.loop.store.select(Incident, trigger="slow_by_error")
+    assert dict(by_error.group)["attributes.api_key"] == "[redacted]"
     [handoff] = surface.call("handoffs", {})["handoffs"][:1]
     asked = [surface.call(each, {}) for each in ("status", "overview", "incidents", "history", "handoffs", "agents")]
     asked += [surface.call("incident", {"id": incident.id}), surface.call("handoff", {"id": handoff["id"]})]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 
 from self_healing.model import Event
+from self_healing.redaction import REDACTED, is_secret, redact
 from self_healing.spec import TriggerSpec
 
 ATTRIBUTE = "attributes."
@@ -32,6 +33,17 @@ def getter(column: str) -> Getter:
         return None if event.attributes is None else text_of(event.attributes.get(name))
 
     return read
+
+
+@lru_cache(maxsize=4096)
+def harmless(column: str, value: str | None) -> str | None:
+    """The value of a column or an attribute without what looks like a secret, as the state and people may have it.
+
+    An agent's name stays as it is: by that name the fleet reads what is set for it.
+    """
+    if value is None or column == "agent":
+        return value
+    return REDACTED if is_secret(column.removeprefix(ATTRIBUTE), value) else redact(value)
 
 
 def text_of(value: object) -> str | None:

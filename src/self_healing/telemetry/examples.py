@@ -6,6 +6,7 @@ import zlib
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -121,11 +122,13 @@ def _is_plain(value: object) -> bool:
 
 
 def _slim(event: Event) -> Event:
-    attributes = without_secrets(plain(event.attributes)) if event.attributes else event.attributes
-    return msgspec.structs.replace(hushed(event), attributes=attributes)
+    return hushed(msgspec.structs.replace(event, attributes=plain(event.attributes)) if event.attributes else event)
 
 
 def hushed(event: Event) -> Event:
-    """The event with no secret in the texts of its columns, as the state may hold it."""
+    """The event with no secret in its columns and its attributes, as the state may hold it."""
     texts = {name: value for name in ("error_type", "tool", "run_id") if (value := getattr(event, name)) is not None}
-    return msgspec.structs.replace(event, **{name: redact(value) for name, value in texts.items()}) if texts else event
+    quiet: dict[str, Any] = {name: redact(value) for name, value in texts.items()}
+    if event.attributes:
+        quiet["attributes"] = without_secrets(event.attributes)
+    return msgspec.structs.replace(event, **quiet) if quiet else event

@@ -14,7 +14,7 @@ import numpy as np
 from self_healing.measures import Ints
 from self_healing.model import UNKNOWN_VALUE, Event, Group
 from self_healing.spec import MAX_GROUPS
-from self_healing.telemetry.columns import getter
+from self_healing.telemetry.columns import getter, harmless
 
 BY_AGENT = ("agent",)
 """How nearly every trigger groups, and the way that is made quick."""
@@ -60,7 +60,8 @@ class Grouping:
         return self._newcomer(values) if place is None else place
 
     def _newcomer(self, values: tuple[str | None, ...]) -> int:
-        named = tuple(UNKNOWN_VALUE if value is None else value for value in values)
+        told = map(harmless, self.group_by, values)
+        named = tuple(UNKNOWN_VALUE if value is None else value for value in told)
         if named not in self._place:
             if len(self) >= self.most:
                 return self._settle(self._overflow)

@@ -18,7 +18,7 @@ from self_healing.measures import NONE_MIN, NOT_SILENT, Ints, Measure
 from self_healing.model import Event, Kind, Usage
 from self_healing.telemetry.agents import Agent, Ended, Folded, Key, Log, Repair, Running, Unpaid
 from self_healing.telemetry.calls import Retried
-from self_healing.telemetry.columns import ATTRIBUTE, getter, put
+from self_healing.telemetry.columns import ATTRIBUTE, getter, harmless, put
 from self_healing.telemetry.examples import hushed
 from self_healing.telemetry.groups import OVERFLOW, Grouping
 from self_healing.telemetry.samples import (
@@ -70,7 +70,7 @@ class TaskTable:
         self.version = 0
         self._by_agent = by_agent
         self._columns = tuple(columns)
-        self._readers = [getter(column) for column in self._columns]
+        self._reading = [(column, getter(column)) for column in self._columns]
         self._attributes = [column.removeprefix(ATTRIBUTE) for column in columns if column.startswith(ATTRIBUTE)]
         self._keep_silent = keep_silent
         self.grid_us = 0
@@ -227,7 +227,7 @@ class TaskTable:
             if (attempt or 1) < before or ((attempt or 1) == before and started_at == task.started_at):
                 return  # the next attempt arrived first, or it is told twice
         # The event itself is let go of: to find it again, cold, when its task ends would cost more than all else here.
-        values = tuple([read(event) for read in self._readers]) if self._columns else ()
+        values = tuple([harmless(column, read(event)) for column, read in self._reading]) if self._columns else ()
         if self.log is not None and task is not None:
             self.log.append((event.agent, id, task, at, False))
         agent.running[id] = task = Running(started_at, at, attempt, values)

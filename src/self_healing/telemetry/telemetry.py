@@ -24,7 +24,7 @@ from self_healing.telemetry.agents import Folded, Repair
 from self_healing.telemetry.assembly import Assembly
 from self_healing.telemetry.calls import CALL_SIGNALS, Retried, Sum, Told, call_samples
 from self_healing.telemetry.collector import collector_off
-from self_healing.telemetry.examples import Examples
+from self_healing.telemetry.examples import Examples, hushed
 from self_healing.telemetry.groups import BY_AGENT, NOBODY, Grouping
 from self_healing.telemetry.lateness import TOO_LATE, Latecomers
 from self_healing.telemetry.points import Points
@@ -611,7 +611,7 @@ class Telemetry:
             "taps": self.taps,
             "accounting": self.accounting,
             "signs": {key: signs.pack() for key, signs in self._signs.items()},
-            "queue": [queue.events, queue.kind.tolist(), queue.ts.tolist()],
+            "queue": [[hushed(event) for event in queue.events], queue.kind.tolist(), queue.ts.tolist()],
             **self.tasks.pack(),
             **self.assembly.pack(),
             **self._points.pack(),
