@@ -44,10 +44,13 @@ class Assembly:
     def learn(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
         """Learn of events that came, and will be :meth:`put` when their time comes."""
         places = np.flatnonzero(_SPANS[kind])
+        learn = self.traces.learn
         for place, at in zip(places.tolist(), ts[places].tolist(), strict=True):
             event = events[place]
-            if isinstance(event, Ingested) and _is_span(event) and not Sessions.takes(event):
-                self.traces.learn(event, at)
+            if isinstance(event, Ingested) and event.span_id is not None and event.trace_id is not None:
+                if Sessions.takes(event):
+                    continue
+                learn(event, at)
                 self._changed = True
 
     def put(self, events: Events, until_us: int | None, evaluated_us: int) -> Events:
@@ -78,9 +81,10 @@ class Assembly:
     def _take(self, event: Ingested, ts_us: int, evaluated_us: int, made: list[Made]) -> bool:
         """Take in an event if it is ours; whether nothing else is to be made of it."""
         session = Sessions.takes(event)
-        if not session and not _is_span(event):
+        if not session and (event.span_id is None or event.trace_id is None or event.kind == "log"):
             return False
-        self._decide(ts_us - 1, made)  # in the order of time, however it is cut into batches
+        if ts_us > self.traces.first_due_us or ts_us > self.sessions.first_due_us:
+            self._decide(ts_us - 1, made)  # in the order of time, however it is cut into batches
         now_us = max(ts_us, evaluated_us)
         if session:
             self.sessions.add(event, ts_us, now_us)
@@ -122,10 +126,6 @@ class Assembly:
             self.traces.unpack(traces)
         if sessions is not None:
             self.sessions.unpack(sessions)
-
-
-def _is_span(event: Ingested) -> bool:
-    return event.span_id is not None and event.trace_id is not None and event.kind != "log"
 
 
 def _joined(events: Events, gone: list[int], made: list[Made]) -> Events:

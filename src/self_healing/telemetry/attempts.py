@@ -46,7 +46,9 @@ class Attempts(msgspec.Struct, gc=False, array_like=True):
             attempt: which attempt it names.
             failed: whether it failed.
         """
-        self.most = max(self.most or 1, attempt or 1)
+        named = attempt or 1
+        if self.most is None or named > self.most:
+            self.most = named
         if call is None:
             return
         key, now = crc32(call.encode()), (ts_us, not failed)

@@ -16,7 +16,7 @@ from self_healing.measures import held
 from self_healing.model import Event, Ingested, Kind, Usage
 from self_healing.telemetry.samples import tokens_of
 from self_healing.telemetry.timestamps import encode_ts
-from self_healing.telemetry.traces import NANO, Made
+from self_healing.telemetry.traces import NANO, NEVER, Made
 
 SOURCES: Final = ("claude_code", "codex")
 """How the sources end that never say that a task ended."""
@@ -62,6 +62,8 @@ class Sessions:
     def __init__(self) -> None:
         self._open: dict[tuple[str, str], Session] = {}
         self._due: list[tuple[int, str, str]] = []
+        self.first_due_us = NEVER
+        """Before this none has been idle for long enough, microseconds."""
 
     @staticmethod
     def takes(event: Ingested) -> bool:
@@ -86,6 +88,7 @@ class Sessions:
         if due_us > session.due_us:
             session.due_us = due_us
             heappush(self._due, (due_us, *key))
+            self.first_due_us = min(self.first_due_us, due_us)
         if event.attempt is not None:
             session.attempt = max(session.attempt or 1, event.attempt)
         session.handoff_id = event.handoff_id or session.handoff_id
@@ -122,6 +125,7 @@ class Sessions:
         while (due_us := self.next_due_us()) is not None and due_us <= until_us:
             self._end_next(made)
             ended = True
+        self.first_due_us = self._due[0][0] if self._due else NEVER
         return ended
 
     def _is_due(self, due_us: int, agent: str, task_id: str) -> bool:
@@ -147,6 +151,7 @@ class Sessions:
         self._open = {(each.event.agent or "", each.event.task_id or ""): each for each in sessions}
         self._due = [(each.due_us, *key) for key, each in self._open.items()]
         heapify(self._due)
+        self.first_due_us = self._due[0][0] if self._due else NEVER
 
 
 def _finished(session: Session) -> Made:

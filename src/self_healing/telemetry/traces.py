@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from self_healing.clock import MINUTE_US, SECOND_US
+from self_healing.measures import NONE_MIN
 from self_healing.model import Event, Ingested, Kind, Usage
 from self_healing.telemetry.attempts import Attempts
 from self_healing.telemetry.calls import Call, Retried, Sum, Told
@@ -31,6 +32,9 @@ MOST_SPANS: Final = 100_000
 
 MOST_DONE: Final = 10_000
 """So many traces whose root span was a task are remembered, for the calls that come after it: as many tasks are."""
+
+NEVER: Final = int(NONE_MIN)
+"""When nothing waits."""
 
 FAILURES: Final = ("failed", "timeout")
 
@@ -138,8 +142,11 @@ class Traces:
         self.lost = 0  # traces that were forgotten with calls that no task had taken
         self._traces: dict[str, Trace] = {}  # the one that was heard of last comes last
         self._due: list[tuple[int, int, str, str]] = []  # a heap: when, end, trace and span of what waits
+        self._newest: str | None = None  # which of them comes last, so that its next span need not put it there again
         self._spans = 0
         self._done = 0
+        self.first_due_us = NEVER
+        """Before this nothing has waited long enough, microseconds."""
 
     def learn(self, event: Ingested, ts_us: int) -> Trace:
         """Learn where a span stands in its trace, as soon as it came, be it in flight; safe to call twice.
@@ -147,22 +154,31 @@ class Traces:
         So an agent span that came together with the one above it is never taken for a task, however much later that
         one ended.
         """
-        trace_id, span = event.trace_id or "", event.span_id or ""
-        trace = self._traces.pop(trace_id, None) or Trace()
-        if ts_us > trace.seen_us:  # noqa: PLR1730 max() takes five times as long
-            trace.seen_us = ts_us
-        self._traces[trace_id] = trace
+        trace, span, parent = self._heard(event, ts_us), event.span_id or "", event.parent_id
         if event.handoff_id is not None:
             trace.handoff_id = event.handoff_id
-        if event.parent_id is None and span not in trace.roots:
+        if parent is None and span not in trace.roots:
             trace.roots.append(span)
         if trace.done:  # what stood in flight when its root ended is learnt again at a restart, and needed no more
             return trace
         if span not in trace.parents:
-            trace.parents[span] = event.parent_id
+            trace.parents[span] = parent
             self._spans += 1
         if event.role == "agent":
             trace.agents[span] = event.agent
+        return trace
+
+    def _heard(self, event: Ingested, ts_us: int) -> Trace:
+        """The trace of a span, of which something was heard at `ts_us`."""
+        trace_id, traces = event.trace_id or "", self._traces
+        if trace_id == self._newest:
+            trace = traces[trace_id]
+        else:
+            found = traces.pop(trace_id, None)
+            trace = traces[trace_id] = Trace() if found is None else found
+            self._newest = trace_id
+        if ts_us > trace.seen_us:  # noqa: PLR1730 max() takes five times as long
+            trace.seen_us = ts_us
         return trace
 
     def add(self, event: Ingested, ts_us: int, now_us: int, made: list[Made]) -> None:
@@ -174,7 +190,9 @@ class Traces:
             now_us: that, or the instant that was evaluated last when that is later.
             made: gets the model calls of tasks that have ended.
         """
-        trace = self.learn(event, now_us)
+        trace = self._heard(event, now_us)
+        if event.span_id not in trace.parents:  # else it was learnt when it came
+            self.learn(event, now_us)
         if event.parent_id is None:
             self._wait(trace, event, ts_us, now_us + (WAIT_US if event.role == "other" else 0))
         elif trace.done:
@@ -194,6 +212,7 @@ class Traces:
     def _wait(self, trace: Trace, event: Ingested, ts_us: int, due_us: int) -> None:
         trace_id, span = event.trace_id or "", event.span_id or ""
         trace.waiting[span] = (due_us, ts_us, event)
+        self.first_due_us = min(self.first_due_us, due_us)
         heappush(self._due, (due_us, ts_us, trace_id, span))
 
     def _pass_on(self, trace: Trace, at_us: int, made: list[Made]) -> None:
@@ -215,7 +234,7 @@ class Traces:
         if task in trace.attempts:
             attempts = trace.attempts[task]
             before = attempts.total
-            _add(attempts, part)
+            attempts.add(part.call, part.ts_us, part.attempt, failed=part.failed)
             if attempts.total != before:
                 agent, id = trace.tasks[task]
                 retried = Retried(kind="llm_call", agent=agent, task_id=id, attempt=attempts.total, before=before)
@@ -253,6 +272,7 @@ class Traces:
             if self._waits(*waited):
                 self._decide(self._traces[waited[2]], waited[3], made)
                 decided = True
+        self.first_due_us = self._due[0][0] if self._due else NEVER
         return decided
 
     def _waits(self, due_us: int, _: int, trace_id: str, span: str) -> bool:
@@ -278,22 +298,17 @@ class Traces:
     def _end(self, trace: Trace, event: Ingested, ts_us: int, made: list[Made]) -> None:
         """A span is a task, and has ended."""
         span = event.span_id or ""
-        agents = {agent for agent in trace.agents.values() if agent is not None}
         taken = parts = trace.take(span)
         own = event.usage or Usage()
         if event.kind == "llm_call":
             parts = [part for part in parts if part.span != span]
         tokens, nano = _sum([part.tokens for part in parts]), _sum([part.nano_usd for part in parts])
         task = _task(event)
-        _, failed, status, error_type = trace.outcome if agents else trace.called
-        if event.role == "other" and event.status not in FAILURES and failed:
-            # What wraps agents, or answers a request with a call, often ends well after they did not.
-            task.status, task.error_type = status, error_type or None
-        if event.role == "other" and len(agents) == 1:
-            task.agent = agents.pop()  # it wraps the work of one agent, and that is who can be treated
+        if event.role == "other":
+            _wraps(task, trace)
         attempts = Attempts()
         for part in parts:
-            _add(attempts, part)
+            attempts.add(part.call, part.ts_us, part.attempt, failed=part.failed)
         task.attempt = event.attempt or attempts.total
         if event.attempt is None:
             trace.attempts[span] = attempts
@@ -306,8 +321,9 @@ class Traces:
             # As a call, to which later ones can still be added.
             made.append((ts_us, Kind.LLM_CALL, _call(task.agent, task.task_id or "", tokens, nano)))
         trace.tasks[span] = (task.agent, task.task_id or "")
-        for part in taken:
-            self._tell(trace, part, ts_us, trace.tasks[span], task.started_at)
+        if self._wants_calls:
+            for part in taken:
+                self._tell(trace, part, ts_us, trace.tasks[span], task.started_at)
         trace.agents.pop(span, None)
 
     def _close(self, trace: Trace) -> None:
@@ -330,6 +346,8 @@ class Traces:
             self._spans -= len(trace.parents)
             self._done -= trace.done
             del self._traces[trace_id]
+            if trace_id == self._newest:
+                self._newest = None
 
     def _oldest_beyond(self, now_us: int) -> Iterator[tuple[str, Trace]]:
         spans, done = self._spans - MOST_SPANS, self._done - MOST_DONE
@@ -351,6 +369,7 @@ class Traces:
     def unpack(self, packed: bytes) -> None:
         """Put back what :meth:`pack` gave."""
         self._traces, self.lost = msgspec.msgpack.decode(packed, type=tuple[dict[str, Trace], int])
+        self._newest = None
         self._spans = sum(len(trace.parents) for trace in self._traces.values())
         self._done = sum(trace.done for trace in self._traces.values())
         self._due = [
@@ -359,6 +378,7 @@ class Traces:
             for span, (due_us, ts_us, _) in trace.waiting.items()
         ]
         heapify(self._due)
+        self.first_due_us = self._due[0][0] if self._due else NEVER
 
 
 def _outcome(event: Ingested, ts_us: int) -> Outcome:
@@ -373,14 +393,15 @@ def _counts(event: Ingested) -> bool:
 def _part(event: Ingested, ts_us: int) -> Part:
     usage = event.usage if event.kind == "llm_call" else None  # an agent's repeats that of its calls
     cost = None if usage is None else usage.total_usd
+    # By their places: with their names it takes twice as long.
     return Part(
-        span=event.span_id or "",
-        ts_us=ts_us,
-        tokens=tokens_of(usage),
-        nano_usd=None if cost is None else round(cost * NANO),
-        attempt=event.attempt,
-        call=None if event.call_id is None else f"{event.tool or event.model} {event.call_id}",
-        failed=event.status in FAILURES,
+        event.span_id or "",
+        ts_us,
+        tokens_of(usage),
+        None if cost is None else round(cost * NANO),
+        event.attempt,
+        None if event.call_id is None else f"{event.tool or event.model} {event.call_id}",
+        event.status in FAILURES,
     )
 
 
@@ -389,8 +410,15 @@ def _sum(values: list[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _add(attempts: Attempts, part: Part) -> None:
-    attempts.add(part.call, part.ts_us, part.attempt, failed=part.failed)
+def _wraps(task: Event, trace: Trace) -> None:
+    """Tell of what a root span that does no work itself is put around."""
+    agents = {agent for agent in trace.agents.values() if agent is not None}
+    _, failed, status, error_type = trace.outcome if agents else trace.called
+    if task.status not in FAILURES and failed:
+        # What wraps agents, or answers a request with a call, often ends well after they did not.
+        task.status, task.error_type = status, error_type or None
+    if len(agents) == 1:
+        task.agent = agents.pop()  # it wraps the work of one agent, and that is who can be treated
 
 
 def _completed(own: Usage, tokens: int | None, nano: int | None) -> Usage:
