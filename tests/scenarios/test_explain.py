@@ -88,7 +88,7 @@ def seen(verdict: Verdict) -> Json:
 def explained(fleet: Scenario, trigger: str, agent: str, seconds: float) -> Json:
     """What is explained of a series at that many seconds, from what is stored now."""
     at = fleet.start_at + timedelta(seconds=seconds)
-    question = Question(trigger=trigger, keys={"agent": agent}, at=at, span=timedelta(seconds=60))
+    question = Question(trigger=trigger, keys={"agent": agent}, at=at, span=timedelta(seconds=1))
     answer = explain(fleet.settings, question, now=fleet.clock.now(), ask=never)
     assert len(answer["series"]) == 1, answer["why_none"]
     (told,) = answer["series"]
@@ -110,7 +110,7 @@ def test_the_past_is_explained_as_it_was_said(seed: int, mode: str, instants: li
     with TemporaryDirectory() as directory:
         (Path(directory) / "triggers.toml").write_text(TRIGGERS)
         given_settings = {"actions": {"mode": mode}, "triggers": {"files": [Path(directory) / "triggers.toml"]}}
-        with Scenario(Path(directory), step_s=3, settings=given_settings) as fleet:
+        with Scenario(Path(directory), step_s=5, settings=given_settings) as fleet:
             said = history(fleet, seed, instants, persons)
             fleet.at(LENGTH_S + 120)
             for (trigger, agent, seconds), verdict in said.items():

@@ -23,10 +23,10 @@ def shipped(file: Path) -> list[Ran]:
     return run_files([file], SETTINGS, load_spec(SETTINGS))
 
 
-def ran(tmp_path: Path, text: str) -> list[Ran]:
+def ran(tmp_path: Path, text: str, settings: Settings = SETTINGS) -> list[Ran]:
     file = tmp_path / "tests.toml"
     file.write_text(text)
-    return run_files([file], SETTINGS, load_spec(SETTINGS))
+    return run_files([file], settings, load_spec(settings))
 
 
 def lines(tmp_path: Path, text: str) -> list[str]:
@@ -190,10 +190,35 @@ def test_a_quantile_is_taken_as_it_is_told_to_two_in_a_hundred(tmp_path: Path) -
     assert "expected 11s  got" in lines(tmp_path, test.format(value=11))[2]
 
 
+QUICK = """
+[[trigger]]
+name = "slow_tasks"
+window = "50s"
+keep_firing_for = "10s"
+
+[[trigger]]
+name = "high_error_rate"
+window = "2m"
+keep_firing_for = "10s"
+"""
+QUICK_ACTIONS = """
+[[action]]
+name = "analyze_slow_tasks"
+handoff_deadline = "2m"
+
+[[action]]
+name = "handle_error_spike"
+handoff_deadline = "2m"
+hold_off = "30s"
+"""
+
+
 def test_turning_only_where_something_can_happen_shows_what_turning_each_second_shows(tmp_path: Path) -> None:
     text = """
+        triggers = ["quick.toml"]
         [[test]]
         name = "a life"
+        interval = "10s"
         series = [
           { signal = "task.duration_s", group = { agent = "Coder" }, samples = "5 60 5x3 _x12 5x9" },
           { signal = "task.errors", group = { agent = "Tester" }, samples = "3/10 _x6 0/3 0/3 0/3 _x5 0/9x3" },
@@ -201,20 +226,27 @@ def test_turning_only_where_something_can_happen_shows_what_turning_each_second_
         ]
         [[test.expect]]
         at = "0s"
-        until = "30m"
+        until = "5m"
         trigger = "slow_tasks"
         group = { agent = "Coder" }
         value = -1
         [[test.expect]]
         at = "0s"
-        until = "30m"
+        until = "5m"
         trigger = "high_error_rate"
         group = { agent = "Tester" }
         value = -1
         """
-    tick = '{ signal = "metric.tick", samples = "1x1800", interval = "1s" }'
+    (tmp_path / "quick.toml").write_text(QUICK)
+    (tmp_path / "actions.toml").write_text(QUICK_ACTIONS)
+    quick = Settings.model_validate({"actions": {"files": [tmp_path / "actions.toml"]}})
+    tick = '{ signal = "metric.tick", samples = "1x300", interval = "1s" }'
     skipping, stepping = (
-        [failure.path for each in ran(tmp_path, text.replace("EACH_SECOND", further)) for failure in each.failures]
+        [
+            failure.path
+            for each in ran(tmp_path, text.replace("EACH_SECOND", further), quick)
+            for failure in each.failures
+        ]
         for further in ("", tick)
     )
     assert [[_shown(moment) for moment in path] for path in skipping] == [
