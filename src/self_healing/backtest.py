@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from self_healing.spec import Absence, Spec
 from self_healing.telemetry.columns import asked_attributes
 from self_healing.telemetry.lines import native_asking
 from self_healing.telemetry.native import Decoded, decode
+from self_healing.telemetry.query.past import Past
 from self_healing.telemetry.replayed import Replayed
 from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.framework import TriggerFramework
@@ -67,6 +69,10 @@ class Found:
     peak: float | None
     closed_us: int | None = None
     suppressed: bool = False
+
+
+ASKED_TIMES: Final = 32
+"""In so many equal stretches stored events are looked at, and after each it is asked whether that is enough."""
 
 
 @dataclass(slots=True)
@@ -329,6 +335,33 @@ def replays(
             hears = tell if place == len(done) - 1 else nobody  # they take turns; the last one is the furthest behind
             each.run(parts.until_us(number, each.spec.grid * SECOND_US), hears)
     return done
+
+
+def replays_of(specs: Sequence[Spec], past: Past, enough: Callable[[], bool]) -> tuple[list[Replay], bool]:
+    """Each of `specs` on stored events, whatever kind of file they are in; and whether that was all of them.
+
+    Args:
+        past: the events.
+        enough: asked now and then; says that no more of them is to be looked at.
+    """
+    if not past.events:
+        return [Replay(spec) for spec in specs], True
+    traced = any(event.trace_id is not None for event in past.events)
+    done = [Replay(spec, by_step=traced) for spec in specs]
+    first_us, last_us = int(past.ts[0]), int(past.ts[-1])
+    for each in done:
+        each.first_us = each.last_us = first_us
+        each.telemetry.account(len(past.events), Counter())
+        each.telemetry.queue(past.events, past.kind, past.ts)
+    for part in range(1, ASKED_TIMES + 1):
+        until_us = first_us + (last_us - first_us) * part // ASKED_TIMES
+        for each in done:
+            grid_us = each.spec.grid * SECOND_US
+            each.run(-(-until_us // grid_us) * grid_us)
+            each.last_us = until_us
+        if part < ASKED_TIMES and enough():
+            return done, False
+    return done, True
 
 
 @dataclass(slots=True)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import msgspec
 
-from self_healing.backtest import Found, Replay, Tell, nobody, replays
+from self_healing.backtest import Found, Replay, Tell, nobody, replays, replays_of
 from self_healing.clock import DAY_US, SECOND_US, from_us
 from self_healing.measures import Measure
 from self_healing.model import SeriesState, Transition, group_dict
 from self_healing.spec import Spec, TriggerSpec
+from self_healing.telemetry.query.past import Past
 
 
 def backtest(spec: Spec, files: Sequence[Path], tell: Tell = nobody) -> dict[str, Any]:
@@ -34,9 +35,22 @@ def compare(spec: Spec, against: Spec, files: Sequence[Path], tell: Tell = nobod
 
     The history is read once for both; arguments and errors as for :func:`backtest`.
     """
-    ours, theirs = replays([spec, against], files, tell)
-    told = _report(ours)
-    return told | {"against": _report(theirs), "compared": _compared(ours, theirs)}
+    return _both(*replays([spec, against], files, tell))
+
+
+def compare_stored(spec: Spec, against: Spec, past: Past, enough: Callable[[], bool]) -> dict[str, Any]:
+    """The same on stored events, whatever kind of file they are in; `whole` says whether all were looked at.
+
+    Args:
+        past: the events.
+        enough: asked now and then; says that no more of them is to be looked at.
+    """
+    (ours, theirs), whole = replays_of([spec, against], past, enough)
+    return _both(ours, theirs) | {"whole": whole}
+
+
+def _both(ours: Replay, theirs: Replay) -> dict[str, Any]:
+    return _report(ours) | {"against": _report(theirs), "compared": _compared(ours, theirs)}
 
 
 def _report(done: Replay) -> dict[str, Any]:

@@ -155,7 +155,7 @@ class Pages:
         told = await self._ask("trigger", name=request.path_params["name"])
         text = request.query_params.get("threshold", "")
         async with self._trying:
-            tried = await asyncio.to_thread(try_threshold, self._places, told["trigger"], text)
+            tried = await asyncio.to_thread(try_threshold, self._places, told["trigger"], text, self._now())
         return told | {"tried": tried}
 
     async def _agent(self, request: Request) -> Json:

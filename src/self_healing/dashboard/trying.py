@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+import time
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from self_healing.backtest_report import compare
+from self_healing.backtest_report import compare_stored
+from self_healing.clock import to_us
 from self_healing.errors import SelfHealingError, TelemetryError
 from self_healing.problems import problems_of
 from self_healing.spec import Spec, TriggerSpec
-from self_healing.telemetry.query.files import Form, Places, list_files
+from self_healing.telemetry.columns import asked_attributes
+from self_healing.telemetry.query.files import Places
+from self_healing.telemetry.query.past import Past, past
 
 Json = dict[str, Any]
 
-MOST_BYTES: Final = 16 << 20
-"""So much of the newest history is replayed: some seconds, in which the service has a little less of its machine."""
+MOST_EVENTS: Final = 100_000
+"""So many of the newest stored events are replayed."""
+
+LONGEST_S: Final = 15.0
+"""So long they are replayed; what was not looked at by then is not looked at, and said."""
+
+FIRST: Final = timedelta(hours=6)
+LAST: Final = timedelta(days=32)
+"""How far back stored events are read: four times as far each time, until there are so many, or no older ones."""
 
 VALUES: Final = {"threshold": ("value",), "rate_of_change": ("value",), "baseline": ("ratio", "percent", "plus")}
 """Of each kind of condition the keys of which one is its threshold; the other kinds have none."""
@@ -40,7 +47,7 @@ def threshold_of(trigger: Json) -> tuple[str, float] | None:
     return None
 
 
-def try_threshold(places: Places, trigger: Json, text: str) -> Json:
+def try_threshold(places: Places, trigger: Json, text: str, now: datetime) -> Json:
     """Both thresholds on the same history, side by side, and the difference of the spec; it may take some seconds.
 
     The trigger is tried alone: no silence, maintenance window or other trigger mutes it, and nothing is healed.
@@ -49,21 +56,32 @@ def try_threshold(places: Places, trigger: Json, text: str) -> Json:
         places: where history is.
         trigger: as it is declared.
         text: the other threshold, in the unit of the spec.
+        now: up to when.
 
     Raises:
         SelfHealingError: that is none that the trigger could have.
-        TelemetryError: there is no history of the fleet's own files.
+        TelemetryError: there is no history.
     """
     alone = {**trigger, "enabled": True, "inhibited_by": []}
     mine, other = TriggerSpec.model_validate(alone), _changed(alone, text)
-    with _newest(places) as (files, whole):
-        told = compare(Spec(triggers=(mine,), actions=()), Spec(triggers=(other,), actions=()), files)
+    history, whole = _newest(places, asked_attributes([mine, other]), now)
+    if not history.events:
+        raise TelemetryError("no history is stored yet that could be replayed")
+    began = time.monotonic()
+    told = compare_stored(
+        Spec(triggers=(mine,), actions=()),
+        Spec(triggers=(other,), actions=()),
+        history,
+        lambda: time.monotonic() - began > LONGEST_S,
+    )
     [compared] = told["compared"]
     return {
         **compared,
         "events": told["events"],
         "span_s": told["span_s"],
         "whole": whole,
+        "stopped": not told["whole"],
+        "warnings": history.warnings,
         "diff": _diff(trigger, other.model_dump(mode="json", by_alias=True)),
     }
 
@@ -86,34 +104,17 @@ def _changed(trigger: Json, text: str) -> TriggerSpec:
         raise SelfHealingError("; ".join(problems)) from error
 
 
-@contextmanager
-def _newest(places: Places) -> Iterator[tuple[Sequence[Path], bool]]:
-    """The newest of the fleet's own files, the oldest of them cut where there is too much; and whether that is all."""
-    files = list_files(places).of(Form.NATIVE)
-    if not files:
-        raise TelemetryError("there is no history in the fleet's own files yet; what came in otherwise is not replayed")
-    kept: list[Path] = []
-    left = MOST_BYTES
-    with tempfile.TemporaryDirectory(prefix="self-healing-try-") as directory:
-        for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
-            size = path.stat().st_size
-            if size > left:
-                kept.append(_end_of(path, left, Path(directory)))
-                yield kept, False
-                return
-            kept.append(path)
-            left -= size
-        yield kept, True
-
-
-def _end_of(path: Path, size: int, directory: Path) -> Path:
-    """The last bytes of a file, from the beginning of a line on, as a file of its own."""
-    cut = directory / path.name
-    with path.open("rb") as source, cut.open("wb") as target:
-        source.seek(-size, 2)
-        source.readline()
-        shutil.copyfileobj(source, target)
-    return cut
+def _newest(places: Places, attributes: tuple[str, ...], now: datetime) -> tuple[Past, bool]:
+    """The newest of what is stored, whatever kind of file it is in; and whether that is all."""
+    back = FIRST
+    while True:
+        since_us = to_us(now - back)
+        found = past(places, since_us, to_us(now), attributes=attributes, most=MOST_EVENTS)
+        cut = len(found.events) == MOST_EVENTS
+        whole = not cut and (found.reaches_us is None or found.reaches_us > since_us)
+        if cut or whole or back >= LAST:
+            return found, whole
+        back *= 4
 
 
 def _diff(before: Json, after: Json) -> list[str]:

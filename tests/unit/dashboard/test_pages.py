@@ -332,7 +332,7 @@ def test_a_threshold_that_is_none_is_refused(loop: SelfHealingOrchestrator, path
 def test_only_the_newest_history_is_tried_where_there_is_much(
     loop: SelfHealingOrchestrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("self_healing.dashboard.trying.MOST_BYTES", len(slow_task(HOSTILE)) + 10)
+    monkeypatch.setattr("self_healing.dashboard.trying.MOST_EVENTS", 1)
     with serving(loop) as port:
         page = get(port, "/triggers/slow_tasks/try?threshold=120")[1]
     assert "1 events" in page

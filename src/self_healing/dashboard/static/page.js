@@ -84,7 +84,9 @@ function line(plot, mark, row) {
   ctx.setLineDash([3, 3]);
   ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.top + bbox.height); ctx.stroke();
   ctx.font = `${11 * devicePixelRatio}px system-ui`;
-  ctx.fillText(mark.what, x + 4, bbox.top + (12 + 13 * row) * devicePixelRatio);
+  const atTheEnd = x > bbox.left + bbox.width - 70 * devicePixelRatio; // there is no room on its right
+  ctx.textAlign = atTheEnd ? "right" : "left";
+  ctx.fillText(mark.what, atTheEnd ? x - 4 : x + 4, bbox.top + (12 + 13 * row) * devicePixelRatio);
   ctx.restore();
 }
 
