@@ -67,7 +67,7 @@ class Receiving:
     @property
     def problems(self) -> list[str]:
         """What is wrong now, for people."""
-        told = [self.segments.problem, self._tending]
+        told = [self.segments.problem, self._tending, *(() if self._intake is None else self._intake.damaged)]
         folders = [problem for folder in self._folders for problem in folder.problems]
         return [each for each in told if each is not None] + folders
 

@@ -68,12 +68,17 @@ class Intake:
         self._now = now
         self._identities = Identities()
         self._fresh: set[int] = set()  # identities in what is being written; on the writer's thread
-        remember(segments.directory, self._identities, to_us(now()), KEPT_US, MOST)
+        self._damaged = remember(segments.directory, self._identities, to_us(now()), KEPT_US, MOST)
 
     @property
-    def problem(self) -> str | None:
-        """Why nothing can be written now; None when it can."""
-        return self.segments.problem
+    def damaged(self) -> list[str]:
+        """The compacted segments that were found damaged at the start, while they are there, for people."""
+        return [
+            f"segment {file.name} is damaged ({why}): its events were folded, but are not found any more, and what is"
+            " older than it and comes late is dropped as too_late; put a copy of it back, or delete it"
+            for file, why in self._damaged.items()
+            if file.exists()
+        ]
 
     def start(self) -> None:
         """Begin to take batches; safe to call twice."""

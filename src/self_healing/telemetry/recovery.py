@@ -99,6 +99,10 @@ def _head(line: bytes) -> _Head:
 # --- what came before ----------------------------------------------------------------------------------------------
 
 
+class _Damaged(Exception):
+    """A compacted segment is not as it was written."""
+
+
 class _Known(msgspec.Struct, gc=False):
     """What tells a line's span or batch from others."""
 
@@ -120,12 +124,16 @@ def key_identity(source: str, key: str) -> int:
     return identity("batch", source, key)
 
 
-def remember(directory: Path, identities: Identities, now_us: int, kept_us: int, most: int) -> None:
+def remember(directory: Path, identities: Identities, now_us: int, kept_us: int, most: int) -> dict[Path, str]:
     """Fill `identities` with what the segments of the last `kept_us` hold, `most` at most.
+
+    Returns:
+        The compacted segments that are damaged, and what is wrong with each. What they hold is forgotten.
 
     Raises:
         StorageError: a segment cannot be read.
     """
+    damaged: dict[Path, str] = {}
     chosen: list[tuple[list[int], int]] = []
     count = 0
     try:
@@ -134,13 +142,19 @@ def remember(directory: Path, identities: Identities, now_us: int, kept_us: int,
             if at_us < now_us - kept_us or count >= most:
                 identities.forgotten_us = max(identities.forgotten_us, at_us)
                 break
-            ids = list(_identities_in(file))
+            try:
+                ids = list(_identities_in(file))
+            except _Damaged as error:
+                damaged[file] = str(error)
+                identities.forgotten_us = max(identities.forgotten_us, at_us)
+                continue
             count += len(ids)
             chosen.append((ids, at_us))
     except OSError as error:
         raise StorageError(f"cannot read the segments in {directory}: {error.strerror or error}") from error
     for ids, at_us in reversed(chosen):
         identities.add(ids, at_us)
+    return damaged
 
 
 def _identities_in(file: Path) -> Iterator[int]:
@@ -180,9 +194,13 @@ def _known_rows(file: Path) -> Iterator[_Known]:
     import duckdb  # a start that finds no compacted segment of the last day does without
 
     names = [field.name for field in msgspec.structs.fields(_Known)]
+    query = f"SELECT {', '.join(names)} FROM read_parquet(?) WHERE key IS NOT NULL OR role IS NOT NULL"
     with duckdb.connect(config={"threads": 1}) as connection:
-        rows: list[tuple[Any, ...]] = connection.execute(
-            f"SELECT {', '.join(names)} FROM read_parquet(?) WHERE key IS NOT NULL OR role IS NOT NULL", [str(file)]
-        ).fetchall()
+        try:
+            rows: list[tuple[Any, ...]] = connection.execute(query, [str(file)]).fetchall()
+        except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+            raise OSError(str(error).splitlines()[0]) from error
+        except duckdb.Error as error:
+            raise _Damaged(str(error).splitlines()[0]) from error
     for row in rows:
         yield _Known(**{name: value for name, value in zip(names, row, strict=True) if value is not None})

@@ -171,9 +171,9 @@ def test_what_could_not_be_written_is_taken_when_it_comes_again(tmp_path: Path) 
             for each in again:
                 with pytest.raises(StorageError):
                     send(intake, each)
-        assert "File too large" in str(intake.problem)
+        assert "File too large" in str(intake.segments.problem)
         assert [send(intake, each).accepted for each in again] == [1, 1]
-        assert intake.problem is None
+        assert intake.segments.problem is None
     assert events(tmp_path) == ["1", "2"]
 
 

@@ -12,6 +12,7 @@ import pytest
 from self_healing.clock import DAY_US, FakeClock, to_us
 from self_healing.errors import StorageError
 from self_healing.telemetry.identities import Identities
+from self_healing.telemetry.intake import Receipt
 from self_healing.telemetry.recovery import key_identity, remember, span_identity
 from self_healing.telemetry.retention import CRASH_POINTS, Retention
 from tests.unit.telemetry.test_intake import batch, opened, plain, send, span
@@ -87,6 +88,24 @@ def test_what_was_compacted_is_still_known_when_it_comes_again(tmp_path: Path) -
     with opened(tmp_path, FakeClock(AT)) as intake:
         assert send(intake, batch(span(1), plain("c"))).duplicates == 1
     assert names(tmp_path) == ["0000000001.parquet", "0000000002.jsonl"]
+
+
+@pytest.mark.parametrize("left", [0, 100, -1])
+def test_a_start_is_not_kept_from_by_a_damaged_compacted_segment_but_says_so_while_it_is_there(
+    tmp_path: Path, left: int
+) -> None:
+    file = filled(tmp_path).with_suffix(".parquet")
+    retention(tmp_path).tend(everything(tmp_path), active=None, now=AT)
+    file.write_bytes(file.read_bytes()[:left])
+    os.utime(file, (AT.timestamp(), AT.timestamp()))
+    with opened(tmp_path, FakeClock(AT)) as intake:
+        (damaged,) = intake.damaged
+        # It may have come before, and must not count twice.
+        assert send(intake, batch(span(1))) == Receipt(dropped={"too_late": 1})
+        file.unlink()
+        assert intake.damaged == []
+    assert damaged.startswith("segment 0000000001.parquet is damaged (")
+    assert damaged.endswith("put a copy of it back, or delete it")
 
 
 @pytest.mark.parametrize("point", CRASH_POINTS)
