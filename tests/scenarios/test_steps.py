@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from self_healing.model import HandoffStatus
+from self_healing.model import Execution, ExecutionStatus, HandoffStatus
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
 
@@ -85,3 +86,38 @@ def test_what_had_to_wait_was_not_tried(scenario: MakeScenario) -> None:
     fleet.at(70, step_s=5).expect_actions(SLOW, "Other", analyze_slow_tasks="dispatched")
 
     assert fleet.expect_handoff(SLOW, "Other").message["context"]["tried"] == []
+
+
+def test_a_step_that_is_not_for_an_incident_is_denied_even_where_it_is_proposed(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    fleet = scenario(settings=planned(tmp_path, "[trigger.when.second]\nafter = { first = 'failed' }"))
+    slow(fleet)
+    fleet.expect_actions(SLOW, first="dispatched")
+    parts, spec = fleet.loop._parts, fleet.loop.spec
+    incident = msgspec.structs.replace(fleet.incident(SLOW), step=1)
+    proposal = parts.judging._planner.proposal(incident, spec.action("second"), 1)
+    with fleet.loop.store.transaction():
+        decision = parts.judging.at(fleet.clock.now())(proposal, incident, {"e": 1})
+    assert "step_not_for_it" in [finding.policy for finding in decision.findings]
+
+
+def test_a_step_that_waits_is_passed_over_when_it_is_not_for_the_incident_any_more(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    settings = planned(tmp_path, "[trigger.when.second]\nafter = { first = ['inconclusive', 'failed'] }")
+    fleet = scenario(settings={**settings, "constitution": {"limits": {"actions_per_minute": 1}}})
+    slow(fleet)
+    first = fleet.expect_handoff(SLOW)
+    fleet.loop.move_handoff(first.id, HandoffStatus.FAILED, "Aide", "cannot")
+    fleet.at(12).expect_actions(SLOW, first="dispatched", second="deferred")
+    # The record says another thing of the first one by now.
+    store = fleet.loop.store
+    [execution] = [each for each in store.select(Execution) if each.action == "first"]
+    store.put(msgspec.structs.replace(execution, status=ExecutionStatus.UNKNOWN))
+
+    fleet.at(14)
+
+    assert skipped(fleet)[-1] == (
+        "second is passed over: it is after first was inconclusive or failed, and that was unknown"
+    )

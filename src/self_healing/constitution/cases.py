@@ -138,6 +138,7 @@ def fine(limits: Limits) -> Facts:
         trigger_in_spec=True,
         action_in_spec=True,
         action_in_plan=True,
+        step_condition_met=True,
         parameters_from_spec=True,
         spec_version_current=True,
         plan_version_current=True,

@@ -54,6 +54,7 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     oldest_in_flight_s: float
     decision_recorded: bool  # the audit log is whole and takes it, in the transaction that also takes the intent
     stopped: bool
+    step_is_for: Callable[[Incident, str], bool]  # whether its step of the plan is for an incident, by its action
     settings_from_spec: Callable[[ActionSpec, Incident], Mapping[str, Any]]
     unwell: Callable[[str], Iterable[Span]]  # when an agent had incidents that were not closed
     agreeing: Callable[[str], int]  # how many signals, independent of one another, say that an agent is unwell

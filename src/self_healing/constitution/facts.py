@@ -82,6 +82,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     trigger_in_spec: bool
     action_in_spec: bool
     action_in_plan: bool
+    step_condition_met: bool  # its step is for this incident, as `when` of the trigger says
     parameters_from_spec: bool
     spec_version_current: bool
     plan_version_current: bool
@@ -183,6 +184,7 @@ def gather(
         trigger_in_spec=trigger is not None,
         action_in_spec=action is not None,
         action_in_plan=diagnostic or _in_plan(proposal, incident, trigger),
+        step_condition_met=diagnostic or (incident is not None and now.step_is_for(incident, proposal.action)),
         parameters_from_spec=_from_spec(proposal, renewed, incident, action, now),
         spec_version_current=proposal.spec_version == spec.version,
         plan_version_current=incident is not None and proposal.plan_version == incident.plan_version,

@@ -20,6 +20,7 @@ from self_healing.constitution.facts import gather
 from self_healing.constitution.gate import Gate
 from self_healing.constitution.violations import violations
 from self_healing.incidents.register import Register
+from self_healing.loop.stepping import Stepping
 from self_healing.loop.underway import Underway
 from self_healing.model import Decision, Incident, Lesson, Outcome, Proposal, affected_agent
 from self_healing.spec import Spec
@@ -51,6 +52,7 @@ class Judging:
         register: the incidents.
         directives: what is in force.
         underway: what is intended and was done lately.
+        stepping: says of which incidents a step is.
         audit: the audit log.
         approvals: what people said.
         agreeing: how many signals, independent of one another, say at an instant that an agent is unwell.
@@ -70,6 +72,7 @@ class Judging:
         register: Register,
         directives: Directives,
         underway: Underway,
+        stepping: Stepping,
         *,
         kept: Mapping[tuple[str, str], Spec],
         audit: Audit,
@@ -89,6 +92,7 @@ class Judging:
         self._register = register
         self._directives = directives
         self._underway = underway
+        self._stepping = stepping
         self._audit = audit
         self._approvals = approvals
         self._agreeing = agreeing
@@ -149,6 +153,7 @@ class Judging:
             oldest_in_flight_s=_age_s(self._telemetry.next_queued_us(), at),
             decision_recorded=self._store.writing and not self._store.read_only and self._audit.whole(),
             stopped=self._stopped(),
+            step_is_for=lambda incident, action: self._stepping.unmet(incident, action) is None,
             settings_from_spec=self._planner.settings,
             unwell=self._unwell,
             agreeing=lambda agent: self._agreeing(agent, at),

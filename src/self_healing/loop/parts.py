@@ -38,6 +38,7 @@ from self_healing.loop.judging import VIOLATIONS, Judging
 from self_healing.loop.probation import Probation
 from self_healing.loop.proposing import Proposer
 from self_healing.loop.renewing import Renewing
+from self_healing.loop.stepping import Stepping
 from self_healing.loop.telling import Telling
 from self_healing.loop.treatment import Treatment
 from self_healing.loop.underway import Underway
@@ -175,6 +176,7 @@ class Parts:
             free=free,
             patience=timedelta(seconds=spec.limits.defer_at_most),
         )
+        stepping = Stepping(store, register, versions.of)
         probation = Probation(store, register, verifying, directives, inbox, renewing)
         treatment = Treatment(
             store,
@@ -198,6 +200,7 @@ class Parts:
             register,
             directives,
             underway,
+            stepping,
             kept=versions.kept,
             audit=audit,
             approvals=approvals,
@@ -212,6 +215,7 @@ class Parts:
             planner,
             verifying,
             underway,
+            stepping,
             state_of=framework.state_of,
             spec=spec,
             spec_of=versions.of,

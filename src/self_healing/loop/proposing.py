@@ -13,7 +13,7 @@ from self_healing.handoffs.outbox import handed
 from self_healing.incidents.lifecycle import moved
 from self_healing.incidents.register import Register
 from self_healing.learning import begun, lesson_id
-from self_healing.loop.stepping import unmet
+from self_healing.loop.stepping import Stepping
 from self_healing.loop.underway import Underway
 from self_healing.loop.verifying import Verifying
 from self_healing.model import (
@@ -56,6 +56,7 @@ class Proposer:
         planner: makes proposals, and executions of the answers.
         verifying: gathers from the intent on what will be judged.
         underway: takes what is intended.
+        stepping: says of which incidents a step is.
         state_of: the state of a series.
         spec: the loaded spec.
         spec_of: the spec that an incident goes on by.
@@ -69,6 +70,7 @@ class Proposer:
         planner: Planner,
         verifying: Verifying,
         underway: Underway,
+        stepping: Stepping,
         *,
         state_of: Callable[[str, Any], SeriesState],
         spec: Spec,
@@ -80,6 +82,7 @@ class Proposer:
         self._planner = planner
         self._verifying = verifying
         self._underway = underway
+        self._stepping = stepping
         self._state_of = state_of
         self._spec = spec
         self._spec_of = spec_of
@@ -181,7 +184,7 @@ class Proposer:
         if action is None:
             self._skip(incident, at, "skipped", f"action {incident.plan[incident.step]} is no longer declared")
             return None
-        why = None if carried is not None else self._unmet(incident, action)
+        why = self._stepping.unmet(incident, action.name)
         if why is not None:
             self._skip(incident, at, "skipped", f"{action.name} is passed over: {why}")
             return None
@@ -194,15 +197,6 @@ class Proposer:
         execution = self._planner.propose(incident, action, incident.step, decide, at, carried)
         self._answered(msgspec.structs.replace(incident, execution=execution.id), execution, carried, at)
         return execution
-
-    def _unmet(self, incident: Incident, action: ActionSpec) -> str | None:
-        """What of a step's own condition is not so."""
-        trigger = next((each for each in self._spec_of(incident).triggers if each.name == incident.trigger), None)
-        when = None if trigger is None else trigger.when.get(action.name)
-        if when is None:
-            return None
-        about = self._register.children(incident) if incident.is_parent else [incident]
-        return unmet(self._store, incident, when, [each.group for each in about])
 
     def _answered(self, incident: Incident, execution: Execution, carried: Execution | None, at: datetime) -> None:
         """Go on as the gate said."""

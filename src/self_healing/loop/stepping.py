@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from self_healing.incidents.register import Register
 from self_healing.model import (
     Execution,
     ExecutionStatus,
@@ -14,7 +15,7 @@ from self_healing.model import (
     Verification,
     group_dict,
 )
-from self_healing.spec import StepOutcome, When
+from self_healing.spec import Spec, StepOutcome, When
 from self_healing.storage.store import Store
 
 _ENDED = {
@@ -22,6 +23,30 @@ _ENDED = {
     ExecutionStatus.UNKNOWN: StepOutcome.UNKNOWN,
     ExecutionStatus.DENIED: StepOutcome.DENIED,
 }
+
+
+class Stepping:
+    """Says of which incidents a step is, from the records; the proposer and the gate ask it, each for itself.
+
+    Args:
+        store: the state.
+        register: the incidents.
+        spec_of: the spec that an incident goes on by.
+    """
+
+    def __init__(self, store: Store, register: Register, spec_of: Callable[[Incident], Spec]) -> None:
+        self._store = store
+        self._register = register
+        self._spec_of = spec_of
+
+    def unmet(self, incident: Incident, action: str) -> str | None:
+        """What of the condition of an action's step is not so, in words; None where the step is for the incident."""
+        trigger = next((each for each in self._spec_of(incident).triggers if each.name == incident.trigger), None)
+        when = None if trigger is None else trigger.when.get(action)
+        if when is None:
+            return None
+        about = self._register.children(incident) if incident.is_parent else [incident]
+        return unmet(self._store, incident, when, [each.group for each in about])
 
 
 def unmet(store: Store, incident: Incident, when: When, groups: Sequence[Group]) -> str | None:

@@ -87,6 +87,7 @@ def test_a_fact_that_is_left_out_is_refused() -> None:
         ("condition_no_longer_met", {"incident": incident(state=IncidentState.CLOSED)}),
         ("action_not_in_plan", {"incident": incident(plan=("ask", "pause"))}),
         ("action_not_in_plan", {"incident": incident(plan=())}),
+        ("step_not_for_it", {"step_is_for": lambda _incident, action: action != "pause"}),
     ],
 )
 def test_one_thing_amiss_is_what_is_held_against_the_proposal(policy: str, changes: dict[str, Any]) -> None:

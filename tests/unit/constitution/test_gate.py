@@ -90,6 +90,7 @@ CASES = (
     Case("trigger_not_in_spec", "V", DENY, {"trigger_in_spec": False}, {}),
     Case("action_not_in_spec", "V", DENY, {"action_in_spec": False}, {}),
     Case("action_not_in_plan", "V", DENY, {"action_in_plan": False}, {}),
+    Case("step_not_for_it", "V", DENY, {"step_condition_met": False}, {}),
     Case("parameters_not_from_spec", "V", DENY, {"parameters_from_spec": False}, {}),
     Case("spec_version_outdated", "V", DENY, {"spec_version_current": False}, {}),
     Case("plan_version_outdated", "V", DENY, {"plan_version_current": False}, {}),
@@ -251,6 +252,7 @@ def stands_against(facts: Facts) -> set[Outcome]:
                 facts.trigger_in_spec,
                 facts.action_in_spec,
                 facts.action_in_plan,
+                facts.step_condition_met,
                 facts.parameters_from_spec,
                 facts.spec_version_current,
                 facts.plan_version_current,
@@ -297,6 +299,7 @@ FIRST_TIME_ONLY = {
     "attempts_on_target",
     "handoff_to_itself",
     "keeps_failing",
+    "step_not_for_it",
     "condition_no_longer_met",
 }
 
