@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from self_healing.clock import DAY_US, HOUR_US, SECOND_US, from_us, to_us
 from self_healing.errors import TelemetryError
 from self_healing.forgetting import Forgetting
 from self_healing.incidents.muting import Muting
 from self_healing.lookahead import LookAhead
-from self_healing.measures import Measure
-from self_healing.model import Group, SeriesState, Transition
+from self_healing.measures import Ints, Measure
+from self_healing.model import Event, Group, SeriesState, Transition
 from self_healing.spec import Absence, Spec
+from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.columns import asked_attributes
 from self_healing.telemetry.lines import native_asking
 from self_healing.telemetry.native import Decoded, decode
@@ -110,7 +112,7 @@ class Replay:
 
     def __post_init__(self) -> None:
         # To what waits for silence every event is a sign of life.
-        absence = any(isinstance(trigger.condition, Absence) for trigger in self.spec.triggers)
+        absence = any(isinstance(each.condition, Absence) and each.enabled for each in self.spec.triggers)
         triggers, groups, grid_us = self.spec.triggers, self.spec.max_groups, self.spec.grid * SECOND_US
         by_step = self.every_event or self.by_step or absence
         ahead = None if by_step else Replayed(triggers, grid_us=grid_us, max_groups=groups)
@@ -120,6 +122,11 @@ class Replay:
         self._forgetting = Forgetting(self.telemetry, self.framework)
         self._ahead = None if ahead is None else LookAhead(self.spec, self.framework, ahead, self._peak_of)
 
+    @property
+    def sees_ahead(self) -> bool:
+        """Whether it looks only where something can happen; else it goes from event to event."""
+        return self._ahead is not None
+
     def run(self, end_us: int, tell: Tell = nobody) -> None:
         """Step the grid up to `end_us`, at every instant at which something can change.
 
@@ -127,7 +134,12 @@ class Replay:
             end_us: microseconds; all events up to there are queued.
             tell: hears now and then how much was replayed.
         """
-        began = time.perf_counter()
+        with collector_off():
+            began = time.perf_counter()
+            self._run(end_us, tell)
+            self.took_s += time.perf_counter() - began
+
+    def _run(self, end_us: int, tell: Tell) -> None:
         grid_us = self.spec.grid * SECOND_US
         end_us = end_us // grid_us * grid_us
         first_us = self.telemetry.next_queued_us()
@@ -138,7 +150,6 @@ class Replay:
         while (next_us := self._go_on(t_us, end_us, tell)) is not None:
             t_us = next_us
         self._t_us = t_us
-        self.took_s += time.perf_counter() - began
 
     def _go_on(self, t_us: int, end_us: int, tell: Tell) -> int | None:
         """Go on from the instant that was looked at last; returns the one that now was, None at the end."""
@@ -180,31 +191,44 @@ class Replay:
         ahead.telemetry.gather(t_us, until_us)
         self._changed.clear()
         ahead.begin(t_us, until_us)
-        grid_us = self.spec.grid * SECOND_US
         while t_us < until_us:
-            due = [until_us, *(self._silent_us(found) for found in self._open.values())]
-            due += [us for us in (ahead.next_us(t_us), self.framework.next_timer_us(t_us, grid_us)) if us]
-            if self._open or self._muted:
-                due += self._windows_due(t_us)
-            t_us = max(-(-min(due) // grid_us) * grid_us, t_us + grid_us)
-            self._look(t_us)
+            t_us, only = self._next_look(ahead, t_us, until_us)
+            self._look(t_us, only)
             self._tell(t_us, tell)
             for key in self._changed:
                 ahead.again(*key, t_us)
             self._changed.clear()
+
+    def _next_look(self, ahead: LookAhead, t_us: int, until_us: int) -> tuple[int, Collection[str] | None]:
+        """The next instant to look at after `t_us`, and the triggers to look at then; all of them when that is None."""
+        grid_us = self.spec.grid * SECOND_US
+        due_us = ahead.due_us(t_us)
+        whole = [until_us, *(self._silent_us(found) for found in self._open.values())]
+        if self._open or self._muted:
+            whole += self._windows_due(t_us)
+        if ahead.alone and self.framework.evaluations:
+            for name, timer_us in self.framework.timers_us(t_us).items():
+                due_us[name] = min(timer_us, due_us.get(name, timer_us))
+        else:
+            next_timer_us = self.framework.next_timer_us(t_us, grid_us)
+            whole += [*due_us.values(), *([] if next_timer_us is None else [next_timer_us])]
+        next_us = max(-(-min([*whole, *due_us.values()]) // grid_us) * grid_us, t_us + grid_us)
+        every = any(each <= next_us for each in whole)
+        return next_us, None if every else [name for name, each in due_us.items() if each <= next_us]
 
     def _peak_of(self, trigger: str, place: int) -> float | None:
         groups = self.telemetry.groups(Measure.of(self.spec.trigger(trigger)).grouped)
         found = self._open.get((trigger, groups[place]))
         return None if found is None else found.peak
 
-    def _look(self, t_us: int) -> None:
+    def _look(self, t_us: int, only: Collection[str] | None = None) -> None:
+        """Look at the instant `t_us`; at those triggers alone to which anything can happen, where that is known."""
         self.telemetry.fold(t_us)
         self.telemetry.give_up_lost(t_us)
-        for transition in self.framework.evaluate(t_us):
+        for transition in self.framework.evaluate(t_us, only=only):
             self._take(transition, t_us)
         if self._open or self._muted:
-            self._tend(t_us)
+            self._tend(t_us, only)
         if self._ahead is None or not self._ahead.telemetry.ahead:  # else a group may be known that has nothing yet
             self._forgetting.look(t_us, self._open)
 
@@ -258,10 +282,10 @@ class Replay:
         self._changed.add(key)
         self.framework.leave_out(*key, t_us, None)
 
-    def _tend(self, t_us: int) -> None:
+    def _tend(self, t_us: int, only: Collection[str] | None) -> None:
         at = from_us(t_us)
         for key, found in list(self._open.items()):
-            value = self._met(key, t_us)
+            value = self._met(key, t_us) if only is None or key[0] in only else None
             if value is not None:
                 better = max if self.spec.trigger(key[0]).rising else min
                 found.peak = value if found.peak is None else better(found.peak, value)
@@ -327,8 +351,7 @@ def replays(
         each.first_us, each.last_us = parts.first_us, parts.last_us
     for number, (path, _) in enumerate(parts.files):
         decoded = parts.known or _decoded(path, asked)
-        order = np.argsort(decoded.ts, kind="stable")
-        events, kind, ts = [decoded.events[at] for at in order.tolist()], decoded.kind[order], decoded.ts[order]
+        events, kind, ts = _in_time(decoded)
         for place, each in enumerate(done):
             each.telemetry.account(decoded.received, Counter(reason for _, reason in decoded.bad))
             each.telemetry.queue(events, kind, ts)
@@ -362,6 +385,14 @@ def replays_of(specs: Sequence[Spec], past: Past, enough: Callable[[], bool]) ->
         if part < ASKED_TIMES and enough():
             return done, False
     return done, True
+
+
+def _in_time(decoded: Decoded) -> tuple[list[Event], NDArray[np.uint8], Ints]:
+    """The events of a file with their kinds and times, sorted by time."""
+    if (decoded.ts[1:] >= decoded.ts[:-1]).all():
+        return decoded.events, decoded.kind, decoded.ts
+    order = np.argsort(decoded.ts, kind="stable")
+    return [decoded.events[at] for at in order.tolist()], decoded.kind[order], decoded.ts[order]
 
 
 @dataclass(slots=True)

@@ -402,10 +402,15 @@ class LookAhead:
         if sight is not None:
             sight.again(group, t_us)
 
-    def next_us(self, t_us: int) -> int | None:
-        """The next instant after `t_us` at which something can happen because of what happened; None for none."""
+    @property
+    def alone(self) -> bool:
+        """Whether no trigger looks at others."""
+        return not self._composites
+
+    def due_us(self, t_us: int) -> dict[str, int]:
+        """The next instant after `t_us` at which something can happen because of what happened, by trigger."""
         now = (t_us - self._from_us) // self._grid_us
         # What a composite looks at matters while it is not inactive, and that its members speak if its silence fires.
         watched = any(series.must_have_spoken or series.state.any() for series in self._composites)
-        found = [at for sight in self._sights.values() if (at := sight.next(now, watched=watched)) is not None]
-        return self._from_us + min(found) * self._grid_us if found else None
+        found = {name: sight.next(now, watched=watched) for name, sight in self._sights.items()}
+        return {name: self._from_us + at * self._grid_us for name, at in found.items() if at is not None}

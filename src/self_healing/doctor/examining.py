@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -45,8 +46,7 @@ def examine(load: Callable[[], Settings], *, at: datetime, tell: Tell) -> dict[s
     noisy: list[str] = []
     if spec is not None and history.events:
         observed = observe(spec, history, tell)
-        tell("replaying history", 0.0)
-        now = fired(spec, history)
+        now = fired(spec, history, partial(tell, "replaying history"))
         proposals = propose(spec, observed, now, history, tell)
         noisy = [name for name, each in now.items() if too_often(each, history)]
         findings += fits(spec, observed, now, proposals, history)

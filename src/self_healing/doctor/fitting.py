@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from self_healing.backtest import Replay
+from self_healing.backtest import Replay, nobody
+from self_healing.backtest import Tell as Told
 from self_healing.clock import DAY_US, SECOND_US
 from self_healing.doctor.findings import Finding, Proposal, Tell, ok, warn
 from self_healing.doctor.history import History
@@ -35,8 +36,8 @@ ALL_THE_TIME: Final = 0.5
 QUIET_DAYS: Final = 6 / 7
 """Of the days of each agent, so many are to pass without an incident."""
 
-GRID_S: Final = 60
-"""How often the backtest looks, seconds: the coarsest grid, for on one of a second two weeks take minutes."""
+STEP_S: Final = 60
+"""How often the backtest looks, seconds, where it goes step by step: on a grid of a second two weeks take minutes."""
 
 LEAST_SPAN_US: Final = DAY_US
 """Less history than this shows no day's peaks."""
@@ -57,15 +58,17 @@ class Fired:
     groups: int
 
 
-def fired(spec: Spec, history: History) -> dict[str, Fired]:
-    """What a backtest of `spec` on `history` opens, by trigger."""
+def fired(spec: Spec, history: History, tell: Told = nobody) -> dict[str, Fired]:
+    """What a backtest of `spec` on `history` opens, by trigger; `tell` hears how much was replayed."""
     if not history.events:
         return {}
-    by_step = assembles(history.events, history.kind)
-    replay = Replay(spec.model_copy(update={"grid": GRID_S}), by_step=by_step)
+    replay = Replay(spec, by_step=assembles(history.events, history.kind))
+    if not replay.sees_ahead:
+        replay = Replay(spec.model_copy(update={"grid": max(spec.grid, STEP_S)}), by_step=True)
     replay.telemetry.queue(list(history.events), history.kind, history.ts)
     replay.first_us, replay.last_us = int(history.ts[0]), int(history.ts[-1])
-    replay.run(replay.last_us)
+    grid_us = replay.spec.grid * SECOND_US
+    replay.run(-(-replay.last_us // grid_us) * grid_us, tell)
     whole_us = max(replay.last_us - replay.first_us, SECOND_US)
     found = {}
     for trigger in spec.triggers:
@@ -179,11 +182,9 @@ def propose(
         return []
     often = [name for name, each in now.items() if name in observed and too_often(each, history)]
     tried = {name: limit for name in often if (limit := _limit(observed[name], QUIET_DAYS)) is not None}
-    tell("trying thresholds", 0.0)
-    then = _tried(spec, tried, history)
+    then = _tried(spec, tried, history, lambda share: tell("trying thresholds", share / 2))
     again = {name: limit for name in tried if too_often(then[name], history) and (limit := _limit(observed[name], 1.0))}
-    tell("trying thresholds", 0.5)
-    then |= _tried(spec, again, history)
+    then |= _tried(spec, again, history, lambda share: tell("trying thresholds", 0.5 + share / 2))
     return [
         Proposal(
             trigger=name,
@@ -200,11 +201,19 @@ def _condition(trigger: TriggerSpec) -> dict[str, Any]:
     return trigger.condition.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _tried(spec: Spec, limits: Mapping[str, float], history: History) -> dict[str, Fired]:
+def _tried(spec: Spec, limits: Mapping[str, float], history: History, tell: Told) -> dict[str, Fired]:
     if not limits:
         return {}
     changed = tuple(_with(spec.trigger(name), limit) for name, limit in limits.items())
-    return fired(Spec(triggers=changed, actions=spec.actions, max_groups=spec.max_groups), history)
+    # Made anew: a mere copy would bring along what the spec worked out from its triggers.
+    apart = Spec(
+        triggers=changed,
+        actions=spec.actions,
+        grid=spec.grid,
+        max_groups=spec.max_groups,
+        maintenance=spec.maintenance,
+    )
+    return fired(apart, history, tell)
 
 
 def _limit(observed: Observed, quiet: float) -> float | None:

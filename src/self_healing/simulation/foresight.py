@@ -68,7 +68,7 @@ class Foresight:
         self._queue()
         self._telemetry.gather(now_us, until_us)
         self._ahead.begin(now_us, until_us)
-        due = (self._ahead.next_us(now_us), self._loop.framework.next_timer_us(now_us, self._grid_us))
+        due = [*self._ahead.due_us(now_us).values(), self._loop.framework.next_timer_us(now_us, self._grid_us)]
         self._telemetry.fold(until_us)
         self._seen_us = until_us
         return min((each for each in due if each is not None and each <= until_us), default=None)

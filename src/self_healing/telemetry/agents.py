@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
 
 import msgspec
 
+from self_healing.clock import DAY_US, SECOND_US
+from self_healing.measures import NONE_MIN
 from self_healing.model import Event
 from self_healing.telemetry.samples import Finished, Late, Retries, Scores, Tests
 
 Key = tuple[str | None, str]
+
+MISSED_HEARTBEATS = 3
+LOST_AFTER_US = DAY_US
+"""When a task whose agent sends no heartbeats is given up."""
+
+_numbers = count()
 
 
 class Running(msgspec.Struct, gc=False, array_like=True):
@@ -21,6 +30,7 @@ class Running(msgspec.Struct, gc=False, array_like=True):
     values: tuple[str | None, ...] = ()  # of the columns by which it is grouped and filtered, beside its agent
     tokens: int | None = None  # the sum of its model calls so far
     cost_usd: float | None = None
+    told_us: int = 0  # when its start was told; only where somebody asks what ran when
 
 
 class Unpaid(msgspec.Struct, gc=False):
@@ -39,32 +49,59 @@ A plain tuple, because nearly every task leaves one behind and anything else tak
 """
 
 
-Log = list[tuple[str | None, str | None, Running, int, bool]]
-"""Tasks that begin to run or no longer do, in order: agent, id, the task, when (microseconds), whether it begins."""
+Over = tuple[int, float, int, int, str | None, str | None, Running]
+"""A task that no longer runs: its agent's place, its start (seconds since 1970), when that was told, when it was over
+(microseconds), its agent, its id, and what is known of it. Plain, so that many are soon turned into columns."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Agent:
     """The work of one agent, by task id.
 
     Args:
+        name: under which it is kept.
         place: of its group.
         ended: what ended last.
         before: what ended before that; forgotten as a whole when `ended` takes its place.
-        beat_us: the usual gap between the heartbeats of its tasks; 0 when it sends none.
         seen_us: its newest event; 0 when all it does is repair others.
         repairs: whether it worked on a handoff.
         silent: tasks that were lost because they missed heartbeats, and did not end since; kept where a trigger asks.
+        number: tells it apart from any other, also of the same name.
+        due_us: none of the tasks that run is lost before; for the order of what is due.
+        beat_us, patience_us: the usual gap between heartbeats, and how long a task may be silent before it is lost; as
+            :meth:`beats` sets them.
     """
 
+    name: str | None
     place: int
     running: dict[str | None, Running] = field(default_factory=dict)
     ended: dict[str | None, Ended] = field(default_factory=dict)
     before: dict[str | None, Ended] = field(default_factory=dict)
-    beat_us: int = 0
     seen_us: int = 0
     repairs: bool = False
     silent: dict[str | None, Running] = field(default_factory=dict)
+    number: int = field(default_factory=_numbers.__next__)
+    due_us: int = NONE_MIN
+    beat_us: int = 0
+    patience_us: int = LOST_AFTER_US
+
+    def beats(self, gap_us: int) -> None:
+        """The usual gap between the heartbeats of its tasks is `gap_us`; 0 when it sends none."""
+        self.beat_us = gap_us
+        missed_us = MISSED_HEARTBEATS * max(gap_us, SECOND_US)
+        self.patience_us = min(missed_us, LOST_AFTER_US) if gap_us else LOST_AFTER_US
+
+    def lost_us(self) -> int:
+        """When the next of the tasks that run is lost, if nothing more is heard of it."""
+        return min([task.seen_us for task in self.running.values()]) + self.patience_us + 1
+
+    def over(self, id: str | None, task: Running, at: int) -> Over:
+        """A task no longer runs."""
+        return (self.place, task.started_at, task.told_us, at, self.name, id, task)
+
+    def ended_of(self, id: str | None) -> Ended | None:
+        """What is remembered of a task that ended; None when that is nothing."""
+        return self.ended.get(id) or self.before.get(id)
 
 
 class Repair(msgspec.Struct, frozen=True):

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from self_healing.clock import SECOND_US
 from self_healing.measures import NONE_MIN, Ints, Measure
-from self_healing.telemetry.agents import Log, Running
+from self_healing.telemetry.agents import Over
 from self_healing.telemetry.groups import Grouping
 from self_healing.telemetry.samples import matches
 from self_healing.telemetry.tasks import TaskTable
 
 STILL_RUNS = NONE_MIN
 """The end of a task that had none yet."""
+
+_COLUMNS = 7  # of what is told of a task that is over
 
 
 @dataclass(slots=True)
@@ -51,31 +53,17 @@ class Ages:
     def __init__(self, tasks: TaskTable, by_agent: Grouping) -> None:
         self._tasks = tasks
         self._by_agent = by_agent
-        self._log: Log = []
+        self._log: list[Over] = []
         tasks.log = self._log
-        self._known: list[tuple[str | None, str | None, Running]] = []
-        self._from: list[int] = []
-        self._until: list[int] = []
-        self._place: dict[int, int] = {}  # of each task that runs, by its identity
+        self._known: list[tuple[Any, ...]] = [()] * _COLUMNS
         self._ran: dict[Measure, Ran] = {}
 
     def gather(self) -> None:
         """Take in what was folded since this was last called; what had ended by then is forgotten."""
         self._ran.clear()
-        running = list(self._place.values())
-        self._known = [self._known[place] for place in running]
-        self._from = [self._from[place] for place in running]
-        self._until = [STILL_RUNS] * len(running)
-        self._place = {id(task): place for place, (_, _, task) in enumerate(self._known)}
-        known, begun, ended, places = self._known, self._from, self._until, self._place
-        for name, task_id, task, at, begins in self._log:
-            if begins:
-                places[id(task)] = len(known)
-                known.append((name, task_id, task))
-                begun.append(at)
-                ended.append(STILL_RUNS)
-            else:
-                ended[places.pop(id(task))] = at
+        for agent in self._tasks.agents.values():
+            self._log += [agent.over(id, task, STILL_RUNS) for id, task in agent.running.items()]
+        self._known = list(zip(*self._log, strict=True)) or [()] * _COLUMNS
         self._log.clear()
 
     def ran(self, measure: Measure, grouping: Grouping) -> Ran:
@@ -86,18 +74,16 @@ class Ages:
         return found
 
     def _of(self, measure: Measure, grouping: Grouping) -> Ran:
-        started = np.array([task.started_at for _, _, task in self._known], np.float64)
-        columns = (np.rint(started * SECOND_US).astype(np.int64), _ints(self._from), _ints(self._until))
+        agents, started_at, told, until, names, ids, tasks = self._known
+        started = np.rint(np.array(started_at, np.float64) * SECOND_US).astype(np.int64)
+        columns = (started, *(np.array(each, np.int64) for each in (told, until)))
         if grouping is self._by_agent and not measure.where:
-            return Ran(_ints(self._tasks.place_of(name) for name, _, _ in self._known), *columns)
-        events = [self._tasks.start_event(*each) for each in self._known]
+            return Ran(np.array(agents, np.int64), *columns)
+        order = np.argsort(columns[1], kind="stable")  # groups are met in the order in which tasks begin
+        events = [self._tasks.start_event(names[row], ids[row], tasks[row]) for row in order.tolist()]
         kept = np.array([not measure.where or matches(event, measure.where) for event in events], np.bool_)
         places = grouping.places([event for event, keep in zip(events, kept.tolist(), strict=True) if keep])
-        return Ran(places, *(column[kept] for column in columns))
-
-
-def _ints(values: Iterable[int]) -> Ints:
-    return np.fromiter(values, np.int64)
+        return Ran(places, *(column[order][kept] for column in columns))
 
 
 def oldest(ran: Ran, groups: int, t_us: int) -> Ints:

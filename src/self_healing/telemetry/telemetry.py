@@ -225,7 +225,7 @@ class Telemetry:
     def _fold(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> int:
         """Fold events, sorted by time; returns how many of them were too late."""
         listening = self._listening()
-        folded = self.tasks.fold(events, kind.tolist(), ts.tolist(), starts=bool(self.taps.accumulators))
+        folded = self.tasks.fold(events, kind, ts, starts=bool(self.taps.accumulators))
         self.repairs += folded.repairs
         if listening:
             self._tell_started(folded)
@@ -500,7 +500,8 @@ class Telemetry:
 
     def give_up_lost(self, t_us: int) -> None:
         """Let go of the tasks that are lost at `t_us`, and of the agents without an event for a day."""
-        for event in self.tasks.give_up(t_us):
+        for agent, id, task in self.tasks.give_up(t_us):
+            event = self.tasks.start_event(agent.name, id, task)
             for accumulator in self._watchers(event):
                 accumulator.lost(event)
 

@@ -6,7 +6,7 @@ however many events there were. Only changes of state come out; a verdict is wor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -87,14 +87,17 @@ class TriggerFramework:
 
     # -- the evaluation
 
-    def evaluate(self, t_us: int, *, caught_up: bool = True) -> list[Transition]:
+    def evaluate(self, t_us: int, *, caught_up: bool = True, only: Collection[str] | None = None) -> list[Transition]:
         """Judge everything at `t_us`; returns the series that changed state, in the spec's order, composites last.
 
         Args:
             t_us: microseconds.
             caught_up: whether everything up to then was read; else nobody can be said to be silent.
+            only: the triggers to which anything can happen then, where that is known; none of them a composite.
         """
         enabled = [series for series in self._series.values() if series.trigger.enabled]
+        if only is not None:
+            enabled = [series for series in enabled if series.trigger.name in only]
         judged = [series for series in enabled if caught_up or series.absence is None]
         self._unjudged, self._reset = len(judged) < len(enabled), False
         changed = [self._step(series, t_us) for series in judged]
@@ -305,11 +308,18 @@ class TriggerFramework:
         due = [] if self.evaluations else [next_us]  # whatever was restored was judged by another spec, maybe
         if self._reset and any(series.members for series in self._series.values()):
             due.append(next_us)  # what looks at that series has not seen it
-        for series in self._series.values():
+        due += self.timers_us(t_us).values()
+        return max(-(-min(due) // grid_us) * grid_us, next_us) if due else None
+
+    def timers_us(self, t_us: int) -> dict[str, int]:
+        """When a timer of a series runs out next after `t_us`, microseconds, by trigger; of the others nothing."""
+        found = {}
+        for name, series in self._series.items():
             if series.trigger.enabled and len(series):
                 timer_us = next_timer_us(series.trigger, series.state, series.since_us, series.flapping, t_us)
-                due += [] if timer_us is None else [timer_us]
-        return max(-(-min(due) // grid_us) * grid_us, next_us) if due else None
+                if timer_us is not None:
+                    found[name] = timer_us
+        return found
 
     @property
     def unjudged(self) -> bool:

@@ -197,6 +197,16 @@ def test_for_a_trigger_that_fires_all_the_time_a_threshold_is_proposed_that_a_ba
     assert "not yet" not in found(quiet, "mode")[1]
 
 
+def test_what_was_over_within_a_minute_is_counted_as_a_backtest_counts_it(tmp_path: Path) -> None:
+    short = TRIGGER.format(name="mine", more="").replace('"30m"', '"10s"').replace("value = 10", "value = 60")
+    told = settings(tmp_path, short)
+    history(tmp_path, 1)
+    slow = {"ts": (NOW - timedelta(minutes=50, seconds=40)).isoformat(), "type": "task_finished", "agent": "A"}
+    with (tmp_path / "telemetry" / "events-20260125.jsonl").open("a") as file:
+        file.write(json.dumps(slow | {"id": "slow", "status": "success", "duration_s": 90.0}) + "\n")
+    assert "1 incident in 1.0 days" in found(examined(told), "trigger mine")[1]
+
+
 def test_with_less_than_a_week_of_history_it_is_not_yet_time_to_act(tmp_path: Path) -> None:
     told = settings(tmp_path, actions={"mode": "observe"})
     history(tmp_path, 2)

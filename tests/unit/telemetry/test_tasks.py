@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from self_healing.measures import NONE_MIN, Measure
-from self_healing.telemetry.tasks import _level
+from self_healing.telemetry.folding import level
 from tests.unit.telemetry.fleet import DAY_S, START_S, Fleet, at_us, beat, call, event, finished, started
 
 OWN = {"total_tokens": 1000, "total_usd": 0.02}
@@ -185,7 +185,7 @@ def test_beyond_that_who_has_most_running_loses_them_and_who_has_little_none() -
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=8).map(sorted), st.integers(0, 100))
 def test_the_level_leaves_as_many_as_are_kept_but_for_less_than_one_each(counts: list[int], most: int) -> None:
-    kept = sum(min(count, _level(counts, most)) for count in counts)
+    kept = sum(min(count, level(counts, most)) for count in counts)
     assert min(sum(counts), most) - len(counts) < kept <= min(sum(counts), most)
 
 
