@@ -145,7 +145,9 @@ def test_a_group_beyond_the_limit_of_its_trigger_is_told_to_be_part_of_the_overf
         fleet.finish("t", duration_s=3.0).finish("u", "Other", duration_s=70.0).at(5)
         told = asked(fleet, "slow_tasks", agent="Other")
         assert told["series"] == []
-        assert "(max_series = 1) have no series of their own: they count for overflow" in told["warnings"][0]
+        assert (
+            told["why_none"] == "further groups than are kept apart (max_series = 1) count for the one series overflow"
+        )
         assert one(asked(fleet, "slow_tasks", agent="overflow"))["state"] == "firing"
 
 

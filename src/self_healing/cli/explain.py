@@ -74,9 +74,8 @@ def _print(told: Json) -> None:
 
 
 def _print_all(told: Json) -> None:
-    output.paragraph(
-        f"{told['trigger']} fires at {told['condition']}, over {output.span(told['window_s'])}; {_as_of(told)}"
-    )
+    over = "" if told["window_s"] is None else f", over {output.span(told['window_s'])}"
+    output.paragraph(f"{told['trigger']} fires at {told['condition']}{over}; {_as_of(told)}")
     print()
     output.table(
         ("group", "state", output.when("since", rank=1), Column("why", text=True)),

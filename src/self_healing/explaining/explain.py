@@ -76,12 +76,12 @@ def _now(settings: Settings, question: Question, now: datetime, ask: Ask) -> Jso
     if nothing_yet:
         back["warnings"].insert(0, "nothing has been evaluated yet (`self-healing run` or `check` does); it would say:")
         return back
-    return told | {"why_none": None if series else back["why_none"], **_history_of(told, back)}
+    return told | {"why_none": None if series else told["why_none"] or back["why_none"], **_history_of(told, back)}
 
 
 def _history_of(told: Json, back: Json) -> Json:
     """The stretch before now, with what is in doubt about it; of the series itself the engine has the last word."""
-    warnings = [*told["warnings"], *back["warnings"]]
+    warnings = [*back["warnings"]]
     live, stored = (each["series"][0] if each["series"] else None for each in (told, back))
     if live is not None and stored is not None and live["state"] != stored["state"]:
         warnings.append(f"of stored history alone it would be {stored['state']}: events came late, or the spec changed")

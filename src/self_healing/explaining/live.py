@@ -39,7 +39,5 @@ def live(owner: Owner, name: str, keys: Mapping[str, str]) -> Json:
     answer = about(owner.spec, trigger, from_us(at_us), "live", told)
     if keys and not told and owner.telemetry.overflows(name):
         limit = "triggers.max_groups" if trigger.max_series is None else f"max_series = {trigger.max_series}"
-        answer["warnings"].append(
-            f"further groups than are kept apart ({limit}) have no series of their own: they count for overflow"
-        )
+        answer["why_none"] = f"further groups than are kept apart ({limit}) count for the one series overflow"
     return answer

@@ -605,10 +605,8 @@ class Telemetry:
                 for key, pane_us, slot, columns in table.pack()
             ]
         queue = self._queue.rest()
-        groups = list(self._groupings.items())
         facts = {
-            "groups": [(grouped, each.groups) for grouped, each in groups if not isinstance(grouped, Measure)],
-            "own_groups": {grouped.key: each.groups for grouped, each in groups if isinstance(grouped, Measure)},
+            "groups": [(_name_of(grouped), grouping.groups) for grouped, grouping in self._groupings.items()],
             "taps": self.taps,
             "accounting": self.accounting,
             "signs": {key: signs.pack() for key, signs in self._signs.items()},
@@ -632,13 +630,10 @@ class Telemetry:
 
     def restore(self, panes: Iterable[tuple[str, int, int, bytes]], facts: dict[str, Any]) -> None:
         """Put back what :meth:`pack` gave; panes of measures that are no longer asked for are left out."""
-        for group_by, groups in msgspec.convert(facts["groups"], list[tuple[tuple[str, ...], list[Group]]]):
-            if group_by in self._groupings:
-                self._groupings[group_by].restore(groups)
-        own_groups = msgspec.convert(facts.get("own_groups") or {}, dict[str, list[Group]])
-        for grouped, grouping in self._groupings.items():
-            if isinstance(grouped, Measure) and grouped.key in own_groups:
-                grouping.restore(own_groups[grouped.key])
+        groupings = {_name_of(grouped): grouping for grouped, grouping in self._groupings.items()}
+        for name, groups in msgspec.convert(facts["groups"], list[tuple[tuple[str, ...] | str, list[Group]]]):
+            if name in groupings:
+                groupings[name].restore(groups)
         tables = {key: table for table in self._tables.values() for key, _ in table.rings}
         for key, level, slot, columns in panes:
             if key in tables:
@@ -663,6 +658,11 @@ class Telemetry:
         events, kind, ts = facts["queue"]
         self._queue = Queue([_event(each) for each in events], np.array(kind, np.uint8), np.array(ts, np.int64))
         self.assembly.learn(self._queue.events, self._queue.kind, self._queue.ts)
+
+
+def _name_of(grouped: Grouped) -> tuple[str, ...] | str:
+    """What a grouping is called in the state: its columns, or the key of the one measure that has it."""
+    return grouped.key if isinstance(grouped, Measure) else grouped
 
 
 def _both(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:

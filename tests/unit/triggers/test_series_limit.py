@@ -13,9 +13,8 @@ from self_healing.backtest import replay
 from self_healing.measures import Measure
 from self_healing.model import Reason, SeriesState
 from self_healing.spec import Spec, TriggerSpec
-from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.selftest import failures
-from tests.unit.triggers.engine import Engine, absence, at_us, composite, finished, group, started, trigger
+from tests.unit.triggers.engine import Engine, absence, at_us, composite, finished, started, trigger
 
 FIRING, INACTIVE = SeriesState.FIRING, SeriesState.INACTIVE
 
@@ -120,19 +119,6 @@ def test_a_series_of_further_groups_begins_anew_after_its_incident_like_any_othe
 
     assert engine.state("overflow") is INACTIVE
     assert engine.verdict(13, "overflow").samples == 1
-
-
-def test_which_groups_have_a_series_of_their_own_survives_a_restart() -> None:
-    spec = limited(1)
-    engine = Engine(spec)
-    engine.push(*crowd("a", "b"))
-    engine.at(2)
-
-    stored, after = engine.telemetry.pack(), Telemetry([spec])
-    after.restore([(row["table_key"], row["level"], row["slot"], row["columns"]) for row in stored.panes], stored.facts)
-    assert after.place(Measure.of(spec).grouped, group("b")) is None
-    assert after.place(Measure.of(spec).grouped, group("overflow")) == 1
-    assert after.window(Measure.of(spec), 60_000_000, at_us(3)).count.tolist() == [1, 1]
 
 
 def test_a_trigger_with_further_groups_is_told_with_its_limit() -> None:
