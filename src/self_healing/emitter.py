@@ -12,11 +12,12 @@ import json
 import logging
 import math
 import os
+import sys
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,7 +95,7 @@ class Emitter:
 
     @property
     def dropped(self) -> int:
-        """How many events were dropped since the start: too many waited, or the disk took no more."""
+        """How many events were dropped: too many waited, the disk took no more, or one cannot be said."""
         return self._lost
 
     def flush(self) -> None:
@@ -118,6 +119,9 @@ class Emitter:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._write_all, name="self-healing emitter", daemon=True)
                 self._thread.start()
+                workers = sys.modules.get("multiprocessing.util")
+                if workers is not None:  # its processes end past what atexit has
+                    workers.Finalize(None, self.close, exitpriority=0)
 
     def _write_all(self) -> None:
         wake = self._wake
@@ -129,16 +133,24 @@ class Emitter:
 
     def _write_waiting(self) -> None:
         with self._lock:
-            count = len(self._queue)
-            lines = [_line(*self._queue.popleft()) for _ in range(count)]
+            lines = list(self._lines())
             if not lines:
                 return
             try:
                 self._write("".join(lines).encode(errors="replace"))
                 self.problem = None
             except OSError as error:
-                self._lost += count
+                self._lost += len(lines)
                 self.problem = f"events cannot be written to {self.directory}: {error.strerror or error}"
+
+    def _lines(self) -> Iterator[str]:
+        """The lines of what waits now; what cannot be said is dropped."""
+        for _ in range(len(self._queue)):
+            event = self._queue.popleft()
+            try:
+                yield _line(*event)
+            except Exception:  # a value's own __str__ may raise anything, and must not end the thread for all others
+                self._lost += 1
 
     def _write(self, data: bytes) -> None:
         day = time.strftime("%Y%m%d", time.gmtime(self._now()))

@@ -135,6 +135,20 @@ def test_a_circle_is_cut(tmp_path: Path) -> None:
     assert "(nested too deep)" in json.dumps(emitted(tmp_path, value=circle))
 
 
+class Unsayable:
+    def __str__(self) -> str:
+        raise LookupError("nobody can say it")
+
+
+def test_an_event_that_cannot_be_said_is_dropped_and_counted_and_no_other_is(tmp_path: Path) -> None:
+    emitter = Emitter(tmp_path, now=Now())
+    for id, value in ("before", 1), ("lost", Unsayable()), ("after", 2):
+        emitter.emit("log", id=id, value=value)
+    emitter.close()
+    assert [line["id"] for line in lines(tmp_path)] == ["before", "after"]
+    assert emitter.dropped == 1
+
+
 def test_a_disk_that_takes_no_more_costs_only_what_it_does_not_take(tmp_path: Path) -> None:
     emitter = Emitter(tmp_path, now=Now())
     emitter.emit("log", id="kept")
@@ -158,6 +172,21 @@ self_healing.emit("log", id="child" if child == 0 else "parent again")
 if child:
     os.waitpid(child, 0)
 """
+
+
+AT_END_OF_WORKERS = """
+import multiprocessing, self_healing
+self_healing.emit("log", id="parent")
+work = multiprocessing.get_context("fork").Process(target=self_healing.emit, args=["log"], kwargs={"id": "worker"})
+work.start()
+work.join()
+"""
+
+
+def test_a_worker_of_multiprocessing_writes_what_is_its_when_it_ends(tmp_path: Path) -> None:
+    environment = {**os.environ, "SELF_HEALING_TELEMETRY_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", AT_END_OF_WORKERS], env=environment, check=True)
+    assert sorted(line["id"] for line in lines(tmp_path)) == ["parent", "worker"]
 
 
 def test_a_process_and_its_fork_write_what_is_theirs_when_they_end(tmp_path: Path) -> None:
