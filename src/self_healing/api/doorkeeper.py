@@ -33,6 +33,9 @@ SESSION: Final = "self_healing.session"
 SENDING: Final = ("/v1/", "/ofrep/")
 """Beneath these, telemetry comes in and directives are asked for."""
 
+MCP: Final = "/mcp"
+"""Where everything is a POST, also what only reads; what does more, its tools refuse themselves."""
+
 ANSWERS: Final = ("/approve", "/deny")
 """How paths end by which people answer what cannot be undone."""
 
@@ -49,7 +52,7 @@ def needed(method: str, path: str) -> Scope:
     """What somebody must be allowed who sends such a request, whether or not there is such a path."""
     if path.startswith(SENDING):
         return Scope.SEND
-    if method in ("GET", "HEAD") or path == LOGOUT:
+    if method in ("GET", "HEAD") or path in (LOGOUT, MCP):
         return Scope.READ
     return Scope.APPROVE if path.endswith(ANSWERS) else Scope.OPERATE
 

@@ -102,11 +102,19 @@ def test_no_route_answers_without_the_token_with_a_wrong_one_or_with_one_that_ma
         assert method == "HEAD" or f"takes the scope {scope}" in answers["too little"].json()["detail"]
 
 
+def test_no_route_answers_a_foreign_host_or_a_page_from_elsewhere_whatever_token_is_shown() -> None:
+    at, evil = door(ENVIRON, tokens=TOKENS), "http://evil.example"
+    for method, path in (*GUARDED, *(("GET", path) for path in sorted(OPEN_PATHS))):
+        by_host = knock(at, method, path, "secret-of-all", Host="evil.example")
+        by_origin = knock(at, method, path, "secret-of-all", Origin=evil)
+        assert (by_host.status_code, by_origin.status_code) == (403, 403), (method, path)
+
+
 def test_what_changes_anything_takes_more_than_reading() -> None:
     by_scope: dict[Scope, set[str]] = {scope: set() for scope in Scope}
     for method, path in GUARDED:
         by_scope[needed(method, path)].add(path)
-        if method not in ("GET", "HEAD") and not path.startswith(("/v1/", "/ofrep/", "/logout")):
+        if method not in ("GET", "HEAD") and not path.startswith(("/v1/", "/ofrep/", "/logout", "/mcp")):
             assert needed(method, path) in (Scope.OPERATE, Scope.APPROVE)
     below = ("/approvals/{id}", "/api/v1/approvals/{id}")
     answers = {f"{approval}/{answer}" for approval in below for answer in ("approve", "deny")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,9 +17,10 @@ import pytest
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
-from self_healing.api.mcp_server import NOTE, PATH, make_server
+from self_healing.api.doorkeeper import MCP
+from self_healing.api.mcp_server import NOTE, make_server
 from self_healing.clock import FakeClock
-from self_healing.config import ServerSettings
+from self_healing.config import Scope, ServerSettings, TokenSettings
 from self_healing.model import Handoff, HandoffStatus
 from self_healing.service import Service
 from self_healing.storage.store import Store
@@ -57,7 +59,11 @@ def handoff(id: str, target: str) -> Handoff:
 @asynccontextmanager
 async def served(directory: Path) -> AsyncIterator[tuple[Service, str]]:
     """A service that has two handoffs, and the address of its port."""
-    made = settings(directory, ServerSettings(port=0, otlp_http_port=None, otlp_grpc_port=None, token=TOKEN))
+    reader = TokenSettings(sha256=hashlib.sha256(b"reader").hexdigest(), scopes=(Scope.READ,))
+    server_settings = ServerSettings(
+        port=0, otlp_http_port=None, otlp_grpc_port=None, token=TOKEN, tokens={"reader": reader}
+    )
+    made = settings(directory, server_settings)
     with Store(made.storage.state_dir) as store:
         store.put(handoff("hnd-1", "AuditorAgent"), handoff("hnd-2", "PlannerAgent"))
     service = Service(made, clock=FakeClock(NOW), stop=asyncio.Event())
@@ -82,7 +88,7 @@ def with_client(
                 return await service.call(command, arguments)
 
             async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {shown}"}) as sender:
-                port = streamable_http_client(address + PATH, http_client=sender)
+                port = streamable_http_client(address + MCP, http_client=sender)
                 async with Client(port if http else make_server(ask)) as client:
                     await work(service, client)
 
@@ -135,6 +141,20 @@ def test_who_shows_another_token_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         with_client(tmp_path, work, http=True, shown="wrong")
     assert caught.group_contains(MCPError, match="error response")
+
+
+def test_who_may_only_read_looks_and_moves_nothing(tmp_path: Path) -> None:
+    async def work(service: Service, client: Client) -> None:
+        listed = await client.call_tool("list_handoffs", {"agent": "AuditorAgent"})
+        assert listed.structured_content is not None
+        assert [each["id"] for each in listed.structured_content["data"]["handoffs"]] == ["hnd-1"]
+        for tool, more in (("accept", {}), ("complete", {"result": "x"}), ("fail", {"result": "x"})):
+            given = {"agent": "AuditorAgent", "handoff": "hnd-1", **more}
+            answer = await client.call_tool(f"{tool}_handoff", given)
+            assert (answer.is_error, "takes the scope operate" in str(answer.content)) == (True, True)
+        assert service.loop.store.get(Handoff, "hnd-1").status is HandoffStatus.DELIVERED
+
+    with_client(tmp_path, work, http=True, shown="reader")
 
 
 def test_without_the_extra_nothing_is_served_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
