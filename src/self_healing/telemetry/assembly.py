@@ -132,7 +132,7 @@ def _joined(events: Events, gone: list[int], made: list[Made]) -> Events:
     """`events` without those in the places `gone` and with what was made, sorted by time."""
     found, kind, ts = events
     kept = np.ones(len(ts), np.bool_)
-    kept[gone] = False
+    kept[np.fromiter(gone, np.intp, len(gone))] = False
     both = [found[place] for place in np.flatnonzero(kept).tolist()] + [event for _, _, event in made]
     all_ts = np.concatenate([ts[kept], np.array([ts_us for ts_us, _, _ in made], np.int64)])
     all_kinds = np.concatenate([kind[kept], np.array([kind for _, kind, _ in made], np.uint8)])

@@ -143,6 +143,8 @@ class Traces:
         self._traces: dict[str, Trace] = {}  # the one that was heard of last comes last
         self._due: list[tuple[int, int, str, str]] = []  # a heap: when, end, trace and span of what waits
         self._newest: str | None = None  # which of them comes last, so that its next span need not put it there again
+        self._packed: dict[str, msgspec.Raw] = {}  # those that are done, as they were packed and are still,
+        self._open: dict[str, Trace] = {}  # and all others
         self._spans = 0
         self._done = 0
         self.first_due_us = NEVER
@@ -177,9 +179,15 @@ class Traces:
             found = traces.pop(trace_id, None)
             trace = traces[trace_id] = Trace() if found is None else found
             self._newest = trace_id
+            self._reopen(trace_id, trace)
         if ts_us > trace.seen_us:  # noqa: PLR1730 max() takes five times as long
             trace.seen_us = ts_us
         return trace
+
+    def _reopen(self, trace_id: str, trace: Trace) -> None:
+        """It changes now."""
+        self._packed.pop(trace_id, None)
+        self._open[trace_id] = trace
 
     def add(self, event: Ingested, ts_us: int, now_us: int, made: list[Made]) -> None:
         """Take in a span.
@@ -270,7 +278,9 @@ class Traces:
         while self._due and self._due[0][0] <= until_us:
             waited = heappop(self._due)
             if self._waits(*waited):
-                self._decide(self._traces[waited[2]], waited[3], made)
+                trace = self._traces[waited[2]]
+                self._reopen(waited[2], trace)
+                self._decide(trace, waited[3], made)
                 decided = True
         self.first_due_us = self._due[0][0] if self._due else NEVER
         return decided
@@ -346,6 +356,8 @@ class Traces:
             self._spans -= len(trace.parents)
             self._done -= trace.done
             del self._traces[trace_id]
+            self._packed.pop(trace_id, None)
+            self._open.pop(trace_id, None)
             if trace_id == self._newest:
                 self._newest = None
 
@@ -363,13 +375,17 @@ class Traces:
     # -- state
 
     def pack(self) -> bytes:
-        """All of it, for the state."""
-        return msgspec.msgpack.encode((self._traces, self.lost))
+        """All of it, for the state. Of most traces nothing was heard since it was asked for last: those are done."""
+        self._newest = None  # what comes next of that trace changes it
+        for trace_id in [trace_id for trace_id, trace in self._open.items() if trace.done]:
+            self._packed[trace_id] = msgspec.Raw(msgspec.msgpack.encode(self._open.pop(trace_id)))
+        return msgspec.msgpack.encode((self._packed | self._open, self.lost))
 
     def unpack(self, packed: bytes) -> None:
         """Put back what :meth:`pack` gave."""
-        self._traces, self.lost = msgspec.msgpack.decode(packed, type=tuple[dict[str, Trace], int])
-        self._newest = None
+        traces, self.lost = msgspec.msgpack.decode(packed, type=tuple[dict[str, Trace], int])
+        self._traces = dict(sorted(traces.items(), key=lambda each: each[1].seen_us))
+        self._newest, self._packed, self._open = None, {}, dict(self._traces)
         self._spans = sum(len(trace.parents) for trace in self._traces.values())
         self._done = sum(trace.done for trace in self._traces.values())
         self._due = [

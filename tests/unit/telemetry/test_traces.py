@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -532,3 +533,26 @@ def test_native_lines_of_the_same_types_are_none_of_this(fleet: Fleet) -> None:
     native.fold(2000)
     assert tasks(native) == (0, 0)
     assert (native.telemetry.next_due_us(), native.accounting.aggregated) == (None, 3)
+
+
+@given(
+    ends=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40), st.booleans()), max_size=12),
+    looks=st.lists(st.integers(0, 45), max_size=4),
+)
+def test_what_is_stored_is_the_same_however_often_it_was_stored_before(
+    ends: list[tuple[int, int, bool]], looks: list[int]
+) -> None:
+    ended = sorted({(trace, second): root for trace, second, root in ends}.items(), key=lambda each: each[0][1])
+    stored = []
+    for stores in (looks, []):
+        fleet = Fleet(form=SEGMENTS)
+        for second in range(46):
+            for (trace, at_s), root in ended:
+                if at_s == second:
+                    parent, role = (None, "agent") if root else ("above", "model")
+                    fleet.push(span(at_s, f"{trace}-{at_s}", parent, role, trace=f"T{trace}"))
+            fleet.fold(second)
+            if second in stores:
+                fleet.telemetry.assembly.traces.pack()
+        stored.append(msgspec.msgpack.decode(fleet.telemetry.assembly.traces.pack()))
+    assert stored[0] == stored[1]
