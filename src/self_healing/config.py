@@ -25,12 +25,21 @@ from pydantic import (
     model_validator,
 )
 
+from self_healing import plugins
 from self_healing.actions.registry import read_actions
 from self_healing.constitution.own import read_own
 from self_healing.declarations import Values
 from self_healing.documents import CEDAR, Document, Read, read_document
 from self_healing.errors import ConfigError
-from self_healing.handoffs.declared import ChannelSettings, Networks, Timeout, Variable, variable
+from self_healing.handoffs.declared import (
+    FUNCTIONS,
+    ChannelSettings,
+    Networks,
+    PythonDeclared,
+    Timeout,
+    Variable,
+    variable,
+)
 from self_healing.incidents.maintenance import read_maintenance
 from self_healing.problems import Place, one_line, problems_of, shown, unknown
 from self_healing.spec import MAX_GROUPS, WARM_UP_S, Declared, Duration, Limits, Spec, Whole
@@ -417,6 +426,17 @@ def _from_text(key: str, text: str) -> Any:
     return text if wants_text and not isinstance(value, str) else value
 
 
+def _functions(settings: Settings) -> Iterator[str]:
+    """What is wrong with the functions that channels call: better told now than with the first handoff."""
+    for name, channel in settings.actions.channels.items():
+        if isinstance(channel, PythonDeclared):
+            try:
+                plugins.function(FUNCTIONS, channel.function)
+            except ValueError as error:
+                allowed = f"allowed is an entry point in {FUNCTIONS}, or module:function that can be imported"
+                yield one_line(f"actions.channels.{name}.function: {shown(channel.function)}: {error}: {allowed}")
+
+
 def load_spec(settings: Settings, overrides: Mapping[str, Values] | None = None, *, read: Read = read_document) -> Spec:
     """Everything that is declared, for `settings`.
 
@@ -431,7 +451,8 @@ def load_spec(settings: Settings, overrides: Mapping[str, Values] | None = None,
     triggers = read_triggers(settings.triggers.files, overrides=overrides, actions=actions.names, read=read)
     maintenance = read_maintenance(settings.triggers.files, triggers.specs, triggers.names, read=read)
     articles = read_own(settings.constitution.files, read=read)
-    problems = [*triggers.problems, *actions.problems, *maintenance.problems, *articles.problems]
+    told = (triggers.problems, actions.problems, maintenance.problems, articles.problems, _functions(settings))
+    problems = [problem for each in told for problem in each]
     if problems:
         raise ConfigError(problems)
     return Spec(

@@ -265,6 +265,16 @@ def test_the_default_spec_has_seven_triggers_and_eight_actions() -> None:
     assert (len(spec.triggers), len(spec.actions), spec.limits, spec.grid) == (7, 8, Limits(), 1)
 
 
+def test_a_function_of_a_channel_that_cannot_be_imported_is_refused_with_the_rest() -> None:
+    channel = '[actions.channels.agents]\nkind = "python"\nfunction = "no_such_module:take"\n'
+    with pytest.raises(ConfigError) as raised:
+        load_spec(load(channel))
+    [problem] = raised.value.problems
+    assert problem.startswith('actions.channels.agents.function: "no_such_module:take": no_such_module:take cannot be')
+    assert "No module named 'no_such_module'" in problem
+    load_spec(load(channel.replace("no_such_module:take", "tests.contract.ways:take")))
+
+
 def test_the_spec_takes_limits_grid_files_and_overrides_and_each_changes_its_version() -> None:
     Path("t.toml").write_text('[[trigger]]\nname = "slow_tasks"\nactions = ["tell_me"]\n')
     Path("a.toml").write_text(

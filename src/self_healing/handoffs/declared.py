@@ -95,6 +95,10 @@ class CommandDeclared(ChannelDeclared):
     timeout: Timeout = 20
 
 
+FUNCTIONS: Final = "self_healing.channels"
+"""The group of entry points that functions are found in."""
+
+
 class PythonDeclared(ChannelDeclared):
     """A function of yours that is called with each handoff.
 

@@ -6,11 +6,8 @@ from self_healing import plugins
 from self_healing.errors import EffectError, EffectRefused, EffectUntold
 from self_healing.handoffs.channel import Receipt
 from self_healing.handoffs.cleaning import clean_text
-from self_healing.handoffs.declared import PythonDeclared
+from self_healing.handoffs.declared import FUNCTIONS, PythonDeclared
 from self_healing.model import Handoff
-
-GROUP = "self_healing.channels"
-"""The group of entry points that functions are found in."""
 
 
 class FunctionChannel:
@@ -33,7 +30,7 @@ class FunctionChannel:
         """As the port says."""
         about = f"channel {self.name}: {self._declared.function} of handoff {handoff.id}"
         try:
-            function = plugins.function(GROUP, self._declared.function)
+            function = plugins.function(FUNCTIONS, self._declared.function)
         except ValueError as error:
             raise EffectRefused(f"channel {self.name}: {clean_text(str(error))}") from error
         try:
