@@ -14,7 +14,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ValidationError
 from pydantic.fields import FieldInfo
 
 from self_healing.spec import parse_duration
@@ -50,6 +50,7 @@ _KINDS = {
     tuple: "is a list",
     dict: "is a table",
     date: "is a date such as 2026-01-05",
+    AwareDatetime: "is a time with its zone, such as 2026-01-05T10:00:00Z",
 }
 
 

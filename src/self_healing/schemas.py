@@ -21,6 +21,7 @@ from self_healing.durations import WRITTEN, duration, multiples, written
 from self_healing.spec import (
     ALLOWED_DIRECTIVES,
     DIRECTIVES,
+    LONGEST_S,
     UNASKED,
     ActionSpec,
     Aggregate,
@@ -32,7 +33,7 @@ from self_healing.spec_tests.models import CaseFile
 from self_healing.telemetry.asked import KINDS
 from self_healing.telemetry.columns import ATTRIBUTE
 from self_healing.telemetry.signals import GROUP_COLUMNS, METRIC, SIGNALS
-from self_healing.triggers.contradictions import COARSE_S, FINE_S, FINE_UP_TO_S, LONGEST_S
+from self_healing.triggers.contradictions import COARSE_S, FINE_S, FINE_UP_TO_S, LONGEST_TIMER_S
 from self_healing.triggers.declared import read_triggers
 
 Schema = dict[str, Any]
@@ -80,7 +81,7 @@ def triggers_schema() -> Schema:
     properties["flap_after"]["not"] = {"const": 1}
     properties["window"]["allOf"] = [{"anyOf": [*_up_to_an_hour(), *_of_long_panes()]}]
     for key in ("for", "keep_firing_for"):
-        _within(properties[key], maximum=LONGEST_S)
+        _within(properties[key], maximum=LONGEST_TIMER_S)
     _within(trigger["$defs"]["Baseline"]["properties"]["over"], minimum=COARSE_S)
     properties["actions"]["items"] = _or_other(read_actions([]).names, properties["actions"]["items"])
     for name, keys in EXACTLY_ONE.items():
@@ -245,7 +246,7 @@ def _up_to_an_hour() -> list[Schema]:
 
 def _of_long_panes() -> list[Schema]:
     """Windows of panes of a quarter of an hour."""
-    return [{"type": "integer", "multipleOf": COARSE_S}, multiples(COARSE_S, maximum=LONGEST_S)]
+    return [{"type": "integer", "multipleOf": COARSE_S}, multiples(COARSE_S, maximum=LONGEST_TIMER_S)]
 
 
 def _of_kind(kinds: list[str]) -> Schema:
@@ -283,7 +284,7 @@ class _Generator(GenerateJsonSchema):
         inner = super().function_before_schema(schema)
         if schema["function"]["function"] is not parse_duration:
             return inner
-        return {"anyOf": [inner, dict(WRITTEN)]}
+        return {"anyOf": [inner | {"maximum": LONGEST_S}, dict(WRITTEN)]}
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         model = schema["cls"]

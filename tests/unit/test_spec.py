@@ -43,7 +43,14 @@ def test_a_text_that_is_no_duration_is_refused_with_what_is_allowed(text: str) -
         parse_duration(text)
 
 
-@given(st.integers(min_value=0, max_value=10**6), st.sampled_from("smhd"))
+@pytest.mark.parametrize("value", ["3651d", "99999999999999h", 3650 * 86_400 + 1, 1e30])
+def test_a_duration_of_more_than_ten_years_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="allowed is at most 3650d"):
+        parse_duration(value)
+    assert parse_duration("3650d") == 3650 * 86_400
+
+
+@given(st.integers(min_value=0, max_value=3650), st.sampled_from("smhd"))
 def test_a_duration_means_its_number_of_units(number: int, unit: str) -> None:
     assert parse_duration(f"{number}{unit}") == number * parse_duration(f"1{unit}")
 

@@ -27,7 +27,18 @@ from self_healing.spec.conditions import (
     RateOfChange,
     Threshold,
 )
-from self_healing.spec.declared import Day, Declared, Duration, Flag, Moment, Name, Number, Whole, parse_duration
+from self_healing.spec.declared import (
+    LONGEST_S,
+    Day,
+    Declared,
+    Duration,
+    Flag,
+    Moment,
+    Name,
+    Number,
+    Whole,
+    parse_duration,
+)
 from self_healing.spec.maintenance import Maintenance, Weekday
 from self_healing.spec.triggers import (
     FLAP_REST,
@@ -47,6 +58,7 @@ __all__ = [
     "COUNTING",
     "DIRECTIVES",
     "FLAP_REST",
+    "LONGEST_S",
     "MAX_GROUPS",
     "PERCENT",
     "RATE_WINDOW_MOST_S",

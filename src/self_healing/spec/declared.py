@@ -11,13 +11,19 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
+LONGEST_S = 3650 * 86400
+"""Ten years: whatever is worked out with a duration stays within what a time, and a column, can hold."""
+
 
 def parse_duration(value: Any) -> Any:
     """Whole seconds of a duration such as ``90s``, ``5m``, ``24h`` or ``1d``; numbers pass as seconds."""
     match = re.fullmatch(r"(\d+)([smhd])", value) if isinstance(value, str) else None
     if isinstance(value, str | bool) and match is None:
         raise ValueError("allowed is a whole number and one of s, m, h, d, such as 90s, 5m, 24h")
-    return value if match is None else int(match[1]) * _UNITS[match[2]]
+    seconds = value if match is None else int(match[1]) * _UNITS[match[2]]
+    if isinstance(seconds, int | float) and seconds > LONGEST_S:
+        raise ValueError(f"allowed is at most {LONGEST_S // _UNITS['d']}d")
+    return seconds
 
 
 Duration = Annotated[int, BeforeValidator(parse_duration), Field(ge=0)]
@@ -31,17 +37,27 @@ Flag = Annotated[bool, Field(strict=True)]
 """What TOML has types for is of that type: neither ``"5"`` nor ``true`` is a number, and ``"yes"`` is no truth."""
 
 
-def _dated(value: Any) -> Any:
-    """Refuse a number, and a text that is one: it would mean the seconds since 1970."""
+def _is_number(value: Any) -> bool:
+    """Whether it is a number, or text that may be one: as a date it would mean the seconds since 1970."""
     text = isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d", value) is None
-    if text or isinstance(value, int | float):
-        raise ValueError("allowed is a date such as 2026-01-05, or a time such as 2026-01-05T10:00:00Z")
+    return text or isinstance(value, int | float)
+
+
+def _day(value: Any) -> Any:
+    if _is_number(value):
+        raise ValueError("allowed is a date such as 2026-01-05")
     return value
 
 
-Day = Annotated[date, BeforeValidator(_dated)]
+def _moment(value: Any) -> Any:
+    if _is_number(value):
+        raise ValueError("allowed is a time with its zone, such as 2026-01-05T10:00:00Z")
+    return value
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_dated)]
+
+Day = Annotated[date, BeforeValidator(_day)]
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 
 
 def _name(value: str) -> str:

@@ -17,7 +17,7 @@ FINE_S, FINE_UP_TO_S, COARSE_S = 10, 3600, 900
 """How long panes are, for windows up to which length, and beyond that; as :mod:`self_healing.measures` has it, whose
 import would cost every command that loads a spec a tenth of a second."""
 
-LONGEST_S = 86_400
+LONGEST_TIMER_S = 86_400
 """A series that is without samples for a day is closed and forgotten, so that no timer of it should run for longer."""
 
 _MOST_A_SECOND = 100_000
@@ -35,8 +35,8 @@ def contradictions(values: Values) -> Iterator[Mistake]:
     yield from _min_samples(values)
     for key in ("for", "keep_firing_for"):
         seconds = seconds_of(values.get(key))
-        if seconds is not None and seconds > LONGEST_S:
-            allowed = f"at most {span(LONGEST_S)}: a series is forgotten after a day of silence"
+        if seconds is not None and seconds > LONGEST_TIMER_S:
+            allowed = f"at most {span(LONGEST_TIMER_S)}: a series is forgotten after a day of silence"
             yield key, values[key], f"allowed is {allowed}"
 
 
@@ -53,7 +53,7 @@ def _unasked(values: Values) -> Iterator[Mistake]:
 
 def _window(values: Values) -> Iterator[Mistake]:
     window_s = seconds_of(values.get("window"))
-    if window_s is None or not FINE_S <= window_s <= LONGEST_S:
+    if window_s is None or not FINE_S <= window_s <= LONGEST_TIMER_S:
         return
     if window_s <= FINE_UP_TO_S:
         if window_s % FINE_S:
