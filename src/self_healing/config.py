@@ -87,14 +87,20 @@ class TriggerSettings(Declared):
 
     files: tuple[_Path, ...] = Field(default=(), description="files of [[trigger]] tables, laid over the defaults")
     tests: tuple[_Path, ...] = Field(
-        default=(), description="files of [[test]] tables, run at each load; one that fails refuses it"
+        default=(),
+        description="files of [[test]] tables, run at each load beside the boundary tests; one that fails refuses it",
     )
-    grid: Annotated[Duration, Field(ge=1, le=60)] = Field(default=1, description="how often triggers are evaluated")
+    grid: Annotated[Duration, Field(ge=1, le=60)] = Field(
+        default=1, description="how often triggers are evaluated; 1s to 60s"
+    )
     max_groups: Whole = Field(
-        default=MAX_GROUPS, ge=1, description="groups kept apart for each group_by; further ones share one, overflow"
+        default=MAX_GROUPS,
+        ge=1,
+        description="groups kept apart for each group_by; further ones share one, overflow; part of the spec version",
     )
     warm_up: Duration = Field(
-        default=WARM_UP_S, description="after a start of the service, how long mere silence opens no incident"
+        default=WARM_UP_S,
+        description="after a start of the service, how long mere silence opens no incident; part of the spec version",
     )
 
 
@@ -102,7 +108,9 @@ class ActionSettings(Declared):
     """What is done."""
 
     files: tuple[_Path, ...] = Field(default=(), description="files of [[action]] tables, laid over the defaults")
-    mode: Mode = Field(default=Mode.ACT, description="act, or observe: record only what would have been done")
+    mode: Mode = Field(
+        default=Mode.ACT, description="act, or observe: record only what would have been done; init writes observe"
+    )
     fallback: Annotated[str, BeforeValidator(_not_blank)] = Field(
         default="Operator", description="the person who gets the handoffs that no agent may have"
     )
@@ -153,7 +161,9 @@ class StorageSettings(Declared):
     """Where state and logs are kept."""
 
     state_dir: _Path = Field(default=Path(".self-healing"), description="the state; one owner at a time")
-    logs_dir: _Path = Field(default=Path("logs"), description="log files, and handoffs in handoffs/ beneath it")
+    logs_dir: _Path = Field(
+        default=Path("logs"), description="log files in self_healing/, and handoffs in handoffs/ beneath it"
+    )
     keep: Annotated[Duration, Field(ge=2 * 86400)] = Field(
         default=90 * 86400,
         description="how long a closed incident is kept with all that was decided and done; two days at least",
@@ -235,7 +245,7 @@ class ServerSettings(Declared):
 
     token: Annotated[str | None, BeforeValidator(_none_if_blank, json_schema_input_type=str)] = Field(
         default=None,
-        description="what senders must show, none when empty; better as SELF_HEALING_SERVER_TOKEN than in the file",
+        description="what senders must show as a bearer token; better as SELF_HEALING_SERVER_TOKEN than in a file",
     )
     tokens: dict[str, TokenSettings] = Field(
         default={}, description="a table each: further tokens, by name, each with what it may do"
@@ -250,7 +260,9 @@ class ServerSettings(Declared):
         default=(), description="origins of pages that may speak to it, where a proxy hides the port's own"
     )
     otlp_http_port: Port = Field(default=4318, description="OTLP over HTTP, and events; false for none")
-    otlp_grpc_port: Port = Field(default=4317, description="OTLP over gRPC, where it is installed; false for none")
+    otlp_grpc_port: Port = Field(
+        default=4317, description="OTLP over gRPC, where the extra grpc is installed; false for none"
+    )
     port: Port = Field(default=8787, description="dashboard, events in and out, health, metrics; false for none")
 
     @property
@@ -283,9 +295,11 @@ class HeartbeatSettings(Declared):
     url_env: Annotated[str, AfterValidator(_none_or_variable)] = Field(
         default="", description="name of the variable with the address to call; none is called when empty"
     )
-    every: Annotated[Duration, Field(ge=10, le=86400)] = Field(default=60, description="how often")
+    every: Annotated[Duration, Field(ge=10, le=86400)] = Field(default=60, description="how often; 10s to a day")
     timeout: Timeout = Field(default=10, description="how long it may take to answer")
-    allow: Networks = Field(default=(), description="networks beside the public ones; plain http is for these only")
+    allow: Networks = Field(
+        default=(), description="networks beside the public ones, such as 10.0.0.0/8; plain http is for these only"
+    )
 
 
 NO_PORTS = ServerSettings(otlp_http_port=None, otlp_grpc_port=None, port=None)

@@ -40,7 +40,7 @@ def routes(ask: Ask) -> list[Route]:
 
     async def metrics(_request: Request) -> Response:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Figures(await ask("figures")))
+        registry.register(Figures(await ask("figures")))
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     async def healthz(_request: Request) -> Response:
@@ -56,7 +56,7 @@ def routes(ask: Ask) -> list[Route]:
     return [Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)]
 
 
-class _Figures:
+class Figures:
     """What is asked under `figures`, as metrics; names and units as Prometheus has them."""
 
     def __init__(self, status: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ class _Figures:
         status = self._status
         build = GaugeMetricFamily(
             "self_healing_build_info",
-            "Which version runs, on which spec, in which environment.",
+            "1; which version runs, on which spec, in which environment.",
             labels=["version", "spec_version", "environment"],
         )
         build.add_metric([status["version"], status["spec_version"], status["environment"]], 1.0)
@@ -75,48 +75,59 @@ class _Figures:
         yield from self._telemetry(status["telemetry"])
         yield GaugeMetricFamily(
             "self_healing_ingest_lag_seconds",
-            "Age of the oldest event that was received and is not folded yet.",
+            "Age of the oldest event that was received and is not folded yet; 0 when caught up.",
             value=status["ingest_lag_s"],
         )
         if status["evaluated_at"] is not None:
             evaluated_at = datetime.fromisoformat(status["evaluated_at"]).timestamp()
             yield GaugeMetricFamily(
                 "self_healing_last_evaluation_timestamp_seconds",
-                "The newest instant at which triggers were evaluated.",
+                "The newest instant at which triggers were evaluated, since 1970; not there before the first.",
                 value=evaluated_at,
             )
         yield _by(
-            "self_healing_firing_series", "Series that fire and are not muted, by trigger.", "trigger", status["firing"]
+            "self_healing_firing_series",
+            "Series that fire and are not muted, of each trigger that is enabled.",
+            "trigger",
+            status["firing"],
         )
         health = status["health"]["status"]
         healthy = GaugeMetricFamily(
-            "self_healing_health", "Whether the framework is healthy, degraded or unhealthy.", labels=["status"]
+            "self_healing_health", "1 for the one that holds: healthy, degraded or unhealthy.", labels=["status"]
         )
         for each in ("healthy", "degraded", "unhealthy"):
             healthy.add_metric([each], float(each == health))
         yield healthy
-        yield _by("self_healing_incidents", "Incidents that are not closed, by state.", "state", status["incidents"])
-        yield _by("self_healing_executions", "Executions, by status.", "status", status["executions"])
+        yield _by("self_healing_incidents", "Incidents that are not closed.", "state", status["incidents"])
+        yield _by("self_healing_executions", "Executions that are kept.", "status", status["executions"])
         yield GaugeMetricFamily(
             "self_healing_directives_in_force", "Directives in force.", value=status["directives_in_force"]
         )
         yield CounterMetricFamily(
-            "self_healing_constitutional_violations", "Denials.", value=status["constitutional_violations"]
+            "self_healing_constitutional_violations",
+            "Denials since the state began.",
+            value=status["constitutional_violations"],
         )
-        yield GaugeMetricFamily("self_healing_stopped", "Whether a person stopped healing.", value=_stopped(status))
+        yield GaugeMetricFamily("self_healing_stopped", "1 while a person has stopped healing.", value=_stopped(status))
 
     def _telemetry(self, counts: dict[str, Any]) -> Iterator[Metric]:
         """The two equations: received = accepted + rejected; accepted = aggregated + the other fates + in flight."""
         for name in ("received", "accepted", "aggregated", "late"):
             yield CounterMetricFamily(f"self_healing_events_{name}", f"Events {name}.", value=counts[name])
-        yield GaugeMetricFamily("self_healing_events_in_flight", "Events not folded yet.", value=counts["in_flight"])
+        yield GaugeMetricFamily(
+            "self_healing_events_in_flight", "Events that are accepted and not folded yet.", value=counts["in_flight"]
+        )
         yield CounterMetricFamily(
             "self_healing_traces_lost",
             "Traces that were forgotten with calls that no task had taken.",
             value=counts["traces_lost"],
         )
         for name, reasons in FATES.items():
-            family = CounterMetricFamily(f"self_healing_events_{name}", f"Events {name}.", labels=["reason"])
+            family = CounterMetricFamily(
+                f"self_healing_events_{name}",
+                f"Events {name}; each reason is there from the start, at 0.",
+                labels=["reason"],
+            )
             for reason, count in {**dict.fromkeys(reasons, 0), **counts[name]}.items():
                 family.add_metric([reason], count)
             yield family

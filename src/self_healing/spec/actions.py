@@ -59,6 +59,19 @@ DIRECTIVES: dict[str, type | tuple[type, ...]] = {
 }
 """The settings that a fleet can read, and their types."""
 
+MEANINGS: dict[str, str] = {
+    "paused": "begin nothing new",
+    "model": "use this model",
+    "max_cost_usd": "spend at most this on a task",
+    "token_budget": "use at most this many tokens on a task",
+    "max_output_tokens": "ask a model for at most this many",
+    "max_concurrency": "at most this many tasks at once",
+    "timeout_s": "give up a task after this many seconds",
+    "quality_gate": "`strict`: nothing passes without its checks",
+    "max_retries": "try again at most this often",
+}
+"""What the fleet is to do about each."""
+
 ALLOWED_DIRECTIVES: dict[ActionType, tuple[str, ...]] = {
     ActionType.AGENT_HANDOFF: (),
     ActionType.QUALITY_ENFORCEMENT: ("quality_gate", "max_retries"),
