@@ -130,8 +130,10 @@ def test_an_editor_shows_each_mistake_that_one_file_alone_shows(file: Path) -> N
 
 
 DURATIONS = st.one_of(
-    st.builds(f"{{}}{{}}{unit}".format, st.sampled_from(("", "0", "00")), st.integers(0, LONGEST_S // length))
-    for unit, length in UNITS.items()
+    *(
+        st.builds(f"{{}}{{}}{unit}".format, st.sampled_from(("", "0", "00")), st.integers(0, LONGEST_S // length))
+        for unit, length in UNITS.items()
+    )
 )
 
 
