@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 WHAT_LISTENS = {"otlp_http_port": "OTLP/HTTP", "otlp_grpc_port": "OTLP/gRPC", "port": "dashboard"}
 """What is listened on, by the name of its setting, as people read it."""
 
+COLLECT_AFTER = (20_000, 20, 20)
+"""How many new objects make the collector look through them, and how often it looks through older ones: 700, as Python
+has it, are what one batch holds that comes in, and next to nothing of that is garbage. 20,000 take a few megabytes."""
+
 
 def run(*, where: Where | None = None) -> int:
     """Run the service in this directory until Ctrl-C or SIGTERM; SIGHUP has it read its configuration anew."""
@@ -84,6 +88,7 @@ def _ready(settings: Settings, addresses: dict[str, str]) -> None:
     # What is there now stays: for the collector to look it through whenever much comes in takes long, and is in vain.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
     print("running; Ctrl-C stops it", flush=True)
 
 
