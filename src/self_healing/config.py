@@ -451,21 +451,29 @@ def _functions(settings: Settings) -> Iterator[str]:
                 yield one_line(f"actions.channels.{name}.function: {shown(channel.function)}: {error}: {allowed}")
 
 
-def load_spec(settings: Settings, overrides: Mapping[str, Values] | None = None, *, read: Read = read_document) -> Spec:
+def load_spec(
+    settings: Settings,
+    overrides: Mapping[str, Values] | None = None,
+    *,
+    read: Read = read_document,
+    looking: bool = False,
+) -> Spec:
     """Everything that is declared, for `settings`.
 
     Args:
         settings: which files to read, and the limits.
         overrides: changes made at run time, by trigger, such as ``{"slow_tasks": {"enabled": False}}``.
         read: how each of the files is read.
+        looking: nothing is done by it, so that functions of a person's own need not be there.
 
     Raises ConfigError with every problem in every file.
     """
-    actions = read_actions(settings.actions.files, read=read)
+    actions = read_actions(settings.actions.files, read=read, looking=looking)
     triggers = read_triggers(settings.triggers.files, overrides=overrides, actions=actions.names, read=read)
     maintenance = read_maintenance(settings.triggers.files, triggers.specs, triggers.names, read=read)
     articles = read_own(settings.constitution.files, read=read)
-    told = (triggers.problems, actions.problems, maintenance.problems, articles.problems, _functions(settings))
+    functions = () if looking else _functions(settings)
+    told = (triggers.problems, actions.problems, maintenance.problems, articles.problems, functions)
     problems = [problem for each in told for problem in each]
     if problems:
         raise ConfigError(problems)

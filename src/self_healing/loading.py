@@ -39,13 +39,16 @@ def load_tested(
         settings: the configuration.
         overrides: changes made at run time, by trigger.
         documents: files that were read already; read anew when left out.
-        looking: the state is only looked at; nothing is done by this spec, and a person's tests may wait.
+        looking: the state is only looked at; nothing is done by this spec, so that a person's tests may wait, and
+            functions need not be there.
 
     Raises:
         ConfigError: with every mistake, or all that fails.
     """
     documents = Documents() if documents is None else documents
-    spec = load_spec(settings, {name: dict(changes) for name, changes in overrides.items()}, read=documents)
+    spec = load_spec(
+        settings, {name: dict(changes) for name, changes in overrides.items()}, read=documents, looking=looking
+    )
     try_spec(spec, () if looking else settings.triggers.tests, settings, overrides, read=documents)
     return Loaded(spec=spec, documents=documents)
 

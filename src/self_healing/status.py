@@ -36,9 +36,12 @@ def stored_overrides(settings: Settings) -> dict[str, dict[str, Any]]:
     return _fact(settings, "overrides") or {}
 
 
-def loaded_spec(settings: Settings) -> Spec:
-    """What is declared, with the changes made at run time. Raises ConfigError, StorageError, StateCorrupt."""
-    return load_spec(settings, stored_overrides(settings))
+def loaded_spec(settings: Settings, *, looking: bool = False) -> Spec:
+    """What is declared, with the changes made at run time; as :func:`load_spec` has it.
+
+    Raises ConfigError, StorageError, StateCorrupt.
+    """
+    return load_spec(settings, stored_overrides(settings), looking=looking)
 
 
 def status(

@@ -75,6 +75,21 @@ def test_who_only_looks_is_not_kept_from_it_by_a_failing_test(tmp_path: Path) ->
         assert looking.spec.trigger("slow_tasks").enabled
 
 
+def test_who_only_looks_needs_none_of_the_functions_that_the_service_calls(tmp_path: Path) -> None:
+    actions = tmp_path / "actions.toml"
+    actions.write_text('[[action]]\nname = "analyze_slow_tasks"\nfunction = "no_such_module:drain"\n')
+    given = settings(tmp_path, HOLDS).model_dump() | {
+        "actions": {
+            "files": [actions],
+            "channels": {"agents": {"kind": "python", "function": "no_such_module:take"}},
+        }
+    }
+    with pytest.raises(ConfigError) as refused:
+        load_tested(Settings.model_validate(given), {})
+    assert [problem.count("No module named 'no_such_module'") for problem in refused.value.problems] == [1, 1]
+    assert load_tested(Settings.model_validate(given), {}, looking=True).spec.action("analyze_slow_tasks").function
+
+
 def test_a_change_at_run_time_that_fails_a_test_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     with SelfHealingOrchestrator.open(settings(tmp_path, HOLDS), clock=FakeClock(MONDAY)) as loop:
         before = loop.spec.version

@@ -103,14 +103,17 @@ def load_actions(files: Sequence[Path]) -> tuple[ActionSpec, ...]:
     return read_actions(files).checked()
 
 
-def read_actions(files: Sequence[Path], *, read: Read = read_document) -> Declarations[ActionSpec]:
+def read_actions(
+    files: Sequence[Path], *, read: Read = read_document, looking: bool = False
+) -> Declarations[ActionSpec]:
     """Read actions and what is wrong with them.
 
     Args:
         files: a person's TOML files of ``[[action]]`` tables; later ones win, key by key.
         read: how each of them is read.
+        looking: nothing is done by them, so that their functions need not be there.
     """
-    reader = Reader("action", ActionSpec, _check)
+    reader = Reader("action", ActionSpec, _check if looking else _check_all)
     reader.shipped(DEFAULTS)
     reader.files(files, read)
     return reader.result()
@@ -123,7 +126,6 @@ def _check(values: Values) -> Iterator[Mistake]:
             yield key, values[key], "allowed is text that is not empty"
     if values.get("name") == DIAGNOSTIC and values.get("type") != ActionType.DIAGNOSTIC:
         yield "type", values.get("type"), "allowed is diagnostic, as every escalation calls for it"
-    yield from mistakes(values)
     yield from _judged(values.get("verification"))
     kind = next((each for each in ActionType if each == values.get("type")), None)
     directives = values.get("directives", {})
@@ -138,6 +140,12 @@ def _check(values: Values) -> Iterator[Mistake]:
             yield from _directive(name, value)
     if kind is ActionType.EMERGENCY_SHUTDOWN:
         yield from _pause(values, directives)
+
+
+def _check_all(values: Values) -> Iterator[Mistake]:
+    """The same, and whether its function is there and takes its parameters."""
+    yield from _check(values)
+    yield from mistakes(values)
 
 
 def _judged(plan: Any) -> Iterator[Mistake]:

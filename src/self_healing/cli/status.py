@@ -49,7 +49,7 @@ def _status(settings: Settings) -> Json:
         return answer
     from self_healing import status
 
-    return status.status(settings, status.loaded_spec(settings), at=datetime.now(UTC))
+    return status.status(settings, status.loaded_spec(settings, looking=True), at=datetime.now(UTC))
 
 
 def _judged(settings: Settings) -> Json:
@@ -59,7 +59,7 @@ def _judged(settings: Settings) -> Json:
     except (StateError, StorageError) as error:
         from self_healing.config import load_spec
 
-        spec = load_spec(settings)
+        spec = load_spec(settings, looking=True)
         verdict = {
             "status": "unhealthy",
             "telemetry_healthy": False,

@@ -57,7 +57,9 @@ def explain(settings: Settings, question: Question, *, now: datetime, ask: Ask) 
         raise SelfHealingError(
             f"{question.at.isoformat()} lies in the future; now it is {now.isoformat(timespec='seconds')}"
         )
-    return look_back(settings, loaded_spec(settings), question.trigger, question.keys, question.at, question.span)
+    return look_back(
+        settings, loaded_spec(settings, looking=True), question.trigger, question.keys, question.at, question.span
+    )
 
 
 def _now(settings: Settings, question: Question, now: datetime, ask: Ask) -> Json:
@@ -68,7 +70,7 @@ def _now(settings: Settings, question: Question, now: datetime, ask: Ask) -> Jso
     at = now if nothing_yet else datetime.fromisoformat(told["at"])
     keys = series[0]["group"] if series else question.keys
     try:
-        back = look_back(settings, loaded_spec(settings), question.trigger, keys, at, question.span)
+        back = look_back(settings, loaded_spec(settings, looking=True), question.trigger, keys, at, question.span)
     except TelemetryError as error:
         if series:
             return told | {"warnings": [str(error)]}
