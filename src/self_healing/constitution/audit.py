@@ -94,7 +94,7 @@ class Audit:
         """
         to_us(at)
         text = msgspec.json.encode(payload, order="sorted").decode()
-        with self._store.transaction():
+        with self._store.joined():
             # From the kept head, never from the last row: on a log that was cut off the gap has to stay.
             head = self._newest()
             if head is None:

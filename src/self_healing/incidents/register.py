@@ -129,6 +129,7 @@ class Register:
         self._of = {(i.trigger, i.group): i.id for i in self.open.values()}
         self._closed: dict[Key, Incident] = {}  # the last one of each series that has none open, while it may reopen
         self._many_closed = FEW_CLOSED
+        self._silent_from: datetime | None = None  # before it none has been silent for a day; None where nobody looked
         self._muted: set[Key] = set()  # series that fire, and open nothing while they are muted
         for incident in store.select(Incident, state=IncidentState.CLOSED.value, newest=REMEMBERED, by="closed_at"):
             self._remember(incident)
@@ -224,16 +225,20 @@ class Register:
 
     def tend(self, at: datetime) -> None:
         """What no transition says: silences that begin, a day without data, series that are well unattended."""
+        may_be_silent = self._silent_from is None or at >= self._silent_from
         for incident in [each for each in self.open.values() if not each.is_parent]:
             muted = self._series.muted_by(incident.trigger, incident.group, at)
             if muted is not None and muted.suppresses:
                 self.close(incident, at, CloseReason.SUPPRESSED, str(muted), by=muted.by)
-            elif at >= self._silent_at(incident):
+            elif may_be_silent and at >= self._silent_at(incident):
                 self.close(incident, at, CloseReason.NO_DATA, "24 h without enough samples")
             elif incident.state in _UNATTENDED and self._inactive(incident) and self._well(incident, at):
                 self._let_go(incident, at)
         for parent in [each for each in self.open.values() if each.is_parent and not self.children(each)]:
             self.close(parent, at, parent.worst_ending or CloseReason.RECOVERED, "nothing is open beneath it any more")
+        if may_be_silent:
+            # What opens later, and what had samples since, is silent for a day later still.
+            self._silent_from = min([at + NO_DATA_AFTER, *self._silent_ats()])
         self._forget(at)
 
     def unmute(self, at: datetime) -> Iterator[Incident]:
@@ -272,8 +277,13 @@ class Register:
         return from_us(max(enough_us, to_us(incident.opened_at))) + NO_DATA_AFTER
 
     def next_due(self) -> datetime | None:
-        """When time alone changes an incident next."""
-        return min((self._silent_at(each) for each in self.open.values() if not each.is_parent), default=None)
+        """When time alone may change an incident next: not before it."""
+        if self._silent_from is None:
+            return min(self._silent_ats(), default=None)
+        return self._silent_from if self.open else None
+
+    def _silent_ats(self) -> Iterator[datetime]:
+        return (self._silent_at(each) for each in self.open.values() if not each.is_parent)
 
     def peak(self, incident: Incident, value: float | None) -> Incident:
         """Remember the worst value before the effect; returns the incident."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from self_healing.actions.directing import Directives
-from self_healing.handoffs.cleaning import clean
+from self_healing.handoffs.cleaning import MAX_ITEMS, clean
 from self_healing.handoffs.evidence import evidence
 from self_healing.incidents.register import Register
 from self_healing.incidents.similar import similar
@@ -65,10 +65,10 @@ class Gathering:
         about = [incident]
         if action.type is ActionType.DIAGNOSTIC:
             about = list(self._register.open.values())
-            context["open_incidents"] = clean([self._line(i) for i in about])
+            context["open_incidents"] = self._lines(about)
         elif incident.is_parent:
             about = self._register.children(incident)
-            context["incidents_beneath"] = clean([self._line(i) for i in about])
+            context["incidents_beneath"] = self._lines(about)
         if len(about) > 1:
             found = self._shared(about)[:MOST_SHARED]
             context["shared_attributes"] = clean([{"name": name, "value": value} for name, value in found])
@@ -126,6 +126,10 @@ class Gathering:
             for id, task in self._telemetry.tasks.longest_running(agent, MOST_RUNNING)
         ]
         return sorted(found, key=lambda each: -float(each["age_s"] or 0))[:MOST_RUNNING]
+
+    def _lines(self, incidents: list[Incident]) -> Any:
+        """A line for each; of those beyond what is shown only their number counts, so none is made of them."""
+        return clean([*(self._line(each) for each in incidents[:MAX_ITEMS]), *incidents[MAX_ITEMS:]])
 
     def _line(self, incident: Incident) -> dict[str, Any]:
         return {

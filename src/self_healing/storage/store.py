@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -95,6 +95,9 @@ class Store:
         self._answers: dict[type[model.Record], dict[Any, list[Any]]] = {}  # in transactions, by kind and question
         self._records: dict[type[model.Record], dict[str, Any]] = {}  # the same by id, None for none of that id
         self.transactions = 0  # that were begun
+        # What is written waits, row by key, until something is read or all commits: in a storm that is one statement.
+        self._rows: dict[sa.Table, dict[Any, Mapping[str, Any]]] = {}
+        self._appended: dict[sa.Table, list[Mapping[str, Any]]] = {}
         self._written: set[type[model.Record]] = set()  # in the transaction that is open
         self._after_commit: list[tuple[type[model.Record], Callable[[], None]]] = []
         self._lock: int | None = None
@@ -172,6 +175,7 @@ class Store:
             StateCorrupt: the database is damaged; nothing was committed.
         """
         if self._connection is not None:
+            self._write(self._connection)
             yield self._connection
             return
         try:
@@ -180,8 +184,11 @@ class Store:
                 self._connection = connection
                 self.transactions += 1
                 yield connection
+                self._write(connection)
         except BaseException:
             self._forget_answers()  # they may tell of what was not committed
+            self._rows.clear()
+            self._appended.clear()
             raise
         finally:
             self._connection = None
@@ -189,6 +196,22 @@ class Store:
         for kind, tell in self._after_commit:
             if kind in written:
                 tell()
+
+    def joined(self) -> AbstractContextManager[object]:
+        """The transaction that is open, or one of its own, for what may be written with others later in it."""
+        return self.transaction() if self._connection is None else nullcontext()
+
+    def _write(self, connection: sa.Connection) -> None:
+        """Write what waits, what others refer to first."""
+        if self._rows:
+            waiting, self._rows = self._rows, {}
+            for table in schema.metadata.sorted_tables:
+                if table in waiting:
+                    connection.execute(_upserting(table), list(waiting[table].values()))
+        if self._appended:
+            appended, self._appended = self._appended, {}
+            for table, rows in appended.items():
+                connection.execute(_inserting(table), rows)
 
     def after_commit(self, kind: type[model.Record], tell: Callable[[], None]) -> None:
         """Call `tell` after each commit that wrote records of that kind."""
@@ -208,6 +231,7 @@ class Store:
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
         if self._connection is not None:
+            self._write(self._connection)
             yield self._connection
             return
         with self._failing("read"), self._engine.connect() as connection:
@@ -230,7 +254,7 @@ class Store:
 
     def put(self, *records: model.Record) -> None:
         """Store `records`, each in place of the one with its id."""
-        with self.transaction() as connection:
+        with self.joined():
             for record in records:
                 table = TABLES[type(record)]
                 values = {
@@ -239,7 +263,7 @@ class Store:
                     if name not in ("seq", "record")
                 }
                 values["record"] = text = msgspec.json.encode(record).decode()
-                _upsert(connection, table, [values])
+                self._rows.setdefault(table, {})[values["id"]] = values
                 self._answers.pop(type(record), None)
                 # As it would be read: what is remembered shares nothing with what was given.
                 self._remember(type(record), str(values["id"]), self._record(text, type(record)))
@@ -359,9 +383,9 @@ class Store:
 
     def put_fact(self, name: str, value: Any) -> None:
         """Store `value`, anything that msgpack can say, under `name`."""
-        with self.transaction() as connection:
+        with self.joined():
             packed = msgspec.msgpack.encode(value)
-            _upsert(connection, schema.facts, [{"name": name, "value": packed}])
+            self._rows.setdefault(schema.facts, {})[name] = {"name": name, "value": packed}
 
     def fact(self, name: str, type: Any = Any) -> Any:
         """What was stored under `name`, decoded as `type`; None when nothing was.
@@ -375,23 +399,19 @@ class Store:
     def insert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append `rows` to one of the tables that are not records."""
         if rows:
-            with self.transaction() as connection:
-                connection.execute(_inserting(table), rows)
+            with self.joined():
+                self._appended.setdefault(table, []).extend(rows)
 
     def upsert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write `rows` by primary key into one of the tables that are not records."""
         if rows:
             with self.transaction() as connection:
-                _upsert(connection, table, rows)
+                connection.execute(_upserting(table), rows)
 
     def rows(self, query: sa.Select[Any]) -> list[sa.Row[Any]]:
         """The rows of a query written with the tables of :mod:`self_healing.storage.schema`."""
         with self._reading() as connection:
             return list(connection.execute(query).all())
-
-
-def _upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    connection.execute(_upserting(table), rows)
 
 
 @cache
