@@ -231,6 +231,11 @@ def _tags(union: Any) -> list[str]:
 
 
 def _choices(annotation: Any) -> tuple[str, ...]:
+    """The texts that may stand there; none where others may too, or anything but text."""
+    members = _members(annotation)
+    if len(members) > 1:
+        each = [_choices(member) for member in members]
+        return tuple(choice for choices in each for choice in choices) if all(each) else ()
     plain = _alone(annotation)
     if get_origin(plain) is Literal:
         return tuple(map(str, get_args(plain)))

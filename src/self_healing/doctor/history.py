@@ -17,6 +17,7 @@ from self_healing.config import Settings
 from self_healing.doctor.findings import Finding, Tell, ok, problem, warn
 from self_healing.errors import TelemetryError
 from self_healing.filenames import SEGMENTS as SEGMENT_DIR
+from self_healing.loop.health import CLOCK_OFF_US, QUARANTINE_SHARE
 from self_healing.model import Event
 from self_healing.telemetry.lines import SEGMENTS, native_asking
 from self_healing.telemetry.native import decode
@@ -26,10 +27,12 @@ from self_healing.wording import span
 DAYS: Final = 14
 """So far back history is looked at: two of the weeks in which agents' work repeats itself."""
 
-QUARANTINE_SHARE: Final = 0.05
-CLOCK_OFF_US: Final = 5 * SECOND_US
 QUIET_US: Final = HOUR_US
 """No event at all for longer is worth a look."""
+
+_CHUNK_BYTES: Final = 16 * 2**20
+_CHUNK_LINES: Final = 50_000
+"""So much of a file is decoded at once: some tens of megabytes are held beside the history."""
 
 
 @dataclass(slots=True)
@@ -97,10 +100,6 @@ def _note_sources(history: History, events: list[Event], ts: NDArray[np.int64]) 
         source = getattr(event, "source", None) or "native files"
         if at_us > history.newest.get(source, 0):
             history.newest[source] = at_us
-
-
-_CHUNK_BYTES: Final = 16 * 2**20
-_CHUNK_LINES: Final = 50_000
 
 
 def _chunks(file: EventFile, history: History) -> Iterator[bytes]:

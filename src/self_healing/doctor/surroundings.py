@@ -64,7 +64,7 @@ def _directories(settings: Settings) -> Iterator[Finding]:
             yield problem(check, f"{there} is no directory", f"move it away, or name another place with {flag}")
         elif not os.access(there, os.R_OK | os.W_OK | os.X_OK):
             yield problem(check, f"{path}: {what} cannot be written", f"make it writable, or name another with {flag}")
-        elif there == path or path is not settings.telemetry.dir:
+        elif there == path or check != "telemetry directory":
             yield ok(check, f"{path}{'' if there == path else ', which the first start makes'}")
         else:
             yield warn(check, f"{path} is not there yet", f"mkdir -p {path}, or name where agents write with {flag}")

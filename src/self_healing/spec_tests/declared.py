@@ -85,7 +85,10 @@ def _read(file: Path, settings: Settings, spec: Spec, read: Read, problems: list
         for number, table in _tables(document.values.get("test"))
     ]
     names = [case.name for case in cases]
-    problems += [f"{file}: test {name}: name: allowed is once in a file" for name in {*names} if names.count(name) > 1]
+    for number, name in enumerate(names):
+        if names.index(name) < number:
+            where = _where(document, f"test.{number}.name")
+            problems.append(f"{where}: test.{number}.name: {shown(name)}: allowed is once in a file")
     if len(problems) > known or own is None:
         return []
     return [Ready(file, case, own, lines) for case, lines in zip(cases, pushed, strict=True)]

@@ -150,7 +150,7 @@ def test_a_mistake_is_told_with_its_line(tmp_path: Path) -> None:
 
 def test_two_tests_of_one_name_and_a_file_without_any_are_refused(tmp_path: Path) -> None:
     twice = f'[[test]]\nname = "t"\n{EXPECT}\n'
-    assert problems(tmp_path, twice + twice) == ["tests.toml: test t: name: allowed is once in a file"]
+    assert problems(tmp_path, twice + twice) == ['tests.toml: test t: test.1.name: "t": allowed is once in a file']
     assert problems(tmp_path, "test = []")[0].endswith("test: there is none; allowed are one or more tables [[test]]")
     (nothing,) = problems(tmp_path, '[[test]]\nname = "t"\nexpect = []')
     assert nothing.endswith("nothing is expected; allowed is one or more")
@@ -165,6 +165,14 @@ def test_a_file_that_names_its_own_triggers_is_tried_on_those_over_the_defaults(
     (test,) = read_tests([file], SETTINGS, load_spec(SETTINGS))
     assert test.spec.trigger("slow_tasks").window == 60
     assert len(test.spec.triggers) == 7
+
+
+def test_a_name_that_may_be_one_of_several_lists_is_told_with_the_nearest(tmp_path: Path) -> None:
+    (found,) = problems(
+        tmp_path, f'[[test]]\nname = "t"\n{EXPECT.replace("state = ", "incident = ").replace("firing", "opened")}\n'
+    )
+    assert '"opened": unknown; did you mean open? allowed are open, acting, ' in found
+    assert found.endswith(", closed, none")
 
 
 def test_triggers_of_its_own_that_fail_their_boundary_tests_are_refused(tmp_path: Path) -> None:
