@@ -86,7 +86,8 @@ class Losses:
         while self._due and self._due[0][0] <= t_us:
             due_us, _, agent = heappop(self._due)
             if agent.due_us == due_us:
-                lost += _lost_of(agent, t_us, keep_silent=keep_silent)
+                if agent.running and agent.lost_us() <= t_us:
+                    lost += _lost_of(agent, t_us, keep_silent=keep_silent)
                 self._expect_next(agent)
         if lost and keep_silent:
             self.quiet_us = min([self.quiet_us, *(task.seen_us + DAY_US + 1 for _, _, task in lost)])

@@ -15,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from self_healing.measures import COARSE_US, FINE_US, Grouped, Ints, Measure, Totals, begins_us, successive_us
+from self_healing.model import Event
 from self_healing.spec import MAX_GROUPS, TriggerSpec
 from self_healing.telemetry.ages import Ages, Ran, oldest, oldest_since
+from self_healing.telemetry.examples import Examples
 from self_healing.telemetry.groups import BY_AGENT
+from self_healing.telemetry.pulse import Pulse
 from self_healing.telemetry.rows import Flat
 from self_healing.telemetry.samples import Joining
 from self_healing.telemetry.table import PaneTable
@@ -42,6 +45,20 @@ class Waiting:
     joined: int = 0
 
 
+class _NoExamples(Examples):
+    """A history has no incident that needs evidence."""
+
+    def add(self, events: Sequence[Event]) -> None:
+        pass
+
+
+class _NoPulse(Pulse):
+    """Nobody looks on while a history is replayed."""
+
+    def add(self, name: str, ts: Ints, count: Ints, amount: Ints) -> None:
+        pass
+
+
 class Replayed(Telemetry):
     """Telemetry of a history.
 
@@ -53,6 +70,7 @@ class Replayed(Telemetry):
     def __init__(self, triggers: Iterable[TriggerSpec], *, grid_us: int, max_groups: int = MAX_GROUPS) -> None:
         triggers = list(triggers)
         super().__init__(triggers, max_groups=max_groups)
+        self.examples, self.pulse = _NoExamples(), _NoPulse()
         self._grid_us = grid_us
         self.flat = {key: Flat.of([t for t in triggers if Measure.of(t).key == key]) for key in self._tables}
         self._ages = Ages(self.tasks, self._groupings[BY_AGENT])
