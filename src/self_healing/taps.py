@@ -7,6 +7,7 @@ verification has seen of the tasks begun after the effect. Both are stored with 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import msgspec
 import numpy as np
@@ -180,7 +181,7 @@ class Taps(msgspec.Struct):
     restarts: dict[str, dict[int, Restart]] = {}
     accumulators: dict[str, Accumulator] = {}
 
-    def measures(self, measures: dict[str, Measure]) -> set[str]:
+    def measures(self, measures: Mapping[str, Measure]) -> set[str]:
         """The keys of the measures that some tap listens to; `measures` maps triggers to theirs."""
         keys = {accumulator.measure_key for accumulator in self.accumulators.values()}
         return keys | {measures[name].key for name, places in self.restarts.items() if places and name in measures}

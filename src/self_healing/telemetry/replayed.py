@@ -122,7 +122,7 @@ class Replayed(Telemetry):
         self._t_us = until_us
         for flat in self.flat.values():
             flat.hear(until_us)
-        listening = self._listening()
+        listening = self._listening.keys()
         for each in self._waiting:
             end = int(np.searchsorted(each.heard_us, until_us, side="right"))
             key = each.table.measure.key
@@ -131,7 +131,7 @@ class Replayed(Telemetry):
                 if each.table.tells_quantiles:
                     super()._join(each.table, samples, listening)
                 else:
-                    self._tell_samples(each.table.measure, samples)
+                    self._listening.tell_samples(each.table.measure, samples)
             each.joined = end
         self._waiting = [each for each in self._waiting if each.joined < len(each.heard_us)]
         return 0

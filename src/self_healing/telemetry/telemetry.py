@@ -15,29 +15,28 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from self_healing.clock import SECOND_US
-from self_healing.measures import FINE_US, MICRO, UNKNOWN_START, Bools, Grouped, Ints, Measure, Totals, value_of
-from self_healing.model import Accounting, Event, Group, Ingested, Kind
+from self_healing.measures import MICRO, Bools, Grouped, Ints, Measure, Totals, value_of
+from self_healing.model import Accounting, Event, Group, Kind
 from self_healing.spec import MAX_GROUPS, PERCENT, Aggregate, Baseline, RateOfChange, TriggerSpec
 from self_healing.taps import Accumulator, Restart, Taps
 from self_healing.telemetry.agents import Folded, Repair
 from self_healing.telemetry.assembly import Assembly
 from self_healing.telemetry.calls import CALL_SIGNALS, Retried, Sum, Told, call_samples
 from self_healing.telemetry.collector import collector_off
-from self_healing.telemetry.examples import Examples, hushed
+from self_healing.telemetry.counting import with_folded, with_read
+from self_healing.telemetry.examples import Examples
 from self_healing.telemetry.groups import BY_AGENT, NOBODY, Grouping
-from self_healing.telemetry.lateness import TOO_LATE, Latecomers
+from self_healing.telemetry.lateness import Latecomers
+from self_healing.telemetry.listening import Listening
 from self_healing.telemetry.points import Points
 from self_healing.telemetry.pulse import Pulse
-from self_healing.telemetry.samples import Joining, Samples, matches
+from self_healing.telemetry.queue import Queue
+from self_healing.telemetry.samples import Joining, Samples
 from self_healing.telemetry.signals import EVENTS, HEARTBEATS
 from self_healing.telemetry.signs import Signs
 from self_healing.telemetry.table import PaneTable
 from self_healing.telemetry.tasks import TaskTable
 from self_healing.telemetry.ways_in import WaysIn
-
-_LIVING = np.isin(np.arange(256), [Kind.TASK_STARTED, Kind.HEARTBEAT, Kind.TASK_FINISHED])
-"""Whether a kind of event is a sign of life of a task."""
 
 
 @dataclass(slots=True)
@@ -53,38 +52,6 @@ class Stored:
     facts: dict[str, Any]
 
 
-@dataclass(slots=True)
-class Queue:
-    """Events in flight, sorted by time.
-
-    Args:
-        at: how many of them were folded already; they stay until all are, for cutting off the front of a long list
-            again and again would take longer than folding it.
-    """
-
-    events: list[Event]
-    kind: NDArray[np.uint8]
-    ts: Ints
-    at: int = 0
-
-    def __len__(self) -> int:
-        return len(self.events) - self.at
-
-    def rest(self) -> Queue:
-        """What waits, alone."""
-        return Queue(self.events[self.at :], self.kind[self.at :], self.ts[self.at :]) if self.at else self
-
-    def merged(self, events: list[Event], kind: NDArray[np.uint8], ts: Ints) -> Queue:
-        """What waits and a batch, sorted by time; of the same time, what waits goes first."""
-        if not len(self):
-            return Queue(events, kind, ts)
-        rest = self.rest()
-        all_ts = np.concatenate([rest.ts, ts])
-        order = np.argsort(all_ts, kind="stable")
-        both = rest.events + events
-        return Queue([both[place] for place in order.tolist()], np.concatenate([rest.kind, kind])[order], all_ts[order])
-
-
 class Telemetry:
     """All that is known of the fleet's work; implements the port :class:`self_healing.measures.Windows`.
 
@@ -96,7 +63,6 @@ class Telemetry:
 
     def __init__(self, triggers: Iterable[TriggerSpec], *, max_groups: int = MAX_GROUPS, ways_in: bool = False) -> None:
         self._max_groups = max_groups
-        self.taps = Taps()
         self.accounting = Accounting()
         self.repairs: list[Repair] = []
         self.examples = Examples()
@@ -110,7 +76,7 @@ class Telemetry:
         self._signs: dict[str, Signs] = {}
         self._beats: set[str] = set()  # the keys of the measures of heartbeats
         self._oldest_kept: dict[tuple[str, int], int] = {}
-        self._queue = Queue([], np.zeros(0, np.uint8), np.zeros(0, np.int64))
+        self._queue = Queue()
         self._build(list(triggers))
         self._wants_calls = any(signal in self._by_signal for signal in CALL_SIGNALS)
         self.assembly = Assembly(calls=self._wants_calls)
@@ -132,6 +98,7 @@ class Telemetry:
         asked = {column for measure in needs for column in (*measure.group_by, *dict(measure.where))}
         by_agent = self._groupings.setdefault(BY_AGENT, Grouping(BY_AGENT, self._max_groups))
         self.tasks = TaskTable(by_agent, sorted(asked - {"agent"}), keep_silent=bool(self._beats))
+        self._listening = Listening(self._measures, self._groupings, self.tasks)
 
     def _grouping_of(self, measure: Measure) -> Grouping:
         """The grouping of a measure. What looks at triggers with groups of their own sees these in the shared one."""
@@ -202,33 +169,23 @@ class Telemetry:
                 self._put_calls([call for call in calls if not self.tasks.is_repair(call[1])], None)
         queue.at = end
         if not len(queue):
-            self._queue = Queue([], queue.kind[:0], queue.ts[:0])
-        self._account_folded(end - start, int(np.searchsorted(ts, evaluated_us, side="left")), too_late)
+            self._queue = Queue()
+        late = int(np.searchsorted(ts, evaluated_us, side="left"))
+        counted = with_folded(self.accounting, end - start, late=late, too_late=too_late)
+        self.accounting = msgspec.structs.replace(counted, traces_lost=self.assembly.traces.lost, in_flight=self.queued)
         return end - start
 
     def next_due_us(self) -> int | None:
         """When time alone ends a task next, microseconds; None when it ends none."""
         return self.assembly.next_due_us()
 
-    def _account_folded(self, folded: int, late: int, too_late: int) -> None:
-        count = self.accounting
-        if too_late:
-            count = msgspec.structs.replace(count, dropped=_both(count.dropped, {TOO_LATE: too_late}))
-        self.accounting = msgspec.structs.replace(
-            count,
-            aggregated=count.aggregated + folded - too_late,
-            late=count.late + max(late - too_late, 0),  # in a fresh state none is late
-            traces_lost=self.assembly.traces.lost,
-            in_flight=self.queued,
-        )
-
     def _fold(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> int:
         """Fold events, sorted by time; returns how many of them were too late."""
-        listening = self._listening()
+        listening = self._listening.keys()
         folded = self.tasks.fold(events, kind, ts, starts=bool(self.taps.accumulators))
         self.repairs += folded.repairs
         if listening:
-            self._tell_started(folded)
+            self._listening.tell_started(folded)
         if self._signs or self._beats:
             self._see(events, kind, ts, folded, listening)
         self.pulse.add(EVENTS, ts, np.ones_like(ts), np.zeros_like(ts))
@@ -246,13 +203,9 @@ class Telemetry:
             for signal, found in late.samples().items() if late.events else ():
                 self._put(signal, found, listening, None)
         if listening:
-            self._tell_finished(folded)
+            self._listening.tell_finished(folded)
         self.examples.add(folded.finished.events)
         return latecomers.too_late
-
-    def _listening(self) -> set[str]:
-        """The keys of the measures that some tap listens to."""
-        return self.taps.measures(self._measures) if self.taps.restarts or self.taps.accumulators else set()
 
     def _own_calls(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints, repairing: set[int]) -> list[Told]:
         """The calls that are no parts of traces, but for those of repair work."""
@@ -263,7 +216,7 @@ class Telemetry:
 
     def _put_calls(self, calls: Sequence[Told], latecomers: Latecomers | None) -> None:
         """Put calls into their panes."""
-        listening = self._listening() if calls else set()
+        listening = self._listening.keys() if calls else set()
         # To a verification each stands for itself: of a tool's group, no task would ever end.
         told = [(at, msgspec.structs.replace(event, task_id=None), started_at) for at, event, started_at in calls]
         for kind, name in ((Kind.LLM_CALL, "llm_call"), (Kind.TOOL_CALL, "tool_call")):
@@ -281,26 +234,10 @@ class Telemetry:
         for key, signs in self._signs.items():
             places, at = signs.see(events, ts)
             signs.excuse(folded.repairing)
-            for accumulator in self._listeners(key, listening):
-                for ts_us in at[places == accumulator.place].tolist():
-                    accumulator.sign(ts_us, ts_us)
+            if key in listening:
+                self._listening.tell_signs(key, at, places)
         for key in self._beats & listening:
-            self._tell_beats(key, events, kind, ts)
-
-    def _listeners(self, key: str, listening: set[str]) -> list[Accumulator]:
-        return [a for a in self.taps.accumulators.values() if a.measure_key == key] if key in listening else []
-
-    def _tell_beats(self, key: str, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
-        """The signs of life of running tasks, to the verifications that wait for some."""
-        for accumulator in self._listeners(key, {key}):
-            measure = self._measures[accumulator.trigger]
-            grouping = self._groupings[measure.grouped]
-            for row in np.flatnonzero(_LIVING[kind]).tolist():
-                event = events[row]
-                start_us = self.tasks.start_us(event)
-                here = grouping.find(event) == accumulator.place and matches(event, measure.where)
-                if here and start_us is not None:
-                    accumulator.sign(int(ts[row]), start_us)
+            self._listening.tell_beats(key, events, kind, ts)
 
     def _metrics(
         self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints, repairing: set[int]
@@ -341,7 +278,7 @@ class Telemetry:
         """Let samples join the panes of one measure."""
         table.add(samples.ts, samples.places, samples.count, samples.amount, samples.spread)
         if table.measure.key in listening:
-            self._tell_samples(table.measure, samples)
+            self._listening.tell_samples(table.measure, samples)
 
     @property
     def agents(self) -> dict[str, int]:
@@ -350,67 +287,24 @@ class Telemetry:
 
     # -- taps
 
-    def _tell_samples(self, measure: Measure, samples: Joining) -> None:
-        rows, at, places, count, amount = samples.rows, samples.at, samples.places, samples.count, samples.amount
-        accumulators = [a for a in self.taps.accumulators.values() if a.measure_key == measure.key]
-        restarts = [
-            (place, restart)
-            for trigger, places_of in self.taps.restarts.items()
-            if self._measures.get(trigger) == measure
-            for place, restart in places_of.items()
-        ]
-        for place in {a.place for a in accumulators} | {place for place, _ in restarts}:
-            for row in np.flatnonzero(places == place).tolist():
-                ts_us, worth = int(rows.ts[at[row]]), (int(count[row]), int(amount[row]))
-                for restarted, restart in restarts:
-                    if restarted == place and ts_us > restart.since_us:
-                        restart.add(ts_us, *worth)
-                for accumulator in accumulators:
-                    if accumulator.place == place:
-                        accumulator.sample(rows.events[at[row]], ts_us, int(rows.start[at[row]]), *worth)
-
-    def _watchers(self, event: Event) -> Iterable[Accumulator]:
-        for accumulator in self.taps.accumulators.values():
-            if self._groupings[self._measures[accumulator.trigger].grouped].find(event) == accumulator.place:
-                yield accumulator
-
-    def _tell_started(self, folded: Folded) -> None:
-        if self.taps.accumulators:
-            for event, start_us in folded.started:
-                for accumulator in self._watchers(event):
-                    accumulator.started(event, start_us)
-
-    def _tell_finished(self, folded: Folded) -> None:
-        if self.taps.accumulators:
-            finished = folded.finished
-            for event, started_at in zip(finished.events, finished.started_at, strict=True):
-                start_us = UNKNOWN_START if started_at is None else round(started_at * SECOND_US)
-                for accumulator in self._watchers(event):
-                    accumulator.finished(event, start_us)
+    @property
+    def taps(self) -> Taps:
+        """What single series gather beside the panes."""
+        return self._listening.taps
 
     def restart(self, trigger: str, group: Group, at_us: int, accumulator: Accumulator | None = None) -> None:
         """Let a series' window begin anew at `at_us`, with what the verification that healed it gathered, if any."""
         place = self._place(trigger, group)
         if place is None or self._measures[trigger].key not in self._tables:
             return  # what is no window of samples has nothing to begin anew
-        restart = Restart(at_us, measure_key=self._measures[trigger].key)
-        if accumulator is not None:
-            for task in accumulator.tasks.values():
-                for ts_us, count, amount in task.samples:
-                    restart.add(ts_us, count, amount)
-        self.taps.restarts.setdefault(trigger, {})[place] = restart
+        self._listening.restart(trigger, place, at_us, accumulator)
 
     def watch(self, id: str, trigger: str, group: Group, effect_us: int) -> None:
         """Begin to gather the tasks that start from `effect_us` on, for the verification `id`."""
         place = self._place(trigger, group)
         if place is None:
             raise ValueError(f"nothing was ever measured for {trigger} {group}")
-        accumulator = Accumulator(self._measures[trigger].key, place, effect_us, trigger=trigger)
-        grouping = self._groupings[self._measures[trigger].grouped]
-        for event, start_us in self.tasks.starts():
-            if grouping.find(event) == place:
-                accumulator.started(event, start_us)
-        self.taps.accumulators[id] = accumulator
+        self._listening.watch(id, trigger, place, effect_us)
 
     def unwatch(self, id: str) -> Accumulator | None:
         """Stop gathering for the verification `id`; returns what was gathered."""
@@ -490,20 +384,12 @@ class Telemetry:
         return self.tasks.next_lost_us()
 
     def restarted(self, trigger: str, from_us: int) -> Mapping[int, Restart]:
-        places = self.taps.restarts.get(trigger)
-        if not places:
-            return {}
-        # Once the window begins after the restart, the shared panes say the same.
-        for place in [place for place, restart in places.items() if from_us // FINE_US > restart.since_us // FINE_US]:
-            del places[place]
-        return places
+        return self._listening.restarted(trigger, from_us)
 
     def give_up_lost(self, t_us: int) -> None:
         """Let go of the tasks that are lost at `t_us`, and of the agents without an event for a day."""
         for agent, id, task in self.tasks.give_up(t_us):
-            event = self.tasks.start_event(agent.name, id, task)
-            for accumulator in self._watchers(event):
-                accumulator.lost(event)
+            self._listening.tell_lost(self.tasks.start_event(agent.name, id, task))
 
     # -- groups
 
@@ -558,12 +444,9 @@ class Telemetry:
         """The places of which something is kept, in several stretches."""
         if grouped == BY_AGENT:
             yield self.tasks.places()
-        keys = {key: table for key, table in self._tables.items() if table.measure.grouped == grouped}
-        yield [each.place for each in self.taps.accumulators.values() if each.measure_key in keys]
-        for trigger, places in self.taps.restarts.items():
-            if self._measures[trigger].grouped == grouped:
-                yield list(places)
-        for table in keys.values():
+        tables = [table for table in self._tables.values() if table.measure.grouped == grouped]
+        yield from self._listening.places(grouped)
+        for table in tables:
             for ring in table.panes.rings:
                 yield from ring.places()
 
@@ -583,16 +466,7 @@ class Telemetry:
             rejected: what was received and refused before it became a line, by reason.
             dropped: what was received and accepted, and never became a line, by reason.
         """
-        rejected, dropped, count = rejected or {}, dropped or {}, self.accounting
-        accepted = lines + sum(dropped.values())
-        self.accounting = msgspec.structs.replace(
-            count,
-            received=count.received + accepted + sum(rejected.values()),
-            accepted=count.accepted + accepted,
-            rejected=_both(count.rejected, rejected),
-            quarantined=_both(count.quarantined, quarantined),
-            dropped=_both(count.dropped, dropped),
-        )
+        self.accounting = with_read(self.accounting, lines, quarantined, rejected or {}, dropped or {})
 
     # -- state
 
@@ -604,13 +478,12 @@ class Telemetry:
                 {"table_key": key, "level": pane_us // MICRO, "slot": slot, "columns": columns}
                 for key, pane_us, slot, columns in table.pack()
             ]
-        queue = self._queue.rest()
         facts = {
             "groups": [(_name_of(grouped), grouping.groups) for grouped, grouping in self._groupings.items()],
             "taps": self.taps,
             "accounting": self.accounting,
             "signs": {key: signs.pack() for key, signs in self._signs.items()},
-            "queue": [[hushed(event) for event in queue.events], queue.kind.tolist(), queue.ts.tolist()],
+            "queue": self._queue.pack(),
             **self.tasks.pack(),
             **self.assembly.pack(),
             **self._points.pack(),
@@ -644,32 +517,12 @@ class Telemetry:
                 self._signs[key].unpack(packed)
         self.assembly.unpack(facts.get("traces"), facts.get("sessions"))
         self._points.unpack(facts.get("metrics"))
-        self.taps = msgspec.convert(facts["taps"], Taps)
-        # A tap of a trigger that is gone, or measures something else now, says nothing any more.
-        keys = {name: measure.key for name, measure in self._measures.items()}
-        taps = self.taps
-        taps.accumulators = {id: a for id, a in taps.accumulators.items() if a.measure_key == keys.get(a.trigger)}
-        taps.restarts = {
-            name: {place: restart for place, restart in places.items() if restart.measure_key == keys[name]}
-            for name, places in taps.restarts.items()
-            if name in keys
-        }
+        self._listening.restore(facts["taps"])
         self.accounting = msgspec.convert(facts["accounting"], Accounting)
-        events, kind, ts = facts["queue"]
-        self._queue = Queue([_event(each) for each in events], np.array(kind, np.uint8), np.array(ts, np.int64))
+        self._queue = Queue.unpack(facts["queue"])
         self.assembly.learn(self._queue.events, self._queue.kind, self._queue.ts)
 
 
 def _name_of(grouped: Grouped) -> tuple[str, ...] | str:
     """What a grouping is called in the state: its columns, or the key of the one measure that has it."""
     return grouped.key if isinstance(grouped, Measure) else grouped
-
-
-def _both(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
-    """Both counts by reason, added."""
-    return {reason: counts.get(reason, 0) + more.get(reason, 0) for reason in {**counts, **more}}
-
-
-def _event(stored: dict[str, Any]) -> Event:
-    # Only what did not come in a native file says where it came from.
-    return msgspec.convert(stored, Ingested if stored.get("source") is not None else Event)
