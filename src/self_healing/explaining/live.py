@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from self_healing.clock import from_us
-from self_healing.explaining.telling import Json, about, declared, fits, in_order, refuse_foreign_keys, series
+from self_healing.explaining.telling import Json, about, beyond, declared, fits, in_order, refuse_foreign_keys, series
 from self_healing.loop.owner import Owner
 
 
@@ -38,6 +38,5 @@ def live(owner: Owner, name: str, keys: Mapping[str, str]) -> Json:
     ]
     answer = about(owner.spec, trigger, from_us(at_us), "live", told)
     if keys and not told and owner.telemetry.overflows(name):
-        limit = "triggers.max_groups" if trigger.max_series is None else f"max_series = {trigger.max_series}"
-        answer["why_none"] = f"further groups than are kept apart ({limit}) count for the one series overflow"
+        answer["why_none"] = beyond(trigger)
     return answer

@@ -13,7 +13,7 @@ from self_healing.config import Settings
 from self_healing.errors import NotFound
 from self_healing.explaining.recorded import recorded
 from self_healing.explaining.replaying import Replay, depends_on, looks_back_us, reach_us
-from self_healing.explaining.telling import Json, about, declared, fits, in_order, refuse_foreign_keys, series
+from self_healing.explaining.telling import Json, about, beyond, declared, fits, in_order, refuse_foreign_keys, series
 from self_healing.filenames import SEGMENTS
 from self_healing.model import UNKNOWN_VALUE, CloseReason, Incident, SeriesState, Verdict, group_label
 from self_healing.problems import suggestion
@@ -180,6 +180,8 @@ class Looking:
         signal, since = signal_of(trigger.signal), f"since {from_us(self.needed_us):%Y-%m-%d %H:%M:%S}"
         if not self.past.events:
             return f"no event came {since}"
+        if self.keys and self.replay.telemetry.overflows(name):
+            return beyond(trigger)
         if isinstance(trigger.condition, Composite):
             return f"none of {', '.join(trigger.condition.members)} has a series either"
         kind = None if signal is None else signal.kind
@@ -247,8 +249,9 @@ def _marks(incidents: Iterable[Incident], since: datetime, at: datetime) -> Iter
 
 
 def _agent(triggers: Iterable[TriggerSpec], keys: Mapping[str, str]) -> str | None:
-    """The agent whose events are enough; None where all are needed."""
-    agent, alone = keys.get("agent"), all(trigger.group_by == BY_AGENT for trigger in triggers)
+    """The agent whose events are enough; None where all are needed, as to know which groups were there first."""
+    alone = all(trigger.group_by == BY_AGENT and trigger.max_series is None for trigger in triggers)
+    agent = keys.get("agent")
     return agent if alone and agent not in (OVERFLOW, UNKNOWN_VALUE) else None
 
 

@@ -168,7 +168,8 @@ class Replay:
         if step.what == "open":
             self.framework.leave_out(*key, opened_us, None)
         elif step.what == "gather" and opening.effect_at is not None:
-            if self.telemetry.place(Measure.of(self.trigger).grouped, opening.incident.group) is not None:
+            measure = Measure.of(self.spec.trigger(opening.incident.trigger))  # which may be what mutes it
+            if self.telemetry.place(measure.grouped, opening.incident.group) is not None:
                 self.telemetry.watch(step.verification, *key, to_us(opening.effect_at))
         elif step.what == "close":
             dismissed = opening.reason is CloseReason.DISMISSED

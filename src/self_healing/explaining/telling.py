@@ -40,6 +40,12 @@ def refuse_foreign_keys(trigger: TriggerSpec, keys: Mapping[str, str]) -> None:
             )
 
 
+def beyond(trigger: TriggerSpec) -> str:
+    """Why a group has no series where there are more groups than are kept apart."""
+    limit = "triggers.max_groups" if trigger.max_series is None else f"max_series = {trigger.max_series}"
+    return f"further groups than are kept apart ({limit}) count for the one series overflow"
+
+
 def fits(group: Group, keys: Mapping[str, str]) -> bool:
     """Whether a series is one of those that are asked for."""
     return keys.items() <= dict(group).items()
