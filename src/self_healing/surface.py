@@ -399,10 +399,6 @@ class Surface:
     def undo(self, ids: tuple[str, ...], by: str, reason: str) -> Json:
         return {"directives": [views.plain(each) for each in self._loop.undo_directives(ids, by, reason)]}
 
-    def handoffs(self, statuses: tuple[HandoffStatus, ...] = tuple(HandoffStatus), limit: AtLeastOne = 50) -> Json:
-        newest = self._store.select(Handoff, newest=limit, status=statuses)
-        return {"handoffs": [self._handoff(each) for each in reversed(newest)]}
-
     def handoff(self, id: str) -> Json:
         handoff = self._store.get(Handoff, id)
         told = views.plain(handoff)
@@ -481,10 +477,6 @@ class Surface:
     def decision(self, id: str) -> Json:
         return decided(self._store, self._loop.spec.articles, id)
 
-    def entries(self, limit: AtLeastOne = 50) -> Json:
-        newest = self._loop.audit.tail(limit)
-        return {"newest": [msgspec.to_builtins(each) for each in reversed(newest)]}
-
     def audit(self) -> Json:
         told: Json = msgspec.to_builtins(verify(self._store, checkpoints_file(self._loop.settings.storage.logs_dir)))
         return told
@@ -533,7 +525,6 @@ COMMANDS: dict[str, Command] = {
     "history": Command(Surface.history),
     "directives": Command(Surface.directives),
     "undo": Command(Surface.undo, writes=True),
-    "handoffs": Command(Surface.handoffs),
     "handoff": Command(Surface.handoff),
     "accept": Command(Surface.accept, writes=True),
     "complete": Command(Surface.complete, writes=True),
@@ -544,7 +535,6 @@ COMMANDS: dict[str, Command] = {
     "deny": Command(Surface.deny, writes=True),
     "constitution": Command(Surface.constitution),
     "decision": Command(Surface.decision),
-    "entries": Command(Surface.entries),
     "audit": Command(Surface.audit),
     "ingest_junit": Command(Surface.ingest_junit, writes=True),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import threading
 import time
@@ -41,6 +42,7 @@ PAGES = (
     "/incidents",
     "/triggers",
     "/triggers/slow_tasks",
+    "/triggers/slow_tasks/try?threshold=50",
     "/actions",
     "/agents",
     "/agents/Coder",
@@ -150,14 +152,18 @@ def _every_page(browser: Browser, url: str) -> None:
     """Each page, in light and dark and on a phone, without an error and without what keeps people out."""
     for dark, phone in ((False, False), (True, True)):
         page, wrong = opened(browser, dark=dark, phone=phone)
-        for path in PAGES:
-            page.goto(url + path)
+        page.goto(f"{url}/incidents")
+        healed = page.locator("td a").first.get_attribute("href")
+        for path in (*PAGES, healed, "/login"):
+            page.goto(f"{url}{path}")
             expect(page.locator("h1")).to_be_visible()
-            expect(page.locator("#live")).to_have_text("live", timeout=LONGEST_MS)
+            if path != "/login":  # there is nothing to follow
+                expect(page.locator("#live")).to_have_text("live", timeout=LONGEST_MS)
             assert (path, serious(page)) == (path, [])
             # Wide tables scroll within their own frame; the page itself does not.
             assert (path, page.evaluate("document.documentElement.scrollWidth")) <= (path, page.evaluate("innerWidth"))
-            shoot(page, f"{path.strip('/').replace('/', '-') or 'first'}{'-dark-phone' if phone else ''}")
+            name = "incident" if path == healed else re.sub(r"[^a-z_]+", "-", path.lower()).strip("-") or "first"
+            shoot(page, f"{name}{'-dark-phone' if phone else ''}")
         assert wrong == []
         page.close()
 

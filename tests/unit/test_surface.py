@@ -91,7 +91,7 @@ OF_APPROVALS = ("approval", "approve", "deny")
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each not in OF_APPROVALS])
 def test_every_command_answers_in_json(command: str, surface: Surface, clock: FakeClock) -> None:
     slow, retries = incident(surface, "slow_tasks"), incident(surface, "high_retry_rate")
-    handoff = surface.call("handoffs", {})["handoffs"][0]["id"]
+    handoff = surface.call("records", {"kind": "handoffs"})["handoffs"][0]["id"]
     person = {"by": "Ada", "reason": "tested"}
     arguments: dict[str, dict[str, Any]] = {
         "check": {"now": "2026-01-05T10:00:05Z"},
@@ -263,7 +263,9 @@ def test_a_handoff_is_answered_once(surface: Surface) -> None:
     assert (done["status"], done["result"]) == ("completed", "mended")
     with pytest.raises(SelfHealingError, match="it ended"):
         surface.call("fail", {"id": handoff["id"], "by": "Ada"})
-    open_ones = surface.call("handoffs", {"statuses": ["created", "delivered", "accepted"]})["handoffs"]
+    open_ones = surface.call(
+        "records", {"kind": "handoffs", "where": {"status": ["created", "delivered", "accepted"]}}
+    )["handoffs"]
     assert handoff["id"] not in [each["id"] for each in open_ones]
     shown = surface.call("handoff", {"id": handoff["id"]})["handoff"]
     assert shown["message"]["id"] == handoff["id"]

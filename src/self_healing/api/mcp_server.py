@@ -78,8 +78,8 @@ def make_server(ask: Ask) -> MCPServer:
     @server.tool()
     async def list_handoffs(agent: str, every: bool = False) -> dict[str, Any]:
         """List the handoffs of the agent named: those that want work, or every one that is kept."""
-        statuses = {} if every else {"statuses": OPEN}
-        found = (await asked("handoffs", limit=1_000, **statuses))["handoffs"]
+        where = {} if every else {"status": OPEN}
+        found = (await asked("records", kind="handoffs", where=where, limit=1_000))["handoffs"]
         return _data({"handoffs": [each for each in found if each["target_agent"] == agent]})
 
     @server.tool()

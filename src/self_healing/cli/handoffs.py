@@ -35,8 +35,8 @@ def handoffs(
 ) -> int:
     """List the handoffs, the newest first."""
     shown = shown or Watched()
-    chosen = {"statuses": list(status)} if status else {}
-    return shown_as_asked(shown, partial(call, shown.settings(), "handoffs", {**chosen, "limit": limit}), _print)
+    asked = {"kind": "handoffs", "where": {"status": list(status)}, "limit": limit}
+    return shown_as_asked(shown, partial(call, shown.settings(), "records", asked), _print)
 
 
 @app.command

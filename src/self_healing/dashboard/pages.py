@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -52,6 +53,9 @@ BEFORE: Final = timedelta(minutes=30)
 AFTER: Final = timedelta(minutes=10)
 LONGEST: Final = timedelta(hours=24)
 """What a chart of an incident shows beside it, and at most in all."""
+
+SHOWN: Final = 100
+"""So many of the newest are listed."""
 
 AT_ONCE: Final = 2
 """So many charts are worked out of stored history at once."""
@@ -110,14 +114,14 @@ class Pages:
         """All of them."""
         return [
             self._page("/", "now.html", "Now", lambda _: self._ask("overview")),
-            self._page("/incidents", "incidents.html", "Incidents", lambda _: self._ask("history", limit=100)),
+            self._page("/incidents", "incidents.html", "Incidents", lambda _: self._ask("history", limit=SHOWN)),
             self._page("/incidents/{id}", "incident.html", "Incidents", self._incident),
             self._page("/triggers", "triggers.html", "Triggers", lambda _: self._ask("sparks")),
             self._page("/triggers/{name}", "trigger.html", "Triggers", self._trigger),
             self._page("/actions", "actions.html", "Actions", lambda _: self._ask("actions")),
             self._page("/agents", "agents.html", "Agents", lambda _: self._ask("agents")),
             self._page("/agents/{name:path}", "agent.html", "Agents", self._agent),
-            self._page("/handoffs", "handoffs.html", "Handoffs", lambda _: self._ask("handoffs", limit=100)),
+            self._page("/handoffs", "handoffs.html", "Handoffs", partial(self._records, "handoffs")),
             self._page("/handoffs/{id}", "handoff.html", "Handoffs", self._handoff),
             self._page("/approvals", "approvals.html", "Approvals", lambda _: self._ask("approvals", everything=True)),
             self._page("/approvals/{id}", "approval.html", "Approvals", self._approval),
@@ -141,6 +145,9 @@ class Pages:
             self._form("/resume", "resume", "/stop"),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
+
+    async def _records(self, kind: str, _request: Request) -> Json:
+        return await self._ask("records", kind=kind, limit=SHOWN)
 
     async def _incident(self, request: Request) -> Json:
         return await self._ask("incident", id=request.path_params["id"])
@@ -171,7 +178,8 @@ class Pages:
             if self._verified is None or now - self._verified[0] > VERIFIED_FOR:
                 self._verified = now, await asyncio.to_thread(self._verify)
         at, report = self._verified
-        return report | await self._ask("entries") | {"verified_at": at.isoformat()}
+        newest = await self._ask("records", kind="entries")
+        return report | {"newest": newest["entries"], "verified_at": at.isoformat()}
 
     async def _approval(self, request: Request) -> Json:
         return await self._ask("approval", id=request.path_params["id"])

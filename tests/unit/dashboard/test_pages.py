@@ -173,7 +173,7 @@ def test_the_newest_incident_comes_first(loop: SelfHealingOrchestrator) -> None:
 
 
 def test_the_evidence_of_a_handoff_is_a_page_and_no_heap_of_braces(loop: SelfHealingOrchestrator) -> None:
-    handoff = Surface(loop).call("handoffs", {})["handoffs"][0]["id"]
+    handoff = Surface(loop).call("records", {"kind": "handoffs"})["handoffs"][0]["id"]
     with serving(loop) as port:
         page = get(port, f"/handoffs/{handoff}")[1]
     evidence = page[page.index("Evidence</h2>") : page.index("The same as JSON")]
