@@ -119,6 +119,7 @@ def backtest(
     from self_healing import backtest_report as report
     from self_healing.config import load_spec
     from self_healing.errors import SelfHealingError
+    from self_healing.loading import try_spec
     from self_healing.status import loaded_spec
     from self_healing.telemetry.signals import unit
 
@@ -135,7 +136,9 @@ def backtest(
         return 0
     # The limits and the actions are the same; only what is watched for is another.
     triggers = settings.triggers.model_copy(update={"files": (against,)})
-    other = load_spec(settings.model_copy(update={"triggers": triggers}))
+    settings = settings.model_copy(update={"triggers": triggers})
+    other = load_spec(settings)
+    try_spec(other, (), settings, {})  # what could not go live would only be seen to open nothing
     with progress() as tell:
         told = report.compare(spec, other, files, partial(tell, REPLAYING))
     output.show(told, shown.format, print_compared)

@@ -222,6 +222,16 @@ def test_a_silence_is_added_listed_and_removed(where: list[str], capsys: pytest.
     assert told("silences", "--all") == {"silences": [removed]}
 
 
+def test_triggers_that_could_not_go_live_are_not_compared(
+    where: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, events = tmp_path / "other.toml", tmp_path / "events.jsonl"
+    other.write_text('[[trigger]]\nname = "slow_tasks"\nclear = -1\n')
+    events.write_text("")
+    assert execute(["triggers", "backtest", str(events), "--against", str(other), *where]) == 1
+    assert f"{other}:3: trigger slow_tasks: clear: -1: no value of" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
