@@ -62,7 +62,7 @@ JOINTS = {
     "service": "gives the loop its executor and its channel",
     "spec_tests.declared": "reads tests of triggers, whose events are decoded and whose specs are tried at once",
     "status": "reads the stop, and says what is wrong with a line in quarantine",
-    "surface": "answers what people ask, about actions as about the constitution",
+    "surface.standing": "takes tests in that people bring, and lets them stop and resume healing",
 }
 """The modules beside the loop that know more than one stage, and why."""
 

@@ -1,0 +1,109 @@
+"""The agents, and what is stored, page by page."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+
+from self_healing import listing, views
+from self_healing.clock import from_us
+from self_healing.errors import NotFound
+from self_healing.loop.asking import shown
+from self_healing.model import (
+    Approval,
+    Decision,
+    Execution,
+    Handoff,
+    Incident,
+    IncidentState,
+    Record,
+    Silence,
+    Transition,
+    affected_agent,
+)
+from self_healing.problems import suggestion
+from self_healing.surface.handing import Handing
+from self_healing.surface.shared import AtLeastOne
+from self_healing.telemetry.signals import unit
+from self_healing.views import Json
+
+MOST_LOOKED_THROUGH = 500
+"""So many of the newest records are looked through for what concerns one agent."""
+
+
+class Agents(Handing):
+    """The agents with what is open, set and handed over about each, and every record."""
+
+    def agents(self) -> Json:
+        now, read = self._loop.clock.now(), self.directives()["effective"]
+        open_of: defaultdict[str, list[Json]] = defaultdict(list)
+        for incident in self._loop.register.open.values():
+            open_of[affected_agent(incident.group)].append(self._incident(incident))
+        seen = self._loop.telemetry.agents
+        return {
+            "now": msgspec.to_builtins(now),
+            "agents": [
+                {
+                    "agent": agent,
+                    "seen_at": msgspec.to_builtins(from_us(seen[agent])) if agent in seen else None,
+                    "incidents": open_of.get(agent, []),
+                    "directives": read.get(agent, {}),
+                }
+                for agent in sorted({*seen, *read}, key=lambda agent: (agent not in open_of, agent))
+            ],
+        }
+
+    def agent(self, name: str) -> Json:
+        known = next((each for each in self.agents()["agents"] if each["agent"] == name), None)
+        if known is None:
+            raise NotFound("agent", name, suggestion(name, list(self._loop.telemetry.agents)))
+        specs = {spec.name: spec for spec in self._loop.spec.triggers}
+        past = self._store.select(Incident, newest=MOST_LOOKED_THROUGH, state=IncidentState.CLOSED.value)
+        handoffs = self._store.select(Handoff, newest=MOST_LOOKED_THROUGH)
+        return {
+            **known,
+            "series": [
+                {**views.verdict(each), "unit": unit(specs[each.trigger])}
+                for each in self._loop.verdicts()
+                if affected_agent(each.group) == name
+            ],
+            "past": [self._incident(each) for each in reversed(past) if affected_agent(each.group) == name],
+            "in_force": [each for each in self.directives()["directives"] if each["agent"] == name],
+            "handoffs": [self._handoff(each) for each in reversed(handoffs) if name in (each.about, each.target_agent)],
+        }
+
+    def records(
+        self,
+        kind: str,
+        where: dict[str, tuple[str, ...]] = {},  # noqa: B006 it is only read
+        limit: AtLeastOne = 50,
+        cursor: str | None = None,
+    ) -> Json:
+        found, following = listing.page(self._store, kind, where, limit, cursor)
+        return {kind: [self._told(each) for each in found], "next": following}
+
+    def execution(self, id: str) -> Json:
+        return {"execution": self._told(self._store.get(Execution, id))}
+
+    def _told(self, record: Any) -> Json:
+        match record:
+            case Incident():
+                return self._incident(record)
+            case Execution():
+                return views.execution(record)
+            case Decision():
+                return views.decision(record)
+            case Handoff():
+                return self._handoff(record)
+            case Approval():
+                return shown(record)
+            case Silence():
+                return views.silence(record, self._loop.now())
+            case Transition():
+                return views.transition(record)
+            case Record():
+                return views.plain(record)
+        told: Json = record
+        return told

@@ -1,0 +1,58 @@
+"""The constitution, its decisions, and the audit log."""
+
+from __future__ import annotations
+
+import msgspec
+
+from self_healing import status, views
+from self_healing.constitution import articles
+from self_healing.constitution.checkpoints import checkpoints_file, verify
+from self_healing.constitution.circumstances import Fleet
+from self_healing.explaining.decided import decided
+from self_healing.model import (
+    Decision,
+    Incident,
+    Outcome,
+)
+from self_healing.surface.shared import NOT_CLOSED, Answers
+from self_healing.views import Json
+
+DENIALS = 10
+"""So many of the newest are shown with the constitution."""
+
+
+class Constitution(Answers):
+    """What is allowed, and what was decided."""
+
+    def constitution(self) -> Json:
+        denials = self._store.select(Decision, newest=DENIALS, outcome=Outcome.DENY.value)
+        held_to = articles.load(own=self._loop.spec.articles)
+        return {
+            "version": held_to.version,
+            "articles": [msgspec.to_builtins(each) for each in held_to.infos()],
+            "facts": articles.facts(own=bool(self._loop.spec.articles)),
+            "limits": self._limits(),
+            "violations": status.violations(self._loop.settings),
+            "denials": [views.decision(each) for each in reversed(denials)],
+        }
+
+    def _limits(self) -> list[Json]:
+        """Each limit, and how much of it is used now where that is one number for the whole fleet."""
+        now = self._loop.clock.now()
+        effects = self._loop.effects
+        incidents = self._store.select(Incident, state=NOT_CLOSED)
+        fleet = Fleet.of(self._loop.telemetry.agents, incidents)
+        used = {
+            "concurrent_actions": effects.running(),
+            "actions_per_minute": effects.in_last_minute(now),
+            "fleet_stop_percent": 100 * fleet.unwell_with_one_cause // fleet.size if fleet.size else 0,
+            "attempts_per_incident": max((each.attempts for each in incidents), default=0),
+        }
+        return views.limits(self._loop.spec.limits, used)
+
+    def decision(self, id: str) -> Json:
+        return decided(self._store, self._loop.spec.articles, id)
+
+    def audit(self) -> Json:
+        told: Json = msgspec.to_builtins(verify(self._store, checkpoints_file(self._loop.settings.storage.logs_dir)))
+        return told

@@ -1,0 +1,78 @@
+"""What was set and handed over, and what waits for a person."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from self_healing import views
+from self_healing.actions.directives import effective, overridden
+from self_healing.loop.asking import shown
+from self_healing.model import (
+    Approval,
+    ApprovalStatus,
+    Decision,
+    Directive,
+    Handoff,
+    HandoffStatus,
+    Incident,
+)
+from self_healing.surface.shared import Answers, AtLeastOne
+from self_healing.views import Json
+
+
+class Handing(Answers):
+    """Directives, handoffs and approvals."""
+
+    def directives(self) -> Json:
+        now = self._loop.clock.now()
+        in_force = [each for each in self._store.select(Directive, open="yes") if each.expires_at > now]
+        of_agent: defaultdict[str, list[Directive]] = defaultdict(list)
+        for each in in_force:
+            of_agent[each.agent].append(each)
+        by_which = {id: by for directives in of_agent.values() for id, by in overridden(directives).items()}
+        return {
+            "directives": [{**views.plain(each), "overridden_by": by_which.get(each.id)} for each in in_force],
+            "effective": {agent: effective(directives, now) for agent, directives in of_agent.items()},
+        }
+
+    def undo(self, ids: tuple[str, ...], by: str, reason: str) -> Json:
+        return {"directives": [views.plain(each) for each in self._loop.undo_directives(ids, by, reason)]}
+
+    def handoff(self, id: str) -> Json:
+        handoff = self._store.get(Handoff, id)
+        told = views.plain(handoff)
+        return {"handoff": {**self._handoff(handoff), "message": told["message"], "notes": told["notes"]}}
+
+    def accept(self, id: str, by: str) -> Json:
+        return self._moved(id, HandoffStatus.ACCEPTED, by, None)
+
+    def complete(self, id: str, by: str, result: str | None = None) -> Json:
+        return self._moved(id, HandoffStatus.COMPLETED, by, result)
+
+    def fail(self, id: str, by: str, result: str | None = None) -> Json:
+        return self._moved(id, HandoffStatus.FAILED, by, result)
+
+    def _moved(self, id: str, to: HandoffStatus, by: str, result: str | None) -> Json:
+        return {"handoff": self._handoff(self._loop.move_handoff(id, to, by, result))}
+
+    def approvals(self, everything: bool = False, limit: AtLeastOne = 50) -> Json:
+        wanted = tuple(ApprovalStatus) if everything else (ApprovalStatus.PENDING,)
+        newest = self._store.select(Approval, newest=limit)
+        return {"approvals": [shown(each) for each in reversed(newest) if each.status in wanted]}
+
+    def approval(self, id: str) -> Json:
+        approval = self._store.get(Approval, id)
+        incident = self._store.get(Incident, approval.proposal.incident)
+        decision = self._store.get(Decision, approval.decision)
+        return {
+            "approval": shown(approval),
+            "incident": self._incident(incident),
+            "decision": views.decision(decision),
+            "facts": decision.facts,
+        }
+
+    def approve(self, id: str, by: str, reason: str, plan: str | None = None) -> Json:
+        return {"approval": shown(self._loop.answer_approval(id, True, by, reason, plan))}
+
+    def deny(self, id: str, by: str, reason: str, plan: str | None = None) -> Json:
+        return {"approval": shown(self._loop.answer_approval(id, False, by, reason, plan))}

@@ -1,0 +1,93 @@
+"""Incidents and silences, and what people say of them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from self_healing import views
+from self_healing.incidents.similar import similar
+from self_healing.model import (
+    Decision,
+    Directive,
+    Execution,
+    Handoff,
+    Incident,
+    IncidentState,
+    Silence,
+    Verification,
+)
+from self_healing.reloading import RELOADS
+from self_healing.surface.shared import NOT_CLOSED, Answers, AtLeastOne, Aware
+from self_healing.views import Json
+
+
+class Incidents(Answers):
+    """Incidents, past ones, and what mutes them."""
+
+    def incidents(self, states: tuple[IncidentState, ...] = NOT_CLOSED) -> Json:
+        return {"incidents": [self._incident(each) for each in self._store.select(Incident, state=states)]}
+
+    def incident(self, id: str) -> Json:
+        incident = self._store.get(Incident, id)
+        return {
+            "incident": self._incident(incident),
+            "series": self._series(incident),
+            "goes_on_by": self._loop.goes_on_by(incident),
+            "evidence": self._evidence(incident),
+            "beneath": [self._incident(each) for each in self._loop.register.children(incident)],
+            "timeline": [views.plain(note) for note in incident.notes],
+            "executions": [views.execution(each) for each in self._store.select(Execution, incident=id)],
+            "decisions": [views.decision(each) for each in self._store.select(Decision, incident=id)],
+            "verifications": [views.plain(each) for each in self._store.select(Verification, incident=id)],
+            "directives": [views.plain(each) for each in self._store.select(Directive, owner=id)],
+            "handoffs": [self._handoff(each) for each in self._store.select(Handoff, incident=id)],
+            "similar": self._past(similar(self._store, incident)),
+        }
+
+    def _evidence(self, incident: Incident) -> Json:
+        """The events in the windows over which it was open."""
+        about = self._store.select(Incident, parent=incident.id) if incident.is_parent else [incident]
+        window_s = next((each.window for each in self._loop.spec.triggers if each.name == incident.trigger), 0)
+        since = incident.opened_at - timedelta(seconds=window_s)
+        return views.evidence([each.group for each in about], since, incident.closed_at)
+
+    def _series(self, incident: Incident) -> Json | None:
+        """What the trigger says of an incident's series now; None of a parent, and once it is closed."""
+        if incident.state is IncidentState.CLOSED or incident.is_parent or not self._loop.register.watched(incident):
+            return None
+        at_us = self._loop.evaluated_us
+        return views.verdict(self._loop.framework.verdict(incident.trigger, incident.group, at_us))
+
+    def ack(self, id: str, by: str, reason: str) -> Json:
+        return {"incident": self._incident(self._loop.acknowledge(id, by, reason))}
+
+    def close(self, id: str, by: str, reason: str) -> Json:
+        return {"incident": self._incident(self._loop.dismiss(id, by, reason))}
+
+    def history(self, limit: AtLeastOne = 20) -> Json:
+        incidents = self._store.select(Incident, newest=limit)
+        return {
+            "history": self._past(incidents[::-1]),
+            "reloads": (self._store.fact(RELOADS) or [])[: -limit - 1 : -1],
+        }
+
+    def silences(self, everything: bool = False) -> Json:
+        now = self._loop.now()
+        known = self._store.select(Silence) if everything else self._store.select(Silence, open="yes")
+        shown = [each for each in known if everything or each.over_at > now]
+        return {"silences": [views.silence(each, now) for each in shown]}
+
+    def silence(
+        self,
+        by: str,
+        reason: str,
+        lasts_s: AtLeastOne,
+        trigger: str | None = None,
+        keys: dict[str, str] = {},  # noqa: B006 it is only read, and says what is meant
+        starts_at: Aware | None = None,
+    ) -> Json:
+        made = self._loop.silence(trigger, keys, timedelta(seconds=lasts_s), by, reason, starts_at)
+        return {"silence": views.silence(made, self._loop.now())}
+
+    def unsilence(self, id: str, by: str) -> Json:
+        return {"silence": views.silence(self._loop.remove_silence(id, by), self._loop.now())}

@@ -1,0 +1,62 @@
+"""What several answers are made of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from self_healing import views
+from self_healing.model import (
+    Execution,
+    Handoff,
+    Incident,
+    IncidentState,
+    Verification,
+)
+from self_healing.orchestrator import SelfHealingOrchestrator
+from self_healing.views import Json
+
+Aware = Annotated[datetime, msgspec.Meta(tz=True)]
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+
+NOT_CLOSED = tuple(state for state in IncidentState if state is not IncidentState.CLOSED)
+
+
+class Answers:
+    """What every part of the surface stands on.
+
+    Args:
+        orchestrator: whose state it is.
+        serving: whether a service runs it; then the time is the service's own.
+    """
+
+    def __init__(self, orchestrator: SelfHealingOrchestrator, *, serving: bool = True) -> None:
+        self._loop = orchestrator
+        self._store = orchestrator.store
+        self._serving = serving
+
+    def _incident(self, incident: Incident) -> Json:
+        return views.incident(incident, self._loop.spec.triggers)
+
+    def _past(self, incidents: list[Incident]) -> list[Json]:
+        """What was done about each, and what came of it."""
+        ids = [incident.id for incident in incidents]
+        executions = _by_incident(self._store.select(Execution, incident=ids))
+        verifications = _by_incident(self._store.select(Verification, incident=ids))
+        return [views.past(each, executions[each.id], verifications[each.id]) for each in incidents]
+
+    def _handoff(self, handoff: Handoff) -> Json:
+        path = self._loop.settings.storage.logs_dir / "handoffs" / handoff.file
+        execution = self._store.find(Execution, handoff.execution)
+        tries = None if execution is None else execution.tries
+        return {**views.handoff(handoff), "path": str(path), "tries": tries}
+
+
+def _by_incident(records: list[Any]) -> defaultdict[str, list[Any]]:
+    found: defaultdict[str, list[Any]] = defaultdict(list)
+    for record in records:
+        found[record.incident].append(record)
+    return found
