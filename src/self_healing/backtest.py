@@ -55,6 +55,10 @@ TOLD_US = 60 * SECOND_US
 """How much of the history passes before somebody hears of it again."""
 
 
+READING = 0.1
+"""So much of it is done, more or less, once it is known how several files lie in time."""
+
+
 @dataclass(slots=True)
 class Found:
     """One incident that would have been.
@@ -347,7 +351,12 @@ def replays(
     done = [Replay(spec, every_event=every_event) for spec in specs]
     with collector_off():
         asked = asked_attributes([trigger for spec in specs for trigger in spec.triggers])
-        parts = _parts(files, asked)
+        reading = READING if len(files) > 1 else 0.0
+        parts = _parts(files, asked, (lambda share: tell(reading * share)) if reading else nobody)
+
+        def goes_on(share: float) -> None:
+            tell(reading + (1 - reading) * share)
+
         for each in done:
             each.first_us, each.last_us = parts.first_us, parts.last_us
         for number, (path, _) in enumerate(parts.files):
@@ -357,7 +366,7 @@ def replays(
                 each.telemetry.account(decoded.received, Counter(reason for _, reason in decoded.bad))
                 each.telemetry.queue(events, kind, ts)
                 # They take turns; the last one is the furthest behind.
-                hears = tell if place == len(done) - 1 else nobody
+                hears = goes_on if place == len(done) - 1 else nobody
                 each.run(parts.until_us(number, each.spec.grid * SECOND_US), hears)
     return done
 
@@ -419,11 +428,12 @@ class Parts:
         return -(-self.last_us // grid_us) * grid_us
 
 
-def _parts(files: Sequence[Path], asked: tuple[str, ...]) -> Parts:
+def _parts(files: Sequence[Path], asked: tuple[str, ...], tell: Tell) -> Parts:
     """How the files lie in time. Each but a single one is read once for that, and let go of: a year fits no memory."""
     spans: list[tuple[Path, int, int]] = []
     known = None
-    for path in files:
+    for number, path in enumerate(files):
+        tell(number / len(files))
         known = _decoded(path, asked)
         ts = known.ts
         spans.append((path, int(ts.min()), int(ts.max())) if len(ts) else (path, 0, 0))

@@ -156,6 +156,18 @@ def test_progress_is_told_and_only_grows(tmp_path: Path) -> None:
     assert 0 < shares[0] < 0.5 < shares[-1] <= 1
 
 
+def test_progress_is_told_from_the_first_of_several_files_on(tmp_path: Path) -> None:
+    shares: list[float] = []
+    lines = history(8, 2 * 3600)
+
+    files = [write(tmp_path / "a.jsonl", lines[:100]), write(tmp_path / "b.jsonl", lines[100:])]
+    replay(load_spec(Settings()), files, shares.append)
+
+    assert shares == sorted(shares)
+    assert shares[:2] == [0, 0.05]
+    assert 0.5 < shares[-1] <= 1
+
+
 # --- what mutes ----------------------------------------------------------------------------------------------------
 
 WINDOW = """
