@@ -154,6 +154,7 @@ def _every_page(browser: Browser, url: str) -> None:
         page, wrong = opened(browser, dark=dark, phone=phone)
         page.goto(f"{url}/incidents")
         healed = page.locator("td a").first.get_attribute("href")
+        assert healed is not None
         for path in (*PAGES, healed, "/login"):
             page.goto(f"{url}{path}")
             expect(page.locator("h1")).to_be_visible()
