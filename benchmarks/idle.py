@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -10,17 +9,12 @@ import time
 from pathlib import Path
 
 from benchmarks.figure import Figure
-from benchmarks.listening import listening
+from benchmarks.listening import cpu_s, listening
 
 SECONDS = 30
 FILES = 10
 LINE = '{"ts":"2026-01-05T10:00:00Z","type":"task_finished","id":"t","agent":"A","duration_s":5,"status":"success"}\n'
 TICK = "import time\nwhile True: time.sleep(1)"
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure() -> list[Figure]:
@@ -34,9 +28,9 @@ def measure() -> list[Figure]:
         try:
             with listening(Path(directory)) as service:
                 time.sleep(6)  # starting up is not idling
-                before = _cpu_s(service.pid), _cpu_s(tick.pid)
+                before = cpu_s(service.pid), cpu_s(tick.pid)
                 time.sleep(SECONDS)
-                after = _cpu_s(service.pid), _cpu_s(tick.pid)
+                after = cpu_s(service.pid), cpu_s(tick.pid)
         finally:
             tick.kill()
             tick.wait()

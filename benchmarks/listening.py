@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -54,6 +55,12 @@ class Listening:
             time.sleep(0.05)
         if counts["aggregated"] != events:
             raise RuntimeError(f"{events} events were sent, and {counts['aggregated']} folded: {counts}")
+
+
+def cpu_s(pid: int) -> float:
+    """The processor time that a process has used, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
