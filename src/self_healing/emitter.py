@@ -31,9 +31,6 @@ MOST_WAITING: Final = 10_000
 GATHER_S: Final = 0.05
 """How long events are gathered before they are written together."""
 
-CLOSE_S: Final = 5.0
-"""How long the end of the process waits for what is still to be written."""
-
 DIRECTORY_VARIABLE: Final = "SELF_HEALING_TELEMETRY_DIR"
 DIRECTORY: Final = "logs/telemetry"
 """Where :func:`emit` writes when the variable is not set, as the framework reads by default."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from self_healing.loop.health import news
+from self_healing.loop.health import Health, Intake, news
 
 STOPPED = "healing is stopped by ada"
 
@@ -22,3 +22,9 @@ STOPPED = "healing is stopped by ada"
 )
 def test_only_issues_that_are_new_or_over_are_told(before: list[str], now: list[str], told: list[str]) -> None:
     assert news(before, now) == told
+
+
+@pytest.mark.parametrize(("file", "who"), [("segments/0000000001.jsonl", "sends it"), ("a.jsonl", "writes it")])
+def test_an_event_in_the_future_is_told_with_whose_clock_to_set(file: str, who: str) -> None:
+    health = Health({file: [Intake(0, received=100, quarantined={"future": 1}, newest=7)]}, describe=lambda *_: None)
+    assert health.telemetry_issues == [f"{file}: lines more than 5 min ahead: 1; set the clock of what {who}"]

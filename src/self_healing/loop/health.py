@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from self_healing.clock import MINUTE_US, SECOND_US
+from self_healing.filenames import SEGMENTS
 from self_healing.telemetry.native import BadLine
 from self_healing.telemetry.reader import Batch, Quarantined
 
@@ -76,7 +77,7 @@ class Health:
         self._unreadable = None
         self._files = batch.problems
         ahead = [each.label for each in batch.positions if (each.ts_us or 0) > now_us + CLOCK_OFF_US]
-        self._ahead = [f"{name}: the clock of what writes it is more than 5 s ahead; set it" for name in ahead]
+        self._ahead = [f"{name}: the clock of what {_brings(name)} is more than 5 s ahead; set it" for name in ahead]
         minute_us = now_us // MINUTE_US * MINUTE_US
         for file, received in batch.lines.items():
             intakes = self.intake.setdefault(file, [])
@@ -153,6 +154,11 @@ def _about(issue: str) -> str:
     return re.sub(r"\d+", "#", issue)
 
 
+def _brings(file: str) -> str:
+    """What is done by whoever is to blame for the lines of a file; our own segments are what senders bring."""
+    return "sends it" if file.startswith(f"{SEGMENTS}/") else "writes it"
+
+
 def _issues(file: str, intakes: list[Intake]) -> list[str]:
     received = sum(each.received for each in intakes)
     quarantined: Counter[str] = Counter()
@@ -164,9 +170,9 @@ def _issues(file: str, intakes: list[Intake]) -> list[str]:
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(quarantined.items()))
         found.append(
             f"{file}: {quarantined.total()} of {received} lines that were read lately are quarantined ({reasons}); the"
-            f" newest is at byte {newest.newest}{f', {newest.what}' if newest.what else ''}: see what writes it"
+            f" newest is at byte {newest.newest}{f', {newest.what}' if newest.what else ''}: see what {_brings(file)}"
         )
     future = quarantined[BadLine.FUTURE.value]
     if future:
-        found.append(f"{file}: {future} lines lie more than 5 min ahead; set the clock of what writes it")
+        found.append(f"{file}: lines more than 5 min ahead: {future}; set the clock of what {_brings(file)}")
     return found

@@ -17,6 +17,7 @@ from self_healing.errors import StorageError
 from self_healing.telemetry.encoding import IntakeLine, encode_events, encode_intake
 from self_healing.telemetry.handover import Written
 from self_healing.telemetry.identities import KEPT_US, MOST, Identities
+from self_healing.telemetry.lateness import TOO_LATE
 from self_healing.telemetry.lines import INTAKE
 from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.recovery import key_identity, remember, span_identity
@@ -38,14 +39,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     rejected: dict[str, int] = {}
     dropped: dict[str, int] = {}
 
-    @property
-    def duplicates(self) -> int:
-        """How many events had come before."""
-        return self.dropped.get(DUPLICATE, 0)
-
 
 DUPLICATE = "duplicate"
-TOO_LATE = "too_late"
 
 
 class Intake:
@@ -157,7 +152,7 @@ class _Batch:
     def lines(self) -> bytes:
         key = None if self._key is None else key_identity(self._source, self._key)
         if key is not None and self._intake.known([key])[0]:
-            self._result = Receipt(rejected=self._rejected, dropped=_counts(duplicate=len(self._lines)))
+            self._result = Receipt(rejected=self._rejected, dropped=_counts({DUPLICATE: len(self._lines)}))
             return self._head(None)  # what is remembered already need not be learnt once more
         chosen, dropped = self._chosen()
         if key is not None:
@@ -190,7 +185,7 @@ class _Batch:
             else:
                 chosen.append(line)
                 self._fresh.add(id)
-        return chosen, _counts(duplicate=duplicate, too_late=late)
+        return chosen, _counts({DUPLICATE: duplicate, TOO_LATE: late})
 
     def _head(self, key: str | None) -> bytes:
         """The line that says what the events alone do not; none when there is nothing to say."""
@@ -217,5 +212,5 @@ class _Batch:
             self.receipt.set_result(self._result)
 
 
-def _counts(**counts: int) -> dict[str, int]:
+def _counts(counts: dict[str, int]) -> dict[str, int]:
     return {reason: count for reason, count in counts.items() if count}

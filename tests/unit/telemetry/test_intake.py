@@ -87,7 +87,7 @@ def test_what_else_there_is_to_say_stands_before_the_events(tmp_path: Path) -> N
         send(intake, batch(span(1)))
         receipt = send(intake, batch(span(1), span(2), plain("Coder"), key="k", invalid_json=3, none=0))
     assert receipt == Receipt(accepted=2, rejected={"invalid_json": 3}, dropped={"duplicate": 1})
-    assert receipt.duplicates == 1
+    assert receipt.dropped == {"duplicate": 1}
     assert lines(tmp_path)[1] == {
         "ts": "2026-01-05T10:00:00.000Z",
         "type": "self_healing_intake",
@@ -115,7 +115,7 @@ def test_of_a_batch_that_comes_again_only_its_number_is_written(tmp_path: Path) 
         assert send(intake, again) == Receipt(rejected={"undated": 1}, dropped={"duplicate": 2})
         assert first.accepted == 2
     with opened(tmp_path) as intake:
-        assert send(intake, again).duplicates == 2
+        assert send(intake, again).dropped == {"duplicate": 2}
     said = {"ts": "2026-01-05T10:00:00.000Z", "type": "self_healing_intake", "source": "otlp", "events": 0}
     counted = said | {"rejected": {"undated": 1}, "dropped": {"duplicate": 2}}
     assert lines(tmp_path) == [*before, counted, counted]
@@ -227,7 +227,7 @@ def test_a_damaged_line_hides_no_other(tmp_path: Path) -> None:
     with (tmp_path / "0000000001.jsonl").open("a") as file:
         file.write("\x00\x00damaged\n")
     with opened(tmp_path) as intake:
-        assert send(intake, batch(span(1))).duplicates == 1
+        assert send(intake, batch(span(1))).dropped == {"duplicate": 1}
 
 
 SENT = st.lists(

@@ -39,7 +39,7 @@ def test_a_file_is_taken_with_the_time_at_which_it_was_written(tmp_path: Path) -
     file = put(tmp_path / "a.xml")
     with opened(tmp_path / "segments") as intake:
         assert take_file(intake, file, "Coder").accepted == 1
-        assert take_file(intake, file, "Coder").duplicates == 1
+        assert take_file(intake, file, "Coder").dropped == {"duplicate": 1}
     assert runs(tmp_path) == [("2026-01-05T09:59:00.000Z", "Coder")]
 
 

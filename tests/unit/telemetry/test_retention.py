@@ -86,7 +86,7 @@ def test_what_was_compacted_is_still_known_when_it_comes_again(tmp_path: Path) -
     assert span_id is not None
     assert identities.known([key_identity("otlp", "1"), span_id]) == [True, True]
     with opened(tmp_path, FakeClock(AT)) as intake:
-        assert send(intake, batch(span(1), plain("c"))).duplicates == 1
+        assert send(intake, batch(span(1), plain("c"))).dropped == {"duplicate": 1}
     assert names(tmp_path) == ["0000000001.parquet", "0000000002.jsonl"]
 
 
@@ -139,7 +139,7 @@ def test_a_corrupt_segment_is_set_aside_and_said(tmp_path: Path) -> None:
     assert "0000000001.jsonl.corrupt" in note
     assert retention(tmp_path).tend(everything(tmp_path), active=None, now=AT) == []
     with opened(tmp_path, FakeClock(AT)) as intake:  # what it holds is still known
-        assert send(intake, batch(plain("a"), key="1")).duplicates == 1
+        assert send(intake, batch(plain("a"), key="1")).dropped == {"duplicate": 1}
 
 
 def test_compacted_segments_that_are_too_old_or_too_much_are_deleted_the_oldest_first(tmp_path: Path) -> None:
