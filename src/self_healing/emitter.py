@@ -31,9 +31,24 @@ MOST_WAITING: Final = 10_000
 GATHER_S: Final = 0.05
 """How long events are gathered before they are written together."""
 
+CLOSE_S: Final = 5.0
+"""How long a flush, and the end of the process, wait for what is still to be written."""
+
 DIRECTORY_VARIABLE: Final = "SELF_HEALING_TELEMETRY_DIR"
 DIRECTORY: Final = "logs/telemetry"
 """Where :func:`emit` writes when the variable is not set, as the framework reads by default."""
+
+
+_OWN: Final = {"level": "WARNING", "logger": "self_healing.emitter"}
+"""What a line of its own says, which comes with the next events once some were dropped."""
+
+
+class _Asked:
+    """What the writer's thread is asked for: to write and sync what waits, and then perhaps to end."""
+
+    def __init__(self, *, end: bool = False) -> None:
+        self.end = end
+        self.done = threading.Event()
 
 
 class Emitter:
@@ -55,15 +70,17 @@ class Emitter:
         self.problem: str | None = None  # why events cannot be written now; None when they can
         self._most = most_waiting
         self._now = now
-        self._lost = 0
+        self._lost = self._told = 0  # events; and how many of them a line has told of
         self._begin()
         _EMITTERS.add(self)
 
     def _begin(self) -> None:
         """Everything that belongs to one process."""
         self._queue: deque[tuple[float, str, dict[str, Any]]] = deque()
+        self._asked: deque[_Asked] = deque()
         self._wake = threading.Event()
-        self._lock = threading.Lock()  # of the file, and of what is lost
+        self._hurry = threading.Event()  # somebody waits: nothing more is gathered
+        self._lock = threading.Lock()  # of what is counted and of the thread's life; nothing is written under it
         self._thread: threading.Thread | None = None
         self._fd = -1
         self._day = ""
@@ -81,8 +98,7 @@ class Emitter:
     def _put(self, at: float, type: str, fields: dict[str, Any]) -> None:
         """Let an event wait for the writer's thread, which makes a line of it."""
         if len(self._queue) >= self._most:
-            with self._lock:
-                self._lost += 1
+            self._lose(1)
             return
         self._queue.append((at, type, fields))
         if not self._wake.is_set():
@@ -96,49 +112,88 @@ class Emitter:
         return self._lost
 
     def flush(self) -> None:
-        """Write and sync all that was emitted before this call, on the caller's thread."""
-        self._write_waiting()
-        with self._lock:
-            if self._fd >= 0:
-                with suppress(OSError):  # what the disk takes is said by the next write
-                    os.fsync(self._fd)
+        """Wait until all that was emitted before this call is written and synced, but CLOSE_S at most."""
+        self._wait_for(_Asked())
 
     def close(self) -> None:
-        """Write what waits and give the file back; safe to call twice, and events may follow, in another file."""
-        self._write_waiting()
-        with self._lock:
-            self._close()
+        """Wait until what waits is written and the file is given back, but CLOSE_S at most.
+
+        Safe to call twice, and events may follow, in another file.
+        """
+        self._wait_for(_Asked(end=True))
+
+    def _wait_for(self, asked: _Asked) -> None:
+        """Have the writer's thread do it: a disk that hangs keeps that, and not whoever asks."""
+        if self._thread is threading.current_thread():
+            return  # a value's own __str__ asks, and what it is in is being written
+        if self._thread is None and not self._queue:
+            return
+        self._asked.append(asked)
+        self._hurry.set()
+        self._wake.set()
+        if self._thread is None:
+            self._start()
+        if not asked.done.wait(CLOSE_S):
+            self.problem = f"events were not written to {self.directory} within {CLOSE_S:g} s; the disk may hang"
 
     # -- the writer
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._write_all, name="self-healing emitter", daemon=True)
-                self._thread.start()
-                workers = sys.modules.get("multiprocessing.util")
-                if workers is not None:  # its processes end past what atexit has
-                    workers.Finalize(None, self.close, exitpriority=0)
+            if self._thread is not None:
+                return
+            self._thread = threading.Thread(target=self._write_all, name="self-healing emitter", daemon=True)
+            self._thread.start()
+        workers = sys.modules.get("multiprocessing.util")
+        if workers is not None:  # its processes end past what atexit has
+            workers.Finalize(None, self.close, exitpriority=0)
 
     def _write_all(self) -> None:
-        wake = self._wake
+        own = threading.current_thread()
+        wake, hurry = self._wake, self._hurry
         while True:
             wake.wait()
-            time.sleep(GATHER_S)
+            hurry.wait(GATHER_S)
+            hurry.clear()
             wake.clear()  # before the queue is read: an event that comes meanwhile wakes this thread again
+            asked = [self._asked.popleft() for _ in range(len(self._asked))]
             self._write_waiting()
+            if asked:
+                self._sync()
+            if any(each.end for each in asked):
+                self._close()
+                self._thread = None
+            for each in asked:
+                each.done.set()
+            with self._lock:
+                if self._thread is None and not self._queue and not self._asked:
+                    return
+                if self._thread not in (None, own):
+                    return  # whoever emitted meanwhile began another
+                self._thread = own
 
     def _write_waiting(self) -> None:
+        lines = list(self._lines())
+        if not lines:
+            return
+        told, text = self._lost, "".join(lines)
+        if told > self._told:
+            text += _line(self._now(), "log", {**_OWN, "message": f"dropped so far: {told}", "dropped": told})
+        try:
+            self._write(text.encode(errors="replace"))
+            self.problem, self._told = None, told
+        except OSError as error:
+            self._lose(len(lines))
+            self.problem = f"events cannot be written to {self.directory}: {error.strerror or error}"
+
+    def _lose(self, count: int) -> None:
         with self._lock:
-            lines = list(self._lines())
-            if not lines:
-                return
-            try:
-                self._write("".join(lines).encode(errors="replace"))
-                self.problem = None
-            except OSError as error:
-                self._lost += len(lines)
-                self.problem = f"events cannot be written to {self.directory}: {error.strerror or error}"
+            self._lost += count
+
+    def _sync(self) -> None:
+        if self._fd >= 0:
+            with suppress(OSError):  # what the disk takes is said by the next write
+                os.fsync(self._fd)
 
     def _lines(self) -> Iterator[str]:
         """The lines of what waits now; what cannot be said is dropped."""
@@ -147,7 +202,7 @@ class Emitter:
             try:
                 yield _line(*event)
             except Exception:  # a value's own __str__ may raise anything, and must not end the thread for all others
-                self._lost += 1
+                self._lose(1)
 
     def _write(self, data: bytes) -> None:
         day = time.strftime("%Y%m%d", time.gmtime(self._now()))
@@ -173,9 +228,8 @@ class Emitter:
 
     def _forked(self) -> None:
         """In a forked process: what waits is its parent's to write, and so is the file."""
-        fd, lost = self._fd, self._lost
+        fd = self._fd
         self._begin()
-        self._lost = lost
         if fd >= 0:
             os.close(fd)
 

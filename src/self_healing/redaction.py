@@ -50,11 +50,15 @@ SECRET_KEY: Final = re.compile(
 )
 """The value behind such a key is a secret, whatever it looks like; not so ``total_tokens`` and ``token_budget``."""
 
+_TOKENS: Final = {b"access": b"acc", b"auth": b"uth", b"refresh": b"efr", b"session": b"ssi"}
+"""A token of these is a secret wherever in a key it is named, so also in ``access_token_value``."""
+
 HINTS: Final[dict[bytes, bytes]] = {
     **{b"private": b"iva", b"passw": b"ssw", b"passphrase": b"sph", b"secret": b"ecr", b"credential": b"tia"},
     **{b"authorization": b"riz", b"cookie": b"oki", b"api_key": b"i_k", b"api-key": b"i-k", b"apikey": b"pik"},
     **{b"bearer": b"rer", b"basic": b"sic", b"://": b"://", b"eyj": b"eyj"},
     **{b'token"': b'en"', b"token'": b"en'", b"token\\": b"en\\", b"token=": b"en=", b"token:": b"en:"},
+    **{name + line + b"token": mark for name, mark in _TOKENS.items() for line in (b"", b"_", b"-")},
     **{b"token ": b"en ", b"token\t": b"en\t", b"sk-": b"sk-", b"gsk_": b"gsk", b"k_live_": b"k_l", b"k_test_": b"k_t"},
     **{b"aiza": b"aiz", b"hf_": b"hf_", b"xai-": b"xai", b"pplx-": b"plx", b"akia": b"kia", b"asia": b"sia"},
     **{b"ghp_": b"ghp", b"gho_": b"gho", b"ghu_": b"ghu", b"ghs_": b"ghs", b"ghr_": b"ghr", b"github_pat_": b"b_p"},

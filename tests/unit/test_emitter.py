@@ -8,12 +8,15 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from self_healing import emitter as emitter_module
 from self_healing.emitter import Emitter, TelemetryHandler
 from tests.unit.telemetry.test_segments import files_no_larger_than
 
@@ -145,8 +148,60 @@ def test_an_event_that_cannot_be_said_is_dropped_and_counted_and_no_other_is(tmp
     for id, value in ("before", 1), ("lost", Unsayable()), ("after", 2):
         emitter.emit("log", id=id, value=value)
     emitter.close()
-    assert [line["id"] for line in lines(tmp_path)] == ["before", "after"]
+    assert [line.get("id") for line in lines(tmp_path)] == ["before", "after", None]
     assert emitter.dropped == 1
+
+
+@pytest.fixture
+def hanging_disk(tmp_path: Path) -> Iterator[Path]:
+    """A telemetry directory in which a write waits until the test is over: its file is a pipe that nobody reads."""
+    file = tmp_path / f"events-20260105-{os.getpid()}-1.jsonl"
+    os.mkfifo(file)
+    reading = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+    yield tmp_path
+    os.close(reading)
+
+
+def test_a_disk_that_hangs_keeps_no_agent_waiting(hanging_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emitter_module, "CLOSE_S", 0.1)
+    monkeypatch.setattr(
+        emitter_module, "_opened", lambda directory, _day: os.open(next(directory.iterdir()), os.O_WRONLY)
+    )
+    emitter = Emitter(hanging_disk, most_waiting=2, now=Now())
+    emitter.emit("log", text="x" * 1_000_000)  # more than a pipe holds
+    until = time.monotonic() + 30
+    while emitter._queue:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    began = time.monotonic()
+    for _ in range(5):
+        emitter.emit("log")
+    emitter.flush()
+    emitter.close()
+    assert time.monotonic() - began < 5
+    assert emitter.dropped == 3
+    assert "the disk may hang" in str(emitter.problem)
+
+
+class Logging:
+    """Logs while it is said, as values of real programs do."""
+
+    def __init__(self, emitter: Emitter) -> None:
+        self._emitter = emitter
+
+    def __str__(self) -> str:
+        for _ in range(3):
+            self._emitter.emit("log")
+        self._emitter.flush()
+        return "said"
+
+
+def test_a_value_that_emits_while_it_is_said_stops_nothing(tmp_path: Path) -> None:
+    emitter = Emitter(tmp_path, most_waiting=1, now=Now())
+    emitter.emit("log", id="t", value=Logging(emitter))
+    emitter.close()
+    assert lines(tmp_path)[0]["value"] == "said"
+    assert emitter.dropped == 2
 
 
 def test_a_disk_that_takes_no_more_costs_only_what_it_does_not_take(tmp_path: Path) -> None:
@@ -160,7 +215,9 @@ def test_a_disk_that_takes_no_more_costs_only_what_it_does_not_take(tmp_path: Pa
     assert "File too large" in str(emitter.problem)
     emitter.emit("log", id="after")
     emitter.close()
-    assert [line["id"] for line in lines(tmp_path)] == ["kept", "after"]
+    kept, after, told = lines(tmp_path)
+    assert (kept["id"], after["id"]) == ("kept", "after")
+    assert (told["logger"], told["level"], told["dropped"]) == ("self_healing.emitter", "WARNING", 1)
     assert emitter.problem is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from typing import Any
 
 import msgspec
@@ -59,7 +60,7 @@ def test_a_secret_in_a_text_is_found_and_its_line_is_looked_through(canary: str)
     [
         *("password", "db.passwd", "token", "github_token", "bot-token", "x.token", "accessToken", "API_KEY"),
         *("x-api-key", "http.request.header.authorization", "Set-Cookie", "client_secret", "aws.credentials"),
-        "privateKey",
+        *("privateKey", "access_token_value", "auth_tokens", "refreshtoken_v2", "my-session-token-id"),
     ],
 )
 def test_what_stands_behind_the_key_of_a_secret_is_one(key: str) -> None:
@@ -139,6 +140,11 @@ def test_a_line_that_need_not_be_looked_through_holds_no_secret(text: str, key: 
         assert redact(text) == text
         assert redact(key) == key
         assert not SECRET_KEY.search(key)
+
+
+@given(st.from_regex(SECRET_KEY, alphabet=string.ascii_letters + string.digits + "._-"))
+def test_a_line_with_the_key_of_a_secret_is_looked_through(key: str) -> None:
+    assert may_hold_secrets(msgspec.json.encode({key: "anything"}))
 
 
 @given(st.text())
