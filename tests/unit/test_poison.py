@@ -21,12 +21,29 @@ from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.taps import Restart, Seen
 from self_healing.telemetry.encoding import ATTRIBUTES_MAX, TEXT_MAX
 from self_healing.telemetry.lines import LINE_MAX_BYTES
+from self_healing.telemetry.metric import MetricPoint
 from self_healing.telemetry.reader import DirectoryReader
 from self_healing.verification import growing
 
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
-KINDS = ("task_started", "task_finished", "heartbeat", "llm_call", "tool_call", "test_run", "quality_score", "span")
+KINDS = (
+    *("task_started", "task_finished", "heartbeat", "llm_call", "tool_call", "test_run", "quality_score", "span"),
+    "metric",
+)
 SOURCE: tuple[dict[str, str], ...] = ({}, {"source": "otlp"})  # of a line in a native file, and in a segment
+QUEUE = """
+[[trigger]]
+name = "queue"
+type = "performance"
+signal = "metric.x"
+aggregate = "p99"
+window = "5m"
+group_by = ["agent"]
+condition = { kind = "threshold", op = ">", value = 1e6 }
+severity = "low"
+target_agent = "AuditorAgent"
+actions = ["comprehensive_system_analysis"]
+"""
 Line = dict[str, Any]
 
 
@@ -42,9 +59,12 @@ class Fleet:
         self.segments = directory / "state" / "segments"
         self.native.mkdir(parents=True)
         self.segments.mkdir(parents=True)
+        triggers = directory / "triggers.toml"
+        triggers.write_text(QUEUE)
         self.settings = Settings.model_validate(
             {
                 "telemetry": {"dir": self.native},
+                "triggers": {"files": [triggers]},
                 "storage": {"state_dir": directory / "state", "logs_dir": directory / "logs"},
             }
         )
@@ -127,6 +147,32 @@ def test_thousands_of_the_largest_figures_in_one_pane_do_not_wrap_around(fleet: 
         assert costly.value == LARGEST
 
 
+@pytest.mark.parametrize("segment", [False, True])
+@pytest.mark.parametrize(
+    "point",
+    [
+        {"bounds": [1.0], "buckets": [0, 0, 0, 5], "count": 5, "sum": 1},
+        {"bounds": [2.0, 1.0], "buckets": [1, 1, 1], "count": 3},
+        {"bounds": [1.0], "buckets": [1, 1], "count": 3},
+        {"scale": -2000, "buckets": [5], "count": 5},
+        {"scale": 21, "buckets": [5], "count": 5},
+        {"scale": 1, "buckets": [-5], "count": -5},
+        {"scale": 1, "buckets": [5], "count": 5, "offset": 2**31},
+        {"scale": 1, "buckets": [1] * 1025, "count": 1025},
+        {"count": -1, "sum": 3.0},
+        {"count": 1, "sum": 1e300},
+        {"count": 1, "started_at": -1.0},
+        7,
+    ],
+)
+def test_a_point_of_a_metric_that_cannot_be_used_is_quarantined(fleet: Fleet, point: Any, segment: bool) -> None:
+    fleet.cycle(0)
+    named = point if isinstance(point, int) else {"name": "x", **point}
+    fleet.write(line(type="metric", attributes={"point": named}, **SOURCE[segment]), line(duration_s=90.0))
+    count = fleet.cycle(1)
+    assert (count.quarantined, count.aggregated) == ({"invalid_value": 1}, 1)
+
+
 # --- whatever a line may hold ----------------------------------------------------------------------------------------
 
 NUMBERS = st.sampled_from(
@@ -144,13 +190,23 @@ COLUMNS = [field.encode_name for field in msgspec.structs.fields(Ingested) if fi
 TIMES = st.sampled_from([AT.isoformat(), None, "1970-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "0001-01-01"])
 USAGE = st.dictionaries(st.sampled_from(["prompt_tokens", "completion_tokens", "total_tokens", "total_usd"]), NUMBERS)
 
+FIGURES = st.one_of(NUMBERS, st.sampled_from([2, 3, -2000]), st.lists(NUMBERS, max_size=4))
+POINTS = st.fixed_dictionaries(
+    {"name": st.just("x"), "temporality": st.sampled_from(["delta", "cumulative", "instant"])},
+    optional={
+        field.encode_name: FIGURES
+        for field in msgspec.structs.fields(MetricPoint)
+        if field.name not in ("name", "temporality")
+    },
+)
+
 
 @st.composite
 def nasty_lines(draw: st.DrawFn) -> Line:
     """A line whose every field is as odd as may be; what is not drawn is as it should be, so that the line is used."""
     fields = draw(st.dictionaries(st.sampled_from([*COLUMNS, "pid", "odd"]), VALUES, max_size=4))
     usage = draw(st.none() | USAGE)
-    attributes = draw(st.none() | st.dictionaries(TEXTS, VALUES, max_size=4))
+    attributes = draw(st.none() | st.dictionaries(TEXTS, VALUES, max_size=4) | st.builds(dict, point=POINTS))
     own = line(type=draw(st.sampled_from(KINDS) | TEXTS), ts=draw(TIMES), usage=usage, attributes=attributes)
     return {**own, "attempt": 1, "status": "success", **fields}
 

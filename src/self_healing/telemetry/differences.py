@@ -95,15 +95,16 @@ def _difference(last: _Last, point: MetricPoint) -> MetricPoint:
         sum=None if point.sum is None else point.sum - (before.sum or 0.0),
         min=None,  # of all since the start, and not of what came new
         max=None,
+        bounds=(),
         zero_count=0,
         offset=0,
         buckets=(),
     )
     buckets = _new_buckets(before, point)
-    if buckets is None:
-        return added  # the buckets are others now; how many measurements, and how much, is still known
     zeros = max(point.zero_count - before.zero_count, 0)
-    return replace(added, zero_count=zeros, offset=point.offset, buckets=buckets)
+    if buckets is None or zeros + sum(buckets) not in {0, added.count}:
+        return added  # the buckets are others now; how many measurements, and how much, is still known
+    return replace(added, bounds=point.bounds, zero_count=zeros, offset=point.offset, buckets=buckets)
 
 
 def _new_buckets(before: MetricPoint, point: MetricPoint) -> tuple[int, ...] | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from self_healing.model import Ingested
 from self_healing.redaction import REDACTED, is_secret, may_hold_secrets, redact
 from self_healing.telemetry.lines import DEPTH_MAX, OWN_PREFIX
+from self_healing.telemetry.metric import BUCKETS_MAX, POINT
 from self_healing.telemetry.suspicion import suspicious
 
 TEXT_MAX: Final = 4_096
@@ -113,7 +114,7 @@ def bounded(attributes: dict[str, Any]) -> dict[str, Any]:
             return attributes
     except OverflowError:  # what is wrong with it, and where, is found one by one
         pass
-    return _object(attributes, NESTING_MAX, _text)
+    return _attributes(attributes, _text)
 
 
 def _line_of(event: Ingested) -> bytes:
@@ -153,7 +154,7 @@ def _tidy(event: Ingested, shown: Shown) -> Ingested:
         texts[name] = None if value is None else shown(value, TEXT_MAX // 4)
     if event.kind.startswith(OWN_PREFIX):  # nobody else may speak for us
         texts["kind"] = "log"
-    attributes = None if event.attributes is None else _object(event.attributes, NESTING_MAX, shown)
+    attributes = None if event.attributes is None else _attributes(event.attributes, shown)
     return msgspec.structs.replace(event, **texts, attributes=attributes)
 
 
@@ -202,6 +203,25 @@ def _value(value: Any, depth: int, shown: Shown) -> Any:
             return "(nested too deep)"
         case _:
             return shown(str(value), TEXT_MAX)
+
+
+def _attributes(attributes: dict[str, Any], shown: Shown) -> dict[str, Any]:
+    """`attributes` bounded, but for the buckets of a metric's point: were some cut off, the rest would mean nothing."""
+    tidy = _object(attributes, NESTING_MAX, shown)
+    point = attributes.get(POINT)
+    if isinstance(point, Mapping) and isinstance(tidy.get(POINT), dict):
+        tidy[POINT] |= {name: point[name] for name in ("bounds", "buckets") if _are_figures(point.get(name))}
+    return tidy
+
+
+def _are_figures(value: Any) -> bool:
+    """Whether it is a list of numbers that can be held, no longer than a point may have one."""
+    if not isinstance(value, list | tuple) or len(value) > BUCKETS_MAX:
+        return False
+    return all(
+        math.isfinite(each) if isinstance(each, float) else type(each) is int and each.bit_length() < 64
+        for each in value
+    )
 
 
 def _object(value: Mapping[Any, Any], depth: int, shown: Shown) -> dict[str, Any]:

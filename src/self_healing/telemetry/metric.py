@@ -6,9 +6,12 @@ to what tasks used, since whoever sends metrics mostly sends the same as spans o
 
 from __future__ import annotations
 
-from typing import Final, Literal
+import math
+from itertools import pairwise
+from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 from self_healing.model import Event
 
@@ -17,6 +20,19 @@ POINT: Final = "point"
 
 BUCKETS_MAX = 1024
 """How many buckets a histogram may have."""
+
+POINT_MAX: Final = (2**63 - 1) // 1_000_000
+"""The largest figure of a point; sums are kept in int64 millionths."""
+
+SCALES: Final = range(-10, 21)
+"""The scales that OpenTelemetry's exponential histograms have."""
+
+_Count = Annotated[int, Meta(ge=0, le=POINT_MAX)]
+_Counts = Annotated[tuple[_Count, ...], Meta(max_length=BUCKETS_MAX)]
+_Amount = Annotated[float, Meta(ge=-POINT_MAX, le=POINT_MAX)]
+_Scale = Annotated[int, Meta(ge=SCALES.start, lt=SCALES.stop)]
+_Offset = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
+_Instant = Annotated[float, Meta(ge=0, lt=253_402_300_800)]  # up to the year 10000
 
 
 class MetricPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,22 +55,37 @@ class MetricPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         zero_count: of an exponential histogram, how many measurements are in no bucket, being next to zero.
         offset: of an exponential histogram, the i of its first bucket.
         buckets: how many measurements are in each.
+
+    Raises:
+        ValueError: it is a histogram that does not fit together.
     """
 
     name: str
     unit: str = ""
     series: str = ""
     temporality: Literal["delta", "cumulative", "instant"] = "delta"
-    started_at: float | None = None
-    count: int | None = 0
-    sum: float | None = None
-    min: float | None = None
-    max: float | None = None
+    started_at: _Instant | None = None
+    count: _Count | None = 0
+    sum: _Amount | None = None
+    min: _Amount | None = None
+    max: _Amount | None = None
     bounds: tuple[float, ...] = ()
-    scale: int | None = None
-    zero_count: int = 0
-    offset: int = 0
-    buckets: tuple[int, ...] = ()
+    scale: _Scale | None = None
+    zero_count: _Count = 0
+    offset: _Offset = 0
+    buckets: _Counts = ()
+
+    def __post_init__(self) -> None:
+        if self.scale is None and not _framed(self.bounds, len(self.buckets)):
+            raise ValueError("bounds that do not ascend, or another number of buckets than one more than them")
+        if self.buckets and self.zero_count + sum(self.buckets) not in {0, self.count}:
+            raise ValueError("buckets that do not add up to the count")
+
+
+def _framed(bounds: tuple[float, ...], buckets: int) -> bool:
+    """Whether the bounds of an explicit histogram ascend, and are those of so many buckets."""
+    fitting = buckets == len(bounds) + 1 or not (buckets or bounds)
+    return fitting and all(map(math.isfinite, bounds)) and all(low < high for low, high in pairwise(bounds))
 
 
 def point_of(event: Event) -> MetricPoint | None:

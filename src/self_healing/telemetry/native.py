@@ -33,6 +33,7 @@ from self_healing.telemetry.lines import (
     put_asked,
     read_line,
 )
+from self_healing.telemetry.metric import POINT, point_of
 from self_healing.telemetry.timestamps import UNREAD, encode_ts, parse_one, parse_usual
 
 __all__ = ["DEPTH_MAX", "FUTURE_MAX_US", "LINE_MAX_BYTES", "BadLine", "Decoded", "attributes_of", "decode", "encode_ts"]
@@ -262,10 +263,13 @@ def _columns(rows: _Rows, usual: NDArray[np.int64], now_us: int) -> Decoded:
     kind = _kinds(events)
     own = kind == Kind.OWN
     wrong = ((ts == UNREAD) | (ts > now_us + FUTURE_MAX_US)) & ~own
+    pointless = _pointless(events, kind)
     received = len(events) - int(np.count_nonzero(own)) + len(bad)
-    if wrong.any():
+    if wrong.any() or pointless:
         for index in np.flatnonzero(wrong).tolist():
             bad.append((int(rows.starts[index]), BadLine.UNDATED if ts[index] == UNREAD else BadLine.FUTURE))
+        bad += [(int(rows.starts[index]), BadLine.INVALID_VALUE) for index in pointless if not wrong[index]]
+        wrong[pointless] = True
         bad.sort()
     decoded = Decoded(events, ts, kind, rows.starts, received, bad)
     if own.any():
@@ -276,6 +280,12 @@ def _columns(rows: _Rows, usual: NDArray[np.int64], now_us: int) -> Decoded:
         decoded.events = [events[index] for index in chosen.tolist()]
         decoded.ts, decoded.kind, decoded.starts = ts[chosen], kind[chosen], rows.starts[chosen]
     return decoded
+
+
+def _pointless(events: Sequence[Event], kind: NDArray[np.uint8]) -> list[int]:
+    """The places of metrics that carry a point which cannot be used."""
+    metrics = np.flatnonzero(kind == Kind.METRIC).tolist()
+    return [place for place in metrics if POINT in (events[place].attributes or {}) and point_of(events[place]) is None]
 
 
 def _hear_intake(decoded: Decoded, own: list[Event]) -> None:

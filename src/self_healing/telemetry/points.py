@@ -16,7 +16,7 @@ from self_healing.histograms import SCALE, ZERO, bucket_of, code_of, middle_of
 from self_healing.measures import LARGEST, MICRO, UNKNOWN_START
 from self_healing.model import Event
 from self_healing.telemetry.differences import Differences
-from self_healing.telemetry.metric import MetricPoint, point_of
+from self_healing.telemetry.metric import POINT_MAX, MetricPoint, point_of
 from self_healing.telemetry.samples import Rows, Samples, Spread
 from self_healing.telemetry.signals import METRIC
 
@@ -153,4 +153,6 @@ def _inside(point: MetricPoint, number: int) -> float:
         lower = min(upper or 0.0, 0.0)
     if upper is None:
         return lower
+    # Some name the largest float there is as their last bound, and two of these have no sum.
+    lower, upper = (max(min(bound, POINT_MAX), -POINT_MAX) for bound in (lower, upper))
     return 2 * lower * upper / (lower + upper) if lower > 0 else (lower + upper) / 2

@@ -61,6 +61,20 @@ def _integer(value: Any) -> int:
     return number
 
 
+def _unsigned(value: Any) -> int:
+    number = _integer(value)
+    if number < 0:
+        raise ValueError(f"{number} is below zero")
+    return number
+
+
+def _signed32(value: Any) -> int:
+    number = _integer(value)
+    if not -(2**31) <= number < 2**31:
+        raise ValueError(f"{number} does not fit in 32 bits")
+    return number
+
+
 def _number(value: Any) -> float:
     return float(value or 0)
 
@@ -77,8 +91,8 @@ def _list(value: Any) -> Any:
     return value if value is not None else []
 
 
-def _integers(value: Any) -> list[int]:
-    return [_integer(each) for each in value or ()]
+def _counts(value: Any) -> list[int]:
+    return [_unsigned(each) for each in value or ()]
 
 
 def _numbers(value: Any) -> list[float]:
@@ -290,7 +304,7 @@ _POINT: dict[str, Callable[[Any], Any]] = {
     "attributes": _list,
     "start_time_unix_nano": _time,
     "time_unix_nano": _time,
-    "flags": _integer,
+    "flags": _unsigned,
 }
 
 
@@ -315,7 +329,7 @@ class _NumberPoint(_Point):
 
 
 _EXTENT: dict[str, Callable[[Any], Any]] = {
-    "count": _integer,
+    "count": _unsigned,
     "sum": _optional_number,
     "min": _optional_number,
     "max": _optional_number,
@@ -323,7 +337,7 @@ _EXTENT: dict[str, Callable[[Any], Any]] = {
 
 
 class _HistogramPoint(_Point):
-    READ = _POINT | _EXTENT | {"bucket_counts": _integers, "explicit_bounds": _numbers}
+    READ = _POINT | _EXTENT | {"bucket_counts": _counts, "explicit_bounds": _numbers}
     count: Integer = None
     sum: Number = None
     min: Number = None
@@ -333,7 +347,7 @@ class _HistogramPoint(_Point):
 
 
 class _Buckets(_Message):
-    READ = {"offset": _integer, "bucket_counts": _integers}
+    READ = {"offset": _signed32, "bucket_counts": _counts}
     offset: Integer = None
     bucket_counts: list[int | str] | None = None
 
@@ -343,8 +357,8 @@ class _ExponentialPoint(_Point):
         _POINT
         | _EXTENT
         | {
-            "scale": _integer,
-            "zero_count": _integer,
+            "scale": _signed32,
+            "zero_count": _unsigned,
             "positive": lambda value: value or _Buckets(),
             "negative": lambda value: value or _Buckets(),
         }
@@ -360,7 +374,7 @@ class _ExponentialPoint(_Point):
 
 
 class _SummaryPoint(_Point):
-    READ = _POINT | {"count": _integer, "sum": _number}
+    READ = _POINT | {"count": _unsigned, "sum": _number}
     count: Integer = None
     sum: Number = None
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any, cast
 
 import msgspec
@@ -23,7 +22,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 )
 
 from self_healing.model import Ingested
-from self_healing.telemetry.metric import BUCKETS_MAX, POINT, MetricPoint
+from self_healing.telemetry.metric import BUCKETS_MAX, POINT, POINT_MAX, MetricPoint
 from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.otlp import values
 from self_healing.telemetry.otlp.cells import cells_of, kept_of
@@ -34,12 +33,6 @@ from self_healing.telemetry.otlp.plan import NAME_MAX, READERS, Attributes, Orig
 from self_healing.telemetry.otlp.protobuf_body import decode_protobuf
 from self_healing.telemetry.otlp.rejection import BadItem, Rejection
 from self_healing.telemetry.timestamps import encode_micros
-
-POINT_MAX = (2**63 - 1) // 1_000_000
-"""The largest figure of a point; sums are kept in int64 millionths."""
-
-SCALES = range(-10, 21)
-"""The scales that OpenTelemetry's exponential histograms have."""
 
 _NO_VALUE = 1
 """The flag of a point that says only that its series is still there."""
@@ -99,14 +92,17 @@ def _event(point: Point, metric: Metric, origin: Origin, resource: bytes) -> Ing
     plan, pairs = plan_for(origin, point.attributes)
     row = dict(zip(READERS, cells_of(plan, pairs), strict=True))
     kept = kept_of(plan, pairs, origin)
-    said = MetricPoint(
-        name=metric.name[:NAME_MAX],
-        unit=metric.unit[:NAME_MAX],
-        series=_series(resource, origin.scope, metric.name, point.attributes),
-        started_at=point.start_time_unix_nano / 1e9 if point.start_time_unix_nano else None,
+    said = {
+        "name": metric.name[:NAME_MAX],
+        "unit": metric.unit[:NAME_MAX],
+        "series": _series(resource, origin.scope, metric.name, point.attributes),
+        "started_at": point.start_time_unix_nano / 1e9 if point.start_time_unix_nano else None,
         **({} if point.flags & _NO_VALUE else _amounts(point, metric)),
-    )
-    kept[POINT] = msgspec.to_builtins(said)
+    }
+    try:
+        kept[POINT] = msgspec.to_builtins(msgspec.convert(said, MetricPoint))
+    except msgspec.ValidationError as error:
+        raise BadItem(Rejection.INVALID_HISTOGRAM) from error
     return Ingested(
         ts=encode_micros(point.time_unix_nano // 1000),
         kind="metric",
@@ -154,7 +150,7 @@ def _amounts(point: Any, metric: Metric) -> dict[str, Any]:
         case "exponential_histogram":
             return {"temporality": _temporality(metric.exponential_histogram)} | _exponential(point)
         case _:  # a summary: its quantiles cannot be merged with any other's
-            return {"temporality": "cumulative", "count": point.count, "sum": _finite(point.sum)}
+            return {"temporality": "cumulative", "count": _count(point), "sum": _finite(point.sum)}
 
 
 def _level(point: NumberDataPoint) -> dict[str, Any]:
@@ -163,7 +159,13 @@ def _level(point: NumberDataPoint) -> dict[str, Any]:
 
 
 def _number(point: NumberDataPoint) -> float:
-    return float(point.as_int) if point.WhichOneof("value") == "as_int" else point.as_double or 0.0
+    match point.WhichOneof("value"):
+        case "as_int":
+            return float(point.as_int)
+        case "as_double":
+            return point.as_double
+        case _:  # unknown is not zero
+            raise BadItem(Rejection.NO_VALUE)
 
 
 def _temporality(data: Any) -> str:
@@ -184,19 +186,19 @@ def _finite(amount: float) -> float:
 def _extent(point: HistogramDataPoint | ExponentialHistogramDataPoint) -> dict[str, Any]:
     """The count, and those of sum, min and max that the point has."""
     amounts = {name: _finite(getattr(point, name)) for name in ("sum", "min", "max") if point.HasField(name)}
+    return {"count": _count(point), **amounts}
+
+
+def _count(point: HistogramDataPoint | ExponentialHistogramDataPoint | SummaryDataPoint) -> int:
     if point.count > POINT_MAX:
         raise BadItem(Rejection.INVALID_VALUE)
-    return {"count": point.count, **amounts}
+    return point.count
 
 
 def _histogram(point: HistogramDataPoint) -> dict[str, Any]:
     bounds, buckets = tuple(point.explicit_bounds), tuple(point.bucket_counts)
     if len(buckets) > BUCKETS_MAX:
         raise BadItem(Rejection.TOO_MANY_BUCKETS)
-    rising = all(low < high for low, high in pairwise(bounds))
-    fitting = len(buckets) == len(bounds) + 1 or not (buckets or bounds)
-    if not (rising and fitting and all(map(math.isfinite, bounds)) and sum(buckets) in {0, point.count}):
-        raise BadItem(Rejection.INVALID_HISTOGRAM)
     return {"bounds": bounds, "buckets": buckets} | _extent(point)
 
 
@@ -206,7 +208,7 @@ def _exponential(point: ExponentialHistogramDataPoint) -> dict[str, Any]:
         raise BadItem(Rejection.TOO_MANY_BUCKETS)
     if any(point.negative.bucket_counts):
         raise BadItem(Rejection.INVALID_VALUE)  # nothing that we measure is below zero
-    if point.scale not in SCALES or point.zero_count + sum(buckets) != point.count:
+    if point.zero_count + sum(buckets) != point.count:
         raise BadItem(Rejection.INVALID_HISTOGRAM)
     return {
         "scale": point.scale,

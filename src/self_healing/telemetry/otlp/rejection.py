@@ -18,6 +18,7 @@ class Rejection(StrEnum):
     TOO_MANY_BUCKETS = "too_many_buckets"  # a histogram of more than BUCKETS_MAX
     INVALID_HISTOGRAM = "invalid_histogram"  # its buckets do not fit its bounds or its count, or its scale is none
     NO_TEMPORALITY = "no_temporality"  # neither delta nor cumulative
+    NO_VALUE = "no_value"  # a point of a sum or a level that does not say how much it is
 
 
 SAYS = {
@@ -30,6 +31,7 @@ SAYS = {
     Rejection.TOO_MANY_BUCKETS: "with too many buckets",
     Rejection.INVALID_HISTOGRAM: "whose buckets do not fit",
     Rejection.NO_TEMPORALITY: "without a temporality",
+    Rejection.NO_VALUE: "without a value",
 }
 """How people are told of each."""
 

@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 
+from self_healing.errors import Undecodable
+from self_healing.telemetry.encoding import encode_events
+from self_healing.telemetry.lines import SEGMENTS
 from self_healing.telemetry.metric import BUCKETS_MAX, MetricPoint, point_of
+from self_healing.telemetry.native import decode
 from self_healing.telemetry.otlp import Rejection
-from tests.unit.telemetry.otlp.bodies import attributes, event, metric, rejected
+from self_healing.telemetry.timestamps import END_US
+from tests.unit.telemetry.otlp.bodies import attributes, event, metric, normalised, rejected
 
 CUMULATIVE = {"aggregationTemporality": "AGGREGATION_TEMPORALITY_CUMULATIVE"}
 STARTED = 1_767_607_200.0
@@ -104,6 +109,9 @@ def test_a_point_amounts_to_what_its_kind_says(request_: Any, expected: dict[str
     [
         (metric("gauge", timeUnixNano="0", asInt="1"), Rejection.UNDATED),
         (metric("gauge", asDouble="NaN"), Rejection.NON_FINITE),
+        (metric("gauge"), Rejection.NO_VALUE),
+        (metric("sum", data={"isMonotonic": True}), Rejection.NO_VALUE),
+        (metric("summary", count=str(2**63), sum=1), Rejection.INVALID_VALUE),
         (metric("sum", asDouble=1e300), Rejection.INVALID_VALUE),
         (metric("sum", data={"aggregationTemporality": 0, "isMonotonic": True}, asInt="1"), Rejection.NO_TEMPORALITY),
         (metric("histogram", count="1", sum="Infinity"), Rejection.NON_FINITE),
@@ -132,6 +140,33 @@ def test_a_point_amounts_to_what_its_kind_says(request_: Any, expected: dict[str
 )
 def test_a_point_that_can_never_be_used_is_rejected(request_: Any, reason: Rejection) -> None:
     assert rejected(request_) == {reason: 1}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        metric("histogram", count="-5", sum=1),
+        metric("histogram", count="0", bucketCounts=["5", "-5"], explicitBounds=[1]),
+        metric("exponentialHistogram", count="0", zeroCount="-1", positive={"bucketCounts": ["1"]}),
+        metric("exponentialHistogram", count="1", positive={"offset": 2**31, "bucketCounts": ["1"]}),
+        metric("exponentialHistogram", count="1", scale=-(2**31) - 1, positive={"bucketCounts": ["1"]}),
+        metric("summary", count="-1"),
+    ],
+)
+def test_json_that_protobuf_cannot_say_is_refused(request_: Any) -> None:
+    with pytest.raises(Undecodable, match=r"below zero|does not fit in 32 bits"):
+        normalised(request_)
+
+
+def test_a_histogram_of_many_buckets_is_read_as_it_came() -> None:
+    buckets = list(range(BUCKETS_MAX))
+    bounds = [each + 0.123456789 for each in buckets[:-1]]
+    sent = event(metric("histogram", count=str(sum(buckets)), bucketCounts=buckets, explicitBounds=bounds))
+    before = point_of(sent)
+    (line,) = encode_events([sent]).lines
+    (read,) = decode(line, now_us=END_US, form=SEGMENTS).events
+    assert before is not None
+    assert point_of(read) == before
 
 
 def test_a_series_is_its_resource_its_scope_its_name_and_its_attributes_in_any_order() -> None:
