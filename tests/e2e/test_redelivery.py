@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -41,8 +41,11 @@ RECORDS = st.tuples(st.just("records"), st.integers(1, 4))
 POINTS = st.tuples(st.just("points"), st.integers(1, 4))
 OTHER = st.sampled_from([("fold", None), ("restart", None)])
 STEPS = st.lists(st.one_of(SPANS, EVENTS, RECORDS, POINTS, OTHER), max_size=15)
-"""Spans by their numbers, which may come again in any batch; events by the key of their batch; log records and points
-of metrics, which have neither, by how many there are; what is done between."""
+"""Spans by their numbers, which may come again in any batch, the larger ones with a score; events by the key of their
+batch; log records and points of metrics, which have neither, by how many there are; what is done between."""
+
+SCORED = 6
+"""From this number on a span carries a score."""
 
 
 class Fleet:
@@ -122,7 +125,7 @@ class Door:
         """Send what a step says."""
         match step:
             case ("spans", list() as numbers):
-                body = traces(*(span(number, traceId=f"{number:032x}") for number in numbers))
+                body = traces(*map(scored, numbers))
                 self.post("/v1/traces", body, {"Content-Type": "application/json"})
             case ("events", int() as key):
                 lines = "\n".join(json.dumps({**LINE, "id": f"{key}-{place}"}) for place in range(key))
@@ -132,6 +135,18 @@ class Door:
                 self.post("/v1/logs", records(count), {"Content-Type": "application/json"})
             case ("points", int() as count):
                 self.post("/v1/metrics", points(count), {"Content-Type": "application/json"})
+
+
+def scored(number: int) -> dict[str, Any]:
+    """A span, with a score from that number on."""
+    said = {"key": "gen_ai.evaluation.score.value", "value": {"doubleValue": 0.5}}
+    events = [{"name": "gen_ai.evaluation.result", "attributes": [said]}] if number >= SCORED else []
+    return span(number, traceId=f"{number:032x}", events=events)
+
+
+def events_of(numbers: Iterable[int]) -> int:
+    """How many events those spans are, each with its score."""
+    return sum(1 + (number >= SCORED) for number in numbers)
 
 
 def records(count: int) -> bytes:
@@ -165,9 +180,9 @@ def test_each_item_is_folded_once_however_often_and_in_whatever_order_it_comes(d
     spans = {number for kind, numbers in steps if kind == "spans" for number in numbers}
     keys = {key for kind, key in steps if kind == "events"}
     others = {(kind, count) for kind, count in steps if kind in ("records", "points")}
-    distinct = len(spans) + sum(keys) + sum(count for _, count in others)
+    distinct = events_of(spans) + sum(keys) + sum(count for _, count in others)
     # What comes again changes nothing but these counts, whether it is known by its key or span by span.
-    received = sum(len(sent) if isinstance(sent, list) else sent for _, sent in steps if sent is not None)
+    received = sum(events_of(sent) if isinstance(sent, list) else sent for _, sent in steps if sent is not None)
     with TemporaryDirectory() as place, door.behind(Path(place)) as fleet:
         for step in steps:
             match step[0]:

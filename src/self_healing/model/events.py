@@ -106,7 +106,7 @@ class Ingested(Event, gc=False, omit_defaults=True):
     source: str | None = None  # the way in, and what sent it where that is known, such as otlp/pydantic_ai
     span_id: str | None = None  # hex
     parent_id: str | None = None  # hex; None for a root span
-    role: str | None = None  # of a span: agent, model, tool or other
+    role: str | None = None  # of a span: agent, model, tool or other; of a score that its parent carries: score 1, ...
     call_id: str | None = None  # of a tool call; a repeated one after a failure is another attempt
 
 

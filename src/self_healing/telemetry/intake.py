@@ -47,8 +47,9 @@ class Intake:
     """Takes batches, drops what came before, and writes the rest to the segments.
 
     A batch comes again when its sender did not hear of it, so again it is acknowledged only when it is durable. What
-    came before is told by the batch's key, if it has one, for each way in by itself, and by trace and span id. Both are
-    remembered for 24 hours, two million at most, and learnt from the segments at a start.
+    came before is told by the batch's key, if it has one, for each way in by itself, and by trace and span id, for a
+    score also by its number. Both are remembered for 24 hours, two million at most, and learnt from the segments at a
+    start.
 
     Args:
         segments: where events are written; started and stopped with the intake.
@@ -136,7 +137,9 @@ class _Batch:
     def __init__(self, intake: Intake, batch: Normalised, source: str) -> None:
         # Encoded on the sender's thread: it must not be the writer that everybody waits for.
         self._lines, whole = encode_events(batch.events)
-        self._ids = [span_identity(event.trace_id, event.span_id, event.role) for event in batch.events]
+        self._ids = [
+            span_identity(event.trace_id, event.span_id, event.parent_id, event.role) for event in batch.events
+        ]
         self._ts = parse_usual([event.ts for event in batch.events])
         self._events = batch.events if whole and batch.as_read else None  # as they will be read, where that is known
         self._rejected = {reason: count for reason, count in batch.rejected.items() if count}

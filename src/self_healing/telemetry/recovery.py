@@ -109,14 +109,20 @@ class _Known(msgspec.Struct, gc=False):
     type: str = ""
     trace_id: str | None = None
     span_id: str | None = None
+    parent_id: str | None = None
     role: str | None = None
     source: str = ""
     key: str | None = None
 
 
-def span_identity(trace_id: str | None, span_id: str | None, role: str | None) -> int | None:
-    """The identity of a span; None for an event that is none: a log may name the span in which it was written."""
-    return identity(trace_id, span_id) if trace_id and span_id and role else None
+def span_identity(trace_id: str | None, span_id: str | None, parent_id: str | None, role: str | None) -> int | None:
+    """The identity of a span, or of a score that a span carries; None for any other event: a log may name the span in
+    which it was written."""
+    if not trace_id or not role:
+        return None
+    if span_id:
+        return identity(trace_id, span_id)
+    return identity(trace_id, parent_id, role) if parent_id else None
 
 
 def key_identity(source: str, key: str) -> int:
@@ -171,7 +177,7 @@ def _identities_of(lines: Iterable[_Known]) -> Iterator[int]:
             if line.key is not None:
                 yield key_identity(line.source, line.key)
         else:
-            found = span_identity(line.trace_id, line.span_id, line.role)
+            found = span_identity(line.trace_id, line.span_id, line.parent_id, line.role)
             if found is not None:
                 yield found
 

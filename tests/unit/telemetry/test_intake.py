@@ -134,6 +134,16 @@ def test_spans_that_come_again_are_dropped_also_after_a_start(tmp_path: Path) ->
     assert events(tmp_path) == ["1", "2", "1"]
 
 
+def test_the_scores_of_a_span_that_comes_again_are_dropped_with_it_also_after_a_start(tmp_path: Path) -> None:
+    scores = [
+        Ingested(ts=TS, kind="quality_score", quality=1.0, trace_id="t", parent_id=parent, role=f"score {place}")
+        for parent, place in (("1", 1), ("1", 2), ("2", 1))
+    ]
+    for expected in (4, 0):
+        with opened(tmp_path) as intake:
+            assert send(intake, batch(span(1), *scores, *scores)).accepted == expected
+
+
 def test_a_log_that_names_its_span_is_no_duplicate_of_it(tmp_path: Path) -> None:
     log = {"ts": TS, "kind": "log", "trace_id": "t", "span_id": "1"}
     with opened(tmp_path) as intake:

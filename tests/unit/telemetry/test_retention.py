@@ -82,7 +82,7 @@ def test_what_was_compacted_is_still_known_when_it_comes_again(tmp_path: Path) -
     retention(tmp_path).tend(everything(tmp_path), active=None, now=AT)
     identities = Identities()
     remember(tmp_path, identities, to_us(AT), DAY_US, 100)
-    span_id = span_identity("t", "1", "agent")
+    span_id = span_identity("t", "1", None, "agent")
     assert span_id is not None
     assert identities.known([key_identity("otlp", "1"), span_id]) == [True, True]
     with opened(tmp_path, FakeClock(AT)) as intake:

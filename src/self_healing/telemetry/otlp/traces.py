@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, repeat
+from itertools import chain, count, repeat
 from operator import gt
 from typing import Any, cast
 
@@ -291,18 +291,20 @@ def _exception_of(span: Span) -> str | None:
 
 def _scores(span: Span, origin: Origin, event: Ingested, quality: float | None) -> Iterator[Ingested]:
     """The scores that a span carries, in its attributes or as events of its own."""
+    numbers = count(1)
     if quality is not None:
-        yield _score(event, event.ts, quality, {"span.name": span.name[:TEXT_MAX]})
+        yield _score(event, next(numbers), event.ts, quality, {"span.name": span.name[:TEXT_MAX]})
     for each in span.events:
         if each.name == EVALUATION:
             plan, pairs = plan_for(origin, each.attributes)
             row = dict(zip(READERS, cells_of(plan, pairs), strict=True))
             ts = encode_micros(each.time_unix_nano // 1000) if each.time_unix_nano else event.ts
-            yield _score(event, ts, score(row["quality"], row["label"]), kept_of(plan, pairs, origin))
+            quality = score(row["quality"], row["label"])
+            yield _score(event, next(numbers), ts, quality, kept_of(plan, pairs, origin))
 
 
-def _score(event: Ingested, ts: str | None, quality: float | None, kept: dict[str, Any]) -> Ingested:
-    """A score of what a span did; its own identity is none, so that it is not taken for the span once more."""
+def _score(event: Ingested, number: int, ts: str | None, quality: float | None, kept: dict[str, Any]) -> Ingested:
+    """A score of what a span did, known again by its number there; it is not the span once more."""
     return Ingested(
         ts=ts,
         kind="quality_score",
@@ -315,6 +317,7 @@ def _score(event: Ingested, ts: str | None, quality: float | None, kept: dict[st
         run_id=event.run_id,
         trace_id=event.trace_id,
         parent_id=event.span_id,
+        role=f"score {number}",
         handoff_id=event.handoff_id,
         attributes=kept,
     )

@@ -47,7 +47,7 @@ EXPECTED: dict[str, list[tuple[tuple[Any, ...], tuple[Any, ...] | None, tuple[An
             (None, None, None, None),
         ),
         (("span", "agent", "conv-1", "Coder", None, None, None, "success", 6.0), None, (None, None, None, None)),
-        (("quality_score", None, "conv-1", "Coder", None, None, None, None, None), None, (None, None, None, 0.8)),
+        (("quality_score", "score 1", "conv-1", "Coder", None, None, None, None, None), None, (None, None, None, 0.8)),
     ],
     "openinference": [
         (("span", "agent", "sess-1", "Planner", None, None, None, "success", 9.0), None, (None, None, None, None)),
@@ -67,7 +67,11 @@ EXPECTED: dict[str, list[tuple[tuple[Any, ...], tuple[Any, ...] | None, tuple[An
             (None, None, None, None),
         ),
         (("span", "other", "sess-1", "agents", None, None, None, "success", 1.0), None, (None, None, None, None)),
-        (("quality_score", None, "sess-1", "agents", None, None, None, None, None), None, (None, None, None, 0.25)),
+        (
+            ("quality_score", "score 1", "sess-1", "agents", None, None, None, None, None),
+            None,
+            (None, None, None, 0.25),
+        ),
         (("span", "other", "sess-1", "agents", None, None, None, "success", 1.0), None, (None, None, None, None)),
     ],
     "openllmetry": [

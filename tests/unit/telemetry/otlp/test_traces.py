@@ -234,6 +234,13 @@ def test_a_score_is_no_second_sight_of_its_span() -> None:
     assert (scored.task_id, scored.ts) == (call.task_id, call.ts)
 
 
+def test_the_scores_of_a_span_are_told_apart_by_their_numbers() -> None:
+    evaluated = {"name": "gen_ai.evaluation.result", "attributes": attributes({"gen_ai.evaluation.score.value": 1.0})}
+    said = {**CHAT, "gen_ai.evaluation.score.value": 0.5}
+    found = normalised(span(said, events=[evaluated, evaluated])).events
+    assert [each.role for each in found] == ["model", "score 1", "score 2", "score 3"]
+
+
 # --- what is kept --------------------------------------------------------------------------------------------------
 
 
