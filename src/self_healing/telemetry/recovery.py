@@ -17,6 +17,9 @@ from self_healing.telemetry.lines import INTAKE
 PARQUET: Final = ".parquet"
 """How the name of a segment ends once it is compacted."""
 
+DELETED: Final = ".deleted"
+"""How the name of a segment ends once it is deleted; the newest of them stays, empty, and says how far that went."""
+
 _CHUNK_BYTES: Final = 8 << 20
 
 
@@ -145,7 +148,7 @@ def remember(directory: Path, identities: Identities, now_us: int, kept_us: int,
     try:
         for file in reversed(segment_files(directory)):
             at_us = file.stat().st_mtime_ns // 1000
-            if at_us < now_us - kept_us or count >= most:
+            if file.suffix == DELETED or at_us < now_us - kept_us or count >= most:
                 identities.forgotten_us = max(identities.forgotten_us, at_us)
                 break
             try:

@@ -14,7 +14,7 @@ from typing import Final
 
 from self_healing.errors import StorageError
 from self_healing.filenames import SUFFIX
-from self_healing.telemetry.recovery import PARQUET, segment_files
+from self_healing.telemetry.recovery import DELETED, PARQUET, segment_files
 from self_healing.telemetry.segments import sync_directory
 
 CORRUPT: Final = ".corrupt"
@@ -119,6 +119,24 @@ class Retention:
 
     def _delete(self, now: datetime) -> list[str]:
         """Delete the compacted segments that are too old, then the oldest while they are too much."""
+        notes = self._mark(now)
+        deleted = [file for file in segment_files(self._directory) if file.suffix == DELETED]
+        for file in deleted[:-1]:
+            file.unlink()
+        for file in deleted[-1:]:
+            info = file.stat()
+            # Emptied, and not written anew: a full disk has room for that. Until it has its time again, it seems newer
+            # than it is, and more is too late; nothing counts twice.
+            if info.st_size:
+                os.truncate(file, 0)
+                os.utime(file, ns=(info.st_atime_ns, info.st_mtime_ns))
+        return notes
+
+    def _mark(self, now: datetime) -> list[str]:
+        """Mark what is to be deleted by its name: a crash after that deletes it later, and forgets nothing of it.
+
+        By how old the newest of them is, a start tells up to when it knows nothing of what came.
+        """
         kept = [(file, file.stat()) for file in segment_files(self._directory) if file.suffix == PARQUET]
         total = sum(info.st_size for _, info in kept)
         oldest_s = (now - self._keep).timestamp()
@@ -127,7 +145,7 @@ class Retention:
             if info.st_mtime >= oldest_s and total <= self._keep_bytes:
                 break
             why = "older than is kept" if info.st_mtime < oldest_s else "more than is kept"
-            file.unlink()
+            file.rename(file.with_suffix(DELETED))
             total -= info.st_size
             notes.append(f"segment {file.name} was deleted: {why}")
         return notes

@@ -154,7 +154,27 @@ def test_compacted_segments_that_are_too_old_or_too_much_are_deleted_the_oldest_
     two = sum(everything(tmp_path).values()) - 1
     (note,) = retention(tmp_path, keep_bytes=two).tend({}, active=None, now=AT)
     assert "0000000002.parquet was deleted: more" in note
-    assert names(tmp_path) == ["0000000003.parquet", "0000000004.parquet"]
+    assert names(tmp_path) == ["0000000002.deleted", "0000000003.parquet", "0000000004.parquet"]
+
+
+def test_what_was_in_a_deleted_segment_is_too_late_when_it_comes_again_after_a_start(tmp_path: Path) -> None:
+    for number in (1, 2):
+        filled(tmp_path, number)
+    retention(tmp_path).tend(everything(tmp_path), active=None, now=AT)
+    retention(tmp_path, keep_bytes=0).tend({}, active=None, now=AT)
+    with opened(tmp_path, FakeClock(AT)) as intake:
+        assert send(intake, batch(span(1), plain("c"))) == Receipt(accepted=1, dropped={"too_late": 1})
+    assert everything(tmp_path).keys() == {"0000000002.deleted", "0000000003.jsonl"}
+    assert everything(tmp_path)["0000000002.deleted"] == 0
+
+
+def test_a_deletion_that_was_interrupted_is_gone_on_with(tmp_path: Path) -> None:
+    filled(tmp_path)
+    retention(tmp_path).tend(everything(tmp_path), active=None, now=AT)
+    (tmp_path / f"{NAME}.parquet").rename(tmp_path / f"{NAME}.deleted")
+    assert retention(tmp_path).tend({}, active=None, now=AT) == []
+    assert everything(tmp_path) == {f"{NAME}.deleted": 0}
+    assert (tmp_path / f"{NAME}.deleted").stat().st_mtime == AT.timestamp()
 
 
 def test_an_empty_segment_simply_goes(tmp_path: Path) -> None:
