@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -42,6 +43,7 @@ class Receiving:
         self.notes = list(self.segments.notes)  # what was mended, deleted or set aside; for whoever logs to take
         self._now = now
         self._intake: Intake | None = None
+        self._opening = threading.Lock()  # a look and a file that is brought may both be the first to ask for it
         self._tending: str | None = None  # why segments cannot be tended now
         self._retention = Retention(
             self.segments.directory, keep=timedelta(seconds=telemetry.keep), keep_bytes=telemetry.keep_bytes
@@ -53,16 +55,17 @@ class Receiving:
         self._look_at = self._tend_at = now()
 
     def open(self) -> None:
-        """Begin to take batches, before several threads ask for it. Raises StorageError: a segment cannot be read."""
+        """Begin to take batches. Raises StorageError: a segment cannot be read."""
         _ = self.intake
 
     @property
     def intake(self) -> Intake:
         """Takes batches; started when it is first asked for. Raises StorageError: a segment cannot be read."""
-        if self._intake is None:
-            self._intake = Intake(self.segments, now=self._now)
-            self._intake.start()
-        return self._intake
+        with self._opening:
+            if self._intake is None:
+                self._intake = Intake(self.segments, now=self._now)
+                self._intake.start()
+            return self._intake
 
     @property
     def problems(self) -> list[str]:

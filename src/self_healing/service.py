@@ -165,7 +165,11 @@ class Service:
         if command == "audit" and not arguments:
             # A log of years takes seconds, in which the loop must not miss a turn: it is read aside.
             return await asyncio.to_thread(self._verified)
-        answer = Surface(self.loop).call(command, arguments)
+        surface = Surface(self.loop)
+        if command in COMMANDS and COMMANDS[command].aside:
+            answer = await asyncio.to_thread(surface.call, command, arguments)
+        else:
+            answer = surface.call(command, arguments)
         if COMMANDS[command].writes:
             self.changes.changed()
         if command != "check":

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,32 @@ def test_the_command_brings_test_runs_in_and_the_next_check_counts_them_once(tmp
     for _ in range(2):
         count = run("check")["telemetry"]
         assert (count["received"], count["aggregated"], count["dropped"]) == (2, 1, {"duplicate": 1})
+
+
+def test_the_service_answers_while_a_file_is_brought_in(tmp_path: Path) -> None:
+    slow = tmp_path / "slow.xml"
+    os.mkfifo(slow)  # reading it takes until somebody has written it
+    answered = threading.Event()
+
+    def write() -> None:
+        answered.wait(2)
+        slow.write_text(SUITE)
+
+    async def scenario() -> None:
+        service = Service(settings(tmp_path), clock=FakeClock(AT), stop=asyncio.Event())
+        writing = threading.Thread(target=write)
+        writing.start()
+        bringing = asyncio.ensure_future(service.call("ingest_junit", {"paths": [str(slow)]}))
+        await asyncio.sleep(0)
+        assert (await service.call("status", {}))["telemetry"]["received"] == 0
+        brought = bringing.done()
+        answered.set()
+        assert [each["accepted"] for each in (await bringing)["files"]] == [1]
+        writing.join()
+        await service.close()
+        assert not brought
+
+    asyncio.run(scenario())
 
 
 def test_the_service_takes_what_lies_in_a_watched_folder_and_compacts_what_was_read(tmp_path: Path) -> None:

@@ -56,10 +56,12 @@ class Command:
     Args:
         answer: takes the surface, and the arguments by name.
         writes: whether it changes the state, and so needs its lock.
+        aside: whether it may wait for a disk and touches nothing of the loop, so that a service answers it on a thread.
     """
 
     answer: Callable[..., Json]
     writes: bool = False
+    aside: bool = False
 
 
 COMMANDS: dict[str, Command] = {
@@ -103,7 +105,7 @@ COMMANDS: dict[str, Command] = {
     "constitution": Command(Surface.constitution),
     "decision": Command(Surface.decision),
     "audit": Command(Surface.audit),
-    "ingest_junit": Command(Surface.ingest_junit, writes=True),
+    "ingest_junit": Command(Surface.ingest_junit, writes=True, aside=True),
 }
 
 

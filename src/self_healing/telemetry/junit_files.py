@@ -13,7 +13,7 @@ import msgspec
 
 from self_healing.errors import Overloaded, StorageError, TelemetryError
 from self_healing.telemetry.intake import Intake, Receipt
-from self_healing.telemetry.junit import SOURCE, junit
+from self_healing.telemetry.junit import MAX_BYTES, SOURCE, junit
 from self_healing.telemetry.segments import sync_directory
 
 SUFFIX: Final = ".xml"
@@ -31,7 +31,7 @@ Seen = dict[str, tuple[int, int, int]]
 def take_file(intake: Intake, path: Path, agent: str | None) -> Receipt:
     """Take one file, and wait until that is durable.
 
-    The same file again, by name, inode, time of change and content, is the same batch.
+    The same file again, by name, inode, time of change and content, is the same batch. One too large is rejected.
 
     Args:
         intake: where it goes.
@@ -44,13 +44,17 @@ def take_file(intake: Intake, path: Path, agent: str | None) -> Receipt:
     """
     try:
         with path.open("rb") as file:
-            info, data = os.fstat(file.fileno()), file.read()
+            # One byte more than is taken tells that it is too large, however large it is.
+            info, data = os.fstat(file.fileno()), file.read(MAX_BYTES + 1)
     except OSError as error:
         raise TelemetryError(f"cannot read {path}: {error.strerror}; name a file of JUnit XML") from error
     batch = junit(data, at=datetime.fromtimestamp(info.st_mtime, UTC), agent=agent)
     identity = f"{path.name}\0{info.st_ino}\0{info.st_mtime_ns}\0".encode()
     batch.key = hashlib.sha256(identity + hashlib.sha256(data).digest()).hexdigest()
-    return intake.submit(batch, SOURCE).result(WRITTEN_S)
+    try:
+        return intake.submit(batch, SOURCE).result(WRITTEN_S)
+    except TimeoutError as error:
+        raise StorageError(f"{path} was not stored within {WRITTEN_S:g} s; bring it again") from error
 
 
 class JunitFolder:
@@ -87,7 +91,7 @@ class JunitFolder:
                 try:
                     take_file(intake, path, self._agent)
                     taken += 1
-                except (TelemetryError, Overloaded, StorageError, TimeoutError) as error:
+                except (TelemetryError, Overloaded, StorageError) as error:
                     problems.append(f"{path.name} is not taken yet: {error}")
                     del kept[path.name]
         self.problems = problems

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from self_healing.clock import FakeClock
 from self_healing.errors import StorageError, TelemetryError
+from self_healing.telemetry.junit import MAX_BYTES, TOO_LARGE
 from self_healing.telemetry.junit_files import JunitFolder, take_file
 from tests.unit.telemetry.test_intake import opened
 
@@ -46,6 +48,18 @@ def test_a_file_is_taken_with_the_time_at_which_it_was_written(tmp_path: Path) -
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with opened(tmp_path / "segments") as intake, pytest.raises(TelemetryError, match=r"nothing\.xml"):
         take_file(intake, tmp_path / "nothing.xml", None)
+
+
+def test_a_file_that_is_too_large_is_rejected_and_not_read_whole(tmp_path: Path) -> None:
+    file = put(tmp_path / "a.xml")
+    os.truncate(file, 20 * MAX_BYTES)
+    with opened(tmp_path / "segments") as intake:
+        tracemalloc.start()
+        try:
+            assert take_file(intake, file, None).rejected == {TOO_LARGE: 1}
+            assert tracemalloc.get_traced_memory()[1] < 3 * MAX_BYTES
+        finally:
+            tracemalloc.stop()
 
 
 def test_each_file_of_a_folder_is_taken_once_also_after_a_start(tmp_path: Path) -> None:
