@@ -11,6 +11,7 @@
     ├── Overloaded         more comes in than can be written; the same may be sent again later
     ├── TelemetryError     the telemetry directory cannot be read
     ├── Undecodable        a request that is not what it says it is
+    │   └── TooMany        one that holds more than is taken at once
     ├── EffectError        an effect could not be brought about
     │   ├── EffectRefused  its recipient will not have it, however often it is tried
     │   └── EffectUntold   nobody can tell whether it was brought about
@@ -81,6 +82,10 @@ class TelemetryError(SelfHealingError):
 
 class Undecodable(SelfHealingError):
     """The body of a request cannot be decoded; nothing of it was taken, and sent again it would be as bad."""
+
+
+class TooMany(Undecodable):
+    """A request holds more than is taken at once; nothing of it was taken, and it is to be sent in smaller parts."""
 
 
 class EffectError(SelfHealingError):

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from starlette.requests import Request
 
 from self_healing.api.bodies import BodyError, Room, decompressed, read_body
-from self_healing.errors import Overloaded, SelfHealingError, StorageError, Undecodable
+from self_healing.errors import Overloaded, SelfHealingError, StorageError, TooMany, Undecodable
 from self_healing.telemetry.intake import Receipt
 from self_healing.telemetry.normalised import Normalised
 
@@ -89,6 +89,8 @@ class Refusal:
         match error:
             case BodyError():
                 self.status = error.status
+            case TooMany():
+                self.status = 413
             case Undecodable():
                 self.status = 400
             case Overloaded():

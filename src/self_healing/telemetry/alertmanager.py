@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from self_healing.model import Ingested
+from self_healing.telemetry.caps import check_items, check_values
 from self_healing.telemetry.lines import BadLine
 from self_healing.telemetry.normalised import Normalised, key_of
 
@@ -39,7 +40,11 @@ def alerts(body: bytes) -> Normalised:
 
     Args:
         body: what was sent, decompressed.
+
+    Raises:
+        TooMany: it holds too much.
     """
+    check_values(body)
     key = key_of(body)
     try:
         payload = msgspec.json.decode(body, type=_Payload)
@@ -47,6 +52,7 @@ def alerts(body: bytes) -> Normalised:
         return Normalised(rejected={BadLine.INVALID_VALUE.value: 1}, key=key)
     except ValueError:
         return Normalised(rejected={BadLine.INVALID_JSON.value: 1}, key=key)
+    check_items(len(payload.alerts))
     batch = Normalised(key=key)
     bad = 0
     for raw in payload.alerts:

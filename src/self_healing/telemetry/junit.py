@@ -12,6 +12,7 @@ from junitparser import Error, Failure, JUnitXml, JUnitXmlError, Skipped, TestCa
 
 from self_healing.clock import to_us
 from self_healing.model import Ingested
+from self_healing.telemetry.caps import VALUES_MAX
 from self_healing.telemetry.normalised import Normalised, key_of
 from self_healing.telemetry.timestamps import encode_ts
 
@@ -37,7 +38,7 @@ def junit(data: bytes, *, at: datetime, agent: str | None = None) -> Normalised:
         agent: whose tests they are where a suite does not say.
     """
     key = key_of(data)
-    if len(data) > MAX_BYTES:
+    if len(data) > MAX_BYTES or data.count(b"<") > VALUES_MAX:
         return Normalised(rejected={TOO_LARGE: 1}, key=key)
     try:
         document = JUnitXml.fromroot(_parsed(data))

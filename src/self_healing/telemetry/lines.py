@@ -209,19 +209,19 @@ def read_line(line: bytes, form: Lines = NATIVE) -> Event | BadLine | None:
     except msgspec.ValidationError:
         return _other_event(line)
     except ValueError:
-        return BadLine.NON_FINITE if _NOT_FINITE.search(_STRING.sub(b"", line)) else BadLine.INVALID_JSON
+        return BadLine.NON_FINITE if _NOT_FINITE.search(STRING.sub(b"", line)) else BadLine.INVALID_JSON
 
 
 _NOT_FINITE = re.compile(rb"\b(NaN|Infinity)\b")
 # Nothing in it can be matched in two ways, and an end is not asked for: so no line takes longer than its length.
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?')
+STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?')
 
 
 def depth_of(text: bytes) -> int:
     """How deep objects and arrays nest in JSON; 0 when there are too few of them to nest deeper than DEPTH_MAX."""
     if text.count(b"{") + text.count(b"[") <= DEPTH_MAX:
         return 0
-    folded = np.frombuffer(_STRING.sub(b"", text), np.uint8) | 0x20  # makes [ a { and ] a }
+    folded = np.frombuffer(STRING.sub(b"", text), np.uint8) | 0x20  # makes [ a { and ] a }
     deepest = level = 0
     for start in range(0, len(folded), _STRIDE):
         part = folded[start : start + _STRIDE]

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from self_healing.model import Event, Ingested
+from self_healing.telemetry.caps import check_lines, check_values
 from self_healing.telemetry.lines import BadLine
 from self_healing.telemetry.native import decode
 from self_healing.telemetry.normalised import Normalised
@@ -34,7 +35,9 @@ def native_batch(body: bytes, content_type: str, key: str | None = None) -> Norm
 
     Raises:
         ValueError: another content type.
+        TooMany: it holds too much.
     """
+    check_values(body)
     kind = content_type.partition(";")[0].strip().lower()
     if kind in LINES_TYPES:
         lines = body
@@ -45,6 +48,7 @@ def native_batch(body: bytes, content_type: str, key: str | None = None) -> Norm
         lines = split
     else:
         raise ValueError(f"content type {kind!r}: allowed is one of {', '.join((JSON_TYPE, *LINES_TYPES))}")
+    check_lines(lines)
     decoded = decode(lines, now_us=END_US, attributes=True)
     rejected = Counter(reason.value for _, reason in decoded.bad)
     return Normalised(events=[_ingested(event) for event in decoded.events], rejected=dict(rejected), key=key)

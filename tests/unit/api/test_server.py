@@ -249,6 +249,15 @@ def test_a_bomb_is_refused(server: Server, segments: Path) -> None:
     assert stored(segments) == []
 
 
+def test_a_bomb_of_items_is_refused(server: Server, segments: Path) -> None:
+    bomb = gzip.compress(b'{"resourceSpans":[{"scopeSpans":[{"spans":[{}' + b",{}" * 200_000 + b"]}]}]}")
+    assert len(bomb) < 2_000
+    status, _, answer = post(server, "/v1/traces", bomb, "application/json", {"Content-Encoding": "gzip"})
+    assert (status, json.loads(answer)["message"]) == (413, "the body has more than 50,000 items; send smaller batches")
+    assert post(server, "/v1/events", b"{}\n" * 200_000, "application/x-ndjson")[0] == 413
+    assert stored(segments) == []
+
+
 def test_a_body_that_says_that_it_is_too_large_is_refused_unread(server: Server) -> None:
     status, _, _ = post(server, "/v1/traces", b"", "application/x-protobuf", {"Content-Length": str(21 << 20)})
     assert status == 413

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVarTuple
 
 from self_healing.model import Ingested
+from self_healing.telemetry.caps import check_items
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.normalised import Normalised, key_of
 from self_healing.telemetry.otlp.rejection import BadItem
@@ -22,11 +23,15 @@ def normalised(
         items: each with where it comes from.
         events_of: the events of one; raises BadItem for one that is bad for good.
         body: the whole request, where its items have no identity of their own by which they are known again.
+
+    Raises:
+        TooMany: there are too many.
     """
     batch = Normalised()
     take = batch.events.extend
     with collector_off():
-        for item in items:
+        for number, item in enumerate(items, 1):
+            check_items(number)
             try:
                 take(events_of(*item))
             except BadItem as bad:

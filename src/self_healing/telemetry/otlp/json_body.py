@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 
 from self_healing.errors import Undecodable
+from self_healing.telemetry.caps import ITEMS_MAX, check_items, check_values
 from self_healing.telemetry.lines import DEPTH_MAX, depth_of
 
 T = TypeVar("T")
@@ -28,14 +29,58 @@ def decode_json(body: bytes, kind: type[T]) -> T:
     """The request of that kind that `body` holds.
 
     Raises:
-        Undecodable: it holds none, or nests deeper than DEPTH_MAX.
+        Undecodable: it holds none, too much, or nests deeper than DEPTH_MAX.
     """
+    check_values(body)
     if depth_of(body) > DEPTH_MAX:
         raise Undecodable(f"the body nests deeper than {DEPTH_MAX} levels")
     try:
+        if body.count(b"{") > ITEMS_MAX:
+            _check_items_in(msgspec.json.decode(body, type=_Items))
         return msgspec.json.decode(body, type=kind)
     except (ValueError, RecursionError) as error:
         raise Undecodable(f"the body is no OTLP/JSON: {error}") from error
+
+
+Raws = list[msgspec.Raw] | None
+
+
+class _Items(msgspec.Struct, rename="camel"):
+    """Any request, of which only is seen how many items it has, to make none of them where they are too many."""
+
+    resource_spans: list[_Items] | None = None
+    resource_logs: list[_Items] | None = None
+    resource_metrics: list[_Items] | None = None
+    scope_spans: list[_Items] | None = None
+    scope_logs: list[_Items] | None = None
+    scope_metrics: list[_Items] | None = None
+    metrics: list[_Items] | None = None
+    gauge: _Items | None = None
+    sum: _Items | None = None
+    histogram: _Items | None = None
+    exponential_histogram: _Items | None = None
+    summary: _Items | None = None
+    spans: Raws = None
+    log_records: Raws = None
+    data_points: Raws = None
+
+
+def _check_items_in(request: _Items) -> None:
+    """Refuse a request of too many items; a part that could have some and has none is one, too."""
+    found, waiting = 0, [request]
+    while waiting:
+        part = waiting.pop()
+        before = found + len(waiting)
+        for name in part.__struct_fields__:
+            match getattr(part, name):
+                case _Items() as inner:
+                    waiting.append(inner)
+                case [_Items(), *_] as several:
+                    waiting += several
+                case list() as items:
+                    found += len(items)
+        found += found + len(waiting) == before
+        check_items(found + len(waiting))
 
 
 def _id(text: Any) -> bytes:

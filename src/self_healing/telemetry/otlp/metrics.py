@@ -60,7 +60,7 @@ def metrics(body: bytes, *, json: bool = False) -> Normalised:
     if json:
         request = cast("ExportMetricsServiceRequest", decode_json(body, MetricsRequest))
     else:
-        request = decode_protobuf(body, ExportMetricsServiceRequest)
+        request = decode_protobuf(body, ExportMetricsServiceRequest, levels=5)
     points = ((point, *rest) for rest in _metrics(request) for point in _points(rest[0]))
     return normalised(points, lambda *point: [_event(*point)], body=body)
 

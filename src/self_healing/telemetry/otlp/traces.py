@@ -14,6 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from self_healing.measures import LARGEST
 from self_healing.model import Ingested, Usage
+from self_healing.telemetry.caps import check_items
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.otlp.attributes import RawTraceRequest, known
@@ -61,7 +62,8 @@ def traces(body: bytes, *, json: bool = False) -> Normalised:
     if json:
         request = cast("ExportTraceServiceRequest", decode_json(body, TraceRequest))
     else:
-        request = decode_protobuf(body, RawTraceRequest)
+        request = decode_protobuf(body, RawTraceRequest, like=ExportTraceServiceRequest)
+    check_items(sum(len(scope.spans) for each in request.resource_spans for scope in each.scope_spans))
     batch = Normalised(as_read=True)
     with collector_off():
         for resource_spans in request.resource_spans:
@@ -85,11 +87,12 @@ class _Alike:
     spans: list[Span] = field(default_factory=list)
     said: list[Sequence[KeyValue]] = field(default_factory=list)
 
-    def halves(self) -> tuple[_Alike, _Alike]:
-        """The first and the second half of them."""
-        middle = len(self.spans) // 2
-        first = _Alike(self.places[:middle], self.spans[:middle], self.said[:middle])
-        return first, _Alike(self.places[middle:], self.spans[middle:], self.said[middle:])
+    def parts(self) -> Iterator[_Alike]:
+        """The same in sixteen parts: halves would be read more often, where many are bad, and where one is."""
+        size = -(-len(self.spans) // 16)
+        for start in range(0, len(self.spans), size):
+            part = slice(start, start + size)
+            yield _Alike(self.places[part], self.spans[part], self.said[part])
 
 
 def _take(spans: Sequence[Span], origin: Origin, batch: Normalised, *, raw: bool) -> None:
@@ -116,15 +119,15 @@ def _take(spans: Sequence[Span], origin: Origin, batch: Normalised, *, raw: bool
 
 
 def _put(alike: _Alike, names: Names, origin: Origin, found: list[list[Ingested]], batch: Normalised) -> None:
-    """Put the events of each span in its place; where one is bad, of half of them at once, until it is found."""
+    """Put the events of each span in its place; where one is bad, of part of them at once, until it is found."""
     try:
         events = _events(alike, plan_of(origin, names), origin)
     except BadItem as bad:
         if len(alike.spans) == 1:
             batch.reject(bad.reason)
         else:
-            for half in alike.halves():
-                _put(half, names, origin, found, batch)
+            for part in alike.parts():
+                _put(part, names, origin, found, batch)
     else:
         for place, of_span in zip(alike.places, events, strict=True):
             found[place] = of_span
