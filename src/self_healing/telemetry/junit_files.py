@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +25,11 @@ SETTLED_S: Final = 2.0
 WRITTEN_S: Final = 30.0
 """How long a file's events may take to be durable."""
 
-Seen = dict[str, tuple[int, int, int]]
-"""Inode, time of change in nanoseconds, and size of each file that was taken, by its name."""
+State = tuple[int, int, int]
+"""Inode, time of change in nanoseconds, and size of a file."""
+
+Seen = dict[str, State]
+"""The state of each file that was taken, by its name."""
 
 
 def take_file(intake: Intake, path: Path, agent: str | None) -> Receipt:
@@ -82,36 +86,46 @@ class JunitFolder:
             StorageError: what was taken cannot be remembered; it is taken again, as the duplicate that it is.
         """
         seen = self._remembered() if self._seen is None else self._seen
-        kept: Seen = {}
         problems: list[str] = []
+        files = self._files(problems)
+        there = {path.name for path in files}
+        # A folder that holds nothing may be a mount that is away: what was taken out of it is not forgotten.
+        kept = {name: state for name, state in seen.items() if name in there or not there}
         taken = 0
-        for path, state in self._found(problems):
-            kept[path.name] = state
-            if seen.get(path.name) != state:
-                try:
+        for path in files:
+            try:
+                state = self._whole(path)
+                if state is not None and state != kept.get(path.name):
                     take_file(intake, path, self._agent)
+                    kept[path.name] = state
                     taken += 1
-                except (TelemetryError, Overloaded, StorageError) as error:
-                    problems.append(f"{path.name} is not taken yet: {error}")
-                    del kept[path.name]
+            except FileNotFoundError:
+                continue  # it went away just now; the next look forgets it
+            except OSError as error:
+                problems.append(f"{path.name} is not taken yet: it cannot be looked at: {error.strerror}")
+            except (TelemetryError, Overloaded, StorageError) as error:
+                problems.append(f"{path.name} is not taken yet: {error}")
         self.problems = problems
         if kept != seen:
             self._remember(kept)
         self._seen = kept
         return taken
 
-    def _found(self, problems: list[str]) -> list[tuple[Path, tuple[int, int, int]]]:
-        """The files that are whole, each with what tells whether it has changed."""
-        found = []
-        newest_s = self._now().timestamp() - SETTLED_S
+    def _files(self, problems: list[str]) -> list[Path]:
         try:
-            for path in sorted(self._directory.glob(f"*{SUFFIX}")):
-                info = path.stat()
-                if path.is_file() and info.st_mtime <= newest_s:
-                    found.append((path, (info.st_ino, info.st_mtime_ns, info.st_size)))
+            return sorted(path for path in self._directory.iterdir() if path.name.endswith(SUFFIX))
+        except FileNotFoundError:
+            return []
         except OSError as error:
             problems.append(f"cannot look for JUnit XML in {self._directory}: {error.strerror}")
-        return found
+            return []
+
+    def _whole(self, path: Path) -> State | None:
+        """What tells whether a file has changed; None while it may still be written, and of what is no file."""
+        info = path.stat()
+        if not stat.S_ISREG(info.st_mode) or info.st_mtime > self._now().timestamp() - SETTLED_S:
+            return None
+        return info.st_ino, info.st_mtime_ns, info.st_size
 
     def _remembered(self) -> Seen:
         try:

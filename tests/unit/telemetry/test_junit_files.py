@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import os
 import tracemalloc
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -85,6 +85,60 @@ def test_a_file_that_is_being_written_waits(tmp_path: Path) -> None:
         clock.advance(5)
         assert watched.look(intake) == 1
     assert len(runs(tmp_path)) == 1
+
+
+def test_a_file_that_cannot_be_looked_at_keeps_no_other_from_being_taken_once(tmp_path: Path) -> None:
+    watched = folder(tmp_path)
+    put(tmp_path / "junit" / "a.xml")
+    with opened(tmp_path / "segments") as intake:
+        assert watched.look(intake) == 1
+        (tmp_path / "junit" / "0.xml").symlink_to("0.xml")
+        put(tmp_path / "junit" / "b.xml")
+        assert watched.look(intake) == 1
+        assert "0.xml is not taken yet" in watched.problems[0]
+        (tmp_path / "junit" / "0.xml").unlink()
+        assert folder(tmp_path).look(intake) == 0
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "empty", "no directory"])
+def test_a_folder_that_is_away_for_a_while_is_not_taken_again(tmp_path: Path, meanwhile: str) -> None:
+    watched = folder(tmp_path)
+    put(tmp_path / "junit" / "a.xml")
+    with opened(tmp_path / "segments") as intake:
+        assert watched.look(intake) == 1
+        (tmp_path / "junit").rename(tmp_path / "away")
+        if meanwhile == "empty":
+            (tmp_path / "junit").mkdir()
+        elif meanwhile == "no directory":
+            (tmp_path / "junit").touch()
+        assert watched.look(intake) == 0
+        assert bool(watched.problems) == (meanwhile == "no directory")
+        if meanwhile == "no directory":
+            (tmp_path / "junit").unlink()
+        (tmp_path / "away").rename(tmp_path / "junit")
+        assert [watched.look(intake), folder(tmp_path).look(intake)] == [0, 0]
+
+
+def test_a_file_that_is_gone_is_forgotten(tmp_path: Path) -> None:
+    watched = folder(tmp_path)
+    put(tmp_path / "junit" / "a.xml")
+    put(tmp_path / "junit" / "b.xml")
+    with opened(tmp_path / "segments") as intake:
+        assert watched.look(intake) == 2
+        (tmp_path / "junit" / "a.xml").unlink()
+        assert watched.look(intake) == 0
+    assert list(json.loads((tmp_path / "junit.json").read_bytes())) == ["b.xml"]
+
+
+def test_a_clock_that_is_set_back_has_no_file_taken_again(tmp_path: Path) -> None:
+    watched = folder(tmp_path)
+    put(tmp_path / "junit" / "a.xml")
+    put(tmp_path / "junit" / "b.xml", age_s=7200)
+    with opened(tmp_path / "segments") as intake:
+        assert watched.look(intake) == 2
+        back = folder(tmp_path, FakeClock(AT - timedelta(hours=1)))
+        assert back.look(intake) == 0
+        assert folder(tmp_path).look(intake) == 0
 
 
 def test_what_was_taken_and_not_remembered_is_not_there_twice(tmp_path: Path) -> None:
