@@ -16,8 +16,11 @@ KEPT_US = DAY_US
 MOST = 2_000_000
 """How many are remembered at most; in sorted columns they take 8 bytes each."""
 
-SEALED = 1 << 17
-"""So many are gathered before they become a sorted column: few columns to search, and little that is not one."""
+KEYS_PART = 10
+"""One in so many of these is for the keys of batches, so that spans, however many come, push out none."""
+
+SEALED_PART = 16
+"""One in so many is gathered before they become a sorted column: few columns to search, and little that is not one."""
 
 
 def identity(*parts: str) -> int:
@@ -31,14 +34,14 @@ class Identities:
     Args:
         most: how many are kept.
         kept_us: how long.
-        sealed: how many become one column.
+        sealed: how many become one column; by default, so that a few hold all.
     """
 
-    def __init__(self, *, most: int = MOST, kept_us: int = KEPT_US, sealed: int = SEALED) -> None:
+    def __init__(self, *, most: int = MOST, kept_us: int = KEPT_US, sealed: int | None = None) -> None:
         self.forgotten_us = 0  # what came up to here may be forgotten, microseconds; 0 while nothing is
         self._most = most
         self._kept_us = kept_us
-        self._seal_at = sealed
+        self._seal_at = max(most // SEALED_PART, 1) if sealed is None else sealed
         self._recent: set[int] = set()
         self._recent_from_us = 0
         self._recent_to_us = 0
@@ -76,3 +79,21 @@ class Identities:
             column = np.sort(np.fromiter(self._recent, np.int64, len(self._recent)))
             self._columns.append((column, self._recent_to_us))
             self._recent = set()
+
+
+class Remembered:
+    """What came before.
+
+    Args:
+        most: how many spans and keys are kept together.
+        kept_us: how long.
+    """
+
+    def __init__(self, *, most: int = MOST, kept_us: int = KEPT_US) -> None:
+        self.keys = Identities(most=most // KEYS_PART, kept_us=kept_us)
+        self.spans = Identities(most=most - most // KEYS_PART, kept_us=kept_us)
+
+    def forget(self, until_us: int) -> None:
+        """What came up to then is not known."""
+        for each in (self.keys, self.spans):
+            each.forgotten_us = max(each.forgotten_us, until_us)

@@ -5,24 +5,26 @@ Each event once, without secrets, synced, and only then acknowledged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from self_healing.clock import to_us
 from self_healing.errors import StorageError
+from self_healing.model import Ingested
 from self_healing.telemetry.encoding import IntakeLine, encode_events, encode_intake
 from self_healing.telemetry.handover import Written
-from self_healing.telemetry.identities import KEPT_US, MOST, Identities
+from self_healing.telemetry.identities import KEPT_US, MOST, Remembered
 from self_healing.telemetry.lateness import TOO_LATE
 from self_healing.telemetry.lines import INTAKE
 from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.recovery import key_identity, remember, span_identity
 from self_healing.telemetry.segments import Segments
-from self_healing.telemetry.timestamps import UNREAD, encode_ts, parse_usual
+from self_healing.telemetry.timestamps import UNREAD, encode_ts, parse_one, parse_usual
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,17 +56,18 @@ class Intake:
     Args:
         segments: where events are written; started and stopped with the intake.
         now: the present instant.
+        most: how many keys and spans are remembered.
 
     Raises:
         StorageError: a segment cannot be read.
     """
 
-    def __init__(self, segments: Segments, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, segments: Segments, *, now: Callable[[], datetime], most: int = MOST) -> None:
         self.segments = segments
         self._now = now
-        self._identities = Identities()
+        self._remembered = Remembered(most=most)
         self._fresh: set[int] = set()  # identities in what is being written; on the writer's thread
-        self._damaged = remember(segments.directory, self._identities, to_us(now()), KEPT_US, MOST)
+        self._damaged = remember(segments.directory, self._remembered, to_us(now()), KEPT_US, most)
 
     @property
     def damaged(self) -> list[str]:
@@ -107,24 +110,31 @@ class Intake:
     # -- on the writer's thread
 
     def known(self, ids: list[int]) -> list[bool]:
-        """Which of `ids` came before, or are being written."""
-        before = self._identities.known(ids)
+        """Which of the spans `ids` came before, or are being written."""
+        before = self._remembered.spans.known(ids)
         return [known or id in self._fresh for id, known in zip(ids, before, strict=True)]
+
+    def knows_key(self, key: int) -> bool:
+        """Whether the batch of that key came before, or is being written."""
+        return key in self._fresh or self._remembered.keys.known([key])[0]
 
     def writing(self, ids: set[int]) -> None:
         """What `ids` are for is being written."""
         self._fresh |= ids
 
-    def settled(self, ids: set[int], *, kept: bool) -> None:
-        """What `ids` are for is synced, or was not kept."""
-        self._fresh -= ids
-        if kept and ids:
-            self._identities.add(ids, to_us(self._now()))
+    def settled(self, spans: set[int], keys: set[int], *, kept: bool) -> None:
+        """What they are for is synced, or was not kept."""
+        self._fresh -= spans | keys
+        if kept:
+            at_us = to_us(self._now())
+            for ids, remembered in ((spans, self._remembered.spans), (keys, self._remembered.keys)):
+                if ids:
+                    remembered.add(ids, at_us)
 
     @property
-    def forgotten_us(self) -> int:
-        """Events from before this, microseconds, cannot be told from those that came before."""
-        return self._identities.forgotten_us
+    def forgotten(self) -> tuple[int, int]:
+        """Up to when spans, and batches with a key, cannot be told from those that came before, microseconds."""
+        return self._remembered.spans.forgotten_us, self._remembered.keys.forgotten_us
 
     def at(self) -> datetime:
         """The present instant."""
@@ -141,12 +151,14 @@ class _Batch:
             span_identity(event.trace_id, event.span_id, event.parent_id, event.role) for event in batch.events
         ]
         self._ts = parse_usual([event.ts for event in batch.events])
+        self._times_us = _all_read(batch.events, self._ts)
         self._events = batch.events if whole and batch.as_read else None  # as they will be read, where that is known
         self._rejected = {reason: count for reason, count in batch.rejected.items() if count}
         self._key = batch.key
         self._source = source
         self._intake = intake
-        self._fresh: set[int] = set()  # the identities that it brings
+        self._fresh: set[int] = set()  # the spans that it brings,
+        self._fresh_key: set[int] = set()  # and its key
         self._result = Receipt()
         self.receipt: Future[Receipt] = Future()
         self.receipt.set_running_or_notify_cancel()  # nobody can take back what may be on the disk already
@@ -154,13 +166,13 @@ class _Batch:
 
     def lines(self) -> bytes:
         key = None if self._key is None else key_identity(self._source, self._key)
-        if key is not None and self._intake.known([key])[0]:
+        if key is not None and self._intake.knows_key(key):
             self._result = Receipt(rejected=self._rejected, dropped=_counts({DUPLICATE: len(self._lines)}))
             return self._head(None)  # what is remembered already need not be learnt once more
         chosen, dropped = self._chosen()
         if key is not None:
-            self._fresh.add(key)
-        self._intake.writing(self._fresh)
+            self._fresh_key.add(key)
+        self._intake.writing(self._fresh | self._fresh_key)
         self._result = Receipt(accepted=len(chosen), rejected=self._rejected, dropped=dropped)
         head = self._head(self._key)
         if head:  # not only its events are to be read
@@ -174,13 +186,18 @@ class _Batch:
 
     def _chosen(self) -> tuple[list[bytes], dict[str, int]]:
         """The lines to write, and how many of the others there are for each reason."""
-        forgotten_us = self._intake.forgotten_us
+        forgotten_us, batch_forgotten_us = self._intake.forgotten
+        if self._key is None:  # what has nothing to be known by was never known again
+            batch_forgotten_us = UNREAD
         known = iter(self._intake.known([id for id in self._ids if id is not None]))
         chosen: list[bytes] = []
         duplicate = late = 0
-        for line, id, ts_us in zip(self._lines, self._ids, self._ts.tolist(), strict=True):
+        for line, id, ts_us in zip(self._lines, self._ids, self._times_us, strict=True):
             if id is None:
-                chosen.append(line)
+                if UNREAD < ts_us < batch_forgotten_us:
+                    late += 1
+                else:
+                    chosen.append(line)
             elif next(known) or id in self._fresh:
                 duplicate += 1
             elif UNREAD < ts_us < forgotten_us:
@@ -208,7 +225,7 @@ class _Batch:
         )
 
     def settle(self, error: StorageError | None) -> None:
-        self._intake.settled(self._fresh, kept=error is None)
+        self._intake.settled(self._fresh, self._fresh_key, kept=error is None)
         if error is not None:
             self.receipt.set_exception(error)
         else:
@@ -217,3 +234,21 @@ class _Batch:
 
 def _counts(counts: dict[str, int]) -> dict[str, int]:
     return {reason: count for reason, count in counts.items() if count}
+
+
+def _all_read(events: Sequence[Ingested], usual: NDArray[np.int64]) -> list[int]:
+    """When each happened, microseconds, also where it says so in no usual form; UNREAD where it does not say."""
+    if not (usual == UNREAD).any():  # as nearly always
+        known: list[int] = usual.tolist()
+        return known
+    return [
+        _read(event.ts) if at_us == UNREAD and event.ts is not None else at_us
+        for event, at_us in zip(events, usual.tolist(), strict=True)
+    ]
+
+
+def _read(ts: str) -> int:
+    try:
+        return parse_one(ts)
+    except ValueError:  # it is quarantined where it is folded
+        return UNREAD

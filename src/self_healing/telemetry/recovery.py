@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from self_healing.errors import StorageError
 from self_healing.filenames import SUFFIX
-from self_healing.telemetry.identities import Identities, identity
+from self_healing.telemetry.identities import Remembered, identity
 from self_healing.telemetry.lines import INTAKE
 
 PARQUET: Final = ".parquet"
@@ -133,8 +133,8 @@ def key_identity(source: str, key: str) -> int:
     return identity("batch", source, key)
 
 
-def remember(directory: Path, identities: Identities, now_us: int, kept_us: int, most: int) -> dict[Path, str]:
-    """Fill `identities` with what the segments of the last `kept_us` hold, `most` at most.
+def remember(directory: Path, remembered: Remembered, now_us: int, kept_us: int, most: int) -> dict[Path, str]:
+    """Fill `remembered` with what the segments of the last `kept_us` hold, about `most` at most.
 
     Returns:
         The compacted segments that are damaged, and what is wrong with each. What they hold is forgotten.
@@ -143,46 +143,56 @@ def remember(directory: Path, identities: Identities, now_us: int, kept_us: int,
         StorageError: a segment cannot be read.
     """
     damaged: dict[Path, str] = {}
-    chosen: list[tuple[list[int], int]] = []
+    chosen: list[tuple[_Found, int]] = []
     count = 0
     try:
         for file in reversed(segment_files(directory)):
             at_us = file.stat().st_mtime_ns // 1000
             if file.suffix == DELETED or at_us < now_us - kept_us or count >= most:
-                identities.forgotten_us = max(identities.forgotten_us, at_us)
+                remembered.forget(at_us)
                 break
             try:
-                ids = list(_identities_in(file))
+                found = _found_in(file)
             except _Damaged as error:
                 damaged[file] = str(error)
-                identities.forgotten_us = max(identities.forgotten_us, at_us)
+                remembered.forget(at_us)
                 continue
-            count += len(ids)
-            chosen.append((ids, at_us))
+            count += len(found.spans) + len(found.keys)
+            chosen.append((found, at_us))
     except OSError as error:
         raise StorageError(f"cannot read the segments in {directory}: {error.strerror or error}") from error
-    for ids, at_us in reversed(chosen):
-        identities.add(ids, at_us)
+    for found, at_us in reversed(chosen):
+        remembered.spans.add(found.spans, at_us)
+        remembered.keys.add(found.keys, at_us)
     return damaged
 
 
-def _identities_in(file: Path) -> Iterator[int]:
+class _Found(NamedTuple):
+    """The identities that a segment holds."""
+
+    spans: list[int]
+    keys: list[int]
+
+
+def _found_in(file: Path) -> _Found:
     if file.suffix in (SUFFIX, ".corrupt"):
-        return _identities_of(_known_lines(file))
+        return _found(_known_lines(file))
     if file.suffix == PARQUET:
-        return _identities_of(_known_rows(file))
-    return iter(())  # it was being written when a process ended
+        return _found(_known_rows(file))
+    return _Found([], [])  # it was being written when a process ended
 
 
-def _identities_of(lines: Iterable[_Known]) -> Iterator[int]:
+def _found(lines: Iterable[_Known]) -> _Found:
+    found = _Found([], [])
     for line in lines:
         if line.type == INTAKE:
             if line.key is not None:
-                yield key_identity(line.source, line.key)
+                found.keys.append(key_identity(line.source, line.key))
         else:
-            found = span_identity(line.trace_id, line.span_id, line.parent_id, line.role)
-            if found is not None:
-                yield found
+            span = span_identity(line.trace_id, line.span_id, line.parent_id, line.role)
+            if span is not None:
+                found.spans.append(span)
+    return found
 
 
 def _known_lines(file: Path) -> Iterator[_Known]:

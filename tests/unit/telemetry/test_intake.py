@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from self_healing.clock import DAY_US, FakeClock, to_us
 from self_healing.errors import StorageError
 from self_healing.model import Ingested
-from self_healing.telemetry.identities import Identities
+from self_healing.telemetry.identities import Remembered
 from self_healing.telemetry.intake import Intake, Receipt
 from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.recovery import key_identity, remember
@@ -208,6 +208,33 @@ def test_a_span_from_before_all_that_is_remembered_is_too_late(tmp_path: Path) -
     assert late == Receipt(accepted=1, dropped={"too_late": 2})
 
 
+@pytest.mark.parametrize("ts", [TS, "2026-01-05T10:59:59+01:00"])
+def test_a_batch_whose_key_may_be_forgotten_is_too_late_as_far_as_it_is_from_before(tmp_path: Path, ts: str) -> None:
+    clock = FakeClock(AT)
+    again = batch(Ingested(ts=ts, kind="heartbeat", agent="Coder"), key="1")
+    with opened(tmp_path, clock) as intake:
+        send(intake, again)
+        clock.advance(timedelta(hours=1).total_seconds())
+        send(intake, batch(plain("x"), key="2"))
+        clock.advance(timedelta(hours=25).total_seconds())
+        send(intake, batch(Ingested(ts="2026-01-06T12:00:00Z", kind="heartbeat"), key="3"))
+        assert send(intake, again) == Receipt(dropped={"too_late": 1})
+        assert send(intake, batch(plain("x"))).accepted == 1  # without a key it never was known again
+
+
+def test_spans_push_out_no_key(tmp_path: Path) -> None:
+    clock = FakeClock(AT)
+    intake = Intake(Segments(tmp_path, now=clock.now), now=clock.now, most=100)
+    intake.start()
+    send(intake, batch(plain("x"), key="k"))
+    for number in range(200):
+        clock.advance(1)
+        send(intake, batch(span(number)))
+    assert send(intake, batch(plain("x"), key="k")).dropped == {"duplicate": 1}
+    assert send(intake, batch(span(1))).dropped == {"too_late": 1}
+    intake.stop()
+
+
 def test_what_is_learnt_from_the_segments_ends_where_it_is_too_old_or_too_much(tmp_path: Path) -> None:
     import os
 
@@ -219,16 +246,16 @@ def test_what_is_learnt_from_the_segments_ends_where_it_is_too_old_or_too_much(t
         os.utime(tmp_path / f"000000000{number}.jsonl", (at_s, at_s))
     ids = [key_identity("otlp", str(number)) for number in (1, 2, 3)]
 
-    whole, of_a_day, newest = Identities(kept_us=9 * DAY_US), Identities(), Identities()
+    whole, of_a_day, newest = Remembered(kept_us=9 * DAY_US), Remembered(), Remembered()
     remember(tmp_path, whole, now_us, 9 * DAY_US, 10)
     remember(tmp_path, of_a_day, now_us, DAY_US, 10)
     remember(tmp_path, newest, now_us, 9 * DAY_US, 1)
-    assert whole.known(ids) == [True, True, True]
-    assert whole.forgotten_us == 0
-    assert of_a_day.known(ids) == [False, True, True]
-    assert of_a_day.forgotten_us == now_us - 2 * DAY_US
-    assert newest.known(ids) == [False, False, True]
-    assert newest.forgotten_us == now_us - DAY_US
+    assert whole.keys.known(ids) == [True, True, True]
+    assert whole.keys.forgotten_us == whole.spans.forgotten_us == 0
+    assert of_a_day.keys.known(ids) == [False, True, True]
+    assert of_a_day.keys.forgotten_us == of_a_day.spans.forgotten_us == now_us - 2 * DAY_US
+    assert newest.keys.known(ids) == [False, False, True]
+    assert newest.keys.forgotten_us == newest.spans.forgotten_us == now_us - DAY_US
 
 
 def test_a_damaged_line_hides_no_other(tmp_path: Path) -> None:

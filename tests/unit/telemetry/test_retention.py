@@ -11,7 +11,7 @@ import pytest
 
 from self_healing.clock import DAY_US, FakeClock, to_us
 from self_healing.errors import StorageError
-from self_healing.telemetry.identities import Identities
+from self_healing.telemetry.identities import Remembered
 from self_healing.telemetry.intake import Receipt
 from self_healing.telemetry.recovery import key_identity, remember, span_identity
 from self_healing.telemetry.retention import CRASH_POINTS, Retention
@@ -80,11 +80,11 @@ def test_a_segment_that_is_active_or_not_wholly_folded_stays(tmp_path: Path) -> 
 def test_what_was_compacted_is_still_known_when_it_comes_again(tmp_path: Path) -> None:
     filled(tmp_path)
     retention(tmp_path).tend(everything(tmp_path), active=None, now=AT)
-    identities = Identities()
-    remember(tmp_path, identities, to_us(AT), DAY_US, 100)
+    remembered = Remembered()
+    remember(tmp_path, remembered, to_us(AT), DAY_US, 100)
     span_id = span_identity("t", "1", None, "agent")
     assert span_id is not None
-    assert identities.known([key_identity("otlp", "1"), span_id]) == [True, True]
+    assert remembered.spans.known([span_id]) == remembered.keys.known([key_identity("otlp", "1")]) == [True]
     with opened(tmp_path, FakeClock(AT)) as intake:
         assert send(intake, batch(span(1), plain("c"))).dropped == {"duplicate": 1}
     assert names(tmp_path) == ["0000000001.parquet", "0000000002.jsonl"]
@@ -122,9 +122,9 @@ def test_a_compaction_that_was_interrupted_is_gone_on_with_and_loses_nothing(tmp
         doomed.tend(folded, active=None, now=AT)
     whole = tmp_path / f"{NAME}.parquet"
     assert file.exists() or whole.exists()
-    identities = Identities()
-    remember(tmp_path, identities, to_us(AT), DAY_US, 100)
-    assert identities.known([key_identity("otlp", "1")]) == [True]
+    remembered = Remembered()
+    remember(tmp_path, remembered, to_us(AT), DAY_US, 100)
+    assert remembered.keys.known([key_identity("otlp", "1")]) == [True]
     assert retention(tmp_path).tend(folded, active=None, now=AT) == []
     assert names(tmp_path) == [whole.name]
     assert found(whole, "count(*)") == [(4,)]
@@ -164,6 +164,7 @@ def test_what_was_in_a_deleted_segment_is_too_late_when_it_comes_again_after_a_s
     retention(tmp_path, keep_bytes=0).tend({}, active=None, now=AT)
     with opened(tmp_path, FakeClock(AT)) as intake:
         assert send(intake, batch(span(1), plain("c"))) == Receipt(accepted=1, dropped={"too_late": 1})
+        assert send(intake, batch(plain("a"), plain("b"), key="1")) == Receipt(dropped={"too_late": 2})
     assert everything(tmp_path).keys() == {"0000000002.deleted", "0000000003.jsonl"}
     assert everything(tmp_path)["0000000002.deleted"] == 0
 
