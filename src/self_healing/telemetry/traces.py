@@ -28,7 +28,8 @@ KEPT_US: Final = 10 * MINUTE_US
 """How long a trace is remembered after its newest span."""
 
 MOST_SPANS: Final = 100_000
-"""So many spans of traces without an end are remembered; beyond that the oldest traces are forgotten."""
+"""So many spans of traces without an end are remembered, and roots beside the first of a trace; beyond that the oldest
+traces are forgotten."""
 
 MOST_DONE: Final = 10_000
 """So many traces whose root span was a task are remembered, for the calls that come after it: as many tasks are."""
@@ -89,12 +90,17 @@ class Trace(msgspec.Struct, gc=False, array_like=True):
     parts: list[Part] = []
     waiting: dict[str, tuple[int, int, Ingested]] = {}
     tasks: dict[str, tuple[str | None, str]] = {}
-    roots: list[str] = []
+    roots: set[str] = set()
     done: bool = False
     handoff_id: str | None = None
     outcome: Outcome = NO_OUTCOME
     attempts: dict[str, Attempts] = {}
     called: Outcome = NO_OUTCOME
+
+    @property
+    def size(self) -> int:
+        """What it counts for in MOST_SPANS: its spans, and its roots beside the first, which stay when it is done."""
+        return len(self.parents) + max(len(self.roots) - 1, 0)
 
     def above(self, span: str) -> Iterator[str]:
         """The spans above `span`, as far as they are known, the nearest first."""
@@ -108,7 +114,7 @@ class Trace(msgspec.Struct, gc=False, array_like=True):
     def task_above(self, span: str) -> str | None:
         """The span of the task that a late part belongs to; None when that is not known (yet)."""
         nearest = next((each for each in (span, *self.above(span)) if each in self.tasks), None)
-        return next((root for root in self.roots if root in self.tasks), None) if nearest is None else nearest
+        return next((task for task in self.tasks if task in self.roots), None) if nearest is None else nearest
 
     def agent_above(self, span: str) -> str | None:
         """The agent whose span is the nearest above `span`, itself included; None when that is not known (any more)."""
@@ -160,7 +166,8 @@ class Traces:
         if event.handoff_id is not None:
             trace.handoff_id = event.handoff_id
         if parent is None and span not in trace.roots:
-            trace.roots.append(span)
+            self._spans += bool(trace.roots)
+            trace.roots.add(span)
         if trace.done:  # what stood in flight when its root ended is learnt again at a restart, and needed no more
             return trace
         if span not in trace.parents:
@@ -298,6 +305,7 @@ class Traces:
                 self._close(trace)
             else:
                 trace.roots.remove(span)  # nobody's work: what comes below it stands for itself
+                self._spans -= bool(trace.roots)
         elif not self._is_part(trace, span):
             self._end(trace, event, ts_us, made)
 
@@ -353,7 +361,7 @@ class Traces:
             for _, _, span in sorted((*waits[:2], span) for span, waits in trace.waiting.items()):
                 self._decide(trace, span, made)
             self.lost += bool(trace.parts)
-            self._spans -= len(trace.parents)
+            self._spans -= trace.size
             self._done -= trace.done
             del self._traces[trace_id]
             self._packed.pop(trace_id, None)
@@ -367,8 +375,8 @@ class Traces:
             old = trace.seen_us < now_us - KEPT_US
             if not old and spans <= 0 and done <= 0:
                 return
-            if old or (spans > 0 and trace.parents) or (done > 0 and trace.done):
-                spans -= len(trace.parents)
+            if old or (spans > 0 and trace.size) or (done > 0 and trace.done):
+                spans -= trace.size
                 done -= trace.done
                 yield trace_id, trace
 
@@ -386,7 +394,7 @@ class Traces:
         traces, self.lost = msgspec.msgpack.decode(packed, type=tuple[dict[str, Trace], int])
         self._traces = dict(sorted(traces.items(), key=lambda each: each[1].seen_us))
         self._newest, self._packed, self._open = None, {}, dict(self._traces)
-        self._spans = sum(len(trace.parents) for trace in self._traces.values())
+        self._spans = sum(trace.size for trace in self._traces.values())
         self._done = sum(trace.done for trace in self._traces.values())
         self._due = [
             (due_us, ts_us, trace_id, span)

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from self_healing.measures import MICRO
+from self_healing.model import Ingested
 from self_healing.telemetry.lines import SEGMENTS
+from self_healing.telemetry.traces import MOST_SPANS, Traces
 from self_healing.verification import growing
 from tests.unit.telemetry.fleet import SIGNALS, START_S, TRIGGERS, Fleet, Line, at_us, event, trigger, unaccounted
 
@@ -291,6 +293,24 @@ def test_beyond_a_hundred_thousand_spans_the_oldest_traces_are_forgotten(fleet: 
     assert fleet.telemetry.accounting.traces_lost == 1
     fleet.take(span(10, "a", trace="T000000"), span(10, "a", trace="T000001"))
     assert tasks(fleet) == (2, 70)
+
+
+def test_the_roots_of_one_trace_count_as_spans_so_that_it_too_is_forgotten() -> None:
+    traces, root = Traces(), Ingested(kind="span", trace_id="T", span_id="0", role="agent")
+    traces.add(root, 1, 1, [])
+    traces.decide(1, [])  # it is done: of what comes now, nothing is remembered but which are roots, and their tasks
+    for number in range(1, MOST_SPANS + 2):
+        root.span_id = str(number)
+        traces.learn(root, 1)
+    traces.forget(1, [])
+    assert msgspec.msgpack.decode(traces.pack()) == [{}, 0]
+
+
+def test_what_comes_late_belongs_to_the_first_of_several_roots_also_after_a_restart(fleet: Fleet) -> None:
+    at(fleet, 10, span(1, "b", tokens=None), span(2, "a", agent="B"))
+    fleet = fleet.restarted()
+    at(fleet, 20, model(9, "m", "nobody", 70))
+    assert (tasks(fleet), tasks(fleet, "B")) == ((1, 70), (1, 0))
 
 
 def test_spans_whose_parents_go_round_in_a_circle_are_a_task_each_or_none_and_nothing_hangs(fleet: Fleet) -> None:
