@@ -11,7 +11,7 @@ from self_healing.model import Event, Ingested
 from self_healing.telemetry.caps import check_lines, check_values
 from self_healing.telemetry.lines import BadLine
 from self_healing.telemetry.native import decode
-from self_healing.telemetry.normalised import Normalised
+from self_healing.telemetry.normalised import Normalised, key_of
 from self_healing.telemetry.timestamps import END_US
 
 JSON_TYPE: Final = "application/json"
@@ -31,13 +31,14 @@ def native_batch(body: bytes, content_type: str, key: str | None = None) -> Norm
     Args:
         body: what was sent, decompressed.
         content_type: JSON_TYPE, one of LINES_TYPES, or none, which is taken for JSON_TYPE; parameters may follow.
-        key: the batch's idempotency key.
+        key: the batch's idempotency key; its bytes are, where its sender gives none.
 
     Raises:
         ValueError: another content type.
         TooMany: it holds too much.
     """
     check_values(body)
+    key = key_of(body) if key is None else key
     kind = content_type.partition(";")[0].strip().lower()
     if kind in LINES_TYPES:
         lines = body

@@ -107,8 +107,8 @@ ITEMS = st.one_of(
 @given(st.lists(ITEMS, max_size=8))
 def test_an_array_and_its_lines_are_the_same_batch(items: list[Any]) -> None:
     texts = [json.dumps(each) for each in items]
-    array = native_batch(json.dumps(items, indent=1).encode(), JSON_TYPE)
-    lines = native_batch("\n".join(texts).encode(), LINES_TYPES[0])
+    array = native_batch(json.dumps(items, indent=1).encode(), JSON_TYPE, "k")
+    lines = native_batch("\n".join(texts).encode(), LINES_TYPES[0], "k")
     assert array == lines
     own = sum(read_line(text.encode()) is None for text in texts)
     assert array.received == len(items) - own
