@@ -17,6 +17,7 @@ from self_healing.telemetry.intake import DUPLICATE
 from self_healing.telemetry.lateness import TOO_LATE
 from self_healing.telemetry.lines import BadLine
 from self_healing.telemetry.otlp.rejection import Rejection
+from self_healing.telemetry.points import TOO_MANY_SERIES
 
 
 class Ask(Protocol):
@@ -30,7 +31,7 @@ class Ask(Protocol):
 FATES: Final[dict[str, tuple[str, ...]]] = {
     "rejected": tuple(dict.fromkeys((*Rejection, *BadLine))),
     "quarantined": tuple(BadLine),
-    "dropped": (DUPLICATE, TOO_LATE),
+    "dropped": (DUPLICATE, TOO_LATE, TOO_MANY_SERIES),
 }
 """What may become of an event but to be aggregated, and why: each reason is there from the start, at 0."""
 

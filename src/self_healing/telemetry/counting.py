@@ -37,19 +37,20 @@ def with_read(
     )
 
 
-def with_folded(count: Accounting, folded: int, *, late: int, too_late: int) -> Accounting:
+def with_folded(count: Accounting, folded: int, *, late: int, dropped: Mapping[str, int]) -> Accounting:
     """`count` with events that were folded.
 
     Args:
         count: what was counted before.
         folded: how many.
         late: of them, those that happened before the newest instant that was evaluated.
-        too_late: of those, the ones that are dropped.
+        dropped: how many of those folded are dropped, by reason.
     """
-    if too_late:
-        count = replace(count, dropped=_both(count.dropped, {TOO_LATE: too_late}))
-    late = max(late - too_late, 0)  # in a fresh state none is late
-    return replace(count, aggregated=count.aggregated + folded - too_late, late=count.late + late)
+    lost = sum(dropped.values())
+    if lost:
+        count = replace(count, dropped=_both(count.dropped, {reason: lost for reason, lost in dropped.items() if lost}))
+    late = max(late - dropped.get(TOO_LATE, 0), 0)  # in a fresh state none is late
+    return replace(count, aggregated=count.aggregated + folded - lost, late=count.late + late)
 
 
 def _both(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:

@@ -7,11 +7,14 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from self_healing.clock import SECOND_US
+from self_healing.clock import MINUTE_US, SECOND_US
 from self_healing.telemetry.metric import MetricPoint
 
 SERIES_MAX: Final = 20_000
-"""How many cumulative series are remembered, the least recently seen are forgotten first."""
+"""How many cumulative series are remembered: 30 MB, and more where they are histograms."""
+
+IDLE_US: Final = 10 * MINUTE_US
+"""A series that was not heard of for so long gives its place to another: ten times what exporters wait by default."""
 
 
 class _Last(msgspec.Struct, frozen=True, array_like=True):
@@ -19,12 +22,18 @@ class _Last(msgspec.Struct, frozen=True, array_like=True):
     point: MetricPoint
 
 
+class LeftOut(Exception):
+    """A point is of a series for which there is no place; caught where it is counted."""
+
+
 class Differences:
     """What each point of a cumulative series adds to the one before it.
 
     The first point of a series counts whole if its series began after this did, as that of a program that was started
     since, which sends one point and ends. Else it only says from where to count, since what it sums up may have been
-    counted in another life. A series that begins anew, or falls, was restarted, and its point counts whole.
+    counted in another life. A series that begins anew, or falls, was restarted, and its point counts whole. Where there
+    is no place for a series, its points are left out: were another forgotten for it that is still sent, each would be
+    forgotten before its next point comes, and none would ever count.
 
     Args:
         since_us: when this began, microseconds since 1970.
@@ -34,7 +43,14 @@ class Differences:
     def __init__(self, since_us: int, most: int = SERIES_MAX) -> None:
         self.since_us = since_us
         self._most = most
-        self._last: dict[str, _Last] = {}
+        self._last: dict[str, _Last] = {}  # the least recently seen first
+        self._newest_us = since_us
+        self._left_out_us = since_us - IDLE_US
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a series was left out lately."""
+        return self._newest_us - self._left_out_us < IDLE_US
 
     def added(self, point: MetricPoint, ts_us: int) -> MetricPoint | None:
         """What came new with `point`, as a delta; an instant, and what is a delta already, as it is.
@@ -45,6 +61,9 @@ class Differences:
 
         Returns:
             None when it adds nothing: it repeats a point, comes after a newer one, or only says from where to count.
+
+        Raises:
+            LeftOut: its series has no place.
         """
         if point.temporality != "cumulative":
             return point
@@ -52,8 +71,10 @@ class Differences:
         if last is not None and ts_us <= last.ts_us:
             self._last[point.series] = last
             return None
+        self._newest_us = max(self._newest_us, ts_us)
+        if last is None:
+            self._make_room(ts_us)
         self._last[point.series] = _Last(ts_us, point)
-        self._forget()
         if last is None:
             began_us = None if point.started_at is None else point.started_at * SECOND_US
             return _whole(point) if began_us is not None and began_us >= self.since_us else None
@@ -61,9 +82,13 @@ class Differences:
             return _whole(point)
         return _difference(last, point)
 
-    def _forget(self) -> None:
-        while len(self._last) > self._most:
-            oldest = self._last.pop(next(iter(self._last)))
+    def _make_room(self, ts_us: int) -> None:
+        while len(self._last) >= self._most:
+            series, oldest = next(iter(self._last.items()))
+            if ts_us - oldest.ts_us < IDLE_US:
+                self._left_out_us = self._newest_us
+                raise LeftOut
+            del self._last[series]
             # Should it come again, it must not count whole.
             self.since_us = max(self.since_us, oldest.ts_us)
 
@@ -74,6 +99,8 @@ class Differences:
     def unpack(self, packed: bytes) -> None:
         """Put back what :meth:`pack` gave."""
         self.since_us, self._last = msgspec.msgpack.decode(packed, type=tuple[int, dict[str, _Last]])
+        self._newest_us = max((last.ts_us for last in self._last.values()), default=self.since_us)
+        self._left_out_us = self._newest_us - IDLE_US
 
 
 def _whole(point: MetricPoint) -> MetricPoint:

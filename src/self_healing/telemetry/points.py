@@ -9,16 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
+from self_healing.clock import MINUTE_US
 from self_healing.histograms import SCALE, ZERO, bucket_of, code_of, middle_of
 from self_healing.measures import LARGEST, MICRO, UNKNOWN_START
 from self_healing.model import Event
-from self_healing.telemetry.differences import Differences
+from self_healing.telemetry.differences import IDLE_US, SERIES_MAX, Differences, LeftOut
 from self_healing.telemetry.metric import POINT_MAX, MetricPoint, point_of
 from self_healing.telemetry.samples import Rows, Samples, Spread
 from self_healing.telemetry.signals import METRIC
+
+TOO_MANY_SERIES: Final = "too_many_series"
+"""Why a point was dropped: there is no place for its series."""
 
 
 @dataclass(slots=True)
@@ -36,6 +41,7 @@ class Points:
     def __init__(self) -> None:
         self._differences: Differences | None = None
         self._changed = False  # since it was last packed
+        self._left_out = 0  # points that somebody asks for, since it was last asked
 
     def samples(
         self, events: Sequence[Event], ts: Sequence[int], asked: Container[str]
@@ -50,7 +56,7 @@ class Points:
         found: dict[str, _Gathered] = {}
         for event, at in zip(events, ts, strict=True):
             point = point_of(event)
-            added = None if point is None else self._added(point, at)
+            added = None if point is None else self._added(point, at, asked)
             if added is not None and _says(added) and f"{METRIC}{added.name}" in asked:
                 gathered = found.setdefault(f"{METRIC}{added.name}", _Gathered())
                 gathered.events.append(event)
@@ -59,12 +65,32 @@ class Points:
         for signal, gathered in found.items():
             yield signal, _samples(gathered)
 
-    def _added(self, point: MetricPoint, ts_us: int) -> MetricPoint | None:
+    def _added(self, point: MetricPoint, ts_us: int, asked: Container[str]) -> MetricPoint | None:
         if self._differences is None:
             # What a series had summed up by then belongs to no instant that anybody judges.
             self._differences = Differences(ts_us)
         self._changed = True
-        return self._differences.added(point, ts_us)
+        try:
+            return self._differences.added(point, ts_us)
+        except LeftOut:
+            self._left_out += f"{METRIC}{point.name}" in asked
+            return None
+
+    def take_left_out(self) -> int:
+        """How many points that somebody asks for had no place for their series, since this was last asked."""
+        left_out, self._left_out = self._left_out, 0
+        return left_out
+
+    @property
+    def issues(self) -> list[str]:
+        """What is wrong with the metrics that come in, in words."""
+        if self._differences is None or not self._differences.crowded:
+            return []
+        return [
+            f"more than {SERIES_MAX} cumulative series of metrics within {IDLE_US // MINUTE_US} min: points of further"
+            f" ones are dropped as {TOO_MANY_SERIES}; have deltas sent"
+            " (OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta), or fewer attributes"
+        ]
 
     def pack(self) -> dict[str, bytes]:
         """All of it for the state, by name; nothing when nothing changed since the last time."""

@@ -26,9 +26,9 @@ from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.counting import with_folded, with_read
 from self_healing.telemetry.examples import Examples
 from self_healing.telemetry.groups import BY_AGENT, NOBODY, Grouping
-from self_healing.telemetry.lateness import Latecomers
+from self_healing.telemetry.lateness import TOO_LATE, Latecomers
 from self_healing.telemetry.listening import Listening
-from self_healing.telemetry.points import Points
+from self_healing.telemetry.points import TOO_MANY_SERIES, Points
 from self_healing.telemetry.pulse import Pulse
 from self_healing.telemetry.queue import Queue
 from self_healing.telemetry.samples import Joining, Samples
@@ -171,7 +171,8 @@ class Telemetry:
         if not len(queue):
             self._queue = Queue()
         late = int(np.searchsorted(ts, evaluated_us, side="left"))
-        counted = with_folded(self.accounting, end - start, late=late, too_late=too_late)
+        dropped = {TOO_LATE: too_late, TOO_MANY_SERIES: self._points.take_left_out()}
+        counted = with_folded(self.accounting, end - start, late=late, dropped=dropped)
         self.accounting = msgspec.structs.replace(counted, traces_lost=self.assembly.traces.lost, in_flight=self.queued)
         return end - start
 
@@ -395,12 +396,15 @@ class Telemetry:
 
     @property
     def issues(self) -> list[str]:
-        """The groupings that have more groups than are kept apart, in words."""
+        """What there is more of than is kept apart, in words: groups, and series of metrics."""
         return [
-            f"more than {grouping.most} groups by {', '.join(grouping.group_by)} ({self._limited_by(grouped)}): what "
-            "comes of further ones counts for the group overflow; raise it, or group by what has fewer values"
-            for grouped, grouping in self._groupings.items()
-            if grouping.overflows
+            *self._points.issues,
+            *(
+                f"more than {grouping.most} groups by {', '.join(grouping.group_by)} ({self._limited_by(grouped)}): "
+                "what comes of further ones counts for the group overflow; raise it, or group by what has fewer values"
+                for grouped, grouping in self._groupings.items()
+                if grouping.overflows
+            ),
         ]
 
     def _limited_by(self, grouped: Grouped) -> str:

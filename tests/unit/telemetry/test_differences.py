@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from self_healing.clock import SECOND_US
-from self_healing.telemetry.differences import Differences
+from self_healing.telemetry.differences import Differences, LeftOut
 from self_healing.telemetry.metric import MetricPoint
 
 NEW, OLD = 100.0, 50.0  # a series that began after we did, and one that began before
@@ -60,8 +60,31 @@ def test_series_do_not_mix() -> None:
 
 def test_a_forgotten_series_does_not_count_whole_again() -> None:
     differences = Differences(SINCE_US, most=1)
-    points = [(110, total(5)), (111, total(3, series="other", started_at=111.0)), (120, total(6)), (130, total(8))]
+    points = [(110, total(5)), (710, total(3, series="other", started_at=700.0)), (1310, total(6)), (1370, total(8))]
     assert added(differences, *points) == [5, 3, None, 2]
+
+
+def test_while_there_is_no_place_for_more_those_that_are_known_go_on_to_count() -> None:
+    differences = Differences(SINCE_US, most=2)
+    for at in range(110, 1310, 60):
+        for series in ("a", "b"):
+            assert differences.added(total(at - NEW, series=series), at * SECOND_US) is not None
+        for series in ("c", "d"):
+            with pytest.raises(LeftOut):
+                differences.added(total(at - NEW, series=series), at * SECOND_US)
+    assert differences.crowded
+
+
+def test_a_series_that_ended_gives_its_place_to_a_new_one_and_then_nothing_is_left_out() -> None:
+    differences = Differences(SINCE_US, most=2)
+    differences.added(total(5, series="a"), 110 * SECOND_US)
+    differences.added(total(5, series="b"), 400 * SECOND_US)
+    with pytest.raises(LeftOut):
+        differences.added(total(7, series="c"), 709 * SECOND_US)
+    assert added(differences, (710, total(8, series="c", started_at=705.0)), (720, total(6, series="b"))) == [8, 1]
+    assert differences.crowded
+    assert added(differences, (1310, total(9, series="c", started_at=705.0))) == [1]
+    assert not differences.crowded
 
 
 def test_nothing_is_forgotten_in_the_state() -> None:

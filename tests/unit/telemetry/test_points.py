@@ -15,6 +15,7 @@ from self_healing.histograms import bucket_of
 from self_healing.measures import MICRO, Measure, value_of
 from self_healing.model import Event, Kind
 from self_healing.spec import Spec, TriggerSpec
+from self_healing.telemetry.differences import SERIES_MAX
 from self_healing.telemetry.metric import POINT, MetricPoint
 from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.selftest import failures
@@ -42,6 +43,14 @@ class Metrics(Fleet):
         event = Event(kind="metric", agent=agent, handoff_id=handoff, attributes={POINT: msgspec.to_builtins(said)})
         self.telemetry.account(1, {})
         self.telemetry.queue([event], np.array([Kind.METRIC], np.uint8), np.array([at_us(at)], np.int64))
+        self.fold()
+
+    def send_all(self, at: float, *points: dict[str, Any]) -> None:
+        """Send points of one agent at once."""
+        events = [Event(kind="metric", agent="A", attributes={POINT: point}) for point in points]
+        kinds = np.full(len(events), Kind.METRIC, np.uint8)
+        self.telemetry.account(len(events), {})
+        self.telemetry.queue(events, kinds, np.full(len(events), at_us(at), np.int64))
         self.fold()
 
     def value(self, aggregate: str, agent: str = "A", at: float = 3600) -> float | None:
@@ -101,6 +110,22 @@ def test_what_was_summed_up_before_a_trigger_asked_is_no_sample() -> None:
 def _facts(telemetry: Telemetry) -> dict[str, Any]:
     packed = {name: msgspec.msgpack.encode(value) for name, value in telemetry.pack().facts.items()}
     return {name: msgspec.msgpack.decode(value) for name, value in packed.items()}
+
+
+def test_points_of_more_series_than_there_is_place_for_are_dropped_and_health_says_so() -> None:
+    fleet = Metrics()
+    fleet.send(0, "Other", **delta(1.0))
+    for at, first in ((10, 0), (20, SERIES_MAX - 10)):
+        said = [{"name": NAME, "series": f"{each}", **total(float(at))} for each in range(first, SERIES_MAX + 2)]
+        fleet.send_all(at, *said, {"name": "unasked", "series": "u", **total(1.0)})
+    assert fleet.value("sum") == 10.0 * SERIES_MAX + 10.0 * 10
+    assert fleet.accounting.dropped == {"too_many_series": 4}
+    assert fleet.accounting.aggregated == 1 + SERIES_MAX + 10 + 2
+    assert unaccounted(fleet.accounting) == (0, 0)
+    (issue,) = fleet.telemetry.issues
+    assert "TEMPORALITY_PREFERENCE=delta" in issue
+    fleet.send(1000, series="0", **total(21.0))
+    assert fleet.telemetry.issues == []
 
 
 def test_a_restart_loses_nothing_of_panes_and_series() -> None:
