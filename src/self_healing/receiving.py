@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -44,6 +44,7 @@ class Receiving:
         self._now = now
         self._intake: Intake | None = None
         self._opening = threading.Lock()  # a look and a file that is brought may both be the first to ask for it
+        self._looking: str | None = None  # why what lies in the folders cannot be taken now
         self._tending: str | None = None  # why segments cannot be tended now
         self._retention = Retention(
             self.segments.directory, keep=timedelta(seconds=telemetry.keep), keep_bytes=telemetry.keep_bytes
@@ -70,9 +71,10 @@ class Receiving:
     @property
     def problems(self) -> list[str]:
         """What is wrong now, for people."""
-        told = [self.segments.problem, self._tending, *(() if self._intake is None else self._intake.damaged)]
+        told = [self.segments.problem, self._looking, self._tending, self._retention.problem]
+        damaged = [] if self._intake is None else self._intake.damaged
         folders = [problem for folder in self._folders for problem in folder.problems]
-        return [each for each in told if each is not None] + folders
+        return [each for each in told if each is not None] + damaged + folders
 
     @property
     def due(self) -> bool:
@@ -87,19 +89,30 @@ class Receiving:
             positions: where the reading of each file stands, as it is committed.
         """
         now = self._now()
+        if self._folders and now >= self._look_at:
+            self._look_at = now + LOOK_EVERY
+            self._looking = self._look()
+        if now >= self._tend_at:
+            self._tend_at = now + TEND_EVERY
+            self._tending = self._tend({each.name: each.offset for each in positions if each.segment}, now)
+
+    def _look(self) -> str | None:
+        """Take what is new in the folders; why that cannot be done, or None."""
         try:
-            if self._folders and now >= self._look_at:
-                self._look_at = now + LOOK_EVERY
-                for folder in self._folders:
-                    folder.look(self.intake)
-            if now >= self._tend_at:
-                self._tend_at = now + TEND_EVERY
-                self.segments.look_at_age()
-                folded = {each.name: each.offset for each in positions if each.segment}
-                self.notes += self._retention.tend(folded, active=self.segments.active, now=now)
-            self._tending = None
+            for folder in self._folders:
+                folder.look(self.intake)
         except StorageError as error:
-            self._tending = str(error)
+            return str(error)
+        return None
+
+    def _tend(self, folded: Mapping[str, int], now: datetime) -> str | None:
+        """Tend the segments; why that cannot be done, or None."""
+        self.segments.look_at_age()
+        try:
+            self.notes += self._retention.tend(folded, active=self.segments.active, now=now)
+        except StorageError as error:
+            return str(error)
+        return None
 
     def close(self) -> None:
         """Write what was taken, and end; safe to call twice."""

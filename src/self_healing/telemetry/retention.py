@@ -7,7 +7,7 @@ So whatever a crash interrupts, the next call goes on with.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -59,9 +59,12 @@ class Retention:
         self._keep = keep
         self._keep_bytes = keep_bytes
         self._crash = crash
+        self.problem: str | None = None  # what could not be compacted at the last call, and why
 
     def tend(self, folded: Mapping[str, int], *, active: str | None, now: datetime) -> list[str]:
-        """Compact what was folded, and delete what is too old or too much.
+        """Compact what was folded, and delete what is too old or too much: that first, for the rest may need its room.
+
+        What cannot be compacted now stays as it is, :attr:`problem` says so, and the next call tries again.
 
         Args:
             folded: up to which byte each segment was folded, and that is committed.
@@ -72,18 +75,38 @@ class Retention:
             What was deleted or set aside, for people.
 
         Raises:
-            StorageError: a file cannot be written or deleted; nothing is lost, and the next call tries again.
+            StorageError: a file cannot be deleted; nothing is lost, and the next call tries again.
         """
         try:
-            notes = []
-            for part in self._directory.glob(f"*{PART}"):  # left by a process that ended while it wrote
-                part.unlink()
-            for file in segment_files(self._directory):
-                if file.suffix == SUFFIX and file.name != active and folded.get(file.name, -1) >= file.stat().st_size:
-                    notes += self._compact(file)
-            return notes + self._delete(now)
+            self._clear()
+            notes = self._delete(now)
+            done = [
+                file
+                for file in segment_files(self._directory)
+                if file.suffix == SUFFIX and file.name != active and folded.get(file.name, -1) >= file.stat().st_size
+            ]
+            return notes + self._compact_all(done) + self._delete(now)
         except OSError as error:
             raise StorageError(f"cannot tend the segments in {self._directory}: {error.strerror or error}") from error
+
+    def _clear(self) -> None:
+        """Remove what was not written to its end."""
+        for part in self._directory.glob(f"*{PART}"):
+            part.unlink()
+
+    def _compact_all(self, files: Sequence[Path]) -> list[str]:
+        notes: list[str] = []
+        failed: list[str] = []
+        for file in files:
+            try:
+                notes += self._compact(file)
+            except (OSError, StorageError) as error:
+                why = error.strerror if isinstance(error, OSError) and error.strerror else error
+                failed.append(f"segment {file.name} cannot be compacted now: {why}")
+                self._clear()
+        more = f", and {len(failed) - 1} others neither" if len(failed) > 1 else ""
+        self.problem = f"{failed[0]}{more}; nothing of it is lost, and it is tried again" if failed else None
+        return notes
 
     def _compact(self, file: Path) -> list[str]:
         """Put `file` in the place of which its Parquet file will be. A corrupt one is set aside."""
@@ -162,11 +185,11 @@ def _written(file: Path, part: Path) -> str | None:
         form = "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false"
         try:
             connection.execute(f"COPY (SELECT * FROM {source}) TO '{_quoted(part)}' ({form})", [str(file)])
+            (rows,) = connection.execute("SELECT count(*) FROM read_parquet(?)", [str(part)]).fetchone() or (0,)
         except duckdb.InvalidInputException as error:
             return str(error).splitlines()[0]
         except duckdb.Error as error:
-            raise StorageError(f"segment {file.name} cannot be compacted now: {error}") from error
-        (rows,) = connection.execute("SELECT count(*) FROM read_parquet(?)", [str(part)]).fetchone() or (0,)
+            raise StorageError(str(error).splitlines()[0]) from error
     lines = _lines(file)
     return None if rows == lines else f"{rows} of its {lines} lines could be read"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from self_healing.telemetry.intake import Receipt
 from self_healing.telemetry.recovery import key_identity, remember, span_identity
 from self_healing.telemetry.retention import CRASH_POINTS, Retention
 from tests.unit.telemetry.test_intake import batch, opened, plain, send, span
+from tests.unit.telemetry.test_segments import files_no_larger_than
 
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 NAME = "0000000001"
@@ -155,6 +157,37 @@ def test_compacted_segments_that_are_too_old_or_too_much_are_deleted_the_oldest_
     (note,) = retention(tmp_path, keep_bytes=two).tend({}, active=None, now=AT)
     assert "0000000002.parquet was deleted: more" in note
     assert names(tmp_path) == ["0000000002.deleted", "0000000003.parquet", "0000000004.parquet"]
+
+
+def test_a_full_disk_does_not_stop_the_deletion_that_makes_room(tmp_path: Path) -> None:
+    filled(tmp_path)
+    retention(tmp_path).tend(everything(tmp_path), active=None, now=AT)
+    filled(tmp_path, 2)
+    keeper = retention(tmp_path, keep_bytes=0)
+    with files_no_larger_than(8):
+        (note,) = keeper.tend(everything(tmp_path), active=None, now=AT)
+    assert "0000000001.parquet was deleted" in note
+    assert keeper.problem is not None
+    assert keeper.problem.startswith("segment 0000000002.jsonl cannot be compacted now: ")
+    assert names(tmp_path) == ["0000000001.deleted", "0000000002.jsonl"]
+
+
+def test_a_segment_that_cannot_be_compacted_now_keeps_no_other_from_it(tmp_path: Path) -> None:
+    for number in (1, 2):
+        filled(tmp_path, number)
+    failures = [OSError(errno.EIO, "Input/output error")]
+
+    def fail(_point: str) -> None:
+        if failures:
+            raise failures.pop()
+
+    keeper = Retention(tmp_path, keep=timedelta(days=7), keep_bytes=1 << 30, crash=fail)
+    assert keeper.tend(everything(tmp_path), active=None, now=AT) == []
+    assert names(tmp_path) == ["0000000001.jsonl", "0000000002.parquet"]
+    assert str(keeper.problem).startswith("segment 0000000001.jsonl cannot be compacted now: Input/output error")
+    assert keeper.tend(everything(tmp_path), active=None, now=AT) == []
+    assert keeper.problem is None
+    assert names(tmp_path) == ["0000000001.parquet", "0000000002.parquet"]
 
 
 def test_what_was_in_a_deleted_segment_is_too_late_when_it_comes_again_after_a_start(tmp_path: Path) -> None:
