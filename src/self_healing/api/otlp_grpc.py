@@ -6,7 +6,8 @@ makes clients drop their data. See the `OTLP specification <https://opentelemetr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from self_healing.api.bodies import MOST_BYTES
 from self_healing.api.otlp import EXPORTS, UNAVAILABLE, Export
-from self_healing.api.taking import REFUSALS, Refusal, Taking
+from self_healing.api.taking import READ_S, REFUSALS, Refusal, Taking
 from self_healing.api.tokens import EVERYTHING, Scopes, Tokens
 from self_healing.config import Scope
 
@@ -27,6 +28,15 @@ SERVICES: Final = {
     "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
     "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
 }
+
+READING: Final = 8
+"""So many messages are read at once; the others wait where they are sent. 160 MiB, were all as large as may be."""
+
+STREAMS: Final = 100
+"""So many calls of one client are open at once; its next ones wait there."""
+
+CALLS: Final = 1000
+"""So many calls are open at once; gRPC refuses further ones unheard."""
 
 
 def make_server(taking: Taking, tokens: Tokens) -> grpc.aio.Server:
@@ -37,11 +47,16 @@ def make_server(taking: Taking, tokens: Tokens) -> grpc.aio.Server:
         tokens: which there are.
     """
     # Messages are capped after decompression by gRPC itself.
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", MOST_BYTES), ("grpc.so_reuseport", 0)])
+    options = [("grpc.max_receive_message_length", MOST_BYTES), ("grpc.so_reuseport", 0)]
+    server = grpc.aio.server(
+        options=[*options, ("grpc.max_concurrent_streams", STREAMS)], maximum_concurrent_rpcs=CALLS
+    )
+    reading = asyncio.Semaphore(READING)
     server.add_generic_rpc_handlers(
         [
             grpc.method_handlers_generic_handler(
-                service, {"Export": grpc.unary_unary_rpc_method_handler(_export(EXPORTS[name], taking, tokens))}
+                service,
+                {"Export": grpc.stream_unary_rpc_method_handler(_export(EXPORTS[name], taking, tokens, reading))},
             )
             for name, service in SERVICES.items()
         ]
@@ -49,16 +64,22 @@ def make_server(taking: Taking, tokens: Tokens) -> grpc.aio.Server:
     return server
 
 
-def _export(export: Export, taking: Taking, tokens: Tokens) -> Callable[..., Any]:
-    """The method of one service: bytes in, bytes out, for the mapping decodes them itself."""
+def _export(export: Export, taking: Taking, tokens: Tokens, reading: asyncio.Semaphore) -> Callable[..., Any]:
+    """The method of one service: bytes in, bytes out, for the mapping decodes them itself.
 
-    async def method(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+    To gRPC it takes a stream, of which it reads the one message: so nothing of that is held before it is known who
+    sends it and that there is room.
+    """
+
+    async def method(messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         may = _may(tokens, context)
         if may is None:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "send the metadata 'authorization: Bearer TOKEN'")
         elif Scope.SEND not in may:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"that takes a token with the scope {Scope.SEND}")
         try:
+            async with asyncio.timeout(READ_S), reading:
+                body = await anext(messages, b"")
             receipt = await taking.take(body, partial(export.decode, json=False), "otlp")
         except REFUSALS as error:
             await _refused(context, Refusal(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
+from self_healing.api.otlp_grpc import READING, SERVICES
 from self_healing.api.taking import Submit
 from self_healing.errors import Overloaded, StorageError
 from self_healing.telemetry.intake import Receipt
@@ -91,6 +93,59 @@ def test_with_a_token_only_who_shows_it_is_let_in() -> None:
         assert error.code() is grpc.StatusCode.UNAUTHENTICATED
         traces.Export(message(1), timeout=30, metadata=(("authorization", "Bearer secret"),))
     assert len(taking.batches) == 1
+
+
+class Slow:
+    """The method, called by somebody whose message does not come."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.export: Any = channel.stream_unary(f"/{SERVICES['traces']}/Export")
+        self._over = threading.Event()
+
+    def call(self) -> Any:
+        return self.export.future(self._message(), timeout=30)
+
+    def _message(self) -> Iterator[bytes]:
+        self._over.wait(30)
+        yield b""
+
+    def is_taken(self, timeout: float = 0.5) -> bool:
+        """Whether a message that is there is taken in that time."""
+        try:
+            self.export(iter([protobuf(1)]), timeout=timeout)
+        except grpc.RpcError:
+            return False
+        return True
+
+    def over(self) -> None:
+        self._over.set()
+
+
+@contextmanager
+def slow(**settings: Any) -> Iterator[Slow]:
+    with (
+        serving(Taking(), port=None, otlp_http_port=None, otlp_grpc_port=0, **settings) as server,
+        grpc.insecure_channel(server.addresses["otlp_grpc_port"]) as channel,
+    ):
+        sender = Slow(channel)
+        try:
+            yield sender
+        finally:
+            sender.over()
+
+
+def test_who_shows_no_token_is_refused_before_the_message_is_read() -> None:
+    with slow(token="secret") as sender:
+        assert sender.call().exception(timeout=10).code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_no_more_messages_are_read_at_once_than_there_is_room_for() -> None:
+    with slow() as sender:
+        calls = [sender.call() for _ in range(READING)]
+        assert not all(sender.is_taken() for _ in range(20))  # once all of them have begun
+        for call in calls:
+            call.cancel()
+        assert sender.is_taken(timeout=30)
 
 
 def test_a_message_beyond_the_cap_is_refused() -> None:
