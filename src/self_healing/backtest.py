@@ -119,7 +119,8 @@ class Replay:
         absence = any(isinstance(each.condition, Absence) and each.enabled for each in self.spec.triggers)
         triggers, groups, grid_us = self.spec.triggers, self.spec.max_groups, self.spec.grid * SECOND_US
         by_step = self.every_event or self.by_step or absence
-        ahead = None if by_step else Replayed(triggers, grid_us=grid_us, max_groups=groups)
+        seen = None if by_step else Replayed(triggers, grid_us=grid_us, max_groups=groups)
+        ahead = None if seen is None or not seen.tells_apart else seen
         self.telemetry = ahead or Telemetry(triggers, max_groups=groups)
         self._muting = Muting(self.spec)
         self.framework = TriggerFramework(self.spec, self.telemetry, self._muting.by)

@@ -112,7 +112,7 @@ class Sight:
         self._flat: Flat = telemetry.flat[series.measure.key]
         condition = trigger.condition
         self._ages = condition if series.counts_running and isinstance(condition, Threshold) else None
-        # Where a running task is more than one more value to compare, or a quantile is to be told: all instants.
+        # Where a running task is more than one more value to compare, or a quantile is to be told: all such instants.
         self._unseen = trigger.aggregate in PERCENT or (
             series.counts_running
             and (self._ages is None or self._ages.op in (Operator.LT, Operator.LE) or trigger.min_samples > 1)
@@ -310,12 +310,9 @@ class Sight:
         )
         ended = until < NONE_MIN
         ends = stretch.at(np.where(ended, until, stretch.from_us))
-        if self._unseen:
-            both = np.concatenate([stretch.at(told), ends])
-            return self._always(np.concatenate([places, places]), both, now)
         if self._ages is None:
             return _nothing()
-        beyond = int(self._ages.op is Operator.GT)
+        beyond = int(self._ages.op in (Operator.GT, Operator.LE))  # those turn just after the value, the others at it
         limits = {self._ages.value, self._ages.value if self._trigger.clear is None else self._trigger.clear}
         limits_us = [int(whole(limit * MICRO)) + beyond for limit in limits]
         seen = _nothing()
@@ -323,6 +320,9 @@ class Sight:
             reached = np.maximum(started + limit_us, told)
             runs = reached < until
             seen = seen.joined(self._always(places[runs], stretch.at(reached[runs]), now))
+        if self._unseen:
+            turns = (stretch.at(told), ends - 1, ends)
+            return seen.joined(self._always(np.tile(places, len(turns)), np.concatenate(turns), now))
         # It ends: then what it had reached is gone, and right before it was largest.
         long = ended & (started + min(limits_us) < until)
         for at in (ends[long] - 1, ends[long]):

@@ -180,6 +180,48 @@ def test_what_is_seen_ahead_is_what_every_event_shows(spec: Spec, seed: int, gri
     assert ahead.telemetry.accounting == plain.telemetry.accounting
 
 
+def loaded(tmp_path: Path, triggers: str) -> Spec:
+    file = tmp_path / "triggers.toml"
+    file.write_text(triggers)
+    return load_spec(Settings.model_validate({"triggers": {"files": [file]}}))
+
+
+@pytest.mark.parametrize("further", ["", "clear = 20", "min_samples = 3", 'no_data = "fire"', "max_series = 1"])
+def test_a_task_that_hangs_is_seen_ahead_whatever_else_its_trigger_asks(tmp_path: Path, further: str) -> None:
+    spec = loaded(tmp_path, f'[[trigger]]\nname = "slow_tasks"\n{further}\n')
+    ended: Line = {"type": "task_finished", "status": "success", "duration_s": 1.0, "agent": "Ada"}
+    tried = [(1, 10), (2, 150)]
+    lines = [{"ts": iso(second), "id": f"t{second}", **ended} for second in (1, 2, 3)]
+    lines += [{"ts": iso(at), "type": "task_started", "id": "hung", "agent": "Ada", "attempt": n} for n, at in tried]
+    lines += [{"ts": iso(155), "id": "hung", "attempt": 2, **ended}, {"ts": iso(900), "id": "t900", **ended}]
+
+    ahead, plain = replayed(spec, lines), replayed(spec, lines, every_event=True)
+
+    assert ahead.transitions == plain.transitions
+    assert ahead.incidents == plain.incidents
+    assert [(each.opened_us, each.peak) for each in ahead.incidents] == [((START + 70) * 1_000_000, 139.0)]
+
+
+def test_a_baseline_of_most_of_a_year_is_replayed_as_a_shorter_one_is(tmp_path: Path) -> None:
+    condition = '{ kind = "baseline", ratio = 1.5, over = "300d", min_samples = 20 }'
+    spec = loaded(tmp_path, f'[[trigger]]\nname = "duration_increase"\ncondition = {condition}\n')
+    lines = [
+        {
+            "ts": iso(60 * n),
+            "type": "task_finished",
+            "status": "success",
+            "agent": "Ada",
+            "id": f"t{n}",
+            "duration_s": s,
+        }
+        for n, s in enumerate([10.0] * 120 + [100.0] * 20)
+    ]
+
+    opened = [each for each in replayed(spec, lines).incidents if each.trigger == "duration_increase"]
+
+    assert len(opened) == 1
+
+
 def test_a_well_fleet_is_hardly_looked_at() -> None:
     spec = load_spec(Settings())
     lines = []

@@ -44,7 +44,7 @@ class Foresight:
         What waits for silence it does not see, nor series of groups that it would take for one another.
         """
         restarts = self._loop.telemetry.taps.restarts
-        if self._absence or not self._loop.at_rest or any(restarts.values()):
+        if self._absence or not self._telemetry.tells_apart or not self._loop.at_rest or any(restarts.values()):
             return False
         self._queue()
         if self._seen_us < to_us(now):

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from self_healing.clock import to_us
+from self_healing.clock import DAY_US, SECOND_US, to_us
 from self_healing.config import Settings, load_spec
 from self_healing.documents import Document, Read, read_document
 from self_healing.errors import ConfigError
 from self_healing.model import Group
 from self_healing.problems import one_line, problems_of, shown, unknown
-from self_healing.spec import DIRECTIVES, Declared, Spec
+from self_healing.spec import DIRECTIVES, LONGEST_S, Declared, Spec
 from self_healing.spec_tests.models import KINDS, Case, CaseFile, Expectation, Pushed, Series, Timing
 from self_healing.spec_tests.notation import places
 from self_healing.spec_tests.pushing import SHARES, VALUES, Line, lines
@@ -206,6 +206,10 @@ def _of_series(timing: Timing, number: int, series: Series, mistakes: _Mistakes)
         mistakes.add("samples", series.samples, str(error))
         return
     interval = series.interval or timing.interval
+    if series.begins + (len(listed) - 1) * interval > LONGEST_S:
+        days = LONGEST_S * SECOND_US // DAY_US
+        mistakes.add("samples", series.samples, f"allowed are samples up to {days}d after the start")
+        return
     for step, place in enumerate(listed):
         at = timing.start + timedelta(seconds=series.begins + step * interval)
         try:

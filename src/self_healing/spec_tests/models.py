@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from self_healing.model import CloseReason, ExecutionStatus, IncidentState, Kind, Reason
-from self_healing.spec import Declared, Duration, Moment, Number, Whole, parse_duration
+from self_healing.spec import LONGEST_S, Declared, Duration, Moment, Number, Whole, parse_duration
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 """The instant that is ``0s`` unless a test says otherwise: a Monday morning."""
@@ -22,13 +22,25 @@ KINDS = tuple(kind.name.lower() for kind in Kind if kind is not Kind.OWN)
 def _offset(value: Any) -> Any:
     if isinstance(value, str) and value.startswith("-"):
         return -parse_duration(value[1:])
+    if isinstance(value, int | float) and value < 0:
+        return -parse_duration(-value)
     return parse_duration(value)
 
 
 _Text = Annotated[str, Field(pattern=r"^-?\d+[smhd]$")]
+_Seconds = Annotated[int, Field(ge=-LONGEST_S, le=LONGEST_S)]
 
-Offset = Annotated[int, BeforeValidator(_offset, json_schema_input_type=int | _Text)]
+Offset = Annotated[int, BeforeValidator(_offset, json_schema_input_type=_Seconds | _Text)]
 """Seconds from the start of a test, written as ``90s`` or ``5m``; ``-24h`` lies before it."""
+
+YEARS = range(2000, 9000)
+"""A test begins in one of these: ten years to either side of it are then times that there are."""
+
+
+def _start(value: datetime) -> datetime:
+    if value.year not in YEARS:
+        raise ValueError(f"allowed is a time in the years {YEARS[0]} to {YEARS[-1]}")
+    return value
 
 
 class Series(Declared):
@@ -123,7 +135,7 @@ class Timing(Declared):
     """
 
     name: str = Field(min_length=1)
-    start: Moment = START
+    start: Annotated[Moment, AfterValidator(_start)] = START
     interval: Annotated[Duration, Field(gt=0)] = 60
 
 

@@ -213,13 +213,16 @@ class _Rehearsal:
         return [self._failure(each, *each.failed) for each in self._watched if each.failed is not None]
 
     def _next_us(self, t_us: int, coming: Sequence[tuple[int, Line]]) -> int:
-        """The next instant of the grid at which something is pushed, expected, or due in the loop."""
+        """The next instant at which something is expected, or of the grid at which something is pushed or due."""
         grid_us = self._spec.grid * SECOND_US
         due = [at_us for at_us, _ in coming[:1]]
-        due += [at_us for each in self._watched for at_us in (each.first_us, each.last_us) if at_us > t_us]
         turn_us = self.loop.next_turn_us()
         due += [] if turn_us is None else [turn_us]
-        return max(-(-min(due, default=t_us) // grid_us) * grid_us, t_us + grid_us)
+        later_us = (t_us // grid_us + 1) * grid_us
+        turns = [max(-(-min(due) // grid_us) * grid_us, later_us)] if due else []
+        # Between two instants of the grid it shows what it showed at the first: to pass over that would be to agree.
+        expected = [at_us for each in self._watched for at_us in (each.first_us, each.last_us) if at_us > t_us]
+        return min([*turns, *expected], default=later_us)
 
     # -- what is looked at
 

@@ -80,6 +80,11 @@ class Replayed(Telemetry):
         self._t_us = 0  # the instant that is looked at
         self._oldest_at: dict[Measure, tuple[int, Ints]] = {}
 
+    @property
+    def tells_apart(self) -> bool:
+        """Whether its rows tell all times and groups apart that triggers ask of; else nothing is to be seen ahead."""
+        return all(flat.fits(self._max_groups + 1) for flat in self.flat.values())
+
     def number_as(self, telemetry: Telemetry) -> None:
         """Give groups the places that they have in another telemetry."""
         for group_by, grouping in self._groupings.items():

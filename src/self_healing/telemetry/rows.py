@@ -67,10 +67,10 @@ class Flat:
         extremes = any(trigger.aggregate in (Aggregate.MAX, Aggregate.MIN) for trigger in triggers)
         return cls(reach_us + HOUR_US + 2 * COARSE_US, before_us, extremes=extremes)
 
-    @property
-    def fits(self) -> bool:
-        """Whether it reaches back no further than times can be told apart."""
-        return self._reach_us + self._before_us + 2 * HOUR_US < 1 << _TIME_BITS
+    def fits(self, groups: int) -> bool:
+        """Whether it reaches back no further than times can be told apart, and so many groups can."""
+        reach_us = self._reach_us + self._before_us + 2 * HOUR_US
+        return reach_us < 1 << _TIME_BITS and groups < 1 << (63 - _TIME_BITS)
 
     def add(self, samples: Joining) -> None:
         """Take in samples."""

@@ -30,6 +30,16 @@ def problems(tmp_path: Path, text: str) -> list[str]:
         ('intervall = "1m"', 'test.0.intervall: "1m": unknown; did you mean interval?'),
         ('interval = "0s"', 'test.0.interval: "0s": allowed is more than 0s'),
         ('start = "2026-01-05T10:00:00"', "test.0.start: "),
+        ("start = 0001-01-01T00:00:00Z", "test.0.start: "),
+        ("start = 9999-12-31T23:59:00Z", "test.0.start: "),
+        (
+            'series = [{ signal = "task.duration_s", samples = "5", from = -99999999999999 }]',
+            "test.0.series.0.from: -99999999999999: allowed is at most 3650d",
+        ),
+        (
+            'series = [{ signal = "task.duration_s", samples = "5x900", interval = "3650d" }]',
+            'test.0.series.0.samples: "5x900": allowed are samples up to 3650d after the start',
+        ),
         (
             'series = [{ signal = "task.duration", samples = "5" }]',
             'test.0.series.0.signal: "task.duration": unknown; did you mean task.duration_s?',

@@ -118,6 +118,27 @@ def test_until_asks_for_every_instant_and_names_the_first_that_differs(tmp_path:
     assert [failure.at_s for failure in test.failures] == [300]
 
 
+@pytest.mark.parametrize(
+    ("start", "grid", "at"),
+    [("10:00:00", "10s", "95s"), ("10:00:00", "60s", "90s"), ("10:00:07", "10s", "60s"), ("10:00:00.5", "1s", "60s")],
+)
+def test_what_is_expected_between_two_instants_of_the_grid_is_looked_at(
+    tmp_path: Path, start: str, grid: str, at: str
+) -> None:
+    found = ran(
+        tmp_path,
+        f"""
+        [[test]]
+        name = "a task of 70 s is borne"
+        start = 2026-01-05T{start}Z
+        series = [{{ signal = "task.duration_s", group = {{ agent = "Coder" }}, samples = "70" }}]
+        expect = [{{ at = "{at}", trigger = "slow_tasks", group = {{ agent = "Coder" }}, state = "inactive" }}]
+        """,
+        Settings.model_validate({"triggers": {"grid": grid}}),
+    )
+    assert [failure.at_s for each in found for failure in each.failures] == [float(at.removesuffix("s"))]
+
+
 def test_a_trigger_that_is_switched_off_is_tested_as_if_it_were_on(tmp_path: Path) -> None:
     file = tmp_path / "tests.toml"
     file.write_text(
