@@ -200,6 +200,7 @@ class Segments:
     def _commit(self, group: list[Entry]) -> None:
         """Write and sync `group`, and settle it."""
         error = None
+        lines: list[bytes] = []
         try:
             if self._is_old():
                 self._close()
@@ -208,19 +209,26 @@ class Segments:
             if data:
                 self._write(data)
                 self.problem = None
-                self._tell(group, lines, self._synced[self._name] - len(data))
         except OSError as failed:
             error = self._failed(failed.strerror or str(failed))
         except Exception as failed:  # whoever waits must hear of it, and the thread must go on
             error = self._failed(repr(failed))
+        if error is None:
+            self._tell(group, lines)
         for entry in group:
             entry.settle(error)
 
-    def _tell(self, group: list[Entry], lines: list[bytes], offset: int) -> None:
-        """Say where each stands of what was written together from `offset` on."""
+    def _tell(self, group: list[Entry], lines: list[bytes]) -> None:
+        """Say where each stands of what was just written together."""
+        offset = self._synced.get(self._name, 0) - sum(map(len, lines))
         for entry, written in zip(group, lines, strict=True):
             if written:
-                entry.written(self._name, offset)
+                try:
+                    entry.written(self._name, offset)
+                except Exception as failed:  # it is synced: whoever brought it must not hear that it is not
+                    self.problem = (
+                        f"what stands in {self._name} from byte {offset} on could not be handed over: {failed!r}"
+                    )
                 offset += len(written)
 
     def _write(self, data: bytes) -> None:
