@@ -25,6 +25,7 @@ BOMB_BYTES = 1 << 30
 ATTRIBUTES = 10_000
 ROUNDS = 20
 MEMORY_MB = 128
+ITEMS = 5_000_000
 
 
 def _lines(number: int) -> bytes:
@@ -135,13 +136,31 @@ def _wide() -> bytes:
     return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
 
 
+def _many() -> bytes:
+    """As many spans with nothing in them as two bytes each can say."""
+    spans = b"\x12\x00" * ITEMS
+    for number in (2, 1):  # the scope, in field 2 of the resource, which is in field 1
+        size = [len(spans) >> shift & 0x7F | 0x80 for shift in (0, 7, 14)]
+        spans = bytes([number << 3 | 2, *size, len(spans) >> 21]) + spans
+    return spans
+
+
 def measure() -> list[Figure]:
-    """The waits; and the memory that a bomb, and spans with 10,000 attributes, cost the service at its peak."""
-    bomb, wide = gzip.compress(bytes(BOMB_BYTES)), _wide()
+    """The waits; and the memory that bombs, and spans with 10,000 attributes, cost the service at its peak."""
+    bomb, wide, many = gzip.compress(bytes(BOMB_BYTES)), _wide(), gzip.compress(_many())
+    lines = gzip.compress(b"{}\n" * ITEMS)
     grown = {
         f"memory: a gzip bomb of {BOMB_BYTES >> 30} GiB, {ROUNDS} times": (
             _grown([("/v1/traces", bomb, PROTOBUF_GZIP)], 413),
             len(bomb),
+        ),
+        f"memory: {ITEMS:,} empty spans in gzip, {ROUNDS} times": (
+            _grown([("/v1/traces", many, PROTOBUF_GZIP)], 413),
+            len(many),
+        ),
+        f"memory: {ITEMS:,} empty lines of JSON in gzip, {ROUNDS} times": (
+            _grown([("/v1/events", lines, {**NDJSON, "Content-Encoding": "gzip"})], 413),
+            len(lines),
         ),
         f"memory: a span of {ATTRIBUTES:,} attributes, {ROUNDS} times": (
             _grown([("/v1/traces", wide, {"Content-Type": "application/json"})], 200),

@@ -12,13 +12,12 @@ from pathlib import Path
 import atheris  # type: ignore[import-untyped]
 
 with atheris.instrument_imports(include=["self_healing"]):
-    from fuzz.seeds import SEEDS
+    from fuzz.seeds import BOMBS, LONGEST_BYTES, SEEDS
     from fuzz.targets import TARGETS
 
 SECONDS = 60
 KEPT = Path(".cache/fuzz")
 
-LONGEST_BYTES = 4096
 STUCK_S = 10
 
 
@@ -26,7 +25,7 @@ def fuzz(name: str, seconds: int) -> None:
     """Fuzz one target in this process, and end it."""
     corpus = KEPT / name
     corpus.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(SEEDS[name]):
+    for number, seed in enumerate([*SEEDS[name], *BOMBS.get(name, [])]):
         (corpus / f"seed-{number}").write_bytes(seed)
 
     def one(data: bytes) -> None:

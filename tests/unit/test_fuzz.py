@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fuzz.seeds import SEEDS
+from fuzz.seeds import BOMBS, LONGEST_BYTES, SEEDS
 from fuzz.targets import TARGETS
 
 
@@ -16,6 +16,12 @@ def test_every_target_has_seeds() -> None:
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_target_accepts_its_seeds(name: str) -> None:
     assert [TARGETS[name](seed) for seed in SEEDS[name]] == [True] * len(SEEDS[name])
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_target_refuses_too_many_items(name: str) -> None:
+    assert [TARGETS[name](bomb) for bomb in BOMBS[name]] == [False] * len(BOMBS[name])
+    assert max(map(len, BOMBS[name])) <= LONGEST_BYTES
 
 
 @pytest.mark.parametrize("name", TARGETS)
