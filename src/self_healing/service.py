@@ -165,7 +165,7 @@ class Service:
         if command == "audit" and not arguments:
             # A log of years takes seconds, in which the loop must not miss a turn: it is read aside.
             return await asyncio.to_thread(self._verified)
-        surface = Surface(self.loop)
+        surface = Surface(self.loop, refused={} if self._server is None else self._server.refused)
         if command in COMMANDS and COMMANDS[command].aside:
             answer = await asyncio.to_thread(surface.call, command, arguments)
         else:

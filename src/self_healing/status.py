@@ -7,7 +7,7 @@ read what the last cycle committed.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -52,6 +52,7 @@ def status(
     serving: bool = False,
     health: dict[str, Any] | None = None,
     evaluated_us: int | None = None,
+    refused: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Everything that the command ``status`` shows, as JSON.
 
@@ -62,6 +63,7 @@ def status(
         serving: whether a service runs on this state.
         health: what the running loop says of itself; as of the last cycle when left out.
         evaluated_us: the newest instant that the running loop evaluated; the last that was committed when left out.
+        refused: how many requests with telemetry the running service refused whole, by reason.
 
     Raises StorageError, StateCorrupt.
     """
@@ -85,6 +87,7 @@ def status(
         "constitutional_violations": violations(settings),
         "deleted": _fact(settings, "deleted") or {},
         "telemetry": accounting(settings),
+        "requests_refused": dict(refused or {}),
         "sources": sources(settings),
         "quarantine": quarantine(settings),
     }

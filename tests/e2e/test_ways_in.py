@@ -11,6 +11,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
@@ -168,6 +169,9 @@ def test_metrics_are_what_a_running_service_says_of_itself(tmp_path: Path) -> No
         server = await service.listen()
         assert server is not None
         await service.turn()
+        with pytest.raises(HTTPError):
+            await asyncio.to_thread(urlopen, f"{server.addresses['port']}/v1/traces", b"{", timeout=30)
+        assert (await service.call("status", {}))["requests_refused"]["unsupported"] == 1
         shown = await asyncio.to_thread(urlopen, f"{server.addresses['port']}/metrics", timeout=30)
         await asyncio.to_thread(server.stop)
         await service.close()
@@ -183,6 +187,7 @@ def test_metrics_are_what_a_running_service_says_of_itself(tmp_path: Path) -> No
     assert samples["self_healing_last_evaluation_timestamp_seconds",] == AT.timestamp()
     assert samples["self_healing_ingest_lag_seconds",] == 0
     assert samples["self_healing_events_aggregated_total",] == 1
+    assert samples["self_healing_requests_refused_total", "unsupported"] == 1
 
 
 def test_what_is_only_looked_at_takes_nothing_in(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from self_healing.api.bodies import BodyError
-from self_healing.api.taking import REFUSALS, Normalise, Refusal, Taking
+from self_healing.api.taking import REFUSALS, Normalise, Taking
 from self_healing.telemetry.alertmanager import alerts
 from self_healing.telemetry.intake import Receipt
 from self_healing.telemetry.junit import junit
@@ -64,7 +64,7 @@ def _endpoint(prepare: Callable[[Request], Normalise], taking: Taking, source: s
         try:
             receipt = await taking.take_request(request, prepare(request), source)
         except REFUSALS as error:
-            refusal = Refusal(error)
+            refusal = taking.refusal(error)
             return _json({"message": refusal.message}, refusal.status, refusal.headers)
         nothing_good = receipt.rejected and not receipt.accepted and not receipt.dropped
         return _json(_counts(receipt), 400 if nothing_good else 200)

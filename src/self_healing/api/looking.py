@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from self_healing.api.taking import RefusalReason
 from self_healing.telemetry.intake import DUPLICATE
 from self_healing.telemetry.lateness import TOO_LATE
 from self_healing.telemetry.lines import BadLine
@@ -74,6 +75,14 @@ class Figures:
         build.add_metric([status["version"], status["spec_version"], status["environment"]], 1.0)
         yield build
         yield from self._telemetry(status["telemetry"])
+        refused = CounterMetricFamily(
+            "self_healing_requests_refused",
+            "Requests with telemetry that were refused whole since the start; none of their events is counted.",
+            labels=["reason"],
+        )
+        for reason, count in {**dict.fromkeys(RefusalReason, 0), **status["requests_refused"]}.items():
+            refused.add_metric([reason], count)
+        yield refused
         yield GaugeMetricFamily(
             "self_healing_ingest_lag_seconds",
             "Age of the oldest event that was received and is not folded yet; 0 when caught up.",

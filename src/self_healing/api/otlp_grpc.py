@@ -82,7 +82,7 @@ def _export(export: Export, taking: Taking, tokens: Tokens, reading: asyncio.Sem
                 body = await anext(messages, b"")
             receipt = await taking.take(body, partial(export.decode, json=False), "otlp")
         except REFUSALS as error:
-            await _refused(context, Refusal(error))
+            await _refused(context, taking.refusal(error))
         answer: bytes = export.answer(receipt.rejected).SerializeToString()
         return answer
 

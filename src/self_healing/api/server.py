@@ -10,7 +10,7 @@ import importlib.util
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import datetime
@@ -118,6 +118,11 @@ class Server:
         except BaseException:
             self.stop()
             raise
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """How many requests with telemetry were refused whole since the start, by reason."""
+        return self._taking.refused
 
     @property
     def problems(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from enum import StrEnum
 from typing import Final, Protocol
 
 from starlette.requests import Request
@@ -46,6 +47,7 @@ class Taking:
     def __init__(self, submit: Submit, room: Room) -> None:
         self._submit = submit
         self._room = room
+        self.refused: dict[str, int] = dict.fromkeys(RefusalReason, 0)  # requests since the start
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="taking")
 
     async def take_request(self, request: Request, normalise: Normalise, source: str) -> Receipt:
@@ -70,9 +72,29 @@ class Taking:
             synced = await asyncio.get_running_loop().run_in_executor(self._thread, submit)
             return await asyncio.wrap_future(synced)
 
+    def refusal(self, error: BaseException) -> Refusal:
+        """Why a request is not taken, by what stood in the way of it; counted."""
+        refusal = Refusal(error)
+        self.refused[refusal.reason] += 1
+        return refusal
+
     def close(self) -> None:
         """Let what is under way finish; safe to call twice."""
         self._thread.shutdown()
+
+
+class RefusalReason(StrEnum):
+    """Why a request was refused whole; nothing of it is in the accounting of events."""
+
+    NOT_UNDERSTOOD = "not_understood"  # 400: it is no such message, or has a header that cannot be
+    TOO_LARGE = "too_large"  # 413: more than is taken at once
+    UNSUPPORTED = "unsupported"  # 415: its content type or its encoding is none of ours
+    OVERLOADED = "overloaded"  # 503: there was no room for it
+    NOT_STORED = "not_stored"  # 503: the disk did not take it
+    TIMED_OUT = "timed_out"  # 503: it was not read or stored in time; it may be there all the same
+
+
+_OF_STATUS: Final = {413: RefusalReason.TOO_LARGE, 415: RefusalReason.UNSUPPORTED}
 
 
 class Refusal:
@@ -80,6 +102,7 @@ class Refusal:
 
     Args:
         status: of HTTP.
+        reason: in one word.
         retry_after_s: when the same may come again; None when it must not.
     """
 
@@ -89,15 +112,19 @@ class Refusal:
         match error:
             case BodyError():
                 self.status = error.status
+                self.reason = _OF_STATUS.get(error.status, RefusalReason.NOT_UNDERSTOOD)
             case TooMany():
-                self.status = 413
+                self.status, self.reason = 413, RefusalReason.TOO_LARGE
             case Undecodable():
-                self.status = 400
+                self.status, self.reason = 400, RefusalReason.NOT_UNDERSTOOD
             case Overloaded():
+                self.reason = RefusalReason.OVERLOADED
                 self.status, self.retry_after_s = 503, error.retry_after_s
             case StorageError():
+                self.reason = RefusalReason.NOT_STORED
                 self.status, self.retry_after_s = 503, UNSTORED_RETRY_S
             case TimeoutError():
+                self.reason = RefusalReason.TIMED_OUT
                 self.status, self.retry_after_s = 503, UNSTORED_RETRY_S
                 self.message = "it could not be read or stored in time; send it again"
             case _:

@@ -143,6 +143,9 @@ def _print_accounting(status: Json) -> None:
             print(f"  {name}: {output.text(reason)} {count}")
     if events["late"]:
         print(f"  late: {events['late']} came after their instant was evaluated, and count in its window all the same")
+    for reason, count in status["requests_refused"].items():
+        if count:
+            print(f"  requests refused whole since the service started: {output.text(reason)} {count}")
     if events["traces_lost"]:
         print(f"  traces lost: {events['traces_lost']} were forgotten with calls that no task had taken")
     if status["quarantine"]:

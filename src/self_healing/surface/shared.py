@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
@@ -31,12 +33,20 @@ class Answers:
     Args:
         orchestrator: whose state it is.
         serving: whether a service runs it; then the time is the service's own.
+        refused: how many requests with telemetry the service refused whole, by reason.
     """
 
-    def __init__(self, orchestrator: SelfHealingOrchestrator, *, serving: bool = True) -> None:
+    def __init__(
+        self,
+        orchestrator: SelfHealingOrchestrator,
+        *,
+        serving: bool = True,
+        refused: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self._loop = orchestrator
         self._store = orchestrator.store
         self._serving = serving
+        self._refused = refused
 
     def _incident(self, incident: Incident) -> Json:
         return views.incident(incident, self._loop.spec.triggers)

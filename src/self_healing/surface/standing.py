@@ -37,6 +37,7 @@ class Standing(Answers):
             serving=self._serving,
             health=self._loop.health() if self._serving else None,
             evaluated_us=self._loop.evaluated_us if self._serving else None,
+            refused=self._refused,
         )
 
     def figures(self) -> Json:

@@ -27,6 +27,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from self_healing.api.bodies import MOST_BYTES
 from self_healing.api.server import Server
 from self_healing.clock import FakeClock
 from self_healing.config import ServerSettings
@@ -65,6 +66,7 @@ STATUS: dict[str, Any] = {
         "late": 0,
         "traces_lost": 7,
     },
+    "requests_refused": {"too_large": 5},
 }
 
 
@@ -402,6 +404,23 @@ def metrics(server: Server) -> dict[tuple[str, ...], float]:
     }
 
 
+def test_each_request_that_is_refused_whole_is_counted_by_its_reason() -> None:
+    good = traces(span(1))
+    for failing, path, body, kind, reason in (
+        (Failing(), "/v1/traces", b"{", "application/json", "not_understood"),
+        (Failing(), "/v1/logs", b"{}", "text/plain", "unsupported"),
+        (Failing(), "/v1/events", b"{}", "text/plain", "unsupported"),
+        (Failing(), "/v1/events", b" " * (MOST_BYTES + 1), "application/json", "too_large"),
+        (Failing(), "/v1/events", b"{}\n" * 200_000, "application/x-ndjson", "too_large"),
+        (Failing(at_once=Overloaded(3.0)), "/v1/traces", good, "application/json", "overloaded"),
+        (Failing(later=StorageError("the disk is full")), "/v1/traces", good, "application/json", "not_stored"),
+        (Failing(later=TimeoutError()), "/v1/traces", good, "application/json", "timed_out"),
+    ):
+        with serving(failing) as server:
+            assert post(server, path, body, kind)[0] >= 400
+            assert {why: count for why, count in server.refused.items() if count} == {reason: 1}
+
+
 def test_metrics_carry_the_accounting() -> None:
     with serving(Failing()) as server:
         samples = metrics(server)
@@ -409,6 +428,8 @@ def test_metrics_carry_the_accounting() -> None:
     assert samples["self_healing_events_rejected_total", "undated"] == 1
     assert samples["self_healing_events_dropped_total", "duplicate"] == 1
     assert samples["self_healing_traces_lost_total",] == 7
+    assert samples["self_healing_requests_refused_total", "too_large"] == 5
+    assert samples["self_healing_requests_refused_total", "overloaded"] == 0
     assert samples["self_healing_incidents", "open"] == 2
     assert samples["self_healing_health", "degraded"] == 1
     assert samples["self_healing_health", "healthy"] == 0

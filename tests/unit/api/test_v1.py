@@ -156,7 +156,7 @@ def test_every_answer_is_what_its_model_says(fleet: Scenario) -> None:
 OFTEN_EMPTY = (
     *("next", "warnings", "issues", "restart_needed", "last_reload", "stopped", "quarantine", "muted", "past"),
     *("constitutional_violations", "violations", "denials", "why_none", "history", "first_bad_seq", "problem", "for_s"),
-    *("handoffs", "in_force", "environment", "deleted", "trimmed"),
+    *("handoffs", "in_force", "environment", "deleted", "requests_refused", "trimmed"),
 )
 """What says nothing where all is well."""
 

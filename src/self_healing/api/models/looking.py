@@ -105,6 +105,9 @@ class Status(Telemetry):
     directives_in_force: int
     constitutional_violations: int
     deleted: dict[str, int] = Field(description="how many of each kind are gone because they were too old")
+    requests_refused: dict[str, int] = Field(
+        description="how many requests with telemetry were refused whole since the service started, by reason"
+    )
 
 
 class Event(Model):
