@@ -98,9 +98,19 @@ class Differences:
 
     def unpack(self, packed: bytes) -> None:
         """Put back what :meth:`pack` gave."""
-        self.since_us, self._last = msgspec.msgpack.decode(packed, type=tuple[int, dict[str, _Last]])
+        self.since_us, found = msgspec.msgpack.decode(packed, type=tuple[int, dict[str, msgspec.Raw]])
+        last = {series: _last_of(raw) for series, raw in found.items()}
+        self._last = {series: each for series, each in last.items() if each is not None}
         self._newest_us = max((last.ts_us for last in self._last.values()), default=self.since_us)
         self._left_out_us = self._newest_us - IDLE_US
+
+
+def _last_of(raw: msgspec.Raw) -> _Last | None:
+    """What was stored of a series; None for a point that nobody may send any more, which ends no start."""
+    try:
+        return msgspec.msgpack.decode(raw, type=_Last)
+    except msgspec.ValidationError:
+        return None
 
 
 def _whole(point: MetricPoint) -> MetricPoint:

@@ -94,6 +94,13 @@ def test_nothing_is_forgotten_in_the_state() -> None:
     assert added(after, (120, total(7)), (120, total(3, series="new"))) == [2, 3]
 
 
+def test_a_stored_point_that_cannot_be_used_any_more_costs_no_other_its_place() -> None:
+    before, after = Differences(SINCE_US), Differences(10**15)
+    added(before, (110, total(5)), (110, total(5, series="odd", count=-1)))
+    after.unpack(before.pack())
+    assert added(after, (120, total(7))) == [2]
+
+
 def test_an_explicit_histogram_grows_bucket_by_bucket() -> None:
     differences = Differences(SINCE_US)
     differences.added(total(3, count=2, bounds=(1.0,), buckets=(1, 1), min=0.5, max=2.5), 110 * SECOND_US)
