@@ -93,7 +93,7 @@ class Segments:
     ) -> None:
         self.directory = directory
         self.notes = recover(directory)  # what was mended, for people
-        self.problem: str | None = None  # why nothing can be written now
+        self.problem: str | None = None  # why nothing can be written, or handed over, now
         self.handover = Handover()  # for whoever reads
         self._now = now
         self._segment_bytes = segment_bytes
@@ -226,9 +226,8 @@ class Segments:
                 try:
                     entry.written(self._name, offset)
                 except Exception as failed:  # it is synced: whoever brought it must not hear that it is not
-                    self.problem = (
-                        f"what stands in {self._name} from byte {offset} on could not be handed over: {failed!r}"
-                    )
+                    place = f"{self._name} from byte {offset} on"
+                    self.problem = f"what stands in {place} is safe, but could not be handed over: {failed!r}"
                 offset += len(written)
 
     def _write(self, data: bytes) -> None:
