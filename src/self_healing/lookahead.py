@@ -223,7 +223,9 @@ class Sight:
         places, at = np.divmod(rows, self._stretch.width)
         later = at > now
         if self._unseen:
-            return Seen(places, at, later, later)
+            seen = Seen(places, at, later, later)
+            # Too few samples end what an age meets as well, which is largest right before that.
+            return seen.joined(self._always(places, at - 1, now)) if self._series.counts_running else seen
         trigger, series = self._trigger, self._series
         totals, before = self._totals(places, self._stretch.from_us + at * self._stretch.grid_us)
         finding = find(trigger, totals, before)

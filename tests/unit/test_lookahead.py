@@ -202,6 +202,17 @@ def test_a_task_that_hangs_is_seen_ahead_whatever_else_its_trigger_asks(tmp_path
     assert [(each.opened_us, each.peak) for each in ahead.incidents] == [((START + 70) * 1_000_000, 139.0)]
 
 
+def test_the_peak_of_a_task_that_hangs_is_its_age_right_before_there_are_too_few_samples(tmp_path: Path) -> None:
+    condition = 'window = "1m"\nmin_samples = 3\ncondition = { kind = "threshold", op = ">=", value = 30 }'
+    spec = loaded(tmp_path, f'[[trigger]]\nname = "slow_tasks"\n{condition}\n')
+    ended: Line = {"type": "task_finished", "status": "success", "duration_s": 1.0, "agent": "Ada"}
+    lines = [{"ts": iso(second), "id": f"t{second}", **ended} for second in (1, 2, 3)]
+    lines += [{"ts": iso(10), "type": "task_started", "id": "hung", "agent": "Ada"}]
+    lines += [{"ts": iso(900), "id": "t900", **ended}]
+
+    assert [each.peak for each in replayed(spec, lines).incidents] == [59.0]
+
+
 def test_a_baseline_of_most_of_a_year_is_replayed_as_a_shorter_one_is(tmp_path: Path) -> None:
     condition = '{ kind = "baseline", ratio = 1.5, over = "300d", min_samples = 20 }'
     spec = loaded(tmp_path, f'[[trigger]]\nname = "duration_increase"\ncondition = {condition}\n')

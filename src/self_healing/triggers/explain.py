@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from math import ceil, floor
 from typing import assert_never
 
+from self_healing.clock import DAY_US, SECOND_US
 from self_healing.model import Reason, SeriesState, Verdict
 from self_healing.spec import (
     COUNTING,
@@ -119,7 +120,7 @@ def why(case: Case) -> str:
         case Reason.TOO_FEW_SAMPLES:
             return f"{_silent(case)} {_samples(verdict.samples)} within {case.window}, {trigger.min_samples} needed"
         case Reason.NO_DATA:
-            return f"{_silent(case)} not one sample within {case.window}{_however(case)}"
+            return f"{_silent(case)} {_nothing(case)}{_however(case)}"
         case Reason.NO_BASELINE:
             return f"{_silent(case)} {_no_baseline(case)}"
         case Reason.SILENCED | Reason.MAINTENANCE | Reason.INHIBITED | Reason.WARMING_UP:
@@ -156,7 +157,20 @@ def _silent(case: Case) -> str:
     return f"{'still fires' if state is SeriesState.FIRING and stays else 'recovers'} (no_data is {no_data.value}):"
 
 
+def _nothing(case: Case) -> str:
+    """What there is nothing of; a silence and a composite have no window of samples."""
+    match case.trigger.condition:
+        case Absence():
+            within = span(DAY_US / SECOND_US)
+            return f"no {case.trigger.signal} that counts within {within}, after which none is expected any more"
+        case Composite(members=members):
+            return f"none of {', '.join(members)} has a sample, or fires"
+    return f"not one sample within {case.window}"
+
+
 def _however(case: Case) -> str:
+    if case.trigger.aggregate in COUNTING and not isinstance(case.trigger.condition, Absence | Composite):
+        return "; that counts as 0 for a series that once had some"
     if case.trigger.no_data is NoData.FIRE:
         return "; with no_data = fire that counts as the condition met, for a series that once had some"
     return ""

@@ -54,6 +54,9 @@ def verdicts(
     """
     before = None if found.before is None else found.before.at(places)
     seen = look(series.trigger, found.totals.at(places), before)
+    if series.must_have_spoken:  # the count of nothing is none, for who never spoke
+        unheard = ~series.spoken[places] & (seen.samples == 0)
+        seen.finding[unheard & (seen.finding == Finding.MET)] = Finding.NO_DATA
     flapping = series.flapping[places]
     columns = (places, series.state[places], series.since_us[places], flapping, seen.finding, seen.samples)
     figures = (seen.value, seen.threshold, seen.baseline)

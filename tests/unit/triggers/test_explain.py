@@ -50,6 +50,16 @@ def on_change(**fields: Any) -> TriggerSpec:
     return trigger(**given | {"clear": None} | fields)
 
 
+def on_few() -> TriggerSpec:
+    few = {"kind": "threshold", "op": "<", "value": 5}
+    return trigger(signal="task.duration_s", aggregate="count", condition=few, clear=None)
+
+
+def on_no_sample(**fields: Any) -> TriggerSpec:
+    given = trigger().model_dump(mode="json", include={"name", "type", "severity", "target_agent"})
+    return TriggerSpec.model_validate(given | fields)
+
+
 def muted(why: Reason) -> Muted:
     return Muted(why=why, what="something", by="ada", until=AT, text="a migration")
 
@@ -76,6 +86,8 @@ def case(
     return Case(trigger=spec, unit=unit, verdict=verdict, behind=behind)
 
 
+ON_SILENCE = on_no_sample(signal="agent.events", condition={"kind": "absence", "silent_for": 600})
+ON_OTHERS = on_no_sample(condition={"kind": "composite", "all": ["slow", "dear"]})
 TOKENS: dict[str, Any] = {"unit": "tokens", "value": 900.0, "threshold": None}
 
 SAID = [
@@ -105,6 +117,18 @@ SAID = [
     (
         case(trigger(no_data="clear"), Reason.NO_DATA, RECOVERING, samples=0, value=None),
         "recovers (no_data is clear): not one sample within 15m",
+    ),
+    (
+        case(on_few(), Reason.NO_DATA, samples=0, value=0.0),
+        "silent because: not one sample within 15m; that counts as 0 for a series that once had some",
+    ),
+    (
+        case(ON_SILENCE, Reason.NO_DATA, samples=0, value=None),
+        "silent because: no agent.events that counts within 24h, after which none is expected any more",
+    ),
+    (
+        case(ON_OTHERS, Reason.NO_DATA, samples=0, value=None),
+        "silent because: none of slow, dear has a sample, or fires",
     ),
     (
         case(trigger(), Reason.NO_DATA, samples=0, value=None),

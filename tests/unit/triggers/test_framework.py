@@ -330,6 +330,15 @@ class TestSilence:
 
         assert states(engine.every_instant(0, 300)) == [(70, FIRING)]
 
+    def test_a_count_of_nothing_is_no_data_of_those_who_never_spoke(self) -> None:
+        engine = Engine(trigger(aggregate="count", condition=("<", 1)), trigger(name="o", signal="task.attempts"))
+        engine.push(finished(0, 1.0), finished(0, None, agent="B"))
+        engine.every_instant(0, 100)
+
+        verdict = engine.framework.verdict("tried", group("B"), at_us(100))
+
+        assert (verdict.state, verdict.reason) == (INACTIVE, Reason.NO_DATA)
+
     def test_without_a_sample_for_a_day_a_count_of_nothing_is_not_enough_samples(self) -> None:
         engine = Engine(trigger(aggregate="count", condition=("<", 1)))
         engine.push(finished(0, 1.0))
