@@ -1,4 +1,4 @@
-"""Values in the words of people: numbers with few digits, lengths of time, amounts with their unit."""
+"""Values in the words of people: numbers with few digits, counts, lengths of time, amounts with their unit."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ def number(value: float | None) -> str:
     if value == int(value) or abs(value) >= 10_000:
         return f"{value:.0f}"
     return f"{value:.4g}"
+
+
+def counted(count: int, thing: str) -> str:
+    """So many of a thing, such as ``1 incident`` or ``2 incidents``."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 def span(seconds: float | None) -> str:

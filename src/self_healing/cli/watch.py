@@ -13,6 +13,7 @@ from self_healing.cli import output
 from self_healing.cli.client import Json, call
 from self_healing.cli.options import Format, Shown
 from self_healing.handoffs.cleaning import escape
+from self_healing.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -76,8 +77,10 @@ def _head(told: Json) -> Iterator[RenderableType]:
     taken = f"{status['telemetry']['aggregated']:,} events taken in"
     evaluated = output.instant(status["evaluated_at"])
     yield Text(
-        f"{health['status']} · mode {status['mode']} · {status['triggers_enabled']} triggers · {taken}"
-        f" · {status['directives_in_force']} directives in force · {status['constitutional_violations']} denials"
+        f"self-healing itself {health['status']} · mode {status['mode']}"
+        f" · {counted(status['triggers_enabled'], 'trigger')} · {taken}"
+        f" · {counted(status['directives_in_force'], 'directive')} in force"
+        f" · {counted(status['constitutional_violations'], 'denial')}"
         f" · evaluated {evaluated}",
         style="dim",
     )

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from self_healing.dashboard.story import story
-from self_healing.wording import amount, number, plain, span
+from self_healing.wording import amount, counted, number, plain, span
 
 NOTHING = "-"
 
@@ -66,6 +66,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "amount": amount,
         "count": "{:,}".format,
+        "counted": counted,
         "figures": figures,
         "group": group,
         "number": number,

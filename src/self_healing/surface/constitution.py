@@ -17,15 +17,16 @@ from self_healing.model import (
 from self_healing.surface.shared import NOT_CLOSED, Answers
 from self_healing.views import Json
 
-DENIALS = 10
-"""So many of the newest are shown with the constitution."""
+RECENT = 10
+"""So many of the newest decisions, and of the newest denials, are shown with the constitution."""
 
 
 class Constitution(Answers):
     """What is allowed, and what was decided."""
 
     def constitution(self) -> Json:
-        denials = self._store.select(Decision, newest=DENIALS, outcome=Outcome.DENY.value)
+        decisions = self._store.select(Decision, newest=RECENT)
+        denials = self._store.select(Decision, newest=RECENT, outcome=Outcome.DENY.value)
         held_to = articles.load(own=self._loop.spec.articles)
         return {
             "version": held_to.version,
@@ -33,6 +34,7 @@ class Constitution(Answers):
             "facts": articles.facts(own=bool(self._loop.spec.articles)),
             "limits": self._limits(),
             "violations": status.violations(self._loop.settings),
+            "decisions": [views.decision(each) for each in reversed(decisions)],
             "denials": [views.decision(each) for each in reversed(denials)],
         }
 

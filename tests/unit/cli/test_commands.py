@@ -242,6 +242,7 @@ def test_triggers_that_could_not_go_live_are_not_compared(
         (["check", "--exit-cod"], "--exit-code"),
         (["incidents", "show"], "ID requires an argument. `self-healing incidents` lists what there is"),
         (["check", "--loud"], "Unknown option: --loud"),
+        (["handoffs", "complete", "--loud"], "`self-healing handoffs complete --help` says what it takes"),
         (["check", "--now", "2026-01-05T10:00:00"], "has no time zone"),
         (["check", "--now", "yesterday"], "allowed is an instant such as"),
         (["check", "--format", "xml"], "xml"),

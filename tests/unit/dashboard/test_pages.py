@@ -125,6 +125,22 @@ def test_the_first_page_says_what_is_wrong_and_what_was_done(loop: SelfHealingOr
     assert "analyze slow tasks" in page
 
 
+def test_the_first_page_tells_how_the_fleet_is_apart_from_how_self_healing_is(loop: SelfHealingOrchestrator) -> None:
+    loop.store.put(directive("max_retries", 2, owner="inc-a", expires_at=AT + timedelta(hours=1)))
+    with serving(loop) as port:
+        page = get(port, "/")[1]
+    assert "self-healing itself <span class=" in page
+    assert "1 directive in force · 0 denials" in page
+
+
+def test_the_constitution_shows_what_it_decided_last_and_not_only_what_it_denied(loop: SelfHealingOrchestrator) -> None:
+    with serving(loop) as port:
+        page = get(port, "/constitution")[1]
+    decided = page[page.index("Recent decisions") : page.index("Recent denials")]
+    assert all(f"/incidents/{id}" in decided for id in loop.register.open)
+    assert "allow</span></td><td>none" in decided
+
+
 def test_a_page_that_nothing_changed_tells_the_present_all_the_same(loop: SelfHealingOrchestrator) -> None:
     assert isinstance(loop.clock, FakeClock)
     with serving(loop) as port:

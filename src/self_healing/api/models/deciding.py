@@ -112,13 +112,14 @@ class Limit(Model):
 
 
 class Constitution(Model):
-    """The articles, the limits, and what was refused last."""
+    """The articles, the limits, and what was decided and refused last."""
 
     version: str
     articles: list[Article]
     facts: dict[str, str] = Field(description="what the articles may ask, and of which kind each is")
     limits: list[Limit]
     violations: int
+    decisions: list[Decision]
     denials: list[Decision]
 
 
