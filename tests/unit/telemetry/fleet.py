@@ -16,6 +16,7 @@ from self_healing.spec import TriggerSpec
 from self_healing.telemetry.lines import NATIVE, Lines
 from self_healing.telemetry.native import decode
 from self_healing.telemetry.telemetry import Telemetry
+from tests.accounts import held
 
 START_S = 1_767_607_200  # 2026-01-05T10:00:00Z, the start of a 15-minute pane
 WINDOW_S = 3600
@@ -87,7 +88,7 @@ class _Disk:
 
 
 class Fleet:
-    """What is known of a fleet.
+    """What is known of a fleet; each time that it folds, both equations of the accounting hold.
 
     Args:
         triggers: what is asked for.
@@ -112,6 +113,7 @@ class Fleet:
         """Fold what happened until then, all when left out."""
         evaluated_us = 0 if evaluated is None else at_us(evaluated)
         self.telemetry.fold(None if until is None else at_us(until), evaluated_us=evaluated_us)
+        held(msgspec.to_builtins(self.telemetry.accounting))
 
     def take(self, *lines: Line) -> None:
         """Hand over a batch and fold it."""
