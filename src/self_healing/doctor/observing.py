@@ -57,7 +57,9 @@ class Observed:
             case Baseline() as condition:
                 before = telemetry.baseline(measure, window_us, condition.over * SECOND_US, t_us)
                 self.most_before = max(self.most_before, int(before.count.max(initial=0)))
-                enough = enough & (before.count >= condition.min_samples) & (before.amount > 0)
+                enough = enough & (before.count >= condition.min_samples)
+                if condition.absolute is None:  # as the engine judges: there is no multiple of nothing
+                    enough = enough & (before.amount > 0)
                 value = _above(condition, value, before.amount / np.maximum(before.count, 1) / MICRO)
             case RateOfChange() as change:
                 now, earlier = telemetry.successive(measure, window_us, t_us)

@@ -18,10 +18,12 @@ from self_healing.config import NO_PORTS, Settings
 from self_healing.constitution.stop import stop
 from self_healing.doctor.examining import examine
 from self_healing.doctor.fitting import beyond
+from self_healing.doctor.observing import Observed
 from self_healing.doctor.surroundings import FEW_FREE_BYTES, LEAST_FREE_BYTES
 from self_healing.errors import ConfigError
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.triggers.declared import load_triggers
+from tests.unit.triggers.engine import Engine, at_us, finished, trigger
 
 NOW = datetime(2026, 1, 25, 10, 0, tzinfo=UTC)
 TRIGGER = '[[trigger]]\nname = "{name}"\ntype = "custom"\nsignal = "task.duration_s"\naggregate = "mean"\n' + (
@@ -325,6 +327,19 @@ def test_for_a_trigger_against_a_baseline_a_greater_distance_of_the_same_kind_is
     assert proposal["condition"][key] >= least
     assert set(proposal["condition"]) == {"kind", key, "over", "min_samples"}
     assert proposal["incidents_then"] < proposal["incidents_now"]
+
+
+def test_what_comes_on_top_of_nothing_is_a_peak_where_the_distance_is_absolute() -> None:
+    condition = {"kind": "baseline", "absolute": 1, "over": "1h", "min_samples": 2}
+    spec = trigger(aggregate="mean", condition=condition)
+    engine = Engine(spec)
+    engine.push(*(finished(second, 0.0) for second in range(0, 3600, 60)), finished(3700, 5.0))
+    engine.every_instant(0, 3700)
+
+    observed = Observed(spec)
+    observed.see(engine.telemetry, at_us(3700))
+
+    assert observed.peaks().tolist() == [5.0]
 
 
 def test_a_state_that_was_evaluated_further_than_the_clock_is_a_problem_of_the_clock(tmp_path: Path) -> None:
