@@ -76,11 +76,11 @@ def test_the_process_reads_its_directives_from_the_state(tmp_path: Path, start: 
 
 def test_processes_that_share_start_and_origin_share_the_time(tmp_path: Path) -> None:
     origin = f"--origin={time.monotonic() - 100}"
-    assert run(tmp_path, "--scale=6", origin, "--for-s=606").returncode == 0
+    assert run(tmp_path, "--scale=2", origin, "--for-s=202").returncode == 0
     read = events((tmp_path / "telemetry" / "events-20260105.jsonl").read_bytes().splitlines())
     assert read[0].ts is not None
     assert read[0].ts.startswith("2026-01-05T10:00:0")
-    assert 590 < seconds(read[-1]) - seconds(read[0]) < 620
+    assert 190 < seconds(read[-1]) - seconds(read[0]) < 230  # its own start may take some seconds
 
 
 def test_the_process_ends_well_when_terminated(tmp_path: Path) -> None:
