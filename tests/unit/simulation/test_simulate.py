@@ -200,7 +200,7 @@ def test_a_seed_draws_the_same_troubles_and_many_draw_every_kind() -> None:
 
 def test_on_a_terminal_a_bar_shows_how_far_it_has_come(tmp_path: Path) -> None:
     file = tmp_path / "quiet.toml"
-    file.write_text('lasts = "30m"\nagents = 8\nhistory = "2h"\n')
+    file.write_text('lasts = "2h"\nagents = 20\nhistory = "2h"\n')  # for a bar it must take more than a second
     ours, theirs = pty.openpty()
     command = [COMMAND, "simulate", str(file), "--format", "json"]
     run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=theirs)
@@ -212,4 +212,4 @@ def test_on_a_terminal_a_bar_shows_how_far_it_has_come(tmp_path: Path) -> None:
     os.close(ours)
     told, _ = run.communicate()
     assert b"quiet" in shown
-    assert json.loads(told)["lasts_s"] == 1800
+    assert json.loads(told)["lasts_s"] == 7200
