@@ -91,7 +91,7 @@ def test_an_escalation_is_told_by_every_channel_of_the_person_and_taken_back_whe
             pager={"kind": "pagerduty", "routing_key_env": "PAGER_KEY", "url": pages, **shared},
             alerts={"kind": "alertmanager", "url": alerts, **shared},
             broken={"kind": "pagerduty", "routing_key_env": "NO_KEY", "url": gone, **shared},
-            lost={"kind": "python", "function": "nowhere:gone", "agents": ["ChiefArchitectAgent"]},
+            lost={"kind": "command", "argv": ["./nowhere"], "agents": ["ChiefArchitectAgent"]},
         )
         with scenario:
             scenario.at(70).expect_incident("slow_tasks", "Coder", "escalated")
