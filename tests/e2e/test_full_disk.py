@@ -100,7 +100,7 @@ def test_a_full_disk_is_unhealthy_until_there_is_room_and_loses_nothing_that_was
             until_taken(base, number)
         for _ in range(150):
             told = asked(tmp_path, "status")
-            if told["health"]["status"] == "healthy" and told["telemetry"]["aggregated"] == 100:
+            if told["health"]["status"] == "healthy" and told["telemetry"]["received"] == 150:
                 break
             time.sleep(0.1)
         assert told["health"]["issues"] == []
