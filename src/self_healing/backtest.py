@@ -25,6 +25,7 @@ from self_healing.lookahead import LookAhead
 from self_healing.measures import Ints, Measure
 from self_healing.model import Event, Group, SeriesState, Transition
 from self_healing.spec import Absence, Spec
+from self_healing.telemetry.assembly import traced
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.columns import asked_attributes
 from self_healing.telemetry.lines import native_asking
@@ -81,6 +82,11 @@ ASKED_TIMES: Final = 32
 """In so many equal stretches stored events are looked at, and after each it is asked whether that is enough."""
 
 
+def waits_for_silence(spec: Spec) -> bool:
+    """Whether a trigger of it that is enabled fires because nothing is heard, which is not seen ahead."""
+    return any(isinstance(each.condition, Absence) and each.enabled for each in spec.triggers)
+
+
 @dataclass(slots=True)
 class Replay:
     """A history in event time.
@@ -116,7 +122,7 @@ class Replay:
 
     def __post_init__(self) -> None:
         # To what waits for silence every event is a sign of life.
-        absence = any(isinstance(each.condition, Absence) and each.enabled for each in self.spec.triggers)
+        absence = waits_for_silence(self.spec)
         triggers, groups, grid_us = self.spec.triggers, self.spec.max_groups, self.spec.grid * SECOND_US
         by_step = self.every_event or self.by_step or absence
         seen = None if by_step else Replayed(triggers, grid_us=grid_us, max_groups=groups)
@@ -381,8 +387,8 @@ def replays_of(specs: Sequence[Spec], past: Past, enough: Callable[[], bool]) ->
     """
     if not past.events:
         return [Replay(spec) for spec in specs], True
-    traced = any(event.trace_id is not None for event in past.events)
-    done = [Replay(spec, by_step=traced) for spec in specs]
+    by_step = traced(past.events, past.kind)
+    done = [Replay(spec, by_step=by_step) for spec in specs]
     first_us, last_us = int(past.ts[0]), int(past.ts[-1])
     for each in done:
         each.first_us = each.last_us = first_us

@@ -10,13 +10,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from self_healing.backtest import Replay, replay
 from self_healing.config import Settings, load_spec
+from self_healing.model import Ingested, Kind, Usage
 from self_healing.spec import Spec
+from self_healing.telemetry.assembly import traced
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC).timestamp()
 Line = dict[str, Any]
@@ -245,3 +248,46 @@ def test_a_well_fleet_is_hardly_looked_at() -> None:
 
     assert done.incidents == []
     assert done.framework.evaluations <= 5
+
+
+KINDS = {"log": Kind.LOG, "llm_call": Kind.LLM_CALL, "tool_call": Kind.TOOL_CALL}
+
+
+def said_in_sessions(seed: int) -> list[Ingested]:
+    """What agents say of tasks whose end they never say, with gaps on both sides of the idle minutes that end one."""
+    drawn, said = random.Random(seed), []
+    for session in range(40):
+        agent, at = drawn.choice("AB"), START + drawn.uniform(0, 3 * 3600)
+        for _ in range(drawn.randint(1, 12)):
+            event = Ingested(
+                ts=datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"),
+                kind=drawn.choice(list(KINDS)),
+                task_id=f"s{session}",
+                agent=agent,
+                attempt=drawn.randint(1, 4),
+                status=drawn.choice(["success", "failed"]),
+                source="otlp/claude_code",
+            )
+            if event.kind == "llm_call":
+                event.usage = Usage(total_tokens=drawn.randint(1, 20_000), total_usd=drawn.random())
+            said.append(event)
+            at += drawn.choice([1, 5, 60, 400, 599, 601])
+    return sorted(said, key=lambda event: event.ts or "")
+
+
+@pytest.mark.parametrize("seed", [1, 4])
+def test_what_sessions_will_have_done_is_seen_ahead(seed: int) -> None:
+    events = said_in_sessions(seed)
+    kind = np.array([KINDS[event.kind or ""] for event in events], np.uint8)
+    stamps = [datetime.fromisoformat(event.ts or "").timestamp() for event in events]
+    ts = np.array([round(at * 1e3) * 1_000 for at in stamps], np.int64)
+    assert not traced(events, kind)
+    spec, found = load_spec(Settings()), []
+    for by_step in (True, False):
+        replayed = Replay(spec, by_step=by_step, first_us=int(ts[0]), last_us=int(ts[-1]))
+        replayed.telemetry.queue(list(events), kind, ts)
+        replayed.run(int(ts[-1]) // 1_000_000 * 1_000_000 + 3600 * 1_000_000)
+        assert replayed.sees_ahead is not by_step
+        found.append((replayed.transitions, replayed.incidents))
+    assert found[0][1]
+    assert found[0] == found[1]

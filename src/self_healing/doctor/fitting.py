@@ -24,7 +24,7 @@ from self_healing.doctor.observing import Observed
 from self_healing.measures import Floats, Measure
 from self_healing.problems import shown, suggestion
 from self_healing.spec import Absence, Baseline, Composite, RateOfChange, Spec, Threshold, TriggerSpec
-from self_healing.telemetry.assembly import assembles
+from self_healing.telemetry.assembly import traced
 from self_healing.telemetry.columns import getter
 from self_healing.telemetry.samples import matches
 from self_healing.telemetry.signals import signal_of
@@ -62,7 +62,7 @@ def fired(spec: Spec, history: History, tell: Told = nobody) -> dict[str, Fired]
     """What a backtest of `spec` on `history` opens, by trigger; `tell` hears how much was replayed."""
     if not history.events:
         return {}
-    replay = Replay(spec, by_step=assembles(history.events, history.kind))
+    replay = Replay(spec, by_step=traced(history.events, history.kind))
     if not replay.sees_ahead:
         replay = Replay(spec.model_copy(update={"grid": max(spec.grid, STEP_S)}), by_step=True)
     replay.telemetry.queue(list(history.events), history.kind, history.ts)

@@ -10,11 +10,10 @@ from datetime import datetime
 
 import numpy as np
 
-from self_healing.backtest import decoded_lines
+from self_healing.backtest import decoded_lines, waits_for_silence
 from self_healing.clock import SECOND_US, to_us
 from self_healing.lookahead import LookAhead
 from self_healing.orchestrator import SelfHealingOrchestrator
-from self_healing.spec import Absence
 from self_healing.telemetry.columns import asked_attributes
 from self_healing.telemetry.replayed import Replayed
 
@@ -29,7 +28,7 @@ class Foresight:
     def __init__(self, loop: SelfHealingOrchestrator) -> None:
         spec = loop.spec
         self._loop = loop
-        self._absence = any(isinstance(trigger.condition, Absence) for trigger in spec.triggers)
+        self._absence = waits_for_silence(spec)
         self._asked = asked_attributes(spec.triggers)
         self._grid_us = spec.grid * SECOND_US
         self._telemetry = Replayed(spec.triggers, grid_us=self._grid_us, max_groups=spec.max_groups)

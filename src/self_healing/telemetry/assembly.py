@@ -23,9 +23,14 @@ _SPANS = np.isin(np.arange(256), [Kind.SPAN, Kind.LLM_CALL, Kind.TOOL_CALL])  # 
 _TAKEN = _SPANS | (np.arange(256) == Kind.LOG)
 
 
-def assembles(events: Sequence[Event], kind: NDArray[np.uint8]) -> bool:
-    """Whether any of `events` may be a part of what is put together: a span, a call in one, a session's log."""
-    return any(isinstance(events[place], Ingested) for place in np.flatnonzero(_TAKEN[kind]).tolist())
+def traced(events: Sequence[Event], kind: NDArray[np.uint8]) -> bool:
+    """Whether any of `events` is a part of a trace: of the task that is made of it nobody hears when it happened."""
+    found = (events[place] for place in np.flatnonzero(_SPANS[kind]).tolist())
+    return any(isinstance(event, Ingested) and _in_trace(event) and not Sessions.takes(event) for event in found)
+
+
+def _in_trace(event: Ingested) -> bool:
+    return event.span_id is not None and event.trace_id is not None and event.kind != "log"
 
 
 class Assembly:
@@ -47,9 +52,7 @@ class Assembly:
         learn = self.traces.learn
         for place, at in zip(places.tolist(), ts[places].tolist(), strict=True):
             event = events[place]
-            if isinstance(event, Ingested) and event.span_id is not None and event.trace_id is not None:
-                if Sessions.takes(event):
-                    continue
+            if isinstance(event, Ingested) and _in_trace(event) and not Sessions.takes(event):
                 learn(event, at)
                 self._changed = True
 
@@ -81,7 +84,7 @@ class Assembly:
     def _take(self, event: Ingested, ts_us: int, evaluated_us: int, made: list[Made]) -> bool:
         """Take in an event if it is ours; whether nothing else is to be made of it."""
         session = Sessions.takes(event)
-        if not session and (event.span_id is None or event.trace_id is None or event.kind == "log"):
+        if not session and not _in_trace(event):
             return False
         if ts_us > self.traces.first_due_us or ts_us > self.sessions.first_due_us:
             self._decide(ts_us - 1, made)  # in the order of time, however it is cut into batches
