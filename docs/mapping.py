@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from self_healing.telemetry.otlp.names import COLUMNS, CONTENT, EVENTS, LOGS_ONLY, RESOURCE_KEPT, ROLES
+from self_healing.telemetry.otlp.names import (
+    COLUMNS,
+    CONTENT,
+    EVENTS,
+    LOGS_ONLY,
+    RAISED_IN_MESSAGE,
+    RESOURCE_KEPT,
+    ROLES,
+)
 from self_healing.telemetry.otlp.plan import ATTRIBUTES_MAX, CUT, KEPT_MAX
 from self_healing.telemetry.otlp.rejection import SAYS
 from self_healing.telemetry.otlp.values import TEXT_MAX
@@ -24,6 +32,8 @@ TITLES = {
     "litellm": "LiteLLM",
     "openai_agents": "OpenAI Agents SDK",
 }
+
+WRAPPING = " and ".join(f"{TITLES[source]} (`{name}`)" for source, name in RAISED_IN_MESSAGE.items())
 
 REPEATING = " and ".join(TITLES[source] for source in sorted(LOGS_ONLY))
 
@@ -47,6 +57,9 @@ one table of the code, from which this page is written.
 - **Attempt.** Said outright, or one more than the resends.
 - **Status.** A span failed if its status is an error or it has an error's type. An error whose type speaks of a
   timeout or a deadline, or is 408 or 504, is a `timeout`; one that speaks of cancelling is `canceled`.
+- **Errors.** Where no attribute names an error's type, it is that of the last exception that the span recorded.
+  A source that gives one type to every error, {WRAPPING}, is read by its message instead, which
+  begins with what was raised, such as `TimeoutError('no answer')`.
 - **Tokens.** Cached input is part of the input. It is added where the source counts it apart (Claude Code), and
   where it is more than the input. The total is input and output, or the source's own total if that is more.
 - **Cost.** As the source says in US dollars, else by the price list of `genai-prices`, offline, for the calls

@@ -312,6 +312,10 @@ TIMEOUTS: Final = ("timeout", "timed_out", "timedout", "deadline")
 TIMEOUT_CODES: Final = frozenset(("408", "504"))
 """The status codes, in place of an error's type, that are timeouts."""
 
+RAISED_IN_MESSAGE: Final[dict[str, str]] = {"langsmith": "Exception"}
+"""The type that a source gives to every error, which is its own: the message begins with what was raised, as Python
+shows it, such as ``TimeoutError('no answer')``."""
+
 CANCELLATIONS: Final = ("cancelled", "canceled", "keyboardinterrupt")
 """What the last part of an error's type contains, in lower case, when somebody stopped it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count, repeat
@@ -29,7 +30,7 @@ from self_healing.telemetry.otlp.cells import (
     usage_of,
 )
 from self_healing.telemetry.otlp.json_body import TraceRequest, decode_json
-from self_healing.telemetry.otlp.names import LOGS_ONLY, ROLES, SOURCE_OF, WRAPS_AGENTS
+from self_healing.telemetry.otlp.names import LOGS_ONLY, RAISED_IN_MESSAGE, ROLES, SOURCE_OF, WRAPS_AGENTS
 from self_healing.telemetry.otlp.plan import READERS, Names, Origin, Plan, origin_of, plan_for, plan_of
 from self_healing.telemetry.otlp.protobuf_body import decode_protobuf
 from self_healing.telemetry.otlp.rejection import BadItem, Rejection
@@ -153,7 +154,7 @@ def _events(alike: _Alike, plan: Plan, origin: Origin) -> list[list[Ingested]]:
         each["span.name"] = name
     repeated = plan.source in LOGS_ONLY
     roles = ["other"] * len(spans) if repeated else _roles(plan, said)
-    statuses, error_types = _endings(spans, said["error_type"], kept)
+    statuses, error_types = _endings(spans, said["error_type"], kept, RAISED_IN_MESSAGE.get(plan.source))
     usages = nothing if repeated else _usages(plan, said, roles, end_s)
     tools = [
         (tool or name or None) if role == "tool" else None
@@ -253,14 +254,18 @@ def _role(plan: Plan, operation: str | None, tool: str | None, model: str | None
 
 
 def _endings(
-    spans: Sequence[Span], error_types: Sequence[str | None], kept: list[dict[str, Any]]
+    spans: Sequence[Span], error_types: Sequence[str | None], kept: list[dict[str, Any]], wrapper: str | None
 ) -> tuple[list[str], list[str | None]]:
-    """The status of each, and the type of its error; `kept` gets what is said of it besides."""
+    """The status of each, and the type of its error; `kept` gets what is said of it besides.
+
+    Args:
+        wrapper: the type that the source gives to every error, of which the message says the real one.
+    """
     statuses, found = ["success"] * len(spans), [*error_types]
     for place, (span, error_type) in enumerate(zip(spans, error_types, strict=True)):
         status = span.status
         if error_type is not None or status.code == _ERROR:
-            found[place] = error_type or _exception_of(span)
+            found[place] = error_type or _exception_of(span, wrapper)
             statuses[place] = failure(found[place])
             if status.message:
                 kept[place]["status.message"] = status.message[:TEXT_MAX]
@@ -283,13 +288,20 @@ def _usages(plan: Plan, said: Said, roles: Sequence[str], end_s: Sequence[float]
     return usages
 
 
-def _exception_of(span: Span) -> str | None:
+def _exception_of(span: Span, wrapper: str | None) -> str | None:
     """The type of the last exception that a span recorded."""
     for event in reversed(span.events):
-        for pair in event.attributes:
-            if pair.key == "exception.type":
-                return text(pair.value)
+        said = {pair.key: pair.value for pair in event.attributes if pair.key in _EXCEPTION}
+        if "exception.type" in said:
+            told = text(said["exception.type"])
+            message = said.get("exception.message")
+            raised = _RAISED.match(text(message) or "") if message is not None and told == wrapper else None
+            return raised[1] if raised else told
     return None
+
+
+_EXCEPTION = ("exception.type", "exception.message")
+_RAISED = re.compile(r"([^\W\d][\w.]{0,255})\(")
 
 
 def _scores(span: Span, origin: Origin, event: Ingested, quality: float | None) -> Iterator[Ingested]:

@@ -202,9 +202,9 @@ EXPECTED: dict[str, list[tuple[tuple[Any, ...], tuple[Any, ...] | None, tuple[An
             (None, None, None, None),
         ),
         (
-            ("tool_call", "tool", "th-1", "graph", None, "langchain", None, "failed", 1.0),
+            ("tool_call", "tool", "th-1", "graph", None, "langchain", None, "timeout", 1.0),
             None,
-            ("Exception", "search", None, None),
+            ("ReadTimeout", "search", None, None),
         ),
     ],
     "crewai": [

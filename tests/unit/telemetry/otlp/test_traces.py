@@ -178,6 +178,26 @@ def test_an_error_without_a_type_takes_it_from_the_exception_that_the_span_recor
     assert found.attributes["status.message"] == "no"
 
 
+@pytest.mark.parametrize(
+    ("scope", "kind", "message", "found"),
+    [
+        ("langsmith", "Exception", "ReadTimeout('late')\n\nTraceback (most recent call last):\n", "ReadTimeout"),
+        ("langsmith", "Exception", "Odd('late')Traceback (most recent call last):\n", "Odd"),  # by way of LangChain
+        ("langsmith", "Exception", "no such index (404)", "Exception"),
+        ("langsmith", "Exception", None, "Exception"),
+        ("langsmith", "OSError", "Odd('late')", "OSError"),
+        ("elsewhere", "Exception", "Odd('late')", "Exception"),
+    ],
+)
+def test_a_source_that_wraps_every_error_names_in_the_message_what_was_raised(
+    scope: str, kind: str, message: str | None, found: str
+) -> None:
+    said = {"exception.type": kind} | ({} if message is None else {"exception.message": message})
+    one = span(status={"code": 2}, events=[{"name": "exception", "attributes": attributes(said)}])
+    one["resourceSpans"][0]["scopeSpans"][0]["scope"]["name"] = scope
+    assert event(one).error_type == found
+
+
 @pytest.mark.parametrize("code", [0, 1, "STATUS_CODE_OK", "STATUS_CODE_UNSET"])
 def test_a_span_that_recorded_an_exception_and_went_well_all_the_same_is_a_success(code: int | str) -> None:
     raised = [{"name": "exception", "attributes": attributes({"exception.type": "Early"})}]
