@@ -91,6 +91,8 @@ def test_a_yes_lets_that_plan_be_decided_anew_and_done_once(fleet: Scenario) -> 
     assert decision.id != approval.decision
     assert decision.facts["approved"]
     assert told(fleet) == [("pending", None), ("approved", "Ada"), ("used", "Ada")]
+    used = fleet.loop.store.get(Approval, approval.id)
+    assert (used.reason, used.came_to) == ("do", f"used by execution {execution.id}")
     assert fleet.loop.audit.verify().ok
 
 
@@ -183,7 +185,10 @@ def test_a_yes_is_too_old_after_five_minutes_in_which_it_could_not_be_done(fleet
     fleet.at(310)
 
     assert fleet.handoffs("Janitor") == []
-    assert told(fleet)[-1] == ("expired", "self-healing")
+    [over] = approvals(fleet)
+    assert (over.status, over.by, over.reason) == (ApprovalStatus.EXPIRED, "Ada", "do")
+    with pytest.raises(ApprovalRefused, match=r"expired \(approved by Ada at .*; it could not be done in time\)"):
+        fleet.loop.answer_approval(over.id, True, "Ada", "do")
     fleet.expect_actions(SLOW, erase="denied", analyze_slow_tasks="dispatched")
 
 
@@ -229,6 +234,19 @@ def test_a_question_ends_with_its_incident(fleet: Scenario) -> None:
         fleet.loop.answer_approval(approval.id, True, "Ada", "do")
     fleet.at(5)
     assert fleet.loop.store.get(Approval, approval.id).status is ApprovalStatus.WITHDRAWN
+
+
+def test_an_incident_that_fires_again_after_its_question_ended_has_it_asked_anew(fleet: Scenario) -> None:
+    first = pending(fleet)
+    fleet.at(1).finish("slow", duration_s=71.0)
+    fleet.at(299, step_s=10).finish("quick", duration_s=1.0).at(400, step_s=10)
+    assert fleet.loop.store.get(Approval, first.id).status is ApprovalStatus.WITHDRAWN
+
+    fleet.finish("slow again", duration_s=70.0).at(405).expect_actions(SLOW, erase="awaiting_approval")
+
+    second = pending(fleet)
+    assert second.plan == first.plan
+    assert second.id != first.id
 
 
 def test_a_question_survives_a_restart(fleet: Scenario) -> None:

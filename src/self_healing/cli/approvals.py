@@ -85,6 +85,7 @@ def _print(told: Json) -> None:
             output.when("until"),
             Column("by", rank=2),
             Column("reason", rank=3, text=True),
+            Column("came to", rank=4, text=True),
         ),
         (
             (
@@ -96,6 +97,7 @@ def _print(told: Json) -> None:
                 output.instant(each["expires_at"]),
                 each["by"],
                 each["reason"],
+                each["came_to"],
             )
             for each in told["approvals"]
         ),

@@ -80,8 +80,10 @@ class Approvals:
         return Answer.NO
 
     def asked(self, proposal: Proposal) -> bool:
-        """Whether a person was asked about this very plan."""
-        return self._store.count(Approval, plan=plan_of(proposal)) > 0
+        """Whether a person was asked about this very plan, and the question stands or has its answer."""
+        found = self._store.select(Approval, plan=plan_of(proposal))
+        # An incident that fires again soon after its close has the same plan, and what was asked before it is over.
+        return bool(found) and found[-1].status is not ApprovalStatus.WITHDRAWN
 
     def ask(self, decision: Decision, execution: Execution, at: datetime, limits: Limits) -> Approval:
         """Ask a person for what `decision` could not allow; returns what was asked."""
@@ -126,12 +128,12 @@ class Approvals:
         same = plan_of(decision.proposal) == approval.plan
         pending = approval.status is ApprovalStatus.PENDING
         if same and execution.key is not None:
-            return self._end(approval, ApprovalStatus.USED, at, approval.by or OUR_WORD, f"by execution {execution.id}")
+            return self._over(approval, ApprovalStatus.USED, at, f"used by execution {execution.id}")
         if not same or not self._waits(execution):
-            return self._end(approval, ApprovalStatus.WITHDRAWN, at, OUR_WORD, "it is not to be done any more")
+            return self._over(approval, ApprovalStatus.WITHDRAWN, at, "it is not to be done any more")
         if at >= approval.expires_at if pending else not _fresh(approval, limits, at):
-            why = "nobody answered in time" if pending else "it was approved, and could not be done in time"
-            return self._end(approval, ApprovalStatus.EXPIRED, at, OUR_WORD, why)
+            why = "nobody answered in time" if pending else "it could not be done in time"
+            return self._over(approval, ApprovalStatus.EXPIRED, at, why)
         return None
 
     def _waits(self, execution: Execution) -> bool:
@@ -148,8 +150,7 @@ class Approvals:
         if not by.strip():
             raise ApprovalRefused(id, "nobody says who answers; give a name")
         if approval.status is not ApprovalStatus.PENDING:
-            when = "" if approval.answered_at is None else f" at {approval.answered_at:%Y-%m-%d %H:%M:%S}"
-            raise ApprovalRefused(id, f"it is {approval.status.value} by {approval.by}{when}, and answered once only")
+            raise ApprovalRefused(id, f"{_said(approval)}, and answered once only")
         if at >= approval.expires_at:
             raise ApprovalRefused(id, f"it ran out at {approval.expires_at:%Y-%m-%d %H:%M:%S}, which is a no")
         if plan is not None and plan != approval.plan:
@@ -163,6 +164,12 @@ class Approvals:
             raise ApprovalRefused(approval.id, "the plan changed since; it is asked anew")
         if not self._waits(execution):
             raise ApprovalRefused(approval.id, f"incident {approval.proposal.incident} does not wait for it any more")
+
+    def _over(self, approval: Approval, status: ApprovalStatus, at: datetime, what: str) -> Approval:
+        """It ended otherwise than by an answer; the answer that it had stays beside what came of it."""
+        if approval.by is None:
+            return self._end(approval, status, at, OUR_WORD, what)
+        return self._put(msgspec.structs.replace(approval, status=status, came_to=what), at)
 
     def _end(self, approval: Approval, status: ApprovalStatus, at: datetime, by: str, reason: str) -> Approval:
         return self._put(msgspec.structs.replace(approval, status=status, by=by, reason=reason, answered_at=at), at)
@@ -191,10 +198,20 @@ def _fresh(approval: Approval, limits: Limits, at: datetime) -> bool:
     return since is not None and at - since <= timedelta(seconds=limits.plan_freshness)
 
 
+def _said(approval: Approval) -> str:
+    """How an approval that was answered or is over stands, in words."""
+    when = "" if approval.answered_at is None else f" at {approval.answered_at:%Y-%m-%d %H:%M:%S}"
+    if approval.came_to is None:
+        return f"it is {approval.status.value} by {approval.by}{when}"
+    return f"it is {approval.status.value} (approved by {approval.by}{when}; {approval.came_to})"
+
+
 def _told(approval: Approval) -> dict[str, Any]:
     """What the audit log takes of an approval: what was asked, and all that was said of it."""
     proposal = approval.proposal
+    came_to = {} if approval.came_to is None else {"came_to": approval.came_to}
     return {
+        **came_to,
         "approval": approval.id,
         "status": approval.status.value,
         "plan": approval.plan,

@@ -88,7 +88,8 @@ class Approval(Record, frozen=True, kw_only=True):
     status: ApprovalStatus
     asked_at: datetime
     expires_at: datetime
-    by: str | None = None  # who answered or ended it
-    reason: str | None = None
-    answered_at: datetime | None = None
+    by: str | None = None  # who answered; who ended it, where nobody did
+    reason: str | None = None  # of the same
+    answered_at: datetime | None = None  # when that was
+    came_to: str | None = None  # what came of an answer, once that is known
     entry: int | None = None  # the place of its newest state in the audit log

@@ -20,9 +20,10 @@ class Approval(Model):
     status: ApprovalStatus
     asked_at: At
     expires_at: At
-    by: str | None
-    reason: str | None
-    answered_at: At | None
+    by: str | None = Field(description="who answered; who ended it, where nobody did")
+    reason: str | None = Field(description="of the same")
+    answered_at: At | None = Field(description="when that was")
+    came_to: str | None = Field(description="what came of an answer, such as the execution that used it")
     incident: str
     trigger: str
     action: str
