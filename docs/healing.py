@@ -53,7 +53,13 @@ def _runs(runs: Runs) -> str:
     for name, told in runs.items():
         one = told["with"]["run"]
         without = told["without"]["run"]["sick_s"] if "without" in told else None
-        cells = (one["faults"], one["detected"], one["healed"], one["escalated"], len(one["false_incidents"]))
+        cells: tuple[Any, ...] = (
+            one["faults"],
+            one["detected"],
+            one["healed"],
+            one["escalated"],
+            len(one["false_incidents"]),
+        )
         cells += (one["harmful_actions"], _minutes(one["sick_s"]), _minutes(without))
         lines.append(f"| {name} | {' | '.join(map(str, cells))} |")
     return "\n".join(lines)

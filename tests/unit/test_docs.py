@@ -16,13 +16,14 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from cyclopts import App
 from pydantic import BaseModel
 
-from docs import api, tables
+from docs import api, healing, measured, tables
 from self_healing.actions.registry import read_actions
 from self_healing.api.server import Server
 from self_healing.cli import build
@@ -157,6 +158,13 @@ def test_the_tables_of_the_reference_are_what_the_code_says(name: str) -> None:
 
 def test_more_is_said_only_about_settings_that_there_are() -> None:
     assert set(tables.SEE) <= {*SETTING_KEYS, "constitution.limits"}
+
+
+@pytest.mark.parametrize("of", [healing, measured], ids=["healing", "measured"])
+def test_the_tables_of_what_was_measured_are_of_what_was_kept_of_it(of: ModuleType) -> None:
+    kept = json.loads((healing.RUNS if of is healing else measured.KEPT).read_text())
+    text = of.PAGE.read_text(encoding="utf-8")
+    assert healing.filled(text, of.tables(kept)) == text
 
 
 def test_the_reference_of_the_api_is_its_openapi() -> None:
