@@ -30,7 +30,20 @@ _encode = msgspec.msgpack.Encoder().encode
 MOST_QUARANTINED = 10_000
 """Rows of the table ``quarantine`` that are kept; the counters know of all."""
 
-_FACTS = ("groups", "tasks", "ended", "taps", "accounting", "queue", "traces", "sessions", "metrics", "signs", "silent")
+_FACTS = (
+    "groups",
+    "tasks",
+    "ended",
+    "taps",
+    "accounting",
+    "queue",
+    "traces",
+    "sessions",
+    "metrics",
+    "signs",
+    "silent",
+    "measures",
+)
 
 
 @dataclass(slots=True)
@@ -69,7 +82,7 @@ def save(
         return
     stored = telemetry.pack()
     store.upsert(schema.panes, stored.panes)
-    if stored.panes:
+    if stored.panes or telemetry.forgets:
         _drop_old_panes(store, telemetry)
     everything = whole or progress.evaluated_us - progress.series_us >= SERIES_EVERY_US
     if everything:
@@ -98,7 +111,7 @@ def load(store: Store, telemetry: Telemetry, framework: TriggerFramework) -> Pro
     for name in framework.names:
         packed = store.fact(f"series/{name}", Packed)
         if packed is not None:
-            framework.restore(name, packed)
+            framework.restore(name, packed, telemetry.moves.get(name))
     positions = msgspec.convert(store.fact("positions"), tuple[Position, ...])
     return Progress(int(evaluated_us), positions, int(evaluated_us))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol
 
@@ -87,6 +87,11 @@ class Measure:
     def grouped(self) -> Grouped:
         """What its grouping is known by."""
         return self.group_by if self.most is None else self
+
+    @property
+    def unlimited(self) -> Measure:
+        """The same whatever the limit of its groups."""
+        return replace(self, most=None)
 
 
 Grouped = tuple[str, ...] | Measure

@@ -284,7 +284,8 @@ def test_the_mode_is_followed_and_what_takes_a_restart_is_said(bench: Bench) -> 
     assert bench.call("status")["restart_needed"] == []
 
 
-def test_firing_and_pending_series_outlive_a_reload_that_measures_the_same(bench: Bench) -> None:
+@pytest.mark.parametrize("change", ['severity = "medium"', 'severity = "low"\nmax_series = 1'])
+def test_firing_and_pending_series_outlive_a_reload_that_measures_the_same(bench: Bench, change: str) -> None:
     waiting = """
         [[trigger]]
         name = "retries_for_a_while"
@@ -305,7 +306,7 @@ def test_firing_and_pending_series_outlive_a_reload_that_measures_the_same(bench
     assert (bench.state_of("slow_tasks"), bench.state_of("retries_for_a_while")) == ("firing", "pending")
     (incident,) = bench.call("incidents")["incidents"]
     bench.turn(30)
-    bench.triggers.write_text(waiting.replace('severity = "low"', 'severity = "medium"'))
+    bench.triggers.write_text(waiting.replace('severity = "low"', change))
     assert bench.look() == [False, True]
     bench.turn(29)
     assert (bench.state_of("slow_tasks"), bench.state_of("retries_for_a_while")) == ("firing", "pending")

@@ -148,4 +148,4 @@ def _measured_alike(trigger: TriggerSpec, spec: Spec, loaded: Spec) -> bool:
 
 
 def _measured(trigger: TriggerSpec) -> tuple[Any, ...]:
-    return (Measure.of(trigger), trigger.aggregate, trigger.condition.kind)
+    return (Measure.of(trigger).unlimited, trigger.aggregate, trigger.condition.kind)

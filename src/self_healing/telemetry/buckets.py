@@ -17,6 +17,9 @@ from self_healing.telemetry.cells import COUNT, Cells, Places
 from self_healing.telemetry.panes import Panes
 from self_healing.telemetry.ring import Ring
 
+BUCKETS = " buckets"
+"""Comes behind the key of a measure in the name under which its histograms are stored."""
+
 
 class Buckets:
     """The histograms of one measure.

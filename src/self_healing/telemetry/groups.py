@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from self_healing.measures import Ints
+from self_healing.measures import Grouped, Ints, Measure
 from self_healing.model import UNKNOWN_VALUE, Event, Group
 from self_healing.spec import MAX_GROUPS
 from self_healing.telemetry.columns import getter, harmless
@@ -24,6 +24,13 @@ OVERFLOW = "overflow"
 
 NOBODY: Group = ()
 """What stands in the place of a group that was forgotten."""
+
+Name = tuple[str, ...] | str
+
+
+def name_of(grouped: Grouped) -> Name:
+    """What a grouping is called in the state: its columns, or the key of the one measure that has it."""
+    return grouped.key if isinstance(grouped, Measure) else grouped
 
 
 class Grouping:
@@ -50,9 +57,14 @@ class Grouping:
         return len(self.groups) - len(self._free)
 
     @property
+    def _full(self) -> bool:
+        """Whether as many groups are kept apart as may be; that of the overflow is none of them."""
+        return len(self) - (self._overflow in self._place) >= self.most
+
+    @property
     def overflows(self) -> bool:
         """Whether there are more groups than are kept apart."""
-        return self._overflow in self._place and len(self) >= self.most
+        return self._overflow in self._place and self._full
 
     def add(self, values: tuple[str | None, ...]) -> int:
         """The place of the group with these values: a new one where it was never seen, or that of the overflow."""
@@ -63,11 +75,15 @@ class Grouping:
         told = map(harmless, self.group_by, values)
         named = tuple(UNKNOWN_VALUE if value is None else value for value in told)
         if named not in self._place:
-            if len(self) >= self.most:
+            if self._full:
                 return self._settle(self._overflow)
             self._settle(named)
         place = self._place[values] = self._place[named]
         return place
+
+    def keep(self, group: Group) -> int:
+        """The place of a group that is kept apart, however many are."""
+        return self._settle(tuple(value for _, value in group))
 
     def _settle(self, named: tuple[str, ...]) -> int:
         place = self._place.get(named)
@@ -104,7 +120,7 @@ class Grouping:
     def find(self, event: Event) -> int | None:
         """The place of an event's group; None for one that would be new. Nothing is added."""
         place = self._place.get(tuple([value(event) for value in self._values]))
-        return self._place.get(self._overflow) if place is None and len(self) >= self.most else place
+        return self._place.get(self._overflow) if place is None and self._full else place
 
     def places(self, events: Sequence[Event]) -> Ints:
         """The place of each event's group; new groups are added."""

@@ -15,6 +15,7 @@ from self_healing.model import Event, Kind
 from self_healing.taps import Accumulator, Restart, Taps
 from self_healing.telemetry.agents import Folded
 from self_healing.telemetry.groups import Grouping
+from self_healing.telemetry.moving import Move
 from self_healing.telemetry.samples import Joining, matches
 from self_healing.telemetry.tasks import TaskTable
 
@@ -150,13 +151,32 @@ class Listening:
                 accumulator.started(event, start_us)
         self.taps.accumulators[id] = accumulator
 
-    def restore(self, stored: Any) -> None:
-        """Put back the taps as they were stored, but for those of a trigger that is gone or measures something else."""
+    def restore(self, stored: Any, moves: Mapping[str, Move]) -> None:
+        """Put back the taps as they were stored, but for those of a trigger that is gone or measures something else.
+
+        Args:
+            stored: the taps.
+            moves: the ways of the triggers whose groups had other places.
+        """
         self.taps = msgspec.convert(stored, Taps)
         taps, keys = self.taps, {name: measure.key for name, measure in self._measures.items()}
+        for name, way in moves.items():
+            _move(taps, name, way)
         taps.accumulators = {id: a for id, a in taps.accumulators.items() if a.measure_key == keys.get(a.trigger)}
         taps.restarts = {
             name: {place: restart for place, restart in places.items() if restart.measure_key == keys[name]}
             for name, places in taps.restarts.items()
             if name in keys
         }
+
+
+def _move(taps: Taps, trigger: str, way: Move) -> None:
+    """Let the taps of a trigger be those of the places that its groups have now."""
+    restarts = taps.restarts.pop(trigger, {}).items()
+    moved = {way.place(at): each for at, each in restarts if each.measure_key == way.before.key}
+    for restart in moved.values():
+        restart.measure_key = way.after.key
+    taps.restarts[trigger] = moved
+    for each in taps.accumulators.values():
+        if (each.trigger, each.measure_key) == (trigger, way.before.key):
+            each.place, each.measure_key = way.place(each.place), way.after.key

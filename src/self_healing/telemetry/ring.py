@@ -199,3 +199,7 @@ class Ring:
             if slot not in self._closed:
                 insort(self._slots, slot)
             self._closed[slot] = packed
+
+    def touch(self, slot: int) -> None:
+        """Let a pane be packed with those that changed."""
+        self._dirty.add(slot)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 import numpy as np
 
 from self_healing.measures import FINE_US, NONE_MAX, NONE_MIN, Ints, Measure, Totals
-from self_healing.telemetry.buckets import Buckets
+from self_healing.telemetry.buckets import BUCKETS, Buckets
 from self_healing.telemetry.cells import EXTREMES, SUMS, Places
 from self_healing.telemetry.panes import Panes
 from self_healing.telemetry.ring import Ring
@@ -125,7 +125,7 @@ class PaneTable:
     @property
     def buckets_key(self) -> str:
         """The name under which its histograms are stored."""
-        return f"{self.measure.key} buckets"
+        return self.measure.key + BUCKETS
 
     def pack(self) -> Iterator[tuple[str, int, int, bytes]]:
         """The panes that changed since the last time: under which name, length in microseconds, slot and bytes."""
@@ -137,8 +137,12 @@ class PaneTable:
                 for slot, packed in self._buckets.pack(ring):
                     yield self.buckets_key, ring.pane_us, slot, packed
 
-    def unpack(self, key: str, pane_us: int, slot: int, packed: bytes) -> None:
-        """Put back a pane as :meth:`pack` gave it."""
+    def unpack(self, key: str, pane_us: int, slot: int, packed: bytes, *, anew: bool = False) -> None:
+        """Put back a pane as :meth:`pack` gave it.
+
+        Args:
+            anew: whether the state has it by another name, and is to have it by this one.
+        """
         for name, ring in self.rings:
             if (name, ring.pane_us) != (key, pane_us):
                 continue
@@ -146,3 +150,5 @@ class PaneTable:
                 self._buckets.unpack(ring, slot, packed)
             else:
                 ring.unpack(slot, packed)
+            if anew:
+                ring.touch(slot)

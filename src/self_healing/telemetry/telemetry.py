@@ -15,19 +15,21 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from self_healing.measures import MICRO, Bools, Grouped, Ints, Measure, Totals, value_of
+from self_healing.measures import MICRO, MOST, Bools, Grouped, Ints, Measure, Totals, value_of
 from self_healing.model import Accounting, Event, Group, Kind
 from self_healing.spec import MAX_GROUPS, PERCENT, Aggregate, Baseline, RateOfChange, TriggerSpec
 from self_healing.taps import Accumulator, Restart, Taps
 from self_healing.telemetry.agents import Folded, Repair
 from self_healing.telemetry.assembly import Assembly
+from self_healing.telemetry.buckets import BUCKETS
 from self_healing.telemetry.calls import CALL_SIGNALS, Retried, Sum, Told, call_samples
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.counting import with_folded, with_read
 from self_healing.telemetry.examples import Examples
-from self_healing.telemetry.groups import BY_AGENT, NOBODY, Grouping
+from self_healing.telemetry.groups import BY_AGENT, NOBODY, Grouping, name_of
 from self_healing.telemetry.lateness import TOO_LATE, Latecomers
 from self_healing.telemetry.listening import Listening
+from self_healing.telemetry.moving import Move, Row, moved, moves, widest
 from self_healing.telemetry.points import TOO_MANY_SERIES, Points
 from self_healing.telemetry.pulse import Pulse
 from self_healing.telemetry.queue import Queue
@@ -76,6 +78,10 @@ class Telemetry:
         self._signs: dict[str, Signs] = {}
         self._beats: set[str] = set()  # the keys of the measures of heartbeats
         self._oldest_kept: dict[tuple[str, int], int] = {}
+        self._gone: set[tuple[str, int]] = set()  # rings in the state whose grouping is no more
+        self._told = False  # whether the state has what is measured
+        self.moves: Mapping[str, Move] = {}
+        """The way of each trigger's measure that had another limit before the restart."""
         self._queue = Queue()
         self._build(list(triggers))
         self._wants_calls = any(signal in self._by_signal for signal in CALL_SIGNALS)
@@ -483,7 +489,7 @@ class Telemetry:
                 for key, pane_us, slot, columns in table.pack()
             ]
         facts = {
-            "groups": [(_name_of(grouped), grouping.groups) for grouped, grouping in self._groupings.items()],
+            "groups": [(name_of(grouped), grouping.groups) for grouped, grouping in self._groupings.items()],
             "taps": self.taps,
             "accounting": self.accounting,
             "signs": {key: signs.pack() for key, signs in self._signs.items()},
@@ -492,11 +498,19 @@ class Telemetry:
             **self.assembly.pack(),
             **self._points.pack(),
         }
+        if not self._told:
+            facts["measures"], self._told = self._measures, True
         return Stored(rows, facts)
+
+    @property
+    def forgets(self) -> bool:
+        """Whether there are panes in the state that nobody can use any more."""
+        return bool(self._gone)
 
     def forgotten_slots(self) -> list[tuple[str, int, int]]:
         """For each ring that let panes go since this was last asked: measure's key, level in s, oldest slot kept."""
-        moved = []
+        moved = [(key, level, MOST) for key, level in self._gone]
+        self._gone.clear()
         for table in self._tables.values():
             for key, ring in table.rings:
                 oldest = ring.oldest
@@ -505,28 +519,42 @@ class Telemetry:
                     moved.append((key, ring.pane_us // MICRO, oldest))
         return moved
 
-    def restore(self, panes: Iterable[tuple[str, int, int, bytes]], facts: dict[str, Any]) -> None:
-        """Put back what :meth:`pack` gave; panes of measures that are no longer asked for are left out."""
-        groupings = {_name_of(grouped): grouping for grouped, grouping in self._groupings.items()}
-        for name, groups in msgspec.convert(facts["groups"], list[tuple[tuple[str, ...] | str, list[Group]]]):
-            if name in groupings:
-                groupings[name].restore(groups)
+    def restore(self, panes: Iterable[Row], facts: dict[str, Any]) -> None:
+        """Put back what :meth:`pack` gave; panes of measures that are no longer asked for are left out.
+
+        Of a measure of which only the limit has changed, all goes on by the places that its groups have now.
+        """
+        groupings = {name_of(grouped): grouping for grouped, grouping in self._groupings.items()}
+        stored = dict(msgspec.convert(facts["groups"], list[tuple[tuple[str, ...] | str, list[Group]]]))
+        for name in stored.keys() & groupings.keys():
+            groupings[name].restore(stored[name])
+        measured = msgspec.convert(facts.get("measures") or {}, dict[str, Measure])
+        self.moves = moves(measured, self._measures, stored, self._groupings)
         tables = {key: table for table in self._tables.values() for key, _ in table.rings}
-        for key, level, slot, columns in panes:
+        rows = list(panes)
+        for key, level, slot, columns in rows:
             if key in tables:
                 tables[key].unpack(key, level * MICRO, slot, columns)
+            elif key.removesuffix(BUCKETS) in stored:
+                self._gone.add((key, level))  # nobody will know any more whose its places were
+        for key, level, slot, columns in moved(rows, widest(self.moves.values())) if self.moves else ():
+            if key in tables:
+                tables[key].unpack(key, level * MICRO, slot, columns, anew=True)
         self.tasks.unpack(facts["tasks"], facts["ended"], facts.get("silent"))
-        for key, packed in (facts.get("signs") or {}).items():
-            if key in self._signs:
-                self._signs[key].unpack(packed)
+        self._restore_signs(facts.get("signs") or {})
         self.assembly.unpack(facts.get("traces"), facts.get("sessions"))
         self._points.unpack(facts.get("metrics"))
-        self._listening.restore(facts["taps"])
+        self._listening.restore(facts["taps"], self.moves)
         self.accounting = msgspec.convert(facts["accounting"], Accounting)
         self._queue = Queue.unpack(facts["queue"])
         self.assembly.learn(self._queue.events, self._queue.kind, self._queue.ts)
 
-
-def _name_of(grouped: Grouped) -> tuple[str, ...] | str:
-    """What a grouping is called in the state: its columns, or the key of the one measure that has it."""
-    return grouped.key if isinstance(grouped, Measure) else grouped
+    def _restore_signs(self, stored: Mapping[str, bytes]) -> None:
+        moved = {
+            way.after.key: way.by_place(np.frombuffer(stored[way.before.key], np.int64)).tobytes()
+            for way in reversed(widest(self.moves.values()))
+            if way.after.key in self._signs
+        }
+        for key, packed in {**moved, **stored}.items():
+            if key in self._signs:
+                self._signs[key].unpack(packed)

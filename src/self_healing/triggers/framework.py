@@ -20,7 +20,7 @@ from self_healing.triggers.conditions import Seen, find, look
 from self_healing.triggers.due import Due
 from self_healing.triggers.figures import in_order
 from self_healing.triggers.looking import Looking
-from self_healing.triggers.series import FORGET_US, Gathered, Packed, Series
+from self_healing.triggers.series import FORGET_US, Gathered, Packed, Series, Way
 from self_healing.triggers.states import Finding, States, next_timer_us, step
 from self_healing.triggers.verdicts import MutedBy, figure, unseen, verdicts
 
@@ -340,11 +340,17 @@ class TriggerFramework:
                 packed[name] = series.pack()
         return packed
 
-    def restore(self, trigger: str, packed: Packed) -> None:
-        """Put back what :meth:`pack` gave; a trigger that is gone, or measures something else now, begins anew."""
+    def restore(self, trigger: str, packed: Packed, way: Way | None = None) -> None:
+        """Put back what :meth:`pack` gave; a trigger that is gone, or measures something else now, begins anew.
+
+        Args:
+            trigger: its name.
+            packed: its columns.
+            way: where its groups stand now, if its limit has changed.
+        """
         series = self._series.get(trigger)
         if series is not None:
-            series.restore(packed)
+            series.restore(packed, way)
 
     @property
     def series(self) -> Iterable[Series]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -51,6 +51,19 @@ class Packed(msgspec.Struct):
     columns: dict[str, bytes]
     left_out: dict[int, list[tuple[int, int | None]]]
     began_us: dict[int, list[int]] = {}  # of those that ever began to fire
+
+
+class Way(Protocol):
+    """Where the groups of a measure stand that had other places, since its limit was another."""
+
+    @property
+    def before(self) -> Measure:
+        """The measure as it was."""
+        ...
+
+    def place(self, before: int) -> int:
+        """Where the group stands now that stood at `before`."""
+        ...
 
 
 @dataclass(slots=True)
@@ -237,23 +250,28 @@ class Series:
 
     # -- state
 
-    @property
-    def _measured(self) -> str:
+    def _named(self, measure: Measure) -> str:
         """What is measured, in words that last; values of another aggregate are not to be compared."""
-        return f"{self.trigger.aggregate.value} {self.measure.key}"
+        return f"{self.trigger.aggregate.value} {measure.key}"
 
     def pack(self) -> Packed:
         """Its columns, for the state."""
         columns = {name: getattr(self, name).tobytes() for name in COLUMNS}
         began = {place: self.began_us[place].tolist() for place in np.flatnonzero(self.began_us.any(axis=1)).tolist()}
-        return Packed(self._measured, self.evaluated_us, columns, self.left_out, began)
+        return Packed(self._named(self.measure), self.evaluated_us, columns, self.left_out, began)
 
-    def restore(self, packed: Packed) -> None:
+    def restore(self, packed: Packed, way: Way | None = None) -> None:
         """Put back what :meth:`pack` gave; a trigger that measures something else now, or is disabled, begins anew.
 
         Whatever else of it was changed, pending timers, what fires and what is flapping go on as they stood.
+
+        Args:
+            packed: the columns.
+            way: where its groups stand now, if those columns are of the same measure within another limit.
         """
-        if packed.measure != self._measured:
+        if way is not None and packed.measure == self._named(way.before):
+            packed = _moved(packed, self._named(self.measure), way)
+        if packed.measure != self._named(self.measure):
             return
         self.widen(len(packed.columns["state"]))
         for name, (kind, _) in COLUMNS.items():
@@ -272,6 +290,25 @@ class Series:
 
     def _touched(self) -> None:
         self.gathered, self.changed = None, True
+
+
+def _moved(packed: Packed, measure: str, way: Way) -> Packed:
+    """The columns by the places that their groups have now; a group of which they say nothing gets none."""
+    columns = {name: np.frombuffer(column, COLUMNS[name][0]) for name, column in packed.columns.items()}
+    told = [column != COLUMNS[name][1] for name, column in columns.items()]
+    known = {*np.flatnonzero(np.any(told, axis=0)).tolist(), *packed.left_out, *packed.began_us}
+    places = {before: way.place(before) for before in sorted(known)}
+    for name, column in columns.items():
+        kind, nothing = COLUMNS[name]
+        columns[name] = np.full(max(places.values(), default=-1) + 1, nothing, kind)
+        columns[name][list(places.values())] = column[list(places)]
+    return Packed(
+        measure,
+        packed.evaluated_us,
+        {name: column.tobytes() for name, column in columns.items()},
+        {places[before]: intervals for before, intervals in packed.left_out.items()},
+        {places[before]: began_us for before, began_us in packed.began_us.items()},
+    )
 
 
 def _end(end_us: int) -> int:

@@ -99,6 +99,7 @@ class Engine:
         form = native_asking(asked_attributes(self.framework.spec.triggers))
         decoded = decode(text.encode(), now_us=FAR_US, form=form)
         assert not decoded.bad, decoded.bad
+        self.telemetry.account(len(lines), {})
         self.telemetry.queue(decoded.events, decoded.kind, decoded.ts)
 
     def at(self, seconds: float) -> list[Transition]:
