@@ -63,6 +63,11 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that have not ended."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @contextmanager
 def listening(directory: Path, more: str = "") -> Iterator[Listening]:
     """Run the installed service in `directory`, with `more` in its configuration besides free ports."""

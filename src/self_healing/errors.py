@@ -9,6 +9,7 @@
     │   └── StateCorrupt   what is stored is not what was written
     ├── StorageError       a write did not commit; nothing of it was acknowledged
     ├── Overloaded         more comes in than can be written; the same may be sent again later
+    ├── ConversionLost     the process that converts what is sent ended; the same may be sent again
     ├── TelemetryError     the telemetry directory cannot be read
     ├── Undecodable        a request that is not what it says it is
     │   └── TooMany        one that holds more than is taken at once
@@ -74,6 +75,13 @@ class Overloaded(SelfHealingError):
     def __init__(self, retry_after_s: float) -> None:
         super().__init__(f"too much waits to be written; send it again in {retry_after_s:g} s")
         self.retry_after_s = retry_after_s
+
+
+class ConversionLost(SelfHealingError):
+    """The process that converts what is sent ended with it; nothing of it was taken, and it may be sent again."""
+
+    def __init__(self) -> None:
+        super().__init__("the process that converts what is sent ended; another one is made: send it again")
 
 
 class TelemetryError(SelfHealingError):

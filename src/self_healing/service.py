@@ -25,10 +25,11 @@ from self_healing.model import Incident, Note
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.reloading import LOOK_S, Configuration, Reloader
 from self_healing.surface import COMMANDS, Surface
+from self_healing.telemetry.encoded import Encoded
 from self_healing.telemetry.intake import Receipt
-from self_healing.telemetry.normalised import Normalised
 
 if TYPE_CHECKING:
+    from self_healing.api.conversion import Conversion
     from self_healing.api.server import Server
 
 RETRY_S = 1.0
@@ -81,6 +82,7 @@ class Service:
         self._recovered = False  # whether what an earlier loop left was taken up
         self._started_at = clock.now()
         self._server: Server | None = None
+        self._conversion: Conversion | None = None
         self.changes = Changes()
         self._heartbeat = Heartbeat(settings.heartbeat)
         self._commits = 0  # that were told as changes
@@ -111,13 +113,15 @@ class Service:
 
     def _around(self) -> list[str]:
         """What is wrong with what the service does beside the loop."""
-        return [*([] if self._server is None else self._server.problems), *self._heartbeat.problems]
+        beside = (each for each in (self._server, self._conversion, self._heartbeat) if each is not None)
+        return [problem for each in beside for problem in each.problems]
 
     async def listen(self) -> Server | None:
         """Open the ports; None when there is none to open. Raises ConfigError when one cannot be opened."""
         if not self.settings.server.listens:
             return None
         # Only here: it brings libraries along that nothing else needs.
+        from self_healing.api.conversion import Conversion
         from self_healing.api.server import Server
         from self_healing.explaining.explain import Question
         from self_healing.explaining.explain import explain as explained
@@ -128,8 +132,8 @@ class Service:
         async def ask(command: str, **arguments: Any) -> dict[str, Any]:
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.call(command, arguments), turning))
 
-        def submit(batch: Normalised, source: str) -> Future[Receipt]:
-            return self.loop.receiving.intake.submit(batch, source)  # the loop's of this moment
+        def submit(batch: Encoded) -> Future[Receipt]:
+            return self.loop.receiving.intake.submit(batch)  # the loop's of this moment
 
         def asked(command: str, arguments: dict[str, Any]) -> dict[str, Any]:
             return asyncio.run_coroutine_threadsafe(self.call(command, arguments), turning).result()
@@ -138,9 +142,11 @@ class Service:
             return explained(self.loop.settings, question, now=self.clock.now(), ask=asked)
 
         places = Places(telemetry=self.settings.telemetry.dir, segments=self.settings.storage.state_dir / SEGMENTS)
+        self._conversion = Conversion(self.clock.now)
         server = Server(
             self.settings.server,
             submit=submit,
+            conversion=self._conversion,
             ask=ask,
             explain=explain,
             verify=self._verified,
@@ -289,6 +295,8 @@ class Service:
 
     async def close(self) -> None:
         """Let what is under way finish, within a bound, and give the state back."""
+        if self._conversion is not None:
+            await asyncio.to_thread(self._conversion.close)
         try:
             await self.loop.executor.close()
             self.loop.rest()

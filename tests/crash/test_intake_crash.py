@@ -26,6 +26,7 @@ TAKING = """
 import os, sys, threading
 from pathlib import Path
 from self_healing.clock import SystemClock
+from self_healing.telemetry.encoded import encoded
 from self_healing.telemetry.intake import Intake
 from self_healing.telemetry.segments import Segments
 from tests.crash.test_intake_crash import SENDERS, load, progress
@@ -37,7 +38,7 @@ def bring(sender):
     done = progress(directory, sender)
     with (directory / f"acknowledged-{sender}").open("a", buffering=1) as acknowledged:
         for number in range(done, 100_000):
-            intake.submit(load(sender, number), "otlp").result()
+            intake.submit(encoded(load(sender, number), "otlp")).result()
             acknowledged.write(f"{number}\\n")
             if sender == 0 and number == done + 20:
                 print("under way", flush=True)

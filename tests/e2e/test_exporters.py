@@ -37,10 +37,11 @@ from self_healing.clock import SystemClock
 from self_healing.config import ServerSettings
 from self_healing.dashboard.changes import Changes
 from self_healing.errors import Overloaded
+from self_healing.telemetry.encoded import Encoded
 from self_healing.telemetry.intake import Intake, Receipt
-from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.query.files import Places
 from self_healing.telemetry.segments import Segments
+from tests.conversion import CONVERSION
 from tests.e2e.test_service import running
 from tests.unit.telemetry.test_intake import lines
 
@@ -194,9 +195,9 @@ def test_exporters_that_are_told_to_come_again_lose_nothing(way: str, tmp_path: 
     intake = Intake(Segments(tmp_path, now=clock.now, queue_bytes=1, crash=stuck), now=clock.now)
     intake.start()
 
-    def submit(batch: Normalised, source: str) -> Future[Receipt]:
+    def submit(batch: Encoded) -> Future[Receipt]:
         try:
-            return intake.submit(batch, source)
+            return intake.submit(batch)
         except Overloaded:
             refused.set()
             raise
@@ -208,6 +209,7 @@ def test_exporters_that_are_told_to_come_again_lose_nothing(way: str, tmp_path: 
     server = Server(
         ServerSettings(**FREE),
         submit=submit,
+        conversion=CONVERSION,
         ask=ask,
         places=nowhere,
         explain=lambda _: {},

@@ -24,10 +24,11 @@ from self_healing.dashboard.changes import Changes
 from self_healing.measures import MICRO, Measure
 from self_healing.model import Group
 from self_healing.orchestrator import SelfHealingOrchestrator
+from self_healing.telemetry.encoded import Encoded
 from self_healing.telemetry.intake import Receipt
-from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.query.files import Places
 from tests.accounts import held
+from tests.conversion import CONVERSION
 from tests.e2e.test_service import settings
 from tests.unit.api.test_server import END_NS, span, traces
 
@@ -90,6 +91,7 @@ class Door:
         self.server = Server(
             ports,
             submit=self._submit,
+            conversion=CONVERSION,
             ask=self._ask,
             places=NOWHERE,
             explain=lambda _: {},
@@ -98,9 +100,9 @@ class Door:
             now=SystemClock().now,
         )
 
-    def _submit(self, batch: Normalised, source: str) -> Future[Receipt]:
+    def _submit(self, batch: Encoded) -> Future[Receipt]:
         assert self.fleet is not None
-        return self.fleet.loop.receiving.intake.submit(batch, source)
+        return self.fleet.loop.receiving.intake.submit(batch)
 
     async def _ask(self, command: str, **_arguments: Any) -> dict[str, Any]:
         raise AssertionError(f"nobody asks for {command}")

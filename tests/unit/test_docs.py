@@ -48,6 +48,7 @@ from self_healing.telemetry.query.files import Places
 from self_healing.telemetry.segments import Segments
 from self_healing.telemetry.signals import GROUP_COLUMNS
 from self_healing.triggers.declared import read_triggers
+from tests.conversion import CONVERSION
 from tests.unit.api.test_mcp_server import TOKEN, served
 from tests.unit.telemetry.test_intake import lines
 
@@ -186,6 +187,7 @@ def listening(segments: Path) -> Iterator[Server]:
     server = Server(
         ports,
         submit=intake.submit,
+        conversion=CONVERSION,
         ask=ask,
         places=places,
         explain=lambda _: {},

@@ -6,12 +6,14 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import zstandard
-from starlette.requests import Request
 
 from self_healing.errors import Overloaded, SelfHealingError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 MOST_BYTES: Final = 20 << 20
 """The largest body, after decompression."""
@@ -37,6 +39,10 @@ class BodyError(SelfHealingError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+    def __reduce__(self) -> tuple[type[BodyError], tuple[int, str]]:
+        # It comes from another process, and by its text alone it could not be made again.
+        return type(self), (self.status, str(self))
 
 
 class Room:

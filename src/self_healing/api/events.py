@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -15,12 +16,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from self_healing.api.bodies import BodyError
-from self_healing.api.taking import REFUSALS, Normalise, Taking
+from self_healing.api.conversion import Normalise
+from self_healing.api.taking import REFUSALS, Taking
 from self_healing.telemetry.alertmanager import alerts
 from self_healing.telemetry.intake import Receipt
 from self_healing.telemetry.junit import junit
-from self_healing.telemetry.native_batch import native_batch
-from self_healing.telemetry.normalised import Normalised
+from self_healing.telemetry.native_batch import is_lines, native_batch
 
 KEY_MAX: Final = 256
 """The longest idempotency key."""
@@ -44,19 +45,15 @@ def _native(request: Request) -> Normalise:
     if key is not None and not 0 < len(key) <= KEY_MAX:
         raise BodyError(400, f"Idempotency-Key of {len(key)} characters: allowed are 1 to {KEY_MAX}")
     content_type = request.headers.get("content-type", "")
-
-    def normalise(body: bytes) -> Normalised:
-        try:
-            return native_batch(body, content_type, key)
-        except ValueError as error:
-            raise BodyError(415, str(error)) from error
-
-    return normalise
+    try:
+        is_lines(content_type)
+    except ValueError as error:
+        raise BodyError(415, str(error)) from error
+    return partial(native_batch, content_type=content_type, key=key)
 
 
 def _junit(request: Request) -> Normalise:
-    agent = request.query_params.get("agent")
-    return lambda body: junit(body, at=datetime.now(UTC), agent=agent)
+    return partial(junit, at=datetime.now(UTC), agent=request.query_params.get("agent"))
 
 
 def _endpoint(prepare: Callable[[Request], Normalise], taking: Taking, source: str) -> Callable[[Request], Any]:

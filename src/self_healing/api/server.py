@@ -22,6 +22,7 @@ from starlette.routing import Mount
 
 from self_healing.api import events, looking, ofrep, otlp
 from self_healing.api.bodies import Room
+from self_healing.api.conversion import Conversion
 from self_healing.api.doorkeeper import Doorkeeper
 from self_healing.api.lingering import Lingering
 from self_healing.api.sessions import Sessions
@@ -48,6 +49,7 @@ class Server:
     Args:
         settings: which ports, on which address, and the token.
         submit: stores what comes in.
+        conversion: makes of it what can be stored.
         ask: asks the service one of its commands; awaited on the server's own thread.
         explain: explains a trigger; called on threads of its own, for it may take a while.
         verify: whether the audit log is whole; called like that.
@@ -63,6 +65,7 @@ class Server:
         settings: ServerSettings,
         *,
         submit: Submit,
+        conversion: Conversion,
         ask: looking.Ask,
         explain: Explain,
         verify: Callable[[], dict[str, Any]],
@@ -77,7 +80,7 @@ class Server:
         self._changes = changes
         self._tokens = Tokens(settings, os.environ)
         self._sessions = Sessions(now)
-        self._taking = Taking(submit, Room())
+        self._taking = Taking(submit, Room(), conversion)
         self._mcp = _mcp(ask)
         source = Source(ask=ask, explain=explain, verify=verify, places=places, changes=changes, now=now)
         ways = [*otlp.routes(self._taking), *events.routes(self._taking)]
@@ -140,7 +143,6 @@ class Server:
             if self._started.exception() is None:
                 self._started.result()()
             self._thread.join(STOP_S + 1)
-        self._taking.close()
         self._sockets.close()
 
     def _run(self) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from enum import StrEnum
 from typing import Final, Protocol
 
 from starlette.requests import Request
 
-from self_healing.api.bodies import BodyError, Room, decompressed, read_body
-from self_healing.errors import Overloaded, SelfHealingError, StorageError, TooMany, Undecodable
+from self_healing.api.bodies import BodyError, Room, read_body
+from self_healing.api.conversion import Conversion, Normalise
+from self_healing.errors import ConversionLost, Overloaded, SelfHealingError, StorageError, TooMany, Undecodable
+from self_healing.telemetry.encoded import Encoded
 from self_healing.telemetry.intake import Receipt
-from self_healing.telemetry.normalised import Normalised
 
 READ_S: Final = 30.0
 """A sender that takes longer to send its body is not waited for."""
@@ -24,31 +24,32 @@ ACKNOWLEDGE_S: Final = 10.0
 UNSTORED_RETRY_S: Final = 5.0
 """When a sender may come again after a write failed."""
 
-Normalise = Callable[[bytes], Normalised]
-"""Makes events of a request's body; called on the thread for that. Raises Undecodable, BodyError."""
+LOST_RETRY_S: Final = 1.0
+"""When a sender may come again whose request was lost in its conversion: another process is there by then."""
 
 
 class Submit(Protocol):
     """The port by which a batch gets into the segments."""
 
-    def __call__(self, batch: Normalised, source: str) -> Future[Receipt]:
+    def __call__(self, batch: Encoded, /) -> Future[Receipt]:
         """What became of the batch, once it is synced. Raises Overloaded and StorageError, as the future may."""
         ...
 
 
 class Taking:
-    """Takes batches in, one at a time on a thread of its own, and waits until they are synced.
+    """Takes batches in, has them converted, and waits until they are synced.
 
     Args:
         submit: stores a batch.
         room: bounds what is held of unanswered requests.
+        conversion: makes batches of bodies.
     """
 
-    def __init__(self, submit: Submit, room: Room) -> None:
+    def __init__(self, submit: Submit, room: Room, conversion: Conversion) -> None:
         self._submit = submit
         self._room = room
+        self._conversion = conversion
         self.refused: dict[str, int] = dict.fromkeys(RefusalReason, 0)  # requests since the start
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="taking")
 
     async def take_request(self, request: Request, normalise: Normalise, source: str) -> Receipt:
         """Take what an HTTP request holds, however it is compressed. Raises what :data:`REFUSALS` lists."""
@@ -56,31 +57,24 @@ class Taking:
         with self._room.share() as share:
             async with asyncio.timeout(READ_S):
                 body = await read_body(request, share)
-            return await self._stored(lambda: normalise(decompressed(body, encoding)), source)
+            return await self._stored(body, encoding, normalise, source)
 
     async def take(self, body: bytes, normalise: Normalise, source: str) -> Receipt:
         """Take a body that is there already. Raises what :data:`REFUSALS` lists."""
         with self._room.share() as share:
             share.take(len(body))
-            return await self._stored(lambda: normalise(body), source)
+            return await self._stored(body, None, normalise, source)
 
-    async def _stored(self, normalised: Callable[[], Normalised], source: str) -> Receipt:
-        def submit() -> Future[Receipt]:
-            return self._submit(normalised(), source)
-
+    async def _stored(self, body: bytes, encoding: str | None, normalise: Normalise, source: str) -> Receipt:
         async with asyncio.timeout(ACKNOWLEDGE_S):
-            synced = await asyncio.get_running_loop().run_in_executor(self._thread, submit)
-            return await asyncio.wrap_future(synced)
+            batch = await self._conversion.encoded(normalise, body, encoding, source)
+            return await asyncio.wrap_future(self._submit(batch))
 
     def refusal(self, error: BaseException) -> Refusal:
         """Why a request is not taken, by what stood in the way of it; counted."""
         refusal = Refusal(error)
         self.refused[refusal.reason] += 1
         return refusal
-
-    def close(self) -> None:
-        """Let what is under way finish; safe to call twice."""
-        self._thread.shutdown()
 
 
 class RefusalReason(StrEnum):
@@ -90,6 +84,7 @@ class RefusalReason(StrEnum):
     TOO_LARGE = "too_large"  # 413: more than is taken at once
     UNSUPPORTED = "unsupported"  # 415: its content type or its encoding is none of ours
     OVERLOADED = "overloaded"  # 503: there was no room for it
+    NOT_CONVERTED = "not_converted"  # 503: the process that converts what comes ended over it, or over another one
     NOT_STORED = "not_stored"  # 503: the disk did not take it
     TIMED_OUT = "timed_out"  # 503: it was not read or stored in time; it may be there all the same
 
@@ -120,6 +115,9 @@ class Refusal:
             case Overloaded():
                 self.reason = RefusalReason.OVERLOADED
                 self.status, self.retry_after_s = 503, error.retry_after_s
+            case ConversionLost():
+                self.reason = RefusalReason.NOT_CONVERTED
+                self.status, self.retry_after_s = 503, LOST_RETRY_S
             case StorageError():
                 self.reason = RefusalReason.NOT_STORED
                 self.status, self.retry_after_s = 503, UNSTORED_RETRY_S

@@ -156,7 +156,6 @@ class Owner:
             self._parts.progress.positions,
             segments=self._receiving.segments.directory if self._receiving else None,
             readable_bytes=self._receiving.segments.readable_bytes if self._receiving else lambda _name: None,
-            handover=self._receiving.segments.handover if self._receiving else None,
             attributes=lambda: asked_attributes(self.spec.measured),
         )
         effect = Effect(

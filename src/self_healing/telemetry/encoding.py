@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -65,33 +65,19 @@ def encode_intake(line: IntakeLine) -> bytes:
     return _ENCODER.encode(line) + b"\n"
 
 
-class Encoded(NamedTuple):
-    """Events as lines.
-
-    Args:
-        lines: of each event, with its newline.
-        whole: each line says all that its event does.
-    """
-
-    lines: list[bytes]
-    whole: bool
-
-
-def encode_events(events: Sequence[Ingested]) -> Encoded:
-    """The line of each of `events`: no longer than EVENT_MAX_BYTES, and free of what looks like a secret."""
-    whole = True
+def encode_events(events: Sequence[Ingested]) -> list[bytes]:
+    """The line of each of `events`, with its newline: no longer than EVENT_MAX_BYTES, and free of what looks like a
+    secret."""
     try:
         lines = _ENCODER.encode_lines(events).splitlines(keepends=True)
     except _UNHELD:
-        lines, whole = [_line_of(event) for event in events], False
+        lines = [_line_of(event) for event in events]
     joined, sizes = b"".join(lines), np.fromiter(map(len, lines), np.int64, len(events))
     ends = np.cumsum(sizes)
     suspect = set(suspicious(joined, ends).tolist())
     for place in suspect.union(_doubtful(events, joined, sizes, ends)):
-        looked_through = _looked_through(events[place], lines[place], place in suspect)
-        whole = whole and looked_through is lines[place]
-        lines[place] = looked_through
-    return Encoded(lines, whole)
+        lines[place] = _looked_through(events[place], lines[place], place in suspect)
+    return lines
 
 
 def _doubtful(events: Sequence[Ingested], lines: bytes, sizes: NDArray[np.int64], ends: NDArray[np.int64]) -> list[int]:

@@ -5,26 +5,22 @@ Each event once, without secrets, synced, and only then acknowledged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from self_healing.clock import to_us
 from self_healing.errors import StorageError
-from self_healing.model import Ingested
-from self_healing.telemetry.encoding import IntakeLine, encode_events, encode_intake
-from self_healing.telemetry.handover import Written
-from self_healing.telemetry.identities import KEPT_US, MOST, Remembered
+from self_healing.telemetry.encoded import Encoded
+from self_healing.telemetry.encoding import IntakeLine, encode_intake
+from self_healing.telemetry.identities import KEPT_US, MOST, Remembered, identity
 from self_healing.telemetry.lateness import TOO_LATE
 from self_healing.telemetry.lines import INTAKE
-from self_healing.telemetry.normalised import Normalised
-from self_healing.telemetry.recovery import key_identity, remember, span_identity
+from self_healing.telemetry.recovery import key_identity, remember
 from self_healing.telemetry.segments import Segments
-from self_healing.telemetry.timestamps import UNREAD, encode_ts, parse_one, parse_usual
+from self_healing.telemetry.timestamps import UNREAD, encode_ts
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,12 +83,11 @@ class Intake:
         """Write what was taken, and end; safe to call twice."""
         self.segments.stop()
 
-    def submit(self, batch: Normalised, source: str) -> Future[Receipt]:
-        """Take a batch. May be called from several threads; its events are the intake's from now on.
+    def submit(self, batch: Encoded) -> Future[Receipt]:
+        """Take a batch. May be called from several threads.
 
         Args:
-            batch: what came, normalised.
-            source: the way in, such as ``otlp``; also the `source` of the events that name none.
+            batch: what came, as it is written.
 
         Returns:
             Its receipt, when the batch is durable; StorageError when it is not, and is to be sent again.
@@ -101,9 +96,7 @@ class Intake:
             Overloaded: too much waits to be written; nothing of the batch was taken.
             StorageError: the intake is not open.
         """
-        for event in batch.events:
-            event.source = event.source or source
-        pending = _Batch(self, batch, source)
+        pending = _Batch(self, batch)
         self.segments.append(pending)
         return pending.receipt
 
@@ -112,6 +105,8 @@ class Intake:
     def known(self, ids: list[int]) -> list[bool]:
         """Which of the spans `ids` came before, or are being written."""
         before = self._remembered.spans.known(ids)
+        if self._fresh.isdisjoint(ids):  # as nearly always
+            return before
         return [known or id in self._fresh for id, known in zip(ids, before, strict=True)]
 
     def knows_key(self, key: int) -> bool:
@@ -144,55 +139,46 @@ class Intake:
 class _Batch:
     """A batch on its way into the segments."""
 
-    def __init__(self, intake: Intake, batch: Normalised, source: str) -> None:
-        # Encoded on the sender's thread: it must not be the writer that everybody waits for.
-        self._lines, whole = encode_events(batch.events)
-        self._ids = [
-            span_identity(event.trace_id, event.span_id, event.parent_id, event.role) for event in batch.events
-        ]
-        self._ts = parse_usual([event.ts for event in batch.events])
-        self._times_us = _all_read(batch.events, self._ts)
-        self._events = batch.events if whole and batch.as_read else None  # as they will be read, where that is known
-        self._rejected = {reason: count for reason, count in batch.rejected.items() if count}
-        self._key = batch.key
-        self._source = source
+    def __init__(self, intake: Intake, batch: Encoded) -> None:
+        self._batch = batch
         self._intake = intake
         self._fresh: set[int] = set()  # the spans that it brings,
         self._fresh_key: set[int] = set()  # and its key
         self._result = Receipt()
         self.receipt: Future[Receipt] = Future()
         self.receipt.set_running_or_notify_cancel()  # nobody can take back what may be on the disk already
-        self.size_bytes = sum(map(len, self._lines))
+        self.size_bytes = len(batch.lines)
 
     def lines(self) -> bytes:
-        key = None if self._key is None else key_identity(self._source, self._key)
+        batch = self._batch
+        key = None if batch.key is None else key_identity(batch.source, batch.key)
         if key is not None and self._intake.knows_key(key):
-            self._result = Receipt(rejected=self._rejected, dropped=_counts({DUPLICATE: len(self._lines)}))
+            self._result = Receipt(rejected=batch.rejected, dropped=_counts({DUPLICATE: len(batch.sizes)}))
             return self._head(None)  # what is remembered already need not be learnt once more
-        chosen, dropped = self._chosen()
+        chosen, accepted, dropped = self._chosen()
         if key is not None:
             self._fresh_key.add(key)
         self._intake.writing(self._fresh | self._fresh_key)
-        self._result = Receipt(accepted=len(chosen), rejected=self._rejected, dropped=dropped)
-        head = self._head(self._key)
-        if head:  # not only its events are to be read
-            self._events = None
-        return head + b"".join(chosen)
+        self._result = Receipt(accepted=accepted, rejected=batch.rejected, dropped=dropped)
+        return self._head(batch.key) + chosen
 
-    def written(self, name: str, offset: int) -> None:
-        if self._events is not None:
-            sizes = np.fromiter(map(len, self._lines), np.int64, len(self._lines))
-            self._intake.segments.handover.give(name, offset, Written(self._events, sizes, self._ts))
-
-    def _chosen(self) -> tuple[list[bytes], dict[str, int]]:
-        """The lines to write, and how many of the others there are for each reason."""
-        forgotten_us, batch_forgotten_us = self._intake.forgotten
-        if self._key is None:  # what has nothing to be known by was never known again
+    def _chosen(self) -> tuple[bytes, int, dict[str, int]]:
+        """The lines to write, how many those are, and how many of the others there are for each reason."""
+        batch, (forgotten_us, batch_forgotten_us) = self._batch, self._intake.forgotten
+        if batch.key is None:  # what has nothing to be known by was never known again
             batch_forgotten_us = UNREAD
-        known = iter(self._intake.known([id for id in self._ids if id is not None]))
+        ids = [None if parts is None else identity(*parts) for parts in batch.known_by]
+        spans = [id for id in ids if id is not None]
+        before = self._intake.known(spans)
+        fresh = {*spans}
+        new = len(fresh) == len(spans) and True not in before
+        if new and min(batch.times_us, default=0) >= max(forgotten_us, batch_forgotten_us):  # as nearly always
+            self._fresh = fresh
+            return batch.lines, len(ids), {}
+        known = iter(before)
         chosen: list[bytes] = []
         duplicate = late = 0
-        for line, id, ts_us in zip(self._lines, self._ids, self._times_us, strict=True):
+        for line, id, ts_us in zip(batch.each_line(), ids, batch.times_us, strict=True):
             if id is None:
                 if UNREAD < ts_us < batch_forgotten_us:
                     late += 1
@@ -205,7 +191,7 @@ class _Batch:
             else:
                 chosen.append(line)
                 self._fresh.add(id)
-        return chosen, _counts({DUPLICATE: duplicate, TOO_LATE: late})
+        return b"".join(chosen), len(chosen), _counts({DUPLICATE: duplicate, TOO_LATE: late})
 
     def _head(self, key: str | None) -> bytes:
         """The line that says what the events alone do not; none when there is nothing to say."""
@@ -216,7 +202,7 @@ class _Batch:
             IntakeLine(
                 ts=encode_ts(to_us(self._intake.at())),
                 type=INTAKE,
-                source=self._source,
+                source=self._batch.source,
                 key=key,
                 events=result.accepted,
                 rejected=result.rejected,
@@ -234,21 +220,3 @@ class _Batch:
 
 def _counts(counts: dict[str, int]) -> dict[str, int]:
     return {reason: count for reason, count in counts.items() if count}
-
-
-def _all_read(events: Sequence[Ingested], usual: NDArray[np.int64]) -> list[int]:
-    """When each happened, microseconds, also where it says so in no usual form; UNREAD where it does not say."""
-    if not (usual == UNREAD).any():  # as nearly always
-        known: list[int] = usual.tolist()
-        return known
-    return [
-        _read(event.ts) if at_us == UNREAD and event.ts is not None else at_us
-        for event, at_us in zip(events, usual.tolist(), strict=True)
-    ]
-
-
-def _read(ts: str) -> int:
-    try:
-        return parse_one(ts)
-    except ValueError:  # it is quarantined where it is folded
-        return UNREAD

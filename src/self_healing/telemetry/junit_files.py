@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from self_healing.errors import Overloaded, StorageError, TelemetryError
+from self_healing.telemetry.encoded import encoded
 from self_healing.telemetry.intake import Intake, Receipt
 from self_healing.telemetry.junit import MAX_BYTES, SOURCE, junit
 from self_healing.telemetry.segments import sync_directory
@@ -56,7 +57,7 @@ def take_file(intake: Intake, path: Path, agent: str | None) -> Receipt:
     identity = f"{path.name}\0{info.st_ino}\0{info.st_mtime_ns}\0".encode()
     batch.key = hashlib.sha256(identity + hashlib.sha256(data).digest()).hexdigest()
     try:
-        return intake.submit(batch, SOURCE).result(WRITTEN_S)
+        return intake.submit(encoded(batch, SOURCE)).result(WRITTEN_S)
     except TimeoutError as error:
         raise StorageError(f"{path} was not stored within {WRITTEN_S:g} s; bring it again") from error
 

@@ -18,7 +18,6 @@ from self_healing.clock import MINUTE_US, SECOND_US
 from self_healing.model import Event, Kind
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.encoding import bounded
-from self_healing.telemetry.handover import Written
 from self_healing.telemetry.lines import (
     DEPTH_MAX,
     INTAKE,
@@ -91,12 +90,6 @@ def decode(lines: Chunk, *, now_us: int, attributes: bool = False, form: Lines =
             for event, line in zip(rows.events, _lines_at(bytes(lines), rows.starts), strict=True):
                 event.attributes = attributes_of(line) or None
         return _columns(rows, parse_usual([event.ts for event in rows.events]), now_us)
-
-
-def known(written: Written, *, now_us: int) -> Decoded:
-    """What :func:`decode` gives of lines of our own segments whose events are known already."""
-    starts = np.cumsum(written.sizes) - written.sizes
-    return _columns(_Rows([*written.events], starts, []), written.ts, now_us)
 
 
 def _lines_at(lines: bytes, starts: NDArray[np.int64]) -> list[bytes]:

@@ -37,22 +37,28 @@ def native_batch(body: bytes, content_type: str, key: str | None = None) -> Norm
         ValueError: another content type.
         TooMany: it holds too much.
     """
+    as_lines = is_lines(content_type)
     check_values(body)
     key = key_of(body) if key is None else key
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind in LINES_TYPES:
-        lines = body
-    elif kind in (JSON_TYPE, ""):
-        split = _lines_of(body)
-        if isinstance(split, BadLine):
-            return Normalised(rejected={split.value: 1}, key=key)
-        lines = split
-    else:
-        raise ValueError(f"content type {kind!r}: allowed is one of {', '.join((JSON_TYPE, *LINES_TYPES))}")
+    lines = body if as_lines else _lines_of(body)
+    if isinstance(lines, BadLine):
+        return Normalised(rejected={lines.value: 1}, key=key)
     check_lines(lines)
     decoded = decode(lines, now_us=END_US, attributes=True)
     rejected = Counter(reason.value for _, reason in decoded.bad)
     return Normalised(events=[_ingested(event) for event in decoded.events], rejected=dict(rejected), key=key)
+
+
+def is_lines(content_type: str) -> bool:
+    """Whether what has that content type is JSON lines; else it is one JSON document.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind not in (*LINES_TYPES, JSON_TYPE, ""):
+        raise ValueError(f"content type {kind!r}: allowed is one of {', '.join((JSON_TYPE, *LINES_TYPES))}")
+    return kind in LINES_TYPES
 
 
 def _lines_of(body: bytes) -> bytes | BadLine:

@@ -16,13 +16,11 @@ class Normalised:
         events: what it holds, in its own order.
         rejected: items that are bad for good and that the sender must not send again, by reason.
         key: the batch's idempotency key, by which it is known when it comes again: its sender's, or :func:`key_of`.
-        as_read: each event is what will be read of its line, unless something has to be left out of that.
     """
 
     events: list[Ingested] = field(default_factory=list)
     rejected: dict[str, int] = field(default_factory=dict)
     key: str | None = None
-    as_read: bool = False
 
     def reject(self, reason: str) -> None:
         """Count one item as bad for good."""

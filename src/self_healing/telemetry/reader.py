@@ -20,9 +20,8 @@ import msgspec
 from self_healing.errors import TelemetryError
 from self_healing.filenames import OWN_EVENTS, SUFFIX
 from self_healing.telemetry.batch import Batch, Gathered, Quarantined
-from self_healing.telemetry.handover import Handover, Written
 from self_healing.telemetry.lines import SEGMENTS, Lines, native_asking
-from self_healing.telemetry.native import LINE_MAX_BYTES, BadLine, decode, known
+from self_healing.telemetry.native import LINE_MAX_BYTES, BadLine, decode
 from self_healing.telemetry.tail import Position, Tail
 
 __all__ = ["Batch", "DirectoryReader", "Position", "Quarantined"]
@@ -53,7 +52,6 @@ class DirectoryReader:
         positions: where an earlier reader stood.
         segments: the directory of our own segments, which need not exist; none is read when left out.
         readable_bytes: how much of a segment is there to stay, by its name; None for all of it.
-        handover: has the events of what this process has just written to the segments.
         attributes: the fields of native lines that somebody asks for beside the columns; asked at each slice.
     """
 
@@ -64,13 +62,11 @@ class DirectoryReader:
         *,
         segments: Path | None = None,
         readable_bytes: Callable[[str], int | None] = lambda _name: None,
-        handover: Handover | None = None,
         attributes: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self.directory = directory
         self.segments = segments
         self._readable_bytes = readable_bytes
-        self._handover = handover or Handover()
         self._attributes = attributes
         self._buffer: bytearray | None = bytearray(SLICE_BYTES)
         self._files: list[Tail] = []
@@ -142,7 +138,6 @@ class DirectoryReader:
         missing = [file for file in self._files if file.key not in found]
         self._files = []
         names = {name for name, segment, _ in found.values() if not segment}
-        self._handover.keep({name for name, segment, _ in found.values() if segment})
         for key, (name, segment, info) in found.items():
             file = known.get(key) or self._recovered(name, segment, missing)
             if file is None:
@@ -286,14 +281,7 @@ class DirectoryReader:
                 return 0
             file.begin_anew()
         whole = self._size(file, info)
-        written = None
-        if file.segment and not file.skipping:
-            written = self._handover.take(file.path, file.offset, max_bytes)
-        if written is None:
-            size, at_end = self._read_on_in(fd, whole, file, gathered, now_us, buffer, max_bytes)
-        else:
-            size = _take(file, gathered, now_us, written)
-            at_end = file.offset >= whole
+        size, at_end = self._read_on_in(fd, whole, file, gathered, now_us, buffer, max_bytes)
         file.remember_head(fd, whole)
         if at_end:
             # What is written but not synced becomes readable without a change that could be seen.
@@ -303,13 +291,9 @@ class DirectoryReader:
     def _read_on_in(
         self, fd: int, whole: int, file: Tail, gathered: Gathered, now_us: int, buffer: bytearray, max_bytes: int
     ) -> tuple[int, bool]:
-        """Read the next slice of a file of which `whole` bytes may be read: how many bytes that were, and whether all.
-
-        Not beyond where what was handed over goes on.
-        """
+        """Read the next slice of a file of which `whole` bytes may be read: how many that were, and whether all."""
         view = memoryview(buffer)
-        handed = self._handover.next_after(file.path, file.offset) if file.segment else None
-        most = min(len(buffer), max((whole if handed is None else min(whole, handed)) - file.offset, 0))
+        most = min(len(buffer), max(whole - file.offset, 0))
         size = os.preadv(fd, [view[: min(most, max_bytes)]], file.offset)
         at_end = size == 0 or file.offset + size >= whole
         if not at_end and size < most and buffer.rfind(b"\n", 0, size) < 0:  # one line that is longer
@@ -328,16 +312,6 @@ class DirectoryReader:
         if rest.strip():
             gathered.add_bad(file, file.offset, BadLine.TORN)
         file.offset = size
-
-
-def _take(file: Tail, gathered: Gathered, now_us: int, written: Written) -> int:
-    """Take the next lines of `file`, whose events are known; returns how many bytes those are."""
-    decoded = known(written, now_us=now_us)
-    gathered.add(file, file.offset, decoded, b"")
-    if len(decoded.ts):
-        file.ts_us = int(decoded.ts.max())
-    file.offset += written.size_bytes
-    return written.size_bytes
 
 
 def _consume(

@@ -118,14 +118,16 @@ class _Known(msgspec.Struct, gc=False):
     key: str | None = None
 
 
-def span_identity(trace_id: str | None, span_id: str | None, parent_id: str | None, role: str | None) -> int | None:
-    """The identity of a span, or of a score that a span carries; None for any other event: a log may name the span in
-    which it was written."""
+def span_parts(
+    trace_id: str | None, span_id: str | None, parent_id: str | None, role: str | None
+) -> tuple[str, ...] | None:
+    """What a span, or a score that a span carries, is known again by; None for any other event: a log may name the span
+    in which it was written."""
     if not trace_id or not role:
         return None
     if span_id:
-        return identity(trace_id, span_id)
-    return identity(trace_id, parent_id, role) if parent_id else None
+        return trace_id, span_id
+    return (trace_id, parent_id, role) if parent_id else None
 
 
 def key_identity(source: str, key: str) -> int:
@@ -189,9 +191,9 @@ def _found(lines: Iterable[_Known]) -> _Found:
             if line.key is not None:
                 found.keys.append(key_identity(line.source, line.key))
         else:
-            span = span_identity(line.trace_id, line.span_id, line.parent_id, line.role)
-            if span is not None:
-                found.spans.append(span)
+            parts = span_parts(line.trace_id, line.span_id, line.parent_id, line.role)
+            if parts is not None:
+                found.spans.append(identity(*parts))
     return found
 
 

@@ -17,7 +17,6 @@ from typing import Final, Protocol
 
 from self_healing.errors import Overloaded, StorageError
 from self_healing.filenames import SUFFIX
-from self_healing.telemetry.handover import Handover
 from self_healing.telemetry.recovery import number_of, recover, segment_files
 
 SEGMENT_BYTES: Final = 64 << 20
@@ -55,10 +54,6 @@ class Entry(Protocol):
         """Its lines, each with its newline, asked for once, in the order of writing; may be empty."""
         ...
 
-    def written(self, name: str, offset: int) -> None:
-        """Its lines are synced, and stand in the segment `name` from `offset` on; not said of one without lines."""
-        ...
-
     def settle(self, error: StorageError | None) -> None:
         """It is synced, or `error` says why it is not and that nothing of it was kept."""
         ...
@@ -93,8 +88,7 @@ class Segments:
     ) -> None:
         self.directory = directory
         self.notes = recover(directory)  # what was mended, for people
-        self.problem: str | None = None  # why nothing can be written, or handed over, now
-        self.handover = Handover()  # for whoever reads
+        self.problem: str | None = None  # why nothing can be written now
         self._now = now
         self._segment_bytes = segment_bytes
         self._segment_age = segment_age
@@ -200,12 +194,10 @@ class Segments:
     def _commit(self, group: list[Entry]) -> None:
         """Write and sync `group`, and settle it."""
         error = None
-        lines: list[bytes] = []
         try:
             if self._is_old():
                 self._close()
-            lines = [entry.lines() for entry in group]
-            data = b"".join(lines)
+            data = b"".join([entry.lines() for entry in group])
             if data:
                 self._write(data)
                 self.problem = None
@@ -213,22 +205,8 @@ class Segments:
             error = self._failed(failed.strerror or str(failed))
         except Exception as failed:  # whoever waits must hear of it, and the thread must go on
             error = self._failed(repr(failed))
-        if error is None:
-            self._tell(group, lines)
         for entry in group:
             entry.settle(error)
-
-    def _tell(self, group: list[Entry], lines: list[bytes]) -> None:
-        """Say where each stands of what was just written together."""
-        offset = self._synced.get(self._name, 0) - sum(map(len, lines))
-        for entry, written in zip(group, lines, strict=True):
-            if written:
-                try:
-                    entry.written(self._name, offset)
-                except Exception as failed:  # it is synced: whoever brought it must not hear that it is not
-                    place = f"{self._name} from byte {offset} on"
-                    self.problem = f"what stands in {place} is safe, but could not be handed over: {failed!r}"
-                offset += len(written)
 
     def _write(self, data: bytes) -> None:
         if self._name and self._synced[self._name] >= self._segment_bytes:
@@ -305,9 +283,6 @@ class _Nothing:
 
     def lines(self) -> bytes:
         return b""
-
-    def written(self, name: str, offset: int) -> None:
-        """Nothing is."""
 
     def settle(self, error: StorageError | None) -> None:
         """Nobody waits for it."""

@@ -21,8 +21,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceS
 from self_healing.api.otlp_grpc import READING, SERVICES
 from self_healing.api.taking import Submit
 from self_healing.errors import Overloaded, StorageError
+from self_healing.telemetry.encoded import Encoded
 from self_healing.telemetry.intake import Receipt
-from self_healing.telemetry.normalised import Normalised
 from tests.unit.api.test_server import Failing, protobuf, serving
 
 
@@ -30,12 +30,12 @@ class Taking:
     """Takes every batch, and remembers it."""
 
     def __init__(self) -> None:
-        self.batches: list[Normalised] = []
+        self.batches: list[Encoded] = []
 
-    def __call__(self, batch: Normalised, source: str) -> Future[Receipt]:
+    def __call__(self, batch: Encoded) -> Future[Receipt]:
         self.batches.append(batch)
         result: Future[Receipt] = Future()
-        result.set_result(Receipt(accepted=len(batch.events), rejected=batch.rejected))
+        result.set_result(Receipt(accepted=len(batch.sizes), rejected=batch.rejected))
         return result
 
 
@@ -59,7 +59,7 @@ def test_spans_are_taken(compression: grpc.Compression) -> None:
         answer = traces.Export(message(1, 2), compression=compression, timeout=30)
     assert isinstance(answer, ExportTraceServiceResponse)
     assert not answer.HasField("partial_success")
-    assert [len(batch.events) for batch in taking.batches] == [2]
+    assert [len(batch.sizes) for batch in taking.batches] == [2]
 
 
 def test_what_is_bad_for_good_is_a_partial_success() -> None:

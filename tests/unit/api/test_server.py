@@ -28,14 +28,16 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from self_healing.api.bodies import MOST_BYTES
+from self_healing.api.conversion import Conversion
 from self_healing.api.server import Server
 from self_healing.clock import FakeClock
 from self_healing.config import ServerSettings
 from self_healing.dashboard.changes import Changes
 from self_healing.errors import ConfigError, NotFound, Overloaded, StorageError
+from self_healing.telemetry.encoded import Encoded
 from self_healing.telemetry.intake import Intake, Receipt
-from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.segments import Segments
+from tests.conversion import CONVERSION
 from tests.unit.telemetry.query.test_find import places
 
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -78,12 +80,13 @@ async def ask(command: str, **arguments: Any) -> dict[str, Any]:
     return STATUS if command in ("status", "figures") else {"status": "degraded"}
 
 
-def unstarted(submit: Any, events: Path = NOWHERE, **settings: Any) -> Server:
+def unstarted(submit: Any, events: Path = NOWHERE, conversion: Conversion = CONVERSION, **settings: Any) -> Server:
     """A server on free ports that is not started; `events` holds what somebody may ask for."""
     given = {"otlp_http_port": 0, "otlp_grpc_port": None, "port": 0, **settings}
     return Server(
         ServerSettings.model_validate(given),
         submit=submit,
+        conversion=conversion,
         ask=ask,
         places=places(events),
         explain=lambda _: {},
@@ -281,7 +284,7 @@ class Failing:
     def __init__(self, at_once: Exception | None = None, later: Exception | None = None) -> None:
         self._at_once, self._later = at_once, later
 
-    def __call__(self, batch: Normalised, source: str) -> Future[Receipt]:
+    def __call__(self, batch: Encoded) -> Future[Receipt]:
         if self._at_once is not None:
             raise self._at_once
         result: Future[Receipt] = Future()

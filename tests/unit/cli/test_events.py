@@ -16,6 +16,6 @@ def test_an_alert_is_shown_with_its_name_and_how_it_stands() -> None:
     alert = {"status": "firing", "labels": labels, "startsAt": "2026-01-05T10:00:00Z"}
     (event,) = alerts(json.dumps({"alerts": [alert]}).encode()).events
     event.source = "alertmanager"
-    (line,) = encode_events([event]).lines
+    (line,) = encode_events([event])
     (row,) = rows([(line.rstrip(), "segment")], Form.SEGMENT)
     assert _cells(row.told)[1:] == ("log", "Coder", None, None, "HighLatency, firing")

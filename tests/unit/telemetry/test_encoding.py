@@ -26,7 +26,7 @@ SECRET = "sk-abcdefghijklmnopqrstuvwxyz"
 
 
 def encode_event(event: Ingested) -> bytes:
-    (line,) = encode_events([event]).lines
+    (line,) = encode_events([event])
     return line
 
 
@@ -141,7 +141,7 @@ def test_one_bad_event_among_many_changes_only_its_own_line() -> None:
         Ingested(ts=AT, kind="self_healing_intake"),
     ]
     mixed = [usual, *(event for each in odd for event in (each, usual))]
-    lines = encode_events(mixed).lines
+    lines = encode_events(mixed)
     assert lines == [encode_event(event) for event in mixed]
     assert set(lines[::2]) == {encode_event(usual)}
     assert SECRET.encode() not in b"".join(lines)

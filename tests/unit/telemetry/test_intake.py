@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from self_healing.clock import DAY_US, FakeClock, to_us
 from self_healing.errors import StorageError
 from self_healing.model import Ingested
+from self_healing.telemetry.encoded import encoded
 from self_healing.telemetry.identities import Remembered
 from self_healing.telemetry.intake import Intake, Receipt
 from self_healing.telemetry.normalised import Normalised
@@ -55,7 +56,7 @@ def batch(*events: Ingested, key: str | None = None, **rejected: int) -> Normali
 
 
 def send(intake: Intake, what: Normalised, source: str = "otlp") -> Receipt:
-    return intake.submit(what, source).result(30)
+    return intake.submit(encoded(what, source)).result(30)
 
 
 def lines(directory: Path) -> list[dict[str, Any]]:
@@ -163,10 +164,10 @@ def test_a_batch_that_comes_twice_at_the_same_time_is_written_once_and_acknowled
             synced.extend(future for future in futures if future.done())
 
     with opened(tmp_path, crash=hold) as intake:
-        futures = [intake.submit(batch(plain("first")), "http")]
+        futures = [intake.submit(encoded(batch(plain("first")), "http"))]
         written.wait(30)  # what comes now waits, and is written together
         again = [batch(plain("a"), plain("b"), key="k") for _ in range(3)]
-        futures += [intake.submit(each, "http") for each in again]
+        futures += [intake.submit(encoded(each, "http")) for each in again]
         go.set()
         wait(futures, 30)
         assert [each.result().accepted for each in futures] == [1, 2, 0, 0]
@@ -190,7 +191,7 @@ def test_what_could_not_be_written_is_taken_when_it_comes_again(tmp_path: Path) 
 def test_a_receipt_cannot_be_taken_back(tmp_path: Path) -> None:
     go = Event()
     with opened(tmp_path, crash=lambda _point: go.wait(30) and None) as intake:
-        receipt = intake.submit(batch(plain("a")), "http")
+        receipt = intake.submit(encoded(batch(plain("a")), "http"))
         assert not receipt.cancel()
         go.set()
         assert receipt.result(30).accepted == 1

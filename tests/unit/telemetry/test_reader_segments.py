@@ -12,6 +12,7 @@ from self_healing.clock import SECOND_US, from_us, to_us
 from self_healing.errors import TelemetryError
 from self_healing.model import Ingested
 from self_healing.orchestrator import run_self_healing_check
+from self_healing.telemetry.encoded import encoded
 from self_healing.telemetry.intake import Intake
 from self_healing.telemetry.native import BadLine, encode_ts
 from self_healing.telemetry.normalised import Normalised
@@ -211,7 +212,7 @@ def test_one_check_reads_both_and_the_next_reads_neither_again(tmp_path: Path) -
     event = Ingested(ts=ts, kind="task_finished", task_id="t", agent="Coder", status="success", duration_s=90.0)
     batch = Normalised(events=[event], rejected={"bad_span": 2}, key="k")
     for _ in range(2):
-        intake.submit(batch, "http").result(5)
+        intake.submit(encoded(batch, "http")).result(5)
     intake.stop()
     append(at.native / "a.jsonl", native("n", 1))
     for second in range(2):

@@ -37,9 +37,6 @@ class Lines:
             self._wait_for.wait(30)
         return self.data
 
-    def written(self, name: str, offset: int) -> None:
-        self.at = name, offset
-
     def settle(self, error: StorageError | None) -> None:
         if error is None:
             self.kept.set_result(None)
@@ -74,38 +71,6 @@ def test_what_is_settled_is_in_the_file(tmp_path: Path) -> None:
         assert segments.readable_bytes("0000000001.jsonl") == 4
         write(segments, "two\n")
         assert contents(tmp_path) == {"0000000001.jsonl": "one\ntwo\n"}
-
-
-def test_each_hears_where_its_lines_stand(tmp_path: Path) -> None:
-    go = Event()
-    entries = [Lines("one\n", wait_for=go), Lines("two\n"), Lines("three\n")]
-    with opened(tmp_path) as segments:
-        for entry in entries:
-            segments.append(entry)
-        go.set()
-        for entry in entries:
-            entry.kept.result(30)
-    assert [entry.at for entry in entries] == [("0000000001.jsonl", offset) for offset in (0, 4, 8)]
-
-
-def test_what_is_synced_is_settled_though_it_cannot_be_handed_over(tmp_path: Path) -> None:
-    class Unwanted(Lines):
-        def written(self, name: str, offset: int) -> None:
-            raise ValueError(f"nobody takes {name} from {offset} on")
-
-    go = Event()
-    entries = [Lines("one\n", wait_for=go), Unwanted("two\n"), Lines("three\n")]
-    with opened(tmp_path) as segments:
-        for entry in entries:
-            segments.append(entry)
-        go.set()
-        for entry in entries:
-            entry.kept.result(30)
-        assert "nobody takes 0000000001.jsonl from 4 on" in str(segments.problem)
-        write(segments, "four\n")
-        assert segments.problem is None
-    assert entries[2].at == ("0000000001.jsonl", 8)
-    assert contents(tmp_path) == {"0000000001.jsonl": "one\ntwo\nthree\nfour\n"}
 
 
 def test_what_waits_is_written_together_in_its_order(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from self_healing.model import Usage
 from self_healing.telemetry.otlp import values
 from self_healing.telemetry.otlp.names import CACHE_APART, CANCELLATIONS, LABELS, TIMEOUT_CODES, TIMEOUTS
 from self_healing.telemetry.otlp.plan import CUT, READERS, Origin, Plan
-from self_healing.telemetry.otlp.prices import price
 from self_healing.telemetry.otlp.rejection import BadItem, Rejection
 from self_healing.telemetry.otlp.values import TEXT_MAX
 
@@ -114,6 +113,8 @@ def priced(
 ) -> None:
     """Fill in what a call cost where its source did not say so, if the model is known."""
     if usage.total_usd is None and usage.prompt_tokens is not None:
+        from self_healing.telemetry.otlp.prices import price  # the list is large, and most processes ask for no price
+
         usage.total_usd = price(
             model,
             provider,

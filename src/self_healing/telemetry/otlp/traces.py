@@ -65,7 +65,7 @@ def traces(body: bytes, *, json: bool = False) -> Normalised:
     else:
         request = decode_protobuf(body, RawTraceRequest, like=ExportTraceServiceRequest)
     check_items(sum(len(scope.spans) for each in request.resource_spans for scope in each.scope_spans))
-    batch = Normalised(as_read=True)
+    batch = Normalised()
     with collector_off():
         for resource_spans in request.resource_spans:
             for scope_spans in resource_spans.scope_spans:

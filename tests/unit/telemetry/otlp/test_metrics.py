@@ -163,7 +163,7 @@ def test_a_histogram_of_many_buckets_is_read_as_it_came() -> None:
     bounds = [each + 0.123456789 for each in buckets[:-1]]
     sent = event(metric("histogram", count=str(sum(buckets)), bucketCounts=buckets, explicitBounds=bounds))
     before = point_of(sent)
-    (line,) = encode_events([sent]).lines
+    (line,) = encode_events([sent])
     (read,) = decode(line, now_us=END_US, form=SEGMENTS).events
     assert before is not None
     assert point_of(read) == before
