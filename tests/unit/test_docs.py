@@ -14,10 +14,8 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 from cyclopts import App
@@ -25,15 +23,12 @@ from pydantic import BaseModel
 
 from docs import api, healing, measured, tables
 from self_healing.actions.registry import read_actions
-from self_healing.api.server import Server
 from self_healing.cli import build
-from self_healing.clock import SystemClock
-from self_healing.config import SETTING_KEYS, VARIABLE_PREFIX, ServerSettings, Settings, load_spec
+from self_healing.config import SETTING_KEYS, VARIABLE_PREFIX, Settings, load_spec
 from self_healing.constitution.articles import load
 from self_healing.constitution.cases import run_cases
 from self_healing.constitution.gate import Gate
 from self_healing.constitution.own import read_own
-from self_healing.dashboard.changes import Changes
 from self_healing.handoffs.declared import CHANNEL_KINDS
 from self_healing.model import ExecutionStatus, Handoff, HandoffStatus, Outcome, Reason
 from self_healing.simulation import scenario
@@ -42,22 +37,17 @@ from self_healing.spec_tests.models import Case, CaseFile, Expectation, Series
 from self_healing.spec_tests.running import run_files
 from self_healing.spec_tests.telling import told
 from self_healing.surface import open_surface
-from self_healing.telemetry.intake import Intake
 from self_healing.telemetry.lines import BadLine
-from self_healing.telemetry.query.files import Places
-from self_healing.telemetry.segments import Segments
 from self_healing.telemetry.signals import GROUP_COLUMNS
 from self_healing.triggers.declared import read_triggers
-from tests.conversion import CONVERSION
 from tests.unit.api.test_mcp_server import TOKEN, served
-from tests.unit.telemetry.test_intake import lines
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SHARED_OPTIONS = {"--telemetry-dir", "--state-dir", "--logs-dir", "--config", "--format", "--watch"}
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 SENDING = sorted((DOCS / "how-to/sources").glob("*.md"))
-"""Pages whose code sends to a service."""
+"""Pages whose code sends to a service: they are run in ``tests/e2e/test_pages_that_send.py``."""
 MCP = DOCS / "how-to/work-handoffs-over-mcp.md"
 """The page whose code asks a service for work."""
 CLIENT = DOCS / "how-to/ask-from-python.md"
@@ -101,24 +91,6 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     for line, code in blocks(page, "python"):
         # Blank lines in front make a traceback point at the page's own line.
         exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)
-
-
-@pytest.mark.parametrize("page", [page for page in SENDING if any(blocks(page, "python"))], ids=name_of)
-def test_the_python_of_a_page_that_sends_reaches_a_service(page: Path, tmp_path: Path) -> None:
-    program = tmp_path / "page.py"
-    program.write_text("\n".join(code for _, code in blocks(page, "python")))
-    with listening(tmp_path / "segments") as server:
-        # A process of its own, for frameworks instrument for good.
-        environment = {
-            **os.environ,
-            "OTEL_EXPORTER_OTLP_ENDPOINT": server.addresses["otlp_http_port"],
-            "SERVICE": server.addresses["port"],
-            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        }
-        command = [sys.executable, str(program)]
-        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
-    assert ran.returncode == 0, ran.stderr
-    assert lines(tmp_path / "segments")
 
 
 def test_the_python_of_the_page_on_mcp_works_a_handoff_of_a_service(
@@ -170,37 +142,6 @@ def test_the_tables_of_what_was_measured_are_of_what_was_kept_of_it(of: ModuleTy
 
 def test_the_reference_of_the_api_is_its_openapi() -> None:
     assert api.PAGE.read_text(encoding="utf-8") == api.page(), "run python docs/api.py"
-
-
-@contextmanager
-def listening(segments: Path) -> Iterator[Server]:
-    """A server on free ports that writes to those segments."""
-    clock = SystemClock()
-
-    async def ask(command: str, **_arguments: Any) -> dict[str, Any]:
-        raise AssertionError(f"nobody asks for {command}")
-
-    intake = Intake(Segments(segments, now=clock.now), now=clock.now)
-    intake.start()
-    ports = ServerSettings(port=0, otlp_http_port=0, otlp_grpc_port=None)
-    places = Places(telemetry=segments.parent, segments=segments)
-    server = Server(
-        ports,
-        submit=intake.submit,
-        conversion=CONVERSION,
-        ask=ask,
-        places=places,
-        explain=lambda _: {},
-        verify=dict,
-        changes=Changes(),
-        now=clock.now,
-    )
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-        intake.stop()
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(blocks(page, "json"))], ids=name_of)

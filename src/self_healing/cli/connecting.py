@@ -56,19 +56,19 @@ SOURCES = (
         name="CrewAI",
         distributions=("crewai",),
         do="CrewAIInstrumentor().instrument(), of openinference-instrumentation-crewai",
-        page="other-instrumentations",
+        page="crewai",
     ),
     Source(
         name="LangChain, LangGraph",
         distributions=("langsmith",),
         do=f"LANGSMITH_TRACING=true LANGSMITH_OTEL_ENABLED=true {ENDPOINT}",
-        page="other-instrumentations",
+        page="langsmith",
     ),
     Source(
         name="OpenLLMetry",
         distributions=("traceloop-sdk",),
         do='Traceloop.init(api_endpoint="http://127.0.0.1:4318")',
-        page="other-instrumentations",
+        page="openllmetry",
     ),
     Source(
         name="OpenTelemetry",
@@ -80,13 +80,13 @@ SOURCES = (
         name="Claude Code",
         program="claude",
         do=f"CLAUDE_CODE_ENABLE_TELEMETRY=1 OTEL_LOGS_EXPORTER=otlp {PROTOCOL} {ENDPOINT}",
-        page="claude-code-and-codex",
+        page="claude-code",
     ),
     Source(
         name="Codex",
         program="codex",
         do="[otel] in ~/.codex/config.toml: exporter otlp-http to http://127.0.0.1:4318/v1/logs",
-        page="claude-code-and-codex",
+        page="codex",
     ),
 )
 """In the order in which they are told."""
