@@ -121,6 +121,7 @@ def test_the_time_is_signed_so_that_an_old_message_is_refused(off_s: int, fine: 
         (reply(500, b"\x1b[2J key=sk-0123456789abcdefghij"), EffectError, r"\(500\): \\x1b\[2J key=\[redacted\]"),
         (reply(504), EffectUntold, "does not know what became of it"),
         (reply(302, location="http://127.0.0.1:1/"), EffectRefused, "redirects are not followed"),
+        (reply(302, b"", **{"location": "//", "set-cookie": "\xff=1"}), EffectRefused, "redirects are not followed"),
         (hang, EffectUntold, "did not answer within 1 s"),
         (trickle, EffectUntold, "did not answer within 1 s"),
         (nonsense, EffectUntold, "gave no answer"),

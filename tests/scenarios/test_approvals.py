@@ -249,6 +249,45 @@ def test_an_incident_that_fires_again_after_its_question_ended_has_it_asked_anew
     assert second.id != first.id
 
 
+TOLD: list[tuple[str, str]] = []
+
+
+def one_way(handoff: dict[str, Any]) -> None:
+    TOLD.append(("one", handoff["context"]["approval"]["target"]))
+
+
+def another_way(handoff: dict[str, Any]) -> None:
+    TOLD.append(("another", handoff["context"]["approval"]["target"]))
+
+
+def test_a_person_is_asked_by_every_way_and_the_agents_name_is_text_from_telemetry(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    TOLD.clear()
+    ways = {
+        each.__name__: {"kind": "python", "function": f"{__name__}:{each.__name__}", "agents": ["Operator"]}
+        for each in (one_way, another_way)
+    }
+    given = options(tmp_path)
+    fleet = scenario(settings={**given, "actions": {**given["actions"], "channels": ways}})
+    fleet.finish("slow", "Co\u202eder", duration_s=70.0).at(2)
+    assert TOLD == [("one", "Co\\u202eder"), ("another", "Co\\u202eder")]
+
+
+def test_the_time_that_a_person_took_to_answer_does_not_count_as_waiting(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    fleet = scenario(settings=options(tmp_path, actions_per_minute=1, actions_per_minute_unwell=1))
+    fleet.start("slow", started_at=fleet.clock.now().timestamp() - 70).at(880, step_s=30)
+    fleet.finish("other", "Other", attempt=9).at(885).expect_actions(
+        "high_retry_rate", "Other", resolve_retry_failures="dispatched"
+    )
+    fleet.loop.answer_approval(pending(fleet).id, True, "Ada", "do")
+
+    fleet.at(930, step_s=5).expect_actions(SLOW, erase="deferred")
+    fleet.at(960, step_s=5).expect_actions(SLOW, erase="dispatched")
+
+
 def test_a_question_survives_a_restart(fleet: Scenario) -> None:
     approval = pending(fleet)
     fleet.restart().at(5).loop.answer_approval(approval.id, True, "Ada", "do")

@@ -92,6 +92,29 @@ def executions(scenario: Scenario) -> Any:
     return scenario.loop.store.select(Execution, incident=incident.id)
 
 
+def test_a_person_who_could_not_be_told_need_not_be_once_the_incident_is_closed(tmp_path: Path) -> None:
+    with fleet(tmp_path, refuse, "ChiefArchitectAgent", "Operator") as scenario:
+        loop = scenario.at(65).loop
+        assert [each for each in loop.health()["issues"] if "a person could not be told" in each]
+        loop.dismiss(scenario.incident("slow_tasks", "Coder").id, "Ada", "a drill")
+        scenario.at(80)
+        assert not [each for each in loop.health()["issues"] if "a person could not be told" in each]
+
+
+def test_an_analysis_of_many_incidents_keeps_to_the_cap(tmp_path: Path) -> None:
+    limits = dict.fromkeys(("actions_per_minute", "actions_per_minute_unwell", "concurrent_actions"), 100)
+    with Scenario(tmp_path, settings={"constitution": {"limits": limits}}) as scenario:
+        scenario.at(0)
+        for number in range(45):
+            scenario.finish(f"t{number}", f"agent-{number:03}" + "x" * 1_900, duration_s=70.0)
+        scenario.at(15, step_s=5)
+        [analysis] = [
+            each for each in scenario.loop.store.select(Handoff) if "open_incidents" in each.message["context"]
+        ]
+        assert "open_incidents" in analysis.message["context"]["dropped"]
+        assert len(json.dumps(analysis.message["context"])) <= 66_000
+
+
 def test_other_handoffs_are_not_held_up_by_a_bad_channel(tmp_path: Path) -> None:
     with fleet(tmp_path, hang_up, "ChiefArchitectAgent") as scenario:
         for number in range(4):

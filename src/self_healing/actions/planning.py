@@ -188,6 +188,10 @@ class Planner:
         if before is not None and (before.status, before.reason) == (status, reason) and not asks:
             return before
         self._record(decision)
+        # A person's time to answer does not count as waiting.
+        anew = (
+            before is None or status is ExecutionStatus.INTENDED or before.status is ExecutionStatus.AWAITING_APPROVAL
+        )
         execution = Execution(
             id=before.id if before is not None else new_id("exe"),
             incident=incident.id,
@@ -199,7 +203,7 @@ class Planner:
             target_agent=proposal.target_agent,
             status=status,
             decision=decision.id,
-            created_at=at if before is None or status is ExecutionStatus.INTENDED else before.created_at,
+            created_at=at if before is None or anew else before.created_at,
             updated_at=at,
             settings=proposal.settings,
             reason=reason,

@@ -9,7 +9,7 @@ import msgspec
 
 from self_healing.handoffs.channel import Receipt
 from self_healing.handoffs.declared import AlertmanagerDeclared
-from self_healing.handoffs.headline import about, environment, headline
+from self_healing.handoffs.headline import about, environment, headline, name
 from self_healing.handoffs.http import judged, post
 from self_healing.model import Handoff
 
@@ -57,7 +57,7 @@ class AlertmanagerChannel:
             "alertname": str(symptom.get("trigger", "incident")),
             "severity": str(symptom.get("severity", "high")),
             "incident": handoff.incident,
-            "about": handoff.about,
+            "about": name(handoff),
             "job": "self-healing",
             **environment(handoff),
         }

@@ -79,7 +79,7 @@ def clean(value: Any) -> Any:
         value: anything that came with telemetry: records, objects, lists, texts, numbers, instants.
     """
     cleaned = _clean(value, MAX_DEPTH)
-    return _fit(cleaned) if isinstance(cleaned, dict) else cleaned
+    return fit(cleaned) if isinstance(cleaned, dict) else cleaned
 
 
 def _clean(value: Any, depth: int) -> Any:
@@ -130,7 +130,7 @@ def _size(value: Any) -> int:
     return len(msgspec.json.encode(value))
 
 
-def _fit(value: dict[str, Any]) -> dict[str, Any]:
+def fit(value: dict[str, Any]) -> dict[str, Any]:
     """`value` within MAX_BYTES; each piece is measured once, so the work is linear in what there is."""
     excess = _size(value) - MAX_BYTES
     if excess <= 0:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from self_healing.handoffs.cleaning import clean_text
 from self_healing.model import Handoff
+
+MOST_NAME = 200
+"""Characters of the name of an agent, which is text from telemetry."""
+
+
+def name(handoff: Handoff) -> str:
+    """Whom it is about, made harmless: a title of mail with a line break in it is a header of somebody else's."""
+    return clean_text(handoff.about, MOST_NAME)
 
 
 def about(handoff: Handoff) -> dict[str, Any]:
@@ -15,8 +24,8 @@ def about(handoff: Handoff) -> dict[str, Any]:
 
 def environment(handoff: Handoff) -> dict[str, str]:
     """Which of several fleets it is about, as a label; empty where there is only one."""
-    name = handoff.message["context"].get("environment")
-    return {"environment": str(name)} if name else {}
+    label = handoff.message["context"].get("environment")
+    return {"environment": str(label)} if label else {}
 
 
 def headline(handoff: Handoff) -> str:
@@ -24,4 +33,4 @@ def headline(handoff: Handoff) -> str:
     symptom, label = about(handoff), environment(handoff)
     wanted = handoff.message["context"].get("wanted") or "a look at it"
     where = f"[{label['environment']}] " if label else ""
-    return f"{where}{symptom.get('trigger', handoff.incident)} of {handoff.about}: {wanted}"
+    return f"{where}{symptom.get('trigger', handoff.incident)} of {name(handoff)}: {wanted}"

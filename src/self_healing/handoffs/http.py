@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, NamedTuple, TypeVar
 
 from self_healing.errors import EffectError, EffectRefused, EffectUntold
@@ -138,7 +139,11 @@ async def _posted(url: Any, address: str, body: bytes, headers: Mapping[str, str
 
     # The name stays in Host and in TLS; only where the connection leads is fixed.
     extensions = {"sni_hostname": url.host}
-    async with httpx2.AsyncClient(follow_redirects=False, trust_env=False, timeout=timeout_s) as client:
+    # No cookie is kept: the library puts one into the request that a redirect would be, whatever it is made of.
+    cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+    async with httpx2.AsyncClient(
+        follow_redirects=False, trust_env=False, timeout=timeout_s, cookies=cookies
+    ) as client:
         request = client.build_request(
             "POST",
             url.copy_with(host=address),

@@ -175,6 +175,11 @@ class Notices:
 
     def _end(self, id: str, outcome: Receipt | SelfHealingError | None, at: datetime) -> None:
         handoff = self._store.get(Handoff, id)
+        over = handoff.status is not HandoffStatus.CREATED or not self._open(handoff.incident)
+        if isinstance(outcome, SelfHealingError) and over and id in self._waiting:
+            del self._waiting[id], self._tried_at[id]  # nobody need be told any more
+            self._problems.pop(id, None)
+            return
         if isinstance(outcome, SelfHealingError):
             # What waits stays `created`, and is tried again, as what lasts is; until then health says so.
             self._problems[id] = f"a person could not be told of {handoff.incident}: {outcome}"

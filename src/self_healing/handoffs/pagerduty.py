@@ -10,7 +10,7 @@ import msgspec
 from self_healing.errors import EffectRefused
 from self_healing.handoffs.channel import Receipt
 from self_healing.handoffs.declared import PagerDutyDeclared
-from self_healing.handoffs.headline import about, environment, headline
+from self_healing.handoffs.headline import about, environment, headline, name
 from self_healing.handoffs.http import judged, post
 from self_healing.model import Handoff
 
@@ -40,7 +40,7 @@ class PagerDutyChannel:
         symptom = about(handoff)
         payload = {
             "summary": headline(handoff)[:MOST_SUMMARY],
-            "source": handoff.about,
+            "source": name(handoff),
             "severity": SEVERITIES.get(str(symptom.get("severity")), "error"),
             "timestamp": handoff.message["created_at"],
             "component": symptom.get("trigger"),

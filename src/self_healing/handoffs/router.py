@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, assert_never
 
-from self_healing.errors import EffectError
+from self_healing.errors import EffectError, EffectUntold, SelfHealingError
 from self_healing.handoffs.a2a import A2aChannel
 from self_healing.handoffs.alertmanager import AlertmanagerChannel
 from self_healing.handoffs.channel import Channel, Followed, Lasting, Progress, Receipt
+from self_healing.handoffs.cleaning import clean_text
 from self_healing.handoffs.command import CommandChannel
 from self_healing.handoffs.declared import (
     A2aDeclared,
@@ -80,7 +81,15 @@ class Router:
         """As the port says."""
         receipt = self._file.deliver(handoff)
         channel = self._channel(handoff)
-        return receipt if channel is self._file else channel.deliver(handoff)
+        if channel is self._file:
+            return receipt
+        try:
+            return channel.deliver(handoff)
+        except SelfHealingError:
+            raise
+        except Exception as error:  # an answer that nobody foresaw costs this handoff, not the loop
+            what = clean_text(repr(error))
+            raise EffectUntold(f"channel {channel.name} broke over handoff {handoff.id}: {what}") from error
 
     def probe(self, handoff: Handoff) -> bool | None:
         """As the port says."""

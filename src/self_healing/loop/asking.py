@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from self_healing.actions.planning import MakeHandoff
 from self_healing.constitution.approvals import Approvals
+from self_healing.handoffs.cleaning import clean, fit
 from self_healing.handoffs.outbox import NOTIFICATION
+from self_healing.handoffs.router import Route
 from self_healing.model import Approval, Decision, Execution, Handoff, Incident, Proposal
 from self_healing.spec import Limits
 
@@ -29,6 +30,7 @@ class Asking:
         limits: the limits of the loaded spec.
         handoff: makes a handoff.
         notify: has one delivered.
+        routes: every way to a person; each gets a notification of its own.
         context: the evidence about an incident.
         person: who is told.
     """
@@ -38,8 +40,9 @@ class Asking:
         approvals: Approvals,
         limits: Limits,
         *,
-        handoff: MakeHandoff,
+        handoff: Callable[..., Handoff],
         notify: Callable[[Handoff], None],
+        routes: Callable[[str], list[Route]],
         context: Callable[[Incident, datetime], dict[str, Any]],
         person: str,
     ) -> None:
@@ -47,6 +50,7 @@ class Asking:
         self._limits = limits
         self._handoff = handoff
         self._notify = notify
+        self._routes = routes
         self._context = context
         self._person = person
 
@@ -57,18 +61,21 @@ class Asking:
     def ask(self, decision: Decision, execution: Execution, incident: Incident, at: datetime) -> None:
         """Ask, and tell a person, in the transaction that is open."""
         approval = self._approvals.ask(decision, execution, at, self._limits)
-        self._notify(
-            self._handoff(
+        # The agent's name is text from telemetry here as well.
+        context = fit({**self._context(incident, at), "approval": clean(shown(approval))})
+        for route in self._routes(self._person):
+            notice = self._handoff(
                 incident,
                 execution=NOTIFICATION,
                 target_agent=self._person,
                 prompt=PROMPT,
-                context={**self._context(incident, at), "approval": shown(approval)},
+                context=context,
                 tags=(NOTIFICATION, "approval"),
                 at=at,
                 deadline=approval.expires_at,
+                route=route,
             )
-        )
+            self._notify(notice)
 
     def settle(self, at: datetime) -> list[Approval]:
         """End what ran out, was used, or is not to be done any more; returns it."""

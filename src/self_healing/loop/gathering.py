@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from self_healing.actions.directing import Directives
-from self_healing.handoffs.cleaning import MAX_ITEMS, clean
+from self_healing.handoffs.cleaning import MAX_ITEMS, clean, fit
 from self_healing.handoffs.evidence import evidence
 from self_healing.incidents.register import Register
 from self_healing.incidents.similar import similar
@@ -72,7 +72,7 @@ class Gathering:
         if len(about) > 1:
             found = self._shared(about)[:MOST_SHARED]
             context["shared_attributes"] = clean([{"name": name, "value": value} for name, value in found])
-        return context
+        return fit(context)  # anew, with what came to the evidence here
 
     def for_person(self, incident: Incident, at: datetime) -> dict[str, Any]:
         """The context of a notification."""

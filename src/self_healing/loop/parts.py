@@ -24,7 +24,7 @@ from self_healing.errors import HandoffRefused, NotFound
 from self_healing.handoffs.following import Following
 from self_healing.handoffs.inbox import OPEN, Inbox
 from self_healing.handoffs.outbox import Notices, Outbox
-from self_healing.handoffs.router import Router
+from self_healing.handoffs.router import Route, Router
 from self_healing.incidents.muting import Muting
 from self_healing.incidents.register import Register
 from self_healing.incidents.silences import Silences
@@ -147,11 +147,16 @@ class Parts:
         outbox = Outbox(store, settings.storage.logs_dir / "handoffs", router.route, environment=settings.environment)
         grouping = Grouping(register, telemetry)
         gathering = Gathering(store, register, directives, telemetry, versions.of, shared=grouping.shared, now=now)
+
+        def to_person(person: str) -> list[Route]:
+            return router.routes(person) or [router.route(person)]
+
         asking = Asking(
             approvals,
             spec.limits,
             handoff=outbox.make,
             notify=notices.add,
+            routes=to_person,
             context=gathering.for_person,
             person=settings.actions.fallback,
         )
@@ -230,7 +235,7 @@ class Parts:
             intend=proposer.intend,
             handoff=outbox.make,
             notify=notices.add,
-            routes=lambda person: router.routes(person) or [router.route(person)],
+            routes=to_person,
             context=gathering.for_person,
             person=settings.actions.fallback,
         )

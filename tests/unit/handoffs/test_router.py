@@ -9,9 +9,12 @@ import msgspec
 import pytest
 
 from self_healing.config import ActionSettings
-from self_healing.errors import EffectError
+from self_healing.errors import EffectError, EffectUntold
+from self_healing.handoffs.channel import Channel
+from self_healing.handoffs.declared import ChannelSettings
 from self_healing.handoffs.file import FileChannel
 from self_healing.handoffs.router import Route, Router
+from self_healing.model import Handoff
 from self_healing.testing import RecordingChannel
 from tests.unit.actions.intents import handoff
 
@@ -62,6 +65,27 @@ def test_without_its_file_nothing_was_delivered_and_with_it_the_channel_is_asked
     assert ways.probe(by_function) is False
     ways.deliver(by_function)
     assert ways.probe(by_function) is None
+
+
+class Broken(RecordingChannel):
+    """Cannot make anything of an answer."""
+
+    def deliver(self, handoff: Handoff) -> None:
+        raise UnicodeEncodeError("ascii", "\xff", 0, 1, "out of range")
+
+
+class Breaking(Router):
+    """Every channel that is declared is broken."""
+
+    def _made(self, name: str, declared: ChannelSettings) -> Channel:
+        return Broken()
+
+
+def test_what_a_channel_did_not_foresee_costs_its_own_handoff_only(tmp_path: Path) -> None:
+    declared = ActionSettings.model_validate({"channels": {"fleet": BY_FUNCTION}}).channels
+    ways = Breaking(FileChannel(tmp_path), declared, "file")
+    with pytest.raises(EffectUntold, match=r"broke over handoff hnd-1: UnicodeEncodeError"):
+        ways.deliver(msgspec.structs.replace(handoff(1), channel="fleet"))
 
 
 def test_what_is_on_its_way_stays_on_it_when_the_configuration_changes() -> None:
