@@ -60,7 +60,14 @@ def _not_blank(value: Any) -> Any:
     return value
 
 
-_Path = Annotated[Path, BeforeValidator(_not_blank)]
+def _nameable(path: Path) -> Path:
+    """Refuse what no file can be called."""
+    if "\0" in str(path):
+        raise ValueError("allowed is a path, which has no NUL in it")
+    return path
+
+
+_Path = Annotated[Path, BeforeValidator(_not_blank), AfterValidator(_nameable)]
 
 
 class Mode(StrEnum):

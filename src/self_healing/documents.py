@@ -76,7 +76,7 @@ def signature(path: Path) -> Signature | None:
     """Of the file as it is now; None when there is none that can be looked at."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no file can have such a name
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
 
@@ -109,6 +109,8 @@ def read_document(path: Path) -> Document:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         problem = f"{file}:{line}: byte {error.start} is not UTF-8: allowed is {kind} in UTF-8"
+    except ValueError:
+        problem = f"{file}: no file can have such a name: allowed is an existing {kind} file"
     return Document(file=file, problems=(problem,))
 
 
@@ -117,6 +119,13 @@ def parsed(file: str, text: str) -> Document:
 
     After a table's header that is no TOML nothing more is read: nobody knows where what follows it would belong.
     """
+    try:
+        return _parsed(file, text)
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or thousands of brackets
+        return Document(file=file, problems=(f"{file}: cannot be read ({error}): allowed is TOML that Python reads",))
+
+
+def _parsed(file: str, text: str) -> Document:
     rows = text.split("\n")
     problems: list[str] = []
     while True:

@@ -20,7 +20,7 @@ def function(group: str, wanted: str) -> Callable[..., object]:
     """
     try:
         found: list[Any] = [each.load() for each in entry_points(group=group, name=wanted)] or [_imported(wanted)]
-    except Exception as error:  # somebody else's module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # somebody else's module may raise anything while it is imported
         raise ValueError(f"{wanted} cannot be imported: {error!r}") from error
     if not callable(found[0]):
         raise ValueError(f"{wanted} is no function")

@@ -7,14 +7,16 @@ stayed the same for two looks. What is refused leaves the loaded configuration i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from self_healing.config import Settings
 from self_healing.documents import Documents, Signature, signature
 from self_healing.errors import ConfigError, StorageError
 from self_healing.loading import Loaded, Overrides, load_tested
+from self_healing.problems import one_line
 
 if TYPE_CHECKING:
     from self_healing.orchestrator import SelfHealingOrchestrator
@@ -37,6 +39,14 @@ def refusal(problems: Sequence[str], version: str) -> str:
     further = f"; and {len(problems) - 1} more lines, which `self-healing config validate` shows"
     told = f"{problems[0]}{further if len(problems) > 1 else ''}"
     return f"the configuration on disk is refused, and spec {version} stays in force: {told}"
+
+
+def failure(error: Exception, done: str) -> str:
+    """What is said of a configuration that could not be `done` (read, followed), for a reason that nobody foresaw."""
+    return (
+        f"it could not be {done} ({one_line(repr(error))}), and is tried again when a file of it changes, or on SIGHUP;"
+        " reload_failed in the orchestrator's log says where"
+    )
 
 
 class Configuration:
@@ -79,8 +89,9 @@ class Reloader:
         self._again = False  # whether the last attempt was cut short
         self._remember(loop().loaded.documents)
 
-    def _remember(self, documents: Documents) -> None:
-        self._tried = {**documents.seen, self._configuration.file: self._configuration.seen}
+    def _remember(self, documents: Documents, before: Mapping[Path, Signature | None] = MappingProxyType({})) -> None:
+        """Remember how the files were that were read, and those of `before` that were not."""
+        self._tried = {**before, **documents.seen, self._configuration.file: self._configuration.seen}
 
     async def look(self) -> bool:
         """Reload when files have changed and are no longer being written; whether they were read."""
@@ -96,18 +107,21 @@ class Reloader:
     async def reload(self, why: str) -> None:
         """Read the configuration anew and let the loop go on by it; what is refused changes nothing.
 
+        Nor does what fails as nobody foresaw: the service goes on by what was in force, and tries again with the next
+        change.
+
         Args:
             why: what asked for it.
         """
         async with self._one:
-            documents = Documents()
+            self._again, documents = False, Documents()
+            # Of what is in force, which a mistake elsewhere may keep from being read: to mend that is a change as well.
+            before = {path: signature(path) for path in self._tried}
             try:
                 settings, loaded = await self._load(documents)
-            except ConfigError as error:
-                self._remember(documents)
-                # Mending what is in force is a change as well.
-                self._tried = {**self._loop().loaded.documents.seen, **self._tried}
-                self._refuse(error.problems, why)
+            except Exception as error:  # a bug, or whatever the code raises that a person brings along
+                self._remember(documents, before)
+                self._refuse(error, "read", why)
                 return
             self._remember(documents)
             try:
@@ -115,7 +129,9 @@ class Reloader:
             except StorageError:
                 self._again = True  # the service builds its loop anew by what was in force
                 return
-            self._again = False
+            except Exception as error:  # the same; the loop commits nothing any more, and is built anew as well
+                self._refuse(error, "followed", why)
+                return
         self._done([str(each) for each in reload.changes], [str(each) for each in reload.restart], why)
 
     async def _load(self, documents: Documents) -> tuple[Settings, Loaded]:
@@ -130,12 +146,16 @@ class Reloader:
         settings = self._configuration.settings()
         return settings, load_tested(settings, overrides, documents=documents)
 
-    def _refuse(self, problems: Sequence[str], why: str) -> None:
+    def _refuse(self, error: Exception, done: str, why: str) -> None:
+        """The configuration could not be `done` (read, followed); say so, and leave what is in force."""
         loop = self._loop()
-        loop.refused = tuple(problems)
-        loop.logs.orchestrator.warning(
-            "reload_refused", why=why, spec_version=loop.spec.version, problems=list(problems)
-        )
+        told = {"why": why, "spec_version": loop.spec.version}
+        if isinstance(error, ConfigError):
+            loop.refused = tuple(error.problems)
+            loop.logs.orchestrator.warning("reload_refused", **told, problems=error.problems)
+        else:
+            loop.refused = (failure(error, done),)
+            loop.logs.orchestrator.error("reload_failed", **told, problems=list(loop.refused), exc_info=error)
 
     def _done(self, changes: Sequence[str], restart: Sequence[str], why: str) -> None:
         loop = self._loop()

@@ -96,6 +96,19 @@ def test_a_file_that_is_not_there_or_no_file_is_told(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("value", ["[" * 5000 + "]" * 5000, "[" * 5000, "9" * 5000])
+def test_what_python_itself_does_not_read_is_told_like_any_mistake(value: str) -> None:
+    (problem,) = parsed("f.toml", f"a = {value}\n").problems
+    assert problem.startswith("f.toml: cannot be read (")
+    assert problem.endswith("): allowed is TOML that Python reads")
+
+
+def test_a_name_that_no_file_can_have_is_told() -> None:
+    assert read_document(Path("a\0b")).problems == (
+        "a\0b: no file can have such a name: allowed is an existing TOML file",
+    )
+
+
 def test_the_panes_that_files_are_held_to_are_those_that_windows_are_made_of() -> None:
     assert (FINE_S, COARSE_S) == (FINE_US // 10**6, COARSE_US // 10**6)
     assert (pane_us_of(FINE_UP_TO_S * 10**6), pane_us_of((FINE_UP_TO_S + 1) * 10**6)) == (FINE_US, COARSE_US)

@@ -38,6 +38,8 @@ class Bench:
         self.configure()
         self.clock = FakeClock(MONDAY)
         self.told: list[str] = []
+        self.reading_fails: Exception | None = None
+        self.committing_fails: Exception | None = None
         self.service = self._service()
 
     def configure(self, sections: str = "", triggers: str = "") -> None:
@@ -56,7 +58,14 @@ class Bench:
         )
 
     def settings(self) -> Settings:
+        if self.reading_fails is not None:
+            raise self.reading_fails
         return load_settings(self.config, environ={}, flags={})
+
+    def _crash(self, _point: str) -> None:
+        failing, self.committing_fails = self.committing_fails, None
+        if failing is not None:
+            raise failing
 
     def _service(self) -> Service:
         configuration = Configuration(self.config, self.settings)
@@ -65,6 +74,7 @@ class Bench:
             configuration.settings(),
             clock=self.clock,
             stop=self.stop,
+            crash=self._crash,
             on_health=lambda _status, line: self.told.append(line),
             configuration=configuration,
             hangup=self.hangup,
@@ -185,6 +195,58 @@ def test_a_bad_file_keeps_the_old_spec_and_degrades_health_until_it_is_mended(
     assert bench.look() == [False, True]
     bench.turn()
     assert bench.call("health")["status"] == "healthy"
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), RecursionError("too deep"), KeyError("a bug")])
+def test_reading_that_fails_as_nobody_foresaw_leaves_the_old_spec_in_force_and_is_tried_again(
+    bench: Bench, error: Exception
+) -> None:
+    before = bench.service.loop.spec.version
+    bench.triggers.write_text(FIVE_MINUTES)
+    bench.reading_fails = error
+    assert bench.look(4) == [False, True, False, False]
+    bench.turn()
+    assert bench.service.loop.spec.version == before
+    (issue,) = bench.call("health")["issues"]
+    assert issue.startswith(
+        f"the configuration on disk is refused, and spec {before} stays in force: it could not be read"
+    )
+    assert repr(error) in issue
+    (line,) = [line for line in bench.logged() if line["event"] == "reload_failed"]
+    assert (line["level"], "in settings" in line["exception"]) == ("error", True)
+
+    bench.reading_fails = None
+    asyncio.run(reload(bench))
+    bench.turn()
+    assert bench.service.loop.spec.trigger("slow_tasks").condition.value == 300  # type: ignore[union-attr]
+    assert bench.call("health")["status"] == "healthy"
+
+
+def test_a_configuration_that_cannot_be_followed_whole_is_not_followed_at_all(bench: Bench) -> None:
+    bench.event("task_finished", id="t", status="success", duration_s=90.0)
+    bench.turn()
+    before = bench.service.loop.spec.version
+    bench.configure('[actions]\nmode = "observe"')
+    bench.triggers.write_text(FIVE_MINUTES)
+    bench.committing_fails = KeyError("a bug")
+    assert bench.look() == [False, True]
+    assert (bench.service.loop.spec.version, bench.service.loop.settings.actions.mode) == (before, "act")
+    bench.turn()  # it commits nothing any more, and is built anew
+    bench.turn()
+    loop = bench.service.loop
+    assert (loop.spec.version, loop.settings.actions.mode, bench.state_of("slow_tasks")) == (before, "act", "firing")
+    assert "could not be followed (KeyError('a bug'))" in bench.call("health")["issues"][0]
+    assert "reload" not in [entry.kind for entry in loop.audit.tail(50)]
+
+    asyncio.run(reload(bench))
+    assert bench.service.loop.settings.actions.mode == "observe"
+    assert bench.service.loop.refused == ()
+
+
+async def reload(bench: Bench) -> None:
+    """What SIGHUP asks for."""
+    assert bench.service.reloader is not None
+    await bench.service.reloader.reload("SIGHUP asked for it")
 
 
 def test_own_articles_are_followed_and_a_bad_one_keeps_all_that_is_loaded(bench: Bench) -> None:

@@ -149,7 +149,7 @@ class Owner:
             loaded = load_tested(settings, self.overrides, looking=store.read_only)
             if store.fact(RESTART_NEEDED) and not store.read_only:
                 store.put_fact(RESTART_NEEDED, [])  # that was it
-        self._assemble(loaded)
+        self._assemble(loaded, settings)
         self._receiving = None if store.read_only else Receiving(settings, now=clock.now)
         self.reader = DirectoryReader(
             settings.telemetry.dir,
@@ -226,17 +226,18 @@ class Owner:
             and age.total_seconds() <= self.spec.limits.plan_freshness
         )
 
-    def _assemble(self, loaded: Loaded) -> None:
-        """Build every part that depends on the spec, on the state as it is committed."""
-        self.loaded, self.spec = loaded, loaded.spec
+    def _assemble(self, loaded: Loaded, settings: Settings) -> None:
+        """Build every part that depends on the spec, on the state as it is written; nothing else is changed before."""
+        spec = loaded.spec
         if not self.store.read_only:
-            if self.store.fact(TESTED_SPEC, str) != self.spec.version:
-                self.store.put_fact(TESTED_SPEC, self.spec.version)
-            keep(self.store, self.audit, self.spec, self.clock.now())
+            if self.store.fact(TESTED_SPEC, str) != spec.version:
+                self.store.put_fact(TESTED_SPEC, spec.version)
+            keep(self.store, self.audit, spec, self.clock.now())
+        self._router.follow(settings.actions.channels, settings.actions.fallback_channel)
         self._parts = Parts.build(
             self.store,
-            self.spec,
-            self.settings,
+            spec,
+            settings,
             audit=self.audit,
             decisions=self._decisions,
             directives=self._directives,
@@ -251,6 +252,7 @@ class Owner:
             unread_since_us=lambda: self.reader.unread_since_us(),  # noqa: PLW0108 it is made further down
             started_at=self._started_at,
         )
+        self.settings, self.loaded, self.spec = settings, loaded, spec
         self.telemetry, self.framework = self._parts.telemetry, self._parts.framework
         self.register, self.inbox = self._parts.register, self._parts.inbox
         self._aligned = False  # whether what is open agrees with the spec
@@ -488,7 +490,7 @@ class Owner:
         overrides = {**self.overrides, name: {**self.overrides.get(name, {}), **changes}}
         # On the files as they were loaded: what is on the disk by now may be refused, or not be followed yet.
         loaded = load_tested(self.settings, overrides, documents=self.loaded.documents)
-        with self._by_person():
+        with self._by_person(loaded):
             if changes.get("enabled") is False:
                 for id in [each.id for each in self.register.open.values() if each.trigger == name]:
                     incident = self.register.open.get(id)  # None where it was closed with its parent
@@ -498,11 +500,12 @@ class Owner:
             told = {"trigger": name, "changes": dict(changes), "by": by, "spec": loaded.spec.version}
             self.audit.append("override", told, self.now())
         self.overrides = overrides
-        self._assemble(loaded)
         return self.spec.trigger(name)
 
     def reload(self, settings: Settings, loaded: Loaded, why: str) -> Reload:
         """Go on by another configuration, but for what takes a restart; returns what differs.
+
+        Whatever fails, nothing of it is committed, and `settings` and `loaded` stay what is in force.
 
         Args:
             loaded: the spec that it declares, with the overrides in force.
@@ -518,15 +521,13 @@ class Owner:
             restart=tuple(restart_changes(self.settings, settings)),
         )
         told, needed = msgspec.to_builtins(reload), [str(each) for each in reload.restart]
-        with self._by_person():
+        with self._by_person(loaded, followed):
             if reload.changes:
                 self.store.put_fact(RELOADS, [*(self.store.fact(RELOADS) or []), told][-MOST_RELOADS:])
                 self.audit.append("reload", told, reload.at)
             if needed != (self.store.fact(RESTART_NEEDED) or []):
                 self.store.put_fact(RESTART_NEEDED, needed)
-        self.settings, self.refused = followed, ()
-        self._router.follow(followed.actions.channels, followed.actions.fallback_channel)
-        self._assemble(loaded)
+        self.refused = ()
         return reload
 
     # ================================================================================================ life
@@ -557,15 +558,21 @@ class Owner:
             self._stop_told = told
 
     @contextmanager
-    def _by_person(self) -> Iterator[None]:
+    def _by_person(self, loaded: Loaded | None = None, settings: Settings | None = None) -> Iterator[None]:
         """What a person does is committed whole, and looked at with the next turn.
 
         What there is not, and what a handoff, a silence or an approval cannot be, is refused with nothing changed.
+
+        Args:
+            loaded: the spec to go on by, if it is to be another.
+            settings: the settings, if they are to be others with it.
         """
         with self._committing(harmless=(NotFound, HandoffRefused, SilenceRefused, ApprovalRefused)):
             with self.store.transaction():
                 yield
                 self._commit(None)
+                if loaded is not None:
+                    self._assemble(loaded, settings or self.settings)
             self._touched = True
             self._telling.publish()
 
