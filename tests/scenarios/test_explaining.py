@@ -153,6 +153,19 @@ def test_a_group_beyond_the_limit_of_its_trigger_is_told_to_be_part_of_the_overf
         assert one(asked(fleet, "slow_tasks", at_s=5, agent="overflow"))["state"] == "firing"
 
 
+def test_what_an_overflow_does_not_inhibit_is_told_now_and_of_the_past(tmp_path: Path) -> None:
+    (tmp_path / "triggers.toml").write_text(
+        '[[trigger]]\nname = "slow_tasks"\nmax_series = 1\n'
+        '[[trigger]]\nname = "high_retry_rate"\ninhibited_by = ["slow_tasks"]\n'
+    )
+    with Scenario(tmp_path, settings={"triggers": {"files": [tmp_path / "triggers.toml"]}}) as fleet:
+        fleet.finish("t", duration_s=3.0).finish("u", "Other", duration_s=70.0, attempt=3).at(5)
+        now, before = asked(fleet, "high_retry_rate", agent="Other"), asked(fleet, "high_retry_rate", 5, agent="Other")
+    for told in (now, before):
+        assert one(told)["reason"] == "condition_met"
+        assert "agent=Other is not inhibited by slow_tasks: what fires there is overflow" in told["warnings"][-1]
+
+
 def test_a_trigger_that_is_off_says_so(fleet: Scenario) -> None:
     fleet.finish("t", duration_s=3.0).at(5)
     fleet.loop.override_trigger("slow_tasks", {"enabled": False}, "ada")

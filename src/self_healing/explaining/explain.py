@@ -73,7 +73,7 @@ def _now(settings: Settings, question: Question, now: datetime, ask: Ask) -> Jso
         back = look_back(settings, loaded_spec(settings, looking=True), question.trigger, keys, at, question.span)
     except TelemetryError as error:
         if series:
-            return told | {"warnings": [str(error)]}
+            return told | {"warnings": [*told["warnings"], str(error)]}
         raise
     if nothing_yet:
         back["warnings"].insert(0, "nothing has been evaluated yet (`self-healing run` or `check` does); it would say:")

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from self_healing.clock import from_us
-from self_healing.explaining.telling import Json, about, beyond, declared, fits, in_order, refuse_foreign_keys, series
+from self_healing.explaining.telling import (
+    Json,
+    about,
+    beyond,
+    declared,
+    fits,
+    in_order,
+    refuse_foreign_keys,
+    series,
+    uninhibited,
+)
 from self_healing.loop.owner import Owner
 
 
@@ -37,6 +47,7 @@ def live(owner: Owner, name: str, keys: Mapping[str, str]) -> Json:
         for verdict in verdicts
     ]
     answer = about(owner.spec, trigger, from_us(at_us), "live", told)
+    answer["warnings"] = list(uninhibited(owner.framework, verdicts))
     if keys and not told and owner.telemetry.overflows(name):
         answer["why_none"] = beyond(trigger)
     return answer

@@ -13,13 +13,23 @@ from self_healing.config import Settings
 from self_healing.errors import NotFound
 from self_healing.explaining.recorded import recorded
 from self_healing.explaining.replaying import Replay, depends_on, looks_back_us, reach_us
-from self_healing.explaining.telling import Json, about, beyond, declared, fits, in_order, refuse_foreign_keys, series
+from self_healing.explaining.telling import (
+    Json,
+    about,
+    beyond,
+    declared,
+    fits,
+    in_order,
+    refuse_foreign_keys,
+    series,
+    uninhibited,
+)
 from self_healing.filenames import SEGMENTS
-from self_healing.model import UNKNOWN_VALUE, CloseReason, Incident, SeriesState, Verdict, group_label
+from self_healing.model import OVERFLOW, UNKNOWN_VALUE, CloseReason, Incident, SeriesState, Verdict, group_label
 from self_healing.problems import suggestion
 from self_healing.spec import Composite, Spec, TriggerSpec
 from self_healing.telemetry.columns import asked_attributes
-from self_healing.telemetry.groups import BY_AGENT, OVERFLOW
+from self_healing.telemetry.groups import BY_AGENT
 from self_healing.telemetry.query.files import Places
 from self_healing.telemetry.query.find import looked
 from self_healing.telemetry.query.past import past
@@ -81,7 +91,7 @@ class Looking:
         at_us, name = to_us(self.at), self.trigger.name
         verdicts = in_order(v for v in self.replay.framework.verdicts_of(name, at_us) if fits(v.group, self.keys))
         told = about(self.spec, self.trigger, self.at, "recomputed", [self._series(each) for each in verdicts])
-        told["warnings"] = [*self.past.warnings, *self._doubts(verdicts)]
+        told["warnings"] = [*self.past.warnings, *self._doubts(verdicts), *uninhibited(self.replay.framework, verdicts)]
         if not verdicts:
             told["why_none"] = self._why_none()
         if len(verdicts) == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,12 +10,12 @@ import msgspec
 
 from self_healing import views
 from self_healing.errors import NotFound, SelfHealingError
-from self_healing.model import Group, Incident, Muted, SeriesState, Verdict, group_dict
+from self_healing.model import Group, Incident, Muted, SeriesState, Verdict, group_dict, group_label
 from self_healing.problems import suggestion
 from self_healing.spec import COUNTING, Absence, Baseline, Composite, RateOfChange, Spec, TriggerSpec
 from self_healing.telemetry.signals import unit
 from self_healing.triggers.explain import Case, to_fire, until, why
-from self_healing.triggers.framework import Behind
+from self_healing.triggers.framework import Behind, TriggerFramework
 
 Json = dict[str, Any]
 
@@ -44,6 +44,16 @@ def beyond(trigger: TriggerSpec) -> str:
     """Why a group has no series where there are more groups than are kept apart."""
     limit = "triggers.max_groups" if trigger.max_series is None else f"max_series = {trigger.max_series}"
     return f"further groups than are kept apart ({limit}) count for the one series overflow"
+
+
+def uninhibited(framework: TriggerFramework, verdicts: Iterable[Verdict]) -> Iterator[str]:
+    """What fires in an overflow and inhibits none of these series, as it may be another group's."""
+    for verdict in verdicts:
+        for name in framework.overflowing(verdict.trigger, verdict.group):
+            yield (
+                f"{group_label(verdict.group)} is not inhibited by {name}: what fires there is overflow, the one series"
+                " of all groups that have none of their own"
+            )
 
 
 def fits(group: Group, keys: Mapping[str, str]) -> bool:

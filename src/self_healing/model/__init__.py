@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from self_healing.model.base import (
     CAUSE,
+    OVERFLOW,
     UNKNOWN_VALUE,
     Group,
     Record,
@@ -26,6 +27,7 @@ from self_healing.model.verifications import Judged, Lesson, Result, Verificatio
 
 __all__ = [
     "CAUSE",
+    "OVERFLOW",
     "UNKNOWN_VALUE",
     "UNSETTLED",
     "Accounting",

@@ -16,6 +16,9 @@ CAUSE = "cause"
 UNKNOWN_VALUE = "unknown"
 """What a group shows for a key that an event does not have."""
 
+OVERFLOW = "overflow"
+"""What the group of all that are not kept apart has in every column."""
+
 
 def group_dict(group: Group) -> dict[str, str]:
     """`group` as the mapping that people and JSON see, such as ``{"agent": "Coder"}``."""

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from self_healing.clock import HOUR_US, SECOND_US
 from self_healing.measures import Ints
-from self_healing.model import Event, Kind, Usage
+from self_healing.model import OVERFLOW, Event, Kind, Usage
 from self_healing.telemetry.agents import Agent, Folded, Key, Over, Repair, Running, Unpaid
 from self_healing.telemetry.calls import Retried
 from self_healing.telemetry.columns import ATTRIBUTE, getter, harmless
 from self_healing.telemetry.examples import hushed
-from self_healing.telemetry.groups import OVERFLOW, Grouping
+from self_healing.telemetry.groups import Grouping
 from self_healing.telemetry.losses import Losses
 from self_healing.telemetry.samples import Gathered, Late, Retries, tokens_of
 

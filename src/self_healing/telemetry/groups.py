@@ -12,15 +12,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from self_healing.measures import Grouped, Ints, Measure
-from self_healing.model import UNKNOWN_VALUE, Event, Group
+from self_healing.model import OVERFLOW, UNKNOWN_VALUE, Event, Group
 from self_healing.spec import MAX_GROUPS
 from self_healing.telemetry.columns import getter, harmless
 
 BY_AGENT = ("agent",)
 """How nearly every trigger groups, and the way that is made quick."""
-
-OVERFLOW = "overflow"
-"""What the group of the overflow has in every column."""
 
 NOBODY: Group = ()
 """What stands in the place of a group that was forgotten."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from self_healing.clock import SECOND_US
 from self_healing.measures import Bools, Grouped, Ints, Windows
-from self_healing.model import Group, Muted, Reason, SeriesState, Transition, Verdict, group_label
+from self_healing.model import OVERFLOW, Group, Muted, Reason, SeriesState, Transition, Verdict, group_label
 from self_healing.spec import Spec
 from self_healing.triggers.conditions import Seen, find, look
 from self_healing.triggers.due import Due
@@ -46,6 +46,11 @@ class Behind:
 def nobody_muted(_trigger: str, _group: Group, _at: datetime) -> Muted | None:
     """No silence at all."""
     return None
+
+
+def overflow(series: Series) -> Group:
+    """The group of all that a trigger does not keep apart."""
+    return tuple((column, OVERFLOW) for column in series.measure.group_by)
 
 
 @dataclass(slots=True)
@@ -182,16 +187,36 @@ class TriggerFramework:
         return self._muted(trigger, group, at) or self._inhibited(trigger, group)
 
     def _inhibited(self, trigger: str, group: Group) -> Muted | None:
-        series = self._series.get(trigger)
-        for name in () if series is None else series.trigger.inhibited_by:
-            other = self._series.get(name)
-            if other is None or not other.trigger.enabled:
-                continue
-            of = tuple(pair for column in other.measure.group_by for pair in group if pair[0] == column)
-            if self.state_of(name, of) >= SeriesState.FIRING:
+        for other, of in self._inhibitors(trigger, group):
+            name = other.trigger.name
+            if of is not None and self.state_of(name, of) >= SeriesState.FIRING:
                 text = f"{name} fires for {group_label(of)}"
                 return Muted(why=Reason.INHIBITED, what=name, by="the spec", until=None, text=text)
         return None
+
+    def overflowing(self, trigger: str, group: Group) -> list[str]:
+        """The triggers that would inhibit a series if what fires in their overflow is its group, which nobody knows."""
+        return [
+            other.trigger.name
+            for other, of in self._inhibitors(trigger, group)
+            if of is None and self.state_of(other.trigger.name, overflow(other)) >= SeriesState.FIRING
+        ]
+
+    def _inhibitors(self, trigger: str, group: Group) -> Iterator[tuple[Series, Group | None]]:
+        """The triggers that inhibit this one, where they are on, and the group of each that has to fire for that.
+
+        None where it is in the overflow: that is of many, and says of no single one that it fires. Only where both keep
+        the same groups apart is the overflow of the one that of the other.
+        """
+        series = self._series.get(trigger)
+        for name in () if series is None else series.trigger.inhibited_by:
+            other = self._series.get(name)
+            if series is None or other is None or not other.trigger.enabled:
+                continue
+            of = tuple(pair for column in other.measure.group_by for pair in group if pair[0] == column)
+            grouped, several = other.measure.grouped, bool(of) and of == overflow(other)
+            apart = not several and self._windows.place(grouped, of) is not None
+            yield other, of if apart or grouped == series.measure.grouped else None
 
     # -- what the incidents need
 

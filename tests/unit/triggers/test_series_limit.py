@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from self_healing.measures import Measure
 from self_healing.model import Reason, SeriesState
 from self_healing.spec import Spec, TriggerSpec
 from self_healing.triggers.selftest import failures
-from tests.unit.triggers.engine import Engine, absence, at_us, composite, finished, started, trigger
+from tests.unit.triggers.engine import Engine, absence, at_us, composite, finished, group, started, trigger
 
 FIRING, INACTIVE = SeriesState.FIRING, SeriesState.INACTIVE
 
@@ -131,6 +132,36 @@ def test_a_trigger_with_further_groups_is_told_with_its_limit() -> None:
     engine.at(4)
     (issue,) = engine.telemetry.issues
     assert issue.startswith("more than 1 groups by agent (max_series of tried): ")
+
+
+@pytest.mark.parametrize(("most", "muted", "told"), [(1, ["a"], ["b", "c"]), (2, ["a", "b"], ["c"])])
+def test_what_fires_in_an_overflow_inhibits_no_single_group_and_is_told(
+    most: int, muted: list[str], told: list[str]
+) -> None:
+    engine = Engine(limited(most, name="cause"), trigger(inhibited_by=["cause"]), limited(9, name="calm"))
+    engine.push(*(finished(at, 70, agent) for at, agent in enumerate("abc", start=1)))
+    engine.at(4)
+
+    assert [agent for agent in "abc" if engine.verdict(4, agent).reason is Reason.INHIBITED] == muted
+    assert [agent for agent in "abc" if engine.framework.overflowing("tried", group(agent))] == told
+
+
+@pytest.mark.parametrize(("most", "muted"), [(1, True), (2, False)])
+def test_an_overflow_is_inhibited_by_that_of_a_trigger_that_keeps_the_same_groups_apart(most: int, muted: bool) -> None:
+    engine = Engine(limited(1, name="cause"), limited(most, inhibited_by=["cause"]))
+    engine.push(*(finished(at, 70, agent) for at, agent in enumerate("abc", start=1)))
+    engine.at(4)
+
+    assert engine.state("overflow") is FIRING
+    assert (engine.verdict(4, "overflow").reason is Reason.INHIBITED) is muted
+
+
+def test_a_trigger_with_one_series_for_all_inhibits_every_group() -> None:
+    engine = Engine(trigger(name="cause", group_by=[]), trigger(inhibited_by=["cause"]))
+    engine.push(*crowd("a"), finished(2, 70, "b"))
+    engine.at(3)
+
+    assert engine.verdict(3, "b").reason is Reason.INHIBITED
 
 
 def test_a_limit_is_no_matter_at_the_boundaries() -> None:
