@@ -357,25 +357,29 @@ def replays(
     """
     done = [Replay(spec, every_event=every_event) for spec in specs]
     with collector_off():
-        asked = asked_attributes([trigger for spec in specs for trigger in spec.triggers])
-        reading = READING if len(files) > 1 else 0.0
-        parts = _parts(files, asked, (lambda share: tell(reading * share)) if reading else nobody)
-
-        def goes_on(share: float) -> None:
-            tell(reading + (1 - reading) * share)
-
-        for each in done:
-            each.first_us, each.last_us = parts.first_us, parts.last_us
-        for number, (path, _) in enumerate(parts.files):
-            decoded = parts.known or _decoded(path, asked)
-            events, kind, ts = _in_time(decoded)
-            for place, each in enumerate(done):
-                each.telemetry.account(decoded.received, Counter(reason for _, reason in decoded.bad))
-                each.telemetry.queue(events, kind, ts)
-                # They take turns; the last one is the furthest behind.
-                hears = goes_on if place == len(done) - 1 else nobody
-                each.run(parts.until_us(number, each.spec.grid * SECOND_US), hears)
+        _replay_all(done, files, tell)  # which lets go of what was read before anybody looks through what is left
     return done
+
+
+def _replay_all(done: Sequence[Replay], files: Sequence[Path], tell: Tell) -> None:
+    asked = asked_attributes([trigger for each in done for trigger in each.spec.triggers])
+    reading = READING if len(files) > 1 else 0.0
+    parts = _parts(files, asked, (lambda share: tell(reading * share)) if reading else nobody)
+
+    def goes_on(share: float) -> None:
+        tell(reading + (1 - reading) * share)
+
+    for each in done:
+        each.first_us, each.last_us = parts.first_us, parts.last_us
+    for number, (path, _) in enumerate(parts.files):
+        decoded = parts.known or _decoded(path, asked)
+        events, kind, ts = _in_time(decoded)
+        for place, each in enumerate(done):
+            each.telemetry.account(decoded.received, Counter(reason for _, reason in decoded.bad))
+            each.telemetry.queue(events, kind, ts)
+            # They take turns; the last one is the furthest behind.
+            hears = goes_on if place == len(done) - 1 else nobody
+            each.run(parts.until_us(number, each.spec.grid * SECOND_US), hears)
 
 
 def replays_of(specs: Sequence[Spec], past: Past, enough: Callable[[], bool]) -> tuple[list[Replay], bool]:

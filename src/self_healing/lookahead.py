@@ -153,7 +153,8 @@ class Sight:
             self._for, seen = known, self._seen
             wide = np.full(int(seen.places.max(initial=-1)) + 1, watched)
             wide[: len(troubled)] = troubled[: len(wide)]
-            self._instants = np.unique(seen.at[np.where(wide[seen.places], seen.turns, seen.met)])
+            at = seen.at[np.where(wide[seen.places], seen.turns, seen.met)]
+            self._instants = _distinct(at, self._stretch.width)
         place = int(np.searchsorted(self._instants, now, side="right"))
         return int(self._instants[place]) if place < len(self._instants) else None
 
@@ -183,14 +184,15 @@ class Sight:
         stretch, width = self._stretch, self._stretch.width
         recent = np.flatnonzero(ts > stretch.from_us - self._back_us)
         of, when = places[recent], ts[recent]
-        present = np.unique(places)
+        groups = int(places.max(initial=-1)) + 1
+        present = _distinct(places, groups)
         found = [present * width + now]
         for moments in self._moments(when):
             at = stretch.at(moments)
             kept = (at > now) & (at < width)
             found.append(of[kept] * width + at[kept])
         found += [present * width + moved for moved in self._moved(now)]
-        return np.unique(np.concatenate(found))
+        return _distinct(np.concatenate(found), groups * width)
 
     @property
     def _back_us(self) -> int:
@@ -360,6 +362,19 @@ def _nothing() -> Seen:
     none: Any = np.zeros(0, np.int64)
     no: Any = np.zeros(0, np.bool_)
     return Seen(none, none, no, no)
+
+
+def _distinct(numbers: Ints, below: int) -> Ints:
+    """Each of `numbers` once, ascending; all are less than `below`."""
+    if below <= _SPARSE * len(numbers):
+        marks = np.zeros(below, np.bool_)
+        marks[numbers] = True
+        return np.flatnonzero(marks)
+    numbers = np.sort(numbers)
+    return numbers[np.diff(numbers, prepend=-1) > 0]
+
+
+_SPARSE = 16  # so many marks for each number are made and looked through in the time in which that is sorted
 
 
 def _changes(column: Any) -> Bools:

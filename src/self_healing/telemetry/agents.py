@@ -49,11 +49,6 @@ A plain tuple, because nearly every task leaves one behind and anything else tak
 """
 
 
-Over = tuple[int, float, int, int, str | None, str | None, Running]
-"""A task that no longer runs: its agent's place, its start (seconds since 1970), when that was told, when it was over
-(microseconds), its agent, its id, and what is known of it. Plain, so that many are soon turned into columns."""
-
-
 @dataclass(slots=True, eq=False)
 class Agent:
     """The work of one agent, by task id.
@@ -92,16 +87,18 @@ class Agent:
         self.patience_us = min(missed_us, LOST_AFTER_US) if gap_us else LOST_AFTER_US
 
     def lost_us(self) -> int:
-        """When the next of the tasks that run is lost, if nothing more is heard of it."""
+        """When the next of the tasks that run is lost, if nothing more is heard of it; ``NONE_MIN`` when none runs."""
+        if not self.running:
+            return NONE_MIN
         return min([task.seen_us for task in self.running.values()]) + self.patience_us + 1
-
-    def over(self, id: str | None, task: Running, at: int) -> Over:
-        """A task no longer runs."""
-        return (self.place, task.started_at, task.told_us, at, self.name, id, task)
 
     def ended_of(self, id: str | None) -> Ended | None:
         """What is remembered of a task that ended; None when that is nothing."""
         return self.ended.get(id) or self.before.get(id)
+
+
+Over = tuple[Agent, str | None, Running, int]
+"""A task that no longer runs: its agent, its id, what is known of it, and when it was over (microseconds)."""
 
 
 class Repair(msgspec.Struct, frozen=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,8 +15,6 @@ from self_healing.telemetry.tasks import TaskTable
 
 STILL_RUNS = NONE_MIN
 """The end of a task that had none yet."""
-
-_COLUMNS = 7  # of what is told of a task that is over
 
 
 @dataclass(slots=True)
@@ -53,18 +50,16 @@ class Ages:
     def __init__(self, tasks: TaskTable, by_agent: Grouping) -> None:
         self._tasks = tasks
         self._by_agent = by_agent
-        self._log: list[Over] = []
-        tasks.log = self._log
-        self._known: list[tuple[Any, ...]] = [()] * _COLUMNS
+        self._over: list[Over] = []
+        tasks.log = []
         self._ran: dict[Measure, Ran] = {}
 
     def gather(self) -> None:
         """Take in what was folded since this was last called; what had ended by then is forgotten."""
         self._ran.clear()
+        self._over, self._tasks.log = self._tasks.log or [], []
         for agent in self._tasks.agents.values():
-            self._log += [agent.over(id, task, STILL_RUNS) for id, task in agent.running.items()]
-        self._known = list(zip(*self._log, strict=True)) or [()] * _COLUMNS
-        self._log.clear()
+            self._over += [(agent, id, task, STILL_RUNS) for id, task in agent.running.items()]
 
     def ran(self, measure: Measure, grouping: Grouping) -> Ran:
         """All of them that count for `measure`."""
@@ -74,13 +69,16 @@ class Ages:
         return found
 
     def _of(self, measure: Measure, grouping: Grouping) -> Ran:
-        agents, started_at, told, until, names, ids, tasks = self._known
-        started = np.rint(np.array(started_at, np.float64) * SECOND_US).astype(np.int64)
-        columns = (started, *(np.array(each, np.int64) for each in (told, until)))
+        agents, _, tasks, until = zip(*self._over, strict=True) if self._over else ((),) * 4
+        count = len(tasks)
+        started_at = np.fromiter((task.started_at for task in tasks), np.float64, count)
+        told = np.fromiter((task.told_us for task in tasks), np.int64, count)
+        columns = (np.rint(started_at * SECOND_US).astype(np.int64), told, np.fromiter(until, np.int64, count))
         if grouping is self._by_agent and not measure.where:
-            return Ran(np.array(agents, np.int64), *columns)
+            return Ran(np.fromiter((agent.place for agent in agents), np.int64, count), *columns)
         order = np.argsort(columns[1], kind="stable")  # groups are met in the order in which tasks begin
-        events = [self._tasks.start_event(names[row], ids[row], tasks[row]) for row in order.tolist()]
+        over = [self._over[row] for row in order.tolist()]
+        events = [self._tasks.start_event(agent.name, id, task) for agent, id, task, _ in over]
         kept = np.array([not measure.where or matches(event, measure.where) for event in events], np.bool_)
         places = grouping.places([event for event, keep in zip(events, kept.tolist(), strict=True) if keep])
         return Ran(places, *(column[order][kept] for column in columns))

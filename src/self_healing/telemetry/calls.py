@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import numpy as np
 
-from self_healing.clock import SECOND_US
-from self_healing.measures import UNKNOWN_START
 from self_healing.model import Event, Ingested, Kind, Usage
 from self_healing.telemetry.samples import Rows, Samples, amounts_of, errors_of, tokens_of
 
@@ -75,8 +73,8 @@ def call_samples(kind: Kind, calls: Sequence[Told]) -> Iterator[tuple[str, Sampl
     if not calls:
         return
     events = [event for _, event, _ in calls]
-    start = [UNKNOWN_START if started_at is None else round(started_at * SECOND_US) for _, _, started_at in calls]
-    rows = Rows(events, np.array([ts_us for ts_us, _, _ in calls], np.int64), np.array(start, np.int64))
+    ts, started_at = [ts_us for ts_us, _, _ in calls], [started_at for _, _, started_at in calls]
+    rows = Rows(events, np.array(ts, np.int64), started_at)
     durations = amounts_of(rows, [event.duration_s for event in events])
     if kind is Kind.TOOL_CALL:
         yield "tool.errors", errors_of(rows, [event.status for event in events])

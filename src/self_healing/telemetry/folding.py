@@ -1,7 +1,6 @@
 """Folding: what events say of the tasks that run, and what their ends are worth.
 
-Most of what is looked at here is looked at for every event that ever happens. So what no task's life depends on, such
-as test runs, is gathered in columns, unless an event among them may be about repair work.
+What is looked at here is looked at for every event that ever happens. So what comes first is what most of them need.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from self_healing.telemetry.columns import ATTRIBUTE, getter, harmless
 from self_healing.telemetry.examples import hushed
 from self_healing.telemetry.groups import Grouping
 from self_healing.telemetry.losses import Losses
-from self_healing.telemetry.samples import Gathered, Late, Retries, tokens_of
+from self_healing.telemetry.samples import Late, Retries, tokens_of
 
 MOST_RUNNING = 100_000
 MOST_ENDED = 10_000
@@ -44,8 +43,7 @@ STARTED, FINISHED, HEARTBEAT, CALL, TEST, SCORE = (
     )
 )
 
-_LIVES = np.isin(np.arange(256), [STARTED, FINISHED, HEARTBEAT, CALL])
-"""Whether the life of a task depends on a kind of event."""
+_MOST_SINCE_TURN, _TURN_AFTER_US = MOST_ENDED // 2, ENDED_FOR_US // 2
 
 
 class Folding:
@@ -110,11 +108,12 @@ class Folding:
         *,
         starts: bool,
     ) -> None:
-        agents, grid_us, tests = self.agents, self.grid_us, out.tests
-        due_us = self._due_us()
+        agents, finish, start = self.agents, self._finish, self._start
+        tests, scores = out.tests.told.append, out.scores.told.append
+        due_us, soon_us = self._due()
         for event, kind, at in zip(events, kinds, ts, strict=True):
             if at > due_us:
-                due_us = self._pass(at)
+                due_us, soon_us = self._pass(at)
             try:
                 agent = agents[event.agent]
             except KeyError:
@@ -135,47 +134,48 @@ class Folding:
                 if agent.silent and (task := agent.silent.get(event.task_id)) is not None:
                     task.seen_us = max(at, task.seen_us)
             elif kind == FINISHED:
-                self._finish(agent, event, at, out, starts)
+                finish(agent, event, at, out)
             elif kind == STARTED:
-                self._start(agent, event, at)
+                start(agent, event, at)
                 if starts and (task := agent.running.get(event.task_id)) is not None:
                     out.started.append((event, round(task.started_at * SECOND_US)))
+            elif kind == TEST:
+                tests((event, at, agent.place, start_of(agent, event) if starts else None))
             elif kind == CALL:
                 if event.usage is not None:
                     self._call(agent, event, event.usage, at, out.late)
                 elif isinstance(event, Retried):
                     self._retried(agent, event, out.retries)
-            elif kind == TEST:
-                _add(tests, agent, event, at)
-                tests.passed.append(event.passed or 0)
-                tests.failed.append(event.failed or 0)
-                if starts:
-                    tests.started_at.append(start_of(agent, event))
             elif kind == SCORE:
-                _add(out.scores, agent, event, at)
-                if starts:
-                    out.scores.started_at.append(start_of(agent, event))
-            if grid_us and agent.due_us < due_us:
-                due_us = self._up(agent.due_us)
+                scores((event, at, agent.place, start_of(agent, event) if starts else None))
+            if agent.due_us < soon_us:
+                soon_us = agent.due_us
+                due_us = min(due_us, self._up(soon_us))
 
     # -- what time brings
 
-    def _due_us(self) -> int:
-        """An instant up to which no event finds that time alone has changed something."""
-        turn_us = self._turned_us + ENDED_FOR_US // 2
-        return min(turn_us, self._up(self._losses.next_us())) if self.grid_us else turn_us
+    def _due(self) -> tuple[int, int]:
+        """An instant up to which no event finds that time alone has changed something; and when the first task is lost.
+
+        That is 0 where nobody is to be told between events.
+        """
+        turn_us = self._turned_us + _TURN_AFTER_US
+        if not self.grid_us:
+            return turn_us, 0
+        soon_us = self._losses.next_us()
+        return min(turn_us, self._up(soon_us)), soon_us
 
     def _up(self, us: int) -> int:
         """The first instant of the grid from `us` on."""
         return -(-us // self.grid_us) * self.grid_us
 
-    def _pass(self, at: int) -> int:
-        """Let happen what time alone brings before an event at `at`; returns until when it brings nothing more."""
-        if at > self._turned_us + ENDED_FOR_US // 2:
+    def _pass(self, at: int) -> tuple[int, int]:
+        """Let happen what time alone brings before an event at `at`; returns when it brings something next."""
+        if at > self._turned_us + _TURN_AFTER_US:
             self._turn(at)
         if self.grid_us:
             self.lose(at)
-        return self._due_us()
+        return self._due()
 
     def lose(self, before_us: int) -> None:
         """Give up what is lost at the instants of the grid before `before_us`."""
@@ -190,7 +190,7 @@ class Folding:
         """
         lost = self._losses.give_up(t_us, self.repairs, keep_silent=self._keep_silent)
         if self.log is not None:
-            self.log += [agent.over(id, task, t_us) for agent, id, task in lost]
+            self.log += [(*each, t_us) for each in lost]
         self.lost += len(lost)
         self.version += bool(lost)
         return lost
@@ -268,7 +268,7 @@ class Folding:
     def _over(self, agent: Agent, id: str | None, task: Running, at: int) -> None:
         """A task no longer runs."""
         if self.log is not None:
-            self.log.append(agent.over(id, task, at))
+            self.log.append((agent, id, task, at))
 
     def _start(self, agent: Agent, event: Event, at: int) -> None:
         id, attempt = event.task_id, event.attempt
@@ -288,16 +288,14 @@ class Folding:
             self._over(agent, id, task, at)
         # The event itself is let go of: to find it again, cold, when its task ends would cost more than all else here.
         values = tuple([harmless(column, read(event)) for column, read in self._reading]) if self._columns else ()
-        agent.running[id] = task = Running(started_at, at, attempt, values)
-        if self.log is not None:
-            task.told_us = at
+        agent.running[id] = Running(started_at, at, attempt, values, None, None, 0 if self.log is None else at)
         due_us = at + agent.patience_us + 1
         if due_us < agent.due_us:
             self._losses.expect(agent, due_us)
         if agent.silent:
             agent.silent.pop(id, None)
 
-    def _finish(self, agent: Agent, event: Event, at: int, out: Folded, starts: bool) -> None:
+    def _finish(self, agent: Agent, event: Event, at: int, out: Folded) -> None:
         id, attempt = event.task_id, event.attempt
         task = agent.running.pop(id, None)
         if agent.silent:
@@ -307,7 +305,7 @@ class Folding:
             remember = remember and self._is_news(agent, event, task, at)
             task = None
         elif self.log is not None:
-            self.log.append(agent.over(id, task, at))
+            self.log.append((agent, id, task, at))
         started_at = event.started_at
         if started_at is None:
             started_at = _unsaid_start(event, task, at)
@@ -327,21 +325,11 @@ class Folding:
             columns = msgspec.structs.replace(event, attributes=self._asked_of(event)) if event.attributes else event
             # It goes into the state as it is, and its texts may hold secrets.
             unpaid = Unpaid(hushed(columns), tokens is not None, cost is not None, paid)
-        finished = out.finished
-        finished.events.append(event)
-        finished.ts.append(at)
-        finished.place.append(agent.place)
-        finished.duration_s.append(event.duration_s)
-        finished.attempt.append(attempt)
-        finished.status.append(event.status)
-        finished.tokens.append(tokens)
-        finished.cost_usd.append(cost)
-        if starts:
-            finished.started_at.append(started_at)
+        out.finished.told.append((event, at, agent.place, started_at, tokens, cost))
         if remember:
             agent.ended[id] = (at, started_at, attempt or 1, unpaid)
             self._ended += 1
-            if self._ended > MOST_ENDED // 2:
+            if self._ended > _MOST_SINCE_TURN:
                 self._turn(at)
 
     def _asked_of(self, event: Event) -> dict[str, Any] | None:
@@ -376,13 +364,8 @@ class Folding:
         if ended is None or ended[3] is None or ended[3].paid or (tokens is None and cost is None):
             return
         unpaid = ended[3]
-        _add(out, agent, unpaid.event, ended[0])
-        out.heard_us.append(at)
-        out.started_at.append(ended[1])
-        out.tokens.append(tokens)
-        out.cost_usd.append(cost)
-        out.first_tokens.append(not unpaid.tokens)
-        out.first_cost_usd.append(not unpaid.cost_usd)
+        first = not unpaid.tokens, not unpaid.cost_usd
+        out.told.append((unpaid.event, ended[0], agent.place, ended[1], at, tokens, cost, *first))
         unpaid.tokens |= tokens is not None
         unpaid.cost_usd |= cost is not None
         self._before_changed = True
@@ -391,10 +374,7 @@ class Folding:
     def _retried(agent: Agent, event: Retried, out: Retries) -> None:
         ended = agent.ended_of(event.task_id)
         if ended is not None and ended[3] is not None and event.attempt is not None:
-            _add(out, agent, ended[3].event, ended[0])
-            out.started_at.append(ended[1])
-            out.before.append(event.before)
-            out.attempts.append(event.attempt)
+            out.told.append((ended[3].event, ended[0], agent.place, ended[1], event.before, event.attempt))
 
 
 def level(counts: Sequence[int], most: int) -> int:
@@ -430,9 +410,3 @@ def _unsaid_start(event: Event, task: Running | None, at: int) -> float | None:
         return None
     ended_at = at / SECOND_US if event.finished_at is None else event.finished_at
     return ended_at - event.duration_s
-
-
-def _add(gathered: Gathered, agent: Agent, event: Event, at: int) -> None:
-    gathered.events.append(event)
-    gathered.ts.append(at)
-    gathered.place.append(agent.place)

@@ -72,7 +72,7 @@ class Listening:
                         restart.add(ts_us, *worth)
                 for accumulator in accumulators:
                     if accumulator.place == place:
-                        accumulator.sample(rows.events[at[row]], ts_us, int(rows.start[at[row]]), *worth)
+                        accumulator.sample(rows.events[at[row]], ts_us, rows.start_us(at[row]), *worth)
 
     def tell_signs(self, key: str, ts: Ints, places: NDArray[np.intp]) -> None:
         """Groups gave signs of life; `places` has whose each is."""
@@ -101,8 +101,7 @@ class Listening:
     def tell_finished(self, folded: Folded) -> None:
         """Tasks ended."""
         if self.taps.accumulators:
-            finished = folded.finished
-            for event, started_at in zip(finished.events, finished.started_at, strict=True):
+            for event, _, _, started_at, *_ in folded.finished.told:
                 start_us = UNKNOWN_START if started_at is None else round(started_at * SECOND_US)
                 for accumulator in self._watchers(event):
                     accumulator.finished(event, start_us)

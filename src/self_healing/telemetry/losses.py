@@ -32,7 +32,7 @@ class Losses:
         self.quickened_us = 0
         """When it was last found that some agent's tasks are to be waited for less long."""
         for agent in agents.values():
-            self._expect_next(agent)
+            self._expect_at(agent, agent.lost_us())
 
     def meet(self, agent: Agent, at: int) -> None:
         """An agent is known from `at` on, microseconds."""
@@ -44,10 +44,9 @@ class Losses:
             agent.due_us = due_us
             heappush(self._due, (due_us, agent.number, agent))
 
-    def _expect_next(self, agent: Agent) -> None:
+    def _expect_at(self, agent: Agent, due_us: int) -> None:
         agent.due_us = NONE_MIN
-        if agent.running:
-            self.expect(agent, agent.lost_us())
+        self.expect(agent, due_us)
 
     def quicken(self, agent: Agent, beat_us: int, at: int) -> None:
         """The usual gap between heartbeats became less: from `at` on all tasks are waited for less long."""
@@ -67,10 +66,11 @@ class Losses:
         while self._due:
             due_us, _, agent = self._due[0]
             if agent.due_us == due_us:
-                if agent.running and agent.lost_us() == due_us:
+                next_us = agent.lost_us()
+                if next_us == due_us:
                     return due_us
                 heappop(self._due)
-                self._expect_next(agent)
+                self._expect_at(agent, next_us)
             else:
                 heappop(self._due)
         return None
@@ -86,9 +86,11 @@ class Losses:
         while self._due and self._due[0][0] <= t_us:
             due_us, _, agent = heappop(self._due)
             if agent.due_us == due_us:
-                if agent.running and agent.lost_us() <= t_us:
+                next_us = agent.lost_us()
+                if next_us <= t_us:
                     lost += _lost_of(agent, t_us, keep_silent=keep_silent)
-                self._expect_next(agent)
+                    next_us = agent.lost_us()
+                self._expect_at(agent, next_us)
         if lost and keep_silent:
             self.quiet_us = min([self.quiet_us, *(task.seen_us + DAY_US + 1 for _, _, task in lost)])
         if self.quiet_us <= t_us:

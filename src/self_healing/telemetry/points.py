@@ -15,7 +15,7 @@ import numpy as np
 
 from self_healing.clock import MINUTE_US
 from self_healing.histograms import SCALE, ZERO, bucket_of, code_of, middle_of
-from self_healing.measures import LARGEST, MICRO, UNKNOWN_START
+from self_healing.measures import LARGEST, MICRO
 from self_healing.model import Event
 from self_healing.telemetry.differences import IDLE_US, SERIES_MAX, Differences, LeftOut
 from self_healing.telemetry.metric import POINT_MAX, MetricPoint, point_of
@@ -113,7 +113,7 @@ def _says(point: MetricPoint) -> bool:
 
 def _samples(gathered: _Gathered) -> Samples:
     points, length = gathered.points, len(gathered.points)
-    rows = Rows(gathered.events, np.array(gathered.ts, np.int64), np.full(length, UNKNOWN_START))
+    rows = Rows(gathered.events, np.array(gathered.ts, np.int64))
     count = [1 if point.count is None else min(point.count, LARGEST) for point in points]
     amount = [_amount(point) for point in points]
     filled = [_filled(*each) for each in zip(points, count, amount, strict=True)]

@@ -207,10 +207,7 @@ class Replayed(Telemetry):
                 self._totals.clear()
             places = np.arange(groups)
             ends = np.full(groups, from_us), np.full(groups, until_us)
-            said = self._totals[asked] = (
-                made_from,
-                flat.between(places, *ends, extremes=extremes and flat.tells_extremes),
-            )
+            said = self._totals[asked] = (made_from, flat.between(places, *ends, extremes=extremes))
         return said[1]
 
     def _held(self, grouped: Grouped) -> Iterator[Sequence[int] | NDArray[np.intp]]:

@@ -40,11 +40,11 @@ class Flat:
         reach_us: how far behind an instant a window of it begins, microseconds.
         before_us: how far behind that a baseline begins; 0 when none is asked for. What lies there is merged by the 15
             minutes, for nothing that is asked begins or ends within them.
-        extremes: whether some trigger asks for the largest or the smallest sample.
+        extremes: which of the largest and the smallest sample some trigger asks for.
     """
 
-    def __init__(self, reach_us: int, before_us: int, *, extremes: bool) -> None:
-        self.tells_extremes = extremes
+    def __init__(self, reach_us: int, before_us: int, extremes: Collection[Aggregate]) -> None:
+        self._tells = tuple(aggregate in extremes for aggregate in (Aggregate.MAX, Aggregate.MIN))
         self._reach_us = reach_us
         self._before_us = before_us
         self._new: list[tuple[Ints, ...]] = []
@@ -64,8 +64,8 @@ class Flat:
             if isinstance(trigger.condition, Baseline):
                 before_us = max(before_us, trigger.condition.over * MICRO)
         # A call of a model may come an hour after the end of its task, whose sample it adds to.
-        extremes = any(trigger.aggregate in (Aggregate.MAX, Aggregate.MIN) for trigger in triggers)
-        return cls(reach_us + HOUR_US + 2 * COARSE_US, before_us, extremes=extremes)
+        extremes = {trigger.aggregate for trigger in triggers if trigger.aggregate in (Aggregate.MAX, Aggregate.MIN)}
+        return cls(reach_us + HOUR_US + 2 * COARSE_US, before_us, extremes)
 
     def fits(self, groups: int) -> bool:
         """Whether it reaches back no further than times can be told apart, and so many groups can."""
@@ -114,11 +114,14 @@ class Flat:
             return
         new = [np.concatenate(column) for column in zip(*self._new, strict=True)]
         self._new = []
-        order = np.argsort(self._keys(new[0], new[1]), kind="stable")
+        keys = self._keys(new[0], new[1])
+        order = np.argsort(keys, kind="stable")
         columns = [np.concatenate([old, each[order]]) for old, each in zip(self._columns, new, strict=True)]
-        # Two runs that are sorted already: that is what this kind of sort is quick at.
-        order = np.argsort(self._keys(columns[0], columns[1]), kind="stable")
-        self._take(tuple(column[order] for column in columns))
+        if len(self._sorted):
+            # Two runs that are sorted already: that is what this kind of sort is quick at.
+            order = np.argsort(np.concatenate([self._sorted, keys[order]]), kind="stable")
+            columns = [column[order] for column in columns]
+        self._take(tuple(columns))
 
     def _take(self, columns: tuple[Ints, ...]) -> None:
         self._columns = columns
@@ -126,7 +129,7 @@ class Flat:
         self.places, self.ts, count, amount, self._high, self._low = columns
         self._sorted = self._keys(self.places, self.ts)
         self._count, self._amount = (np.concatenate([[0], np.cumsum(each)]) for each in (count, amount))
-        self._extremes: tuple[Ints, Ints] | None = None
+        self._extremes: list[Ints] = [np.zeros((0, 0), np.int64)] * 2
 
     def _keys(self, places: Ints, ts: Ints) -> Ints:
         # Not clip(), which on what is asked at one instant takes longer than all else here.
@@ -142,23 +145,25 @@ class Flat:
         start = np.searchsorted(self._sorted, self._keys(places, from_us))
         end = np.maximum(np.searchsorted(self._sorted, self._keys(places, until_us)), start)
         count, amount = self._count[end] - self._count[start], self._amount[end] - self._amount[start]
-        if extremes:
-            return Totals(count, amount, *self._extremes_between(start, end))
-        return Totals(count, amount, np.full(len(count), NONE_MAX), np.full(len(count), NONE_MIN))
+        found = np.full(len(count), NONE_MAX), np.full(len(count), NONE_MIN)
+        if extremes and any(self._tells):
+            self._put_extremes(start, end, found)
+        return Totals(count, amount, *found)
 
-    def _extremes_between(self, start: Ints, end: Ints) -> tuple[Ints, Ints]:
+    def _put_extremes(self, start: Ints, end: Ints, found: tuple[Ints, Ints]) -> None:
         """The extremes of stretches of rows, each from two overlapping stretches whose lengths are powers of two."""
         length = end - start
         some = length > 0
         levels = int(length.max(initial=1)).bit_length()
-        if self._extremes is None or len(self._extremes[0]) < levels:
-            self._extremes = _doubling(self._high, np.maximum, levels), _doubling(self._low, np.minimum, levels)
-        level = np.frexp(np.maximum(length, 1))[1] - 1
-        first, last = start[some], (end - (1 << level.astype(np.int64)))[some]
-        found = np.full(len(start), NONE_MAX), np.full(len(start), NONE_MIN)
-        for into, of, merge in zip(found, self._extremes, (np.maximum, np.minimum), strict=True):
-            into[some] = merge(of[level[some], first], of[level[some], last])
-        return found
+        level = np.frexp(np.maximum(length[some], 1))[1] - 1
+        first, last = start[some], (end[some] - (1 << level.astype(np.int64)))
+        columns = (self._high, self._low)
+        for place, merge in enumerate((np.maximum, np.minimum)):
+            if self._tells[place]:
+                if len(self._extremes[place]) < levels:
+                    self._extremes[place] = _doubling(columns[place], merge, levels)
+                of = self._extremes[place]
+                found[place][some] = merge(of[level, first], of[level, last])
 
 
 def _doubling(column: Ints, merge: np.ufunc, levels: int) -> Ints:
