@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -22,12 +22,13 @@ from self_healing.errors import TelemetryError
 from self_healing.forgetting import Forgetting
 from self_healing.incidents.muting import Muting
 from self_healing.lookahead import LookAhead
-from self_healing.measures import Ints, Measure
+from self_healing.measures import Grouped, Ints, Measure
 from self_healing.model import Event, Group, SeriesState, Transition
-from self_healing.spec import Absence, Spec
+from self_healing.spec import Absence, Spec, TriggerSpec
 from self_healing.telemetry.assembly import traced
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.columns import asked_attributes
+from self_healing.telemetry.groups import NOBODY
 from self_healing.telemetry.lines import native_asking
 from self_healing.telemetry.native import Decoded, decode
 from self_healing.telemetry.query.past import Past
@@ -116,6 +117,7 @@ class Replay:
     _muting: Muting = field(init=False)
     _window_due_us: int = 0  # when a maintenance window begins or ends next
     _forgetting: Forgetting = field(init=False)
+    _gone: dict[Grouped, set[Group]] = field(default_factory=dict)  # groups whose places others have, maybe
     _ahead: LookAhead | None = field(init=False)
     _heard_us: int = 0  # the end of the newest stretch with events
     _told_us: int = 0  # up to when somebody has heard of it
@@ -130,8 +132,16 @@ class Replay:
         self.telemetry = ahead or Telemetry(triggers, max_groups=groups)
         self._muting = Muting(self.spec)
         self.framework = TriggerFramework(self.spec, self.telemetry, self._muting.by)
-        self._forgetting = Forgetting(self.telemetry, self.framework)
+        self._forgetting = Forgetting(self.telemetry, self.framework, self._forgotten)
         self._ahead = None if ahead is None else LookAhead(self.spec, self.framework, ahead, self._peak_of)
+
+    def _forgotten(self, grouped: Grouped, groups: Iterable[Group]) -> None:
+        self._gone.setdefault(grouped, set()).update(groups)
+
+    def groups(self, trigger: TriggerSpec) -> int:
+        """How many groups were seen by which a trigger groups, those that were forgotten as well."""
+        grouped = Measure.of(trigger).grouped
+        return len({*self.telemetry.groups(grouped), *self._gone.get(grouped, ())} - {NOBODY})
 
     @property
     def sees_ahead(self) -> bool:

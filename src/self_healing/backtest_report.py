@@ -11,7 +11,6 @@ import msgspec
 
 from self_healing.backtest import Found, Replay, Tell, nobody, replays, replays_of
 from self_healing.clock import DAY_US, SECOND_US, from_us
-from self_healing.measures import Measure
 from self_healing.model import SeriesState, Transition, group_dict
 from self_healing.spec import Spec, TriggerSpec
 from self_healing.telemetry.query.past import Past
@@ -86,7 +85,7 @@ def _lasted_s(found: Found, last_us: int) -> float:
 def _trigger(trigger: TriggerSpec, done: Replay) -> dict[str, Any]:
     """What came of one trigger."""
     lasted_s = [_lasted_s(found, done.last_us) for found in done.incidents if found.trigger == trigger.name]
-    groups = len(done.telemetry.groups(Measure.of(trigger).grouped))
+    groups = done.groups(trigger)
     span_us = done.last_us - done.first_us
     all_s = groups * span_us / SECOND_US
     return {

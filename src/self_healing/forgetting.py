@@ -6,9 +6,10 @@ can be taken for another's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from self_healing.clock import HOUR_US
+from self_healing.measures import Grouped
 from self_healing.model import Group
 from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.framework import TriggerFramework
@@ -20,11 +21,18 @@ class Forgetting:
     Args:
         telemetry: what is known of the fleet.
         framework: what the triggers remember of it.
+        tell: hears which groups of a grouping are forgotten.
     """
 
-    def __init__(self, telemetry: Telemetry, framework: TriggerFramework) -> None:
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        framework: TriggerFramework,
+        tell: Callable[[Grouped, Iterable[Group]], None] = lambda _grouped, _gone: None,
+    ) -> None:
         self._telemetry = telemetry
         self._framework = framework
+        self._tell = tell
         self._hour = 0
 
     def look(self, t_us: int, open_series: Iterable[tuple[str, Group]]) -> None:
@@ -45,4 +53,7 @@ class Forgetting:
                     place = self._telemetry.place(grouped, group)
                     if place is not None and self._telemetry.groups(grouped)[place] == group:
                         silent[place] = False
-                self._framework.forget(grouped, self._telemetry.forget(grouped, silent))
+                groups = list(self._telemetry.groups(grouped))
+                places = self._telemetry.forget(grouped, silent)
+                self._framework.forget(grouped, places)
+                self._tell(grouped, [groups[place] for place in places.tolist()])

@@ -171,6 +171,19 @@ def holds(trigger: TriggerSpec, totals: Totals, op: Operator, limit: float) -> B
             return compare(totals.quantile(PERCENT[aggregate]), op, limit_us)
 
 
+def add_running(totals: Totals, oldest_us: Ints, t_us: int) -> Totals:
+    """`totals` of durations with the age of each group's oldest running task as one more sample."""
+    runs = oldest_us != NONE_MIN
+    if not runs.any():
+        return totals
+    # A task that says it starts in the future has no age yet.
+    age_us = np.where(runs, np.maximum(t_us - oldest_us, 0), NONE_MAX)
+    youngest_us = np.where(runs, age_us, NONE_MIN)
+    return Totals(
+        totals.count + runs, totals.amount, np.maximum(totals.maximum, age_us), np.minimum(totals.minimum, youngest_us)
+    )
+
+
 def change_of(trigger: TriggerSpec, condition: RateOfChange, value: Floats, before: Floats) -> Floats:
     """By how much each group's value changed from the window before, for each ``per``, in the signal's unit."""
     return (value - before) * (condition.per / trigger.window)

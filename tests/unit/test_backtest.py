@@ -67,6 +67,19 @@ def test_its_report_has_the_keys_of_the_contract(tmp_path: Path) -> None:
     assert json.loads(json.dumps(report)) == report
 
 
+def test_groups_whose_places_were_used_again_are_counted_each_once(tmp_path: Path) -> None:
+    # Two days apart, so that each is forgotten before the next one comes; and an hour of an incident of each.
+    lines = [finished(day * 172_800, agent, duration_s=70.0) for day, agent in enumerate(("A", "B", "C", "A"))]
+    spec = load_spec(Settings())
+    file = write(tmp_path / "a.jsonl", lines)
+
+    (slow,) = [each for each in backtest(spec, [file])["triggers"] if each["trigger"] == "slow_tasks"]
+
+    assert (slow["groups"], slow["incidents"]) == (3, 4)
+    lasted_s = sum(found["duration_s"] for found in backtest(spec, [file])["incidents"])
+    assert slow["open_share"] == pytest.approx(lasted_s / (3 * 3 * 172_800))
+
+
 def test_files_are_sorted_together_by_the_time_of_their_events(tmp_path: Path) -> None:
     lines = [finished(s, duration_s=70.0 if s == 100 else 1.0) for s in range(0, 600, 20)]
     spec = load_spec(Settings())

@@ -21,7 +21,7 @@ from self_healing.clock import DAY_US, SECOND_US
 from self_healing.doctor.findings import Finding, Proposal, Tell, ok, warn
 from self_healing.doctor.history import History
 from self_healing.doctor.observing import Observed
-from self_healing.measures import Floats, Measure
+from self_healing.measures import Floats
 from self_healing.problems import shown, suggestion
 from self_healing.spec import Absence, Baseline, Composite, RateOfChange, Spec, Threshold, TriggerSpec
 from self_healing.telemetry.assembly import traced
@@ -74,7 +74,7 @@ def fired(spec: Spec, history: History, tell: Told = nobody) -> dict[str, Fired]
     for trigger in spec.triggers:
         if trigger.enabled:
             opened = [each for each in replay.incidents if each.trigger == trigger.name]
-            groups = len(replay.telemetry.groups(Measure.of(trigger).grouped))
+            groups = replay.groups(trigger)
             open_us = sum((each.closed_us or replay.last_us) - each.opened_us for each in opened)
             share = open_us / whole_us / max(groups, 1)
             found[trigger.name] = Fired(incidents=len(opened), share=share, groups=groups)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from self_healing.clock import DAY_US, SECOND_US
 from self_healing.doctor.findings import Tell
 from self_healing.doctor.history import History
-from self_healing.measures import FINE_US, MICRO, Floats, Measure, value_of
+from self_healing.measures import FINE_US, MICRO, Floats, Measure, add_running, value_of
 from self_healing.spec import COUNTING, Baseline, RateOfChange, Spec, Threshold, TriggerSpec
 from self_healing.telemetry.telemetry import Telemetry
 
@@ -46,7 +46,11 @@ class Observed:
         """Look at the windows that end at `t_us`."""
         trigger = self.trigger
         measure, window_us = Measure.of(trigger), trigger.window * SECOND_US
+        # Asked first: it makes a group known whose first task still runs.
+        oldest = telemetry.oldest_running(measure) if trigger.counts_running else None
         totals = telemetry.window(measure, window_us, t_us)
+        if oldest is not None:
+            totals = add_running(totals, oldest, t_us)
         self.groups = len(totals.count)
         if not self.groups:
             return

@@ -117,6 +117,10 @@ class When(Declared):
     after: dict[Name, _Outcomes] = Field(default={})
 
 
+RUNNING_SIGNAL = "task.duration_s"
+"""The signal of which what still runs is a sample, too, by how long it has run."""
+
+
 class TriggerSpec(Declared):
     """A declared condition on a signal.
 
@@ -192,6 +196,13 @@ class TriggerSpec(Declared):
             case Composite(needed=needed):
                 return Threshold(value=needed)
         return None
+
+    @property
+    def counts_running(self) -> bool:
+        """Whether tasks that still run count by their age."""
+        # A change is that of what ended: of the window before, nobody knows any more what ran in it.
+        changes = isinstance(self.condition, RateOfChange)
+        return self.signal == RUNNING_SIGNAL and self.aggregate is Aggregate.MAX and not changes
 
     @property
     def rest_s(self) -> int:

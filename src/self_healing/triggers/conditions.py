@@ -13,8 +13,6 @@ import numpy as np
 from self_healing.measures import (
     MICRO,
     MOST,
-    NONE_MAX,
-    NONE_MIN,
     Floats,
     Ints,
     Totals,
@@ -131,16 +129,3 @@ def _baseline_limit(condition: Baseline, before: Totals) -> tuple[Floats, Ints]:
     limit = np.rint(np.minimum(above, float(MOST))).astype(np.int64)
     baseline[missing] = np.nan
     return baseline, limit
-
-
-def add_running(totals: Totals, oldest_us: Ints, t_us: int) -> Totals:
-    """`totals` of durations with the age of each group's oldest running task as one more sample."""
-    runs = oldest_us != NONE_MIN
-    if not runs.any():
-        return totals
-    # A task that says it starts in the future has no age yet.
-    age_us = np.where(runs, np.maximum(t_us - oldest_us, 0), NONE_MAX)
-    youngest_us = np.where(runs, age_us, NONE_MIN)
-    return Totals(
-        totals.count + runs, totals.amount, np.maximum(totals.maximum, age_us), np.minimum(totals.minimum, youngest_us)
-    )

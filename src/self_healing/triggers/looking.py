@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from self_healing.measures import MICRO, Ints, Totals, Windows, begins_us, successive_us
+from self_healing.measures import MICRO, Ints, Totals, Windows, add_running, begins_us, successive_us
 from self_healing.spec import PERCENT, Baseline
 from self_healing.taps import Restart
-from self_healing.triggers.conditions import add_running
 from self_healing.triggers.figures import firing, signs_that_count, silence
 from self_healing.triggers.series import Gathered, Series
 

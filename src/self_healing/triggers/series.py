@@ -12,14 +12,12 @@ import numpy as np
 from self_healing.clock import HOUR_US, SECOND_US
 from self_healing.measures import COARSE_US, NONE_MIN, Bools, Ints, Measure, Totals
 from self_healing.model import SeriesState
-from self_healing.spec import COUNTING, Absence, Aggregate, Baseline, Composite, NoData, RateOfChange, TriggerSpec
+from self_healing.spec import COUNTING, Absence, Baseline, Composite, NoData, RateOfChange, TriggerSpec
 from self_healing.triggers.conditions import Seen
 from self_healing.triggers.states import States, begins, flaps
 
 FORGET_US = 25 * HOUR_US
 """A series without samples for so long, and without an incident, is forgotten."""
-
-RUNNING_SIGNAL = "task.duration_s"
 
 NEVER = 0
 """An instant that never was."""
@@ -107,9 +105,7 @@ class Series:
         self.changes = isinstance(trigger.condition, RateOfChange)
         self.absence = trigger.condition if isinstance(trigger.condition, Absence) else None
         self.members = trigger.condition.members if isinstance(trigger.condition, Composite) else ()
-        # A change is that of what ended: of the window before, nobody knows any more what ran in it.
-        ages = trigger.signal == RUNNING_SIGNAL and trigger.aggregate is Aggregate.MAX
-        self.counts_running = ages and not self.changes
+        self.counts_running = trigger.counts_running
         # Where silence itself can fire, a group that never spoke here is no series of this trigger.
         counts = trigger.aggregate in COUNTING
         self.must_have_spoken = trigger.no_data is NoData.FIRE or counts

@@ -173,6 +173,20 @@ def test_of_a_count_one_sample_is_enough_whatever_min_samples_says(tmp_path: Pat
     assert found(examined(told), "trigger mine") == ("ok", "0 incidents in 1.0 days of 2 groups -> ")
 
 
+def test_a_task_that_runs_is_a_sample_by_its_age_where_the_trigger_counts_that(tmp_path: Path) -> None:
+    slow = TRIGGER.replace('"mean"', '"max"')
+    told = settings(tmp_path, slow.format(name="longest", more="") + TRIGGER.format(name="average", more=""))
+    hung = {"ts": (NOW - timedelta(hours=2)).isoformat(), "type": "task_started", "id": "t", "agent": "A"}
+    later = {"ts": NOW.isoformat(), "type": "log", "agent": "A"}
+    (tmp_path / "telemetry" / "a.jsonl").write_text(f"{json.dumps(hung)}\n{json.dumps(later)}\n")
+
+    report = examined(told)
+
+    assert "cannot fire" not in found(report, "trigger longest")[1]
+    assert "fires all the time" in found(report, "trigger longest")[1]
+    assert "cannot fire: no event of type task_finished" in found(report, "trigger average")[1]
+
+
 def test_for_a_trigger_that_fires_all_the_time_a_threshold_is_proposed_that_a_backtest_finds_quiet(
     tmp_path: Path,
 ) -> None:

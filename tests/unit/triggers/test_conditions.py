@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from self_healing.measures import MICRO, NONE_MAX, NONE_MIN, Totals
+from self_healing.measures import MICRO, NONE_MAX, NONE_MIN, Totals, add_running
 from self_healing.spec import TriggerSpec
-from self_healing.triggers.conditions import add_running, find, look
+from self_healing.triggers.conditions import find, look
 from self_healing.triggers.states import Finding
 from tests.unit.triggers.engine import trigger
 
