@@ -6,6 +6,7 @@ This is the only door: whatever a port serves is behind it, and what nobody thou
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import SplitResult, quote, urlsplit
@@ -30,7 +31,10 @@ MAY: Final = "self_healing.may"
 SESSION: Final = "self_healing.session"
 """Where a request's scope has what its sender may do, and the id of the session by which that is known, if it is."""
 
-SENDING: Final = ("/v1/", "/ofrep/")
+TELEMETRY: Final = "/v1/"
+"""Beneath this, telemetry comes in."""
+
+SENDING: Final = (TELEMETRY, "/ofrep/")
 """Beneath these, telemetry comes in and directives are asked for."""
 
 MCP: Final = "/mcp"
@@ -68,10 +72,19 @@ class Doorkeeper:
         settings: by which names it is called.
         tokens: which there are; without any, everybody on this machine may do all.
         sessions: who showed one of them in a browser.
+        turned_away: told the status of each refusal of a request with telemetry.
     """
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings, tokens: Tokens, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: ServerSettings,
+        tokens: Tokens,
+        sessions: Sessions,
+        turned_away: Callable[[int], None],
+    ) -> None:
         self._app = app
+        self._turned_away = turned_away
         self._tokens = tokens
         self._sessions = sessions
         self._hosts = frozenset((settings.host.lower(), *settings.hosts))
@@ -88,6 +101,8 @@ class Doorkeeper:
             await self._app(scope, receive, send)
             return
         status, message = refusal
+        if scope["method"] == "POST" and scope["path"].startswith(TELEMETRY):
+            self._turned_away(status)
         if status is HTTPStatus.UNAUTHORIZED and _by_a_person(scope):
             await RedirectResponse(f"{LOGIN}?next={quote(scope['path'])}", HTTPStatus.SEE_OTHER)(scope, receive, send)
             return

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Any, Final
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -17,11 +18,12 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
-from self_healing.api.bodies import MOST_BYTES
+from self_healing.api.bodies import MOST_BYTES, RETRY_AFTER_S, BodyError
 from self_healing.api.otlp import EXPORTS, UNAVAILABLE, Export
 from self_healing.api.taking import READ_S, REFUSALS, Refusal, Taking
 from self_healing.api.tokens import EVERYTHING, Scopes, Tokens
 from self_healing.config import Scope
+from self_healing.errors import Overloaded
 
 SERVICES: Final = {
     "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
@@ -36,27 +38,26 @@ STREAMS: Final = 100
 """So many calls of one client are open at once; its next ones wait there."""
 
 CALLS: Final = 1000
-"""So many calls are open at once; gRPC refuses further ones unheard."""
+"""So many calls are open at once; further ones are asked to come again. gRPC's own limit would say no such thing."""
 
 
-def make_server(taking: Taking, tokens: Tokens) -> grpc.aio.Server:
+def make_server(taking: Taking, tokens: Tokens, *, most_calls: int = CALLS) -> grpc.aio.Server:
     """A server of the three services; it has no port yet, and is not started.
 
     Args:
         taking: takes the batches.
         tokens: which there are.
+        most_calls: how many are open at once.
     """
     # Messages are capped after decompression by gRPC itself.
     options = [("grpc.max_receive_message_length", MOST_BYTES), ("grpc.so_reuseport", 0)]
-    server = grpc.aio.server(
-        options=[*options, ("grpc.max_concurrent_streams", STREAMS)], maximum_concurrent_rpcs=CALLS
-    )
-    reading = asyncio.Semaphore(READING)
+    server = grpc.aio.server(options=[*options, ("grpc.max_concurrent_streams", STREAMS)])
+    places = _Places(asyncio.Semaphore(most_calls), asyncio.Semaphore(READING))
     server.add_generic_rpc_handlers(
         [
             grpc.method_handlers_generic_handler(
                 service,
-                {"Export": grpc.stream_unary_rpc_method_handler(_export(EXPORTS[name], taking, tokens, reading))},
+                {"Export": grpc.stream_unary_rpc_method_handler(_export(EXPORTS[name], taking, tokens, places))},
             )
             for name, service in SERVICES.items()
         ]
@@ -64,7 +65,22 @@ def make_server(taking: Taking, tokens: Tokens) -> grpc.aio.Server:
     return server
 
 
-def _export(export: Export, taking: Taking, tokens: Tokens, reading: asyncio.Semaphore) -> Callable[..., Any]:
+class _Places(NamedTuple):
+    """How many calls may be open, and how many messages be read at once, over all services."""
+
+    calls: asyncio.Semaphore
+    reading: asyncio.Semaphore
+
+    async def message(self, messages: AsyncIterator[bytes]) -> bytes:
+        """The one message of a call. Raises BodyError where gRPC itself refused it."""
+        async with asyncio.timeout(READ_S), self.reading:
+            body = await anext(messages, None)
+        if body is None:  # gRPC has told the sender so, and here only that there is no message
+            raise BodyError(413, f"no message, or one of more than {MOST_BYTES} bytes")
+        return body
+
+
+def _export(export: Export, taking: Taking, tokens: Tokens, places: _Places) -> Callable[..., Any]:
     """The method of one service: bytes in, bytes out, for the mapping decodes them itself.
 
     To gRPC it takes a stream, of which it reads the one message: so nothing of that is held before it is known who
@@ -74,13 +90,17 @@ def _export(export: Export, taking: Taking, tokens: Tokens, reading: asyncio.Sem
     async def method(messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         may = _may(tokens, context)
         if may is None:
+            taking.turned_away(HTTPStatus.UNAUTHORIZED)
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "send the metadata 'authorization: Bearer TOKEN'")
         elif Scope.SEND not in may:
+            taking.turned_away(HTTPStatus.FORBIDDEN)
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"that takes a token with the scope {Scope.SEND}")
         try:
-            async with asyncio.timeout(READ_S), reading:
-                body = await anext(messages, b"")
-            receipt = await taking.take(body, partial(export.decode, json=False), "otlp")
+            if places.calls.locked():
+                raise Overloaded(RETRY_AFTER_S)
+            async with places.calls:
+                body = await places.message(messages)
+                receipt = await taking.take(body, partial(export.decode, json=False), "otlp")
         except REFUSALS as error:
             await _refused(context, taking.refusal(error))
         answer: bytes = export.answer(receipt.rejected).SerializeToString()

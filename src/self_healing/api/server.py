@@ -107,7 +107,7 @@ class Server:
 
     def door(self, setting: str) -> Doorkeeper:
         """What a port serves, behind its door."""
-        return Doorkeeper(self.apps[setting], self._settings, self._tokens, self._sessions)
+        return Doorkeeper(self.apps[setting], self._settings, self._tokens, self._sessions, self._taking.turned_away)
 
     def start(self) -> None:
         """Open the ports and begin to answer.

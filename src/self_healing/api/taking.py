@@ -76,11 +76,17 @@ class Taking:
         self.refused[refusal.reason] += 1
         return refusal
 
+    def turned_away(self, status: int) -> None:
+        """Count a request that its sender may not send: by its status of HTTP, 401 or 403."""
+        self.refused[_OF_STATUS[status]] += 1
+
 
 class RefusalReason(StrEnum):
     """Why a request was refused whole; nothing of it is in the accounting of events."""
 
     NOT_UNDERSTOOD = "not_understood"  # 400: it is no such message, or has a header that cannot be
+    UNAUTHENTICATED = "unauthenticated"  # 401: the token is missing or wrong
+    FORBIDDEN = "forbidden"  # 403: the token may not send, or the Host or the Origin is foreign
     TOO_LARGE = "too_large"  # 413: more than is taken at once
     UNSUPPORTED = "unsupported"  # 415: its content type or its encoding is none of ours
     OVERLOADED = "overloaded"  # 503: there was no room for it
@@ -89,7 +95,12 @@ class RefusalReason(StrEnum):
     TIMED_OUT = "timed_out"  # 503: it was not read or stored in time; it may be there all the same
 
 
-_OF_STATUS: Final = {413: RefusalReason.TOO_LARGE, 415: RefusalReason.UNSUPPORTED}
+_OF_STATUS: Final = {
+    401: RefusalReason.UNAUTHENTICATED,
+    403: RefusalReason.FORBIDDEN,
+    413: RefusalReason.TOO_LARGE,
+    415: RefusalReason.UNSUPPORTED,
+}
 
 
 class Refusal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2
@@ -32,14 +32,16 @@ TOKENS: dict[str, Any] = {
 ENVIRON = {declared["env"]: f"secret-of-{name}" for name, declared in TOKENS.items()}
 
 
-def door(environ: dict[str, str] | None = None, **settings: Any) -> Doorkeeper:
+def door(
+    environ: dict[str, str] | None = None, told: Callable[[int], None] = lambda _status: None, **settings: Any
+) -> Doorkeeper:
     """A door behind which everything is answered with 204."""
 
     async def there(scope: Any, receive: Receive, send: Send) -> None:
         await Response(status_code=204)(scope, receive, send)
 
     made = ServerSettings.model_validate(settings)
-    return Doorkeeper(there, made, Tokens(made, environ or {}), Sessions(lambda: AT))
+    return Doorkeeper(there, made, Tokens(made, environ or {}), Sessions(lambda: AT), told)
 
 
 def knock(at: Doorkeeper, method: str, path: str, token: str | None = None, **headers: str) -> httpx2.Response:
@@ -108,6 +110,17 @@ def test_no_route_answers_a_foreign_host_or_a_page_from_elsewhere_whatever_token
         by_host = knock(at, method, path, "secret-of-all", Host="evil.example")
         by_origin = knock(at, method, path, "secret-of-all", Origin=evil)
         assert (by_host.status_code, by_origin.status_code) == (403, 403), (method, path)
+
+
+def test_only_of_requests_with_telemetry_is_told_that_they_were_turned_away() -> None:
+    told: list[int] = []
+    at = door(ENVIRON, told=told.append, tokens=TOKENS)
+    for method, path in (("POST", "/v1/traces"), ("GET", "/v1/traces"), ("GET", "/metrics"), ("POST", "/ofrep/v1/x")):
+        knock(at, method, path)
+        knock(at, method, path, "secret-of-not-send", Origin="http://elsewhere")
+    knock(at, "POST", "/v1/traces", "secret-of-not-send")
+    knock(at, "POST", "/v1/traces", "secret-of-all")
+    assert told == [401, 403, 403]
 
 
 def test_what_changes_anything_takes_more_than_reading() -> None:

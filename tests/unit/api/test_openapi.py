@@ -51,7 +51,7 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with fleet_in(Path(tmp_path_factory.mktemp("fleet"))) as fleet:
         made = ServerSettings(token="secret")
         app = Starlette(routes=[Mount(PATH, make_app(source(fleet)))])
-        door = Doorkeeper(app, made, Tokens(made, {}), Sessions(fleet.loop.now))
+        door = Doorkeeper(app, made, Tokens(made, {}), Sessions(fleet.loop.now), lambda _status: None)
         yield schemathesis.openapi.from_asgi(
             f"{PATH}/openapi.json", door, headers=HEADERS, config=SchemathesisConfig.from_dict(REFUSED)
         )

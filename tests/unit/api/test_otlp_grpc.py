@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
@@ -18,11 +20,17 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
-from self_healing.api.otlp_grpc import READING, SERVICES
+from self_healing.api import taking as api
+from self_healing.api.bodies import Room
+from self_healing.api.otlp_grpc import READING, SERVICES, make_server
+from self_healing.api.server import Server
 from self_healing.api.taking import Submit
+from self_healing.api.tokens import Tokens
+from self_healing.config import ServerSettings
 from self_healing.errors import Overloaded, StorageError
 from self_healing.telemetry.encoded import Encoded
 from self_healing.telemetry.intake import Receipt
+from tests.conversion import CONVERSION
 from tests.unit.api.test_server import Failing, protobuf, serving
 
 
@@ -39,13 +47,27 @@ class Taking:
         return result
 
 
+def eventually(holds: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if holds():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never held")
+
+
 @contextmanager
-def stub(submit: Submit, **settings: Any) -> Iterator[TraceServiceStub]:
+def listening(submit: Submit, **settings: Any) -> Iterator[tuple[Server, TraceServiceStub]]:
     with (
         serving(submit, port=None, otlp_http_port=None, otlp_grpc_port=0, **settings) as server,
         grpc.insecure_channel(server.addresses["otlp_grpc_port"]) as channel,
     ):
-        yield TraceServiceStub(channel)  # type: ignore[no-untyped-call]
+        yield server, TraceServiceStub(channel)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def stub(submit: Submit, **settings: Any) -> Iterator[TraceServiceStub]:
+    with listening(submit, **settings) as (_, traces):
+        yield traces
 
 
 def message(*numbers: int) -> ExportTraceServiceRequest:
@@ -84,14 +106,26 @@ def test_what_cannot_be_stored_now_is_unavailable_and_says_when_to_come_again(fa
     assert retry.retry_delay.ToSeconds() == after_s
 
 
-def test_with_a_token_only_who_shows_it_is_let_in() -> None:
+READS = {"reader": {"env": "SELF_HEALING_TEST_READER", "scopes": ["read"]}}
+
+
+def test_with_a_token_only_who_shows_it_is_let_in_and_who_is_not_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SELF_HEALING_TEST_READER", "only-reads")
     taking = Taking()
-    with stub(taking, token="secret") as traces:
-        with pytest.raises(grpc.RpcError) as refused:
-            traces.Export(message(1), timeout=30)
-        error: Any = refused.value
-        assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+    with listening(taking, token="secret", tokens=READS) as (server, traces):
+        for shown, status in (
+            ((), grpc.StatusCode.UNAUTHENTICATED),
+            ((("authorization", "Bearer only-reads"),), grpc.StatusCode.PERMISSION_DENIED),
+        ):
+            with pytest.raises(grpc.RpcError) as refused:
+                traces.Export(message(1), timeout=30, metadata=shown)
+            error: Any = refused.value
+            assert error.code() is status
         traces.Export(message(1), timeout=30, metadata=(("authorization", "Bearer secret"),))
+        assert {reason: count for reason, count in server.refused.items() if count} == {
+            "unauthenticated": 1,
+            "forbidden": 1,
+        }
     assert len(taking.batches) == 1
 
 
@@ -148,10 +182,33 @@ def test_no_more_messages_are_read_at_once_than_there_is_room_for() -> None:
         assert sender.is_taken(timeout=30)
 
 
-def test_a_message_beyond_the_cap_is_refused() -> None:
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_a_message_beyond_the_cap_is_refused_and_counted(compression: grpc.Compression) -> None:
     request = message(1)
     request.resource_spans[0].scope_spans[0].spans[0].name = "x" * (21 << 20)
-    with stub(Taking()) as traces, pytest.raises(grpc.RpcError) as refused:
-        traces.Export(request, timeout=30, compression=grpc.Compression.Gzip)
-    error: Any = refused.value
-    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    with listening(Taking()) as (server, traces):
+        with pytest.raises(grpc.RpcError) as refused:
+            traces.Export(request, timeout=30, compression=compression)
+        error: Any = refused.value
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        eventually(lambda: server.refused["too_large"] == 1)
+
+
+def test_a_call_beyond_those_that_may_be_open_is_asked_to_come_again() -> None:
+    def never(_batch: Encoded) -> Future[Receipt]:
+        return Future()
+
+    async def refused() -> tuple[Any, int]:
+        taking = api.Taking(never, Room(), CONVERSION)
+        server = make_server(taking, Tokens(ServerSettings(), {}), most_calls=1)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            export: Any = channel.unary_unary(f"/{SERVICES['traces']}/Export")
+            calls = [asyncio.ensure_future(export(protobuf(1), timeout=30).code()) for _ in range(2)]
+            (one,), _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            await server.stop(None)
+            await asyncio.wait(calls)
+            return one.result(), taking.refused["overloaded"]
+
+    assert asyncio.run(refused()) == (grpc.StatusCode.UNAVAILABLE, 1)

@@ -391,6 +391,7 @@ def test_with_a_token_only_who_shows_it_is_let_in() -> None:
     with serving(Failing(), token="secret") as server:
         refused = post(server, "/v1/events", b"{}", "application/json", {"Authorization": "Bearer other"})
         assert (refused[0], refused[1]["www-authenticate"]) == (401, "Bearer")
+        assert server.refused["unauthenticated"] == 1
         assert request(server, "GET", "/metrics")[0] == 401
         assert request(server, "GET", "/metrics", headers={"Authorization": "Bearer secret"})[0] == 200
         assert request(server, "GET", "/healthz")[0] == 200
