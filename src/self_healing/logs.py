@@ -6,6 +6,8 @@ Saying so must never stop the loop: a line that cannot be written is counted, an
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -43,35 +45,62 @@ class DailyLines:
         self._make_directory = make_directory
         self.lost = 0  # lines that could not be written, since the start
         self.problem: str | None = None  # why the last line could not be written
+        self._held = False
+        self._open: tuple[Path, int] | None = None  # the file of the last line and its descriptor, while it is held
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the file open from one line to the next; in between, rotating or removing it needs no word to us."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self._let_go()
 
     def append(self, line: bytes, at: datetime) -> bool:
         """Append one line to the file of `at`'s day in UTC; whether that worked."""
         path = self._directory / f"{self._prefix}{at.astimezone(UTC):%Y%m%d}{self._suffix}"
         try:
-            if self._make_directory:
-                self._directory.mkdir(parents=True, exist_ok=True)
-            _append(path, line)
+            _write(self._descriptor(path), line + b"\n")
         except OSError as error:
+            self._let_go()  # half a line may be there
             self.lost += 1
             self.problem = f"{path} cannot be written ({error.strerror}); {self.lost} lines are lost"
             return False
+        if not self._held:
+            self._let_go()
         self.problem = None
         return True
 
+    def _descriptor(self, path: Path) -> int:
+        if self._open is not None and self._open[0] == path:
+            return self._open[1]
+        self._let_go()
+        if self._make_directory:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._open = path, descriptor
+        _end_line(descriptor)
+        return descriptor
 
-def _append(path: Path, line: bytes) -> None:
-    """One whole line at the end of the file, even where a full disk or a crash left half a line there."""
-    # Opened each time: rotating or removing the file needs no word to us, and it costs 30 microseconds.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    try:
-        size = os.fstat(descriptor).st_size
-        torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        text = (b"\n" if torn else b"") + line + b"\n"
-        written = os.write(descriptor, text)
-        if written < len(text):
-            os.write(descriptor, text[written:])  # says what is wrong, or ends the line
-    finally:
-        os.close(descriptor)
+    def _let_go(self) -> None:
+        if self._open is not None:
+            descriptor, self._open = self._open[1], None
+            os.close(descriptor)
+
+
+def _end_line(descriptor: int) -> None:
+    """Lets whole lines follow, even where a full disk or a crash left half a line."""
+    size = os.fstat(descriptor).st_size
+    if size > 0 and os.pread(descriptor, 1, size - 1) != b"\n":
+        _write(descriptor, b"\n")
+
+
+def _write(descriptor: int, text: bytes) -> None:
+    written = os.write(descriptor, text)
+    if written < len(text):
+        os.write(descriptor, text[written:])  # says what is wrong, or ends the line
 
 
 class Logs:
@@ -108,6 +137,14 @@ class Logs:
         """Log an activation (a trigger fired, an action was begun): always at WARNING, whatever the event."""
         logger = self.triggers if name == "triggers" else self.actions
         logger.warning(event, **fields)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Many lines follow: keep the files open in between."""
+        with ExitStack() as stack:
+            for lines in self._lines.values():
+                stack.enter_context(lines.held())
+            yield
 
     @property
     def lost(self) -> int:
@@ -167,6 +204,10 @@ class OwnTelemetry:
         ts = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         own = {"ts": ts, "type": kind}
         return self._lines.append(msgspec.json.encode({**own, **_fields(fields, own)}), at)
+
+    def held(self) -> AbstractContextManager[None]:
+        """Many events follow: keep the file open in between."""
+        return self._lines.held()
 
     @property
     def lost(self) -> int:

@@ -199,13 +199,15 @@ class SelfHealingOrchestrator(Owner):
 
     def _verify(self, at: datetime) -> None:
         """Carry every incident on as far as its effect and its verification allow; lessons are learnt on the way."""
+        met = self.framework.met_at(to_us(at))
         for id in list(self.register.open):
             # As it stands now: following a parent moves on what is beneath it.
             incident = self.register.open[id]
             if incident.state in (IncidentState.OPEN, IncidentState.ACTING) and not incident.is_parent:
                 # A value on too few samples is no measure of how bad it was.
-                value = self.framework.met(incident.trigger, incident.group, to_us(at))
-                incident = self.register.peak(incident, value)
+                value = met(incident.trigger, incident.group)
+                if value != incident.peak:  # in a storm nearly all are as they were
+                    incident = self.register.peak(incident, value)
             self._parts.treatment.follow(incident, at)
         self.register.tend(at)
         for opened in self.register.unmute(at):

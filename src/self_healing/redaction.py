@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 REDACTED: Final = "[redacted]"
@@ -88,9 +89,15 @@ def redact(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=4096)
+def _names_secret(key: str) -> bool:
+    """Whether a key says that a secret is behind it; nearly all keys come again and again."""
+    return SECRET_KEY.search(key) is not None
+
+
 def is_secret(key: str, value: Any) -> bool:
     """Whether `value` is a secret because of the key that it stands behind; a number of tokens is none."""
-    if value is None or SECRET_KEY.search(key[:KEY_LONGEST]) is None:
+    if value is None or not _names_secret(key[:KEY_LONGEST]):
         return False
     return not (isinstance(value, int | float) and "token" in key.lower())
 

@@ -227,3 +227,15 @@ def test_repair_work_of_a_specialist_feeds_no_trigger(fleet: Scenario) -> None:
     fleet.at(210).expect_state("slow_tasks", "ChiefArchitectAgent", "inactive")
     fleet.expect_state("high_retry_rate", "ChiefArchitectAgent", "inactive")
     fleet.expect_incident("slow_tasks", "Coder", "verifying")
+
+
+def test_what_is_worked_out_for_all_series_at_once_is_what_each_says(scenario: MakeScenario) -> None:
+    fleet = scenario()
+    for agent in ("Coder", "Writer", "Well"):
+        fleet.finish(agent, agent, attempt=1 if agent == "Well" else 4, duration_s=1.0 if agent == "Well" else 70.0)
+    fleet.at(5)
+    framework, t_us = fleet.loop.framework, fleet.loop.evaluated_us
+    at_once = framework.met_at(t_us)
+    asked = [(name, (("agent", agent),)) for name in framework.names for agent in ("Coder", "Writer", "Well", "Nobody")]
+    assert [at_once(*each) for each in asked] == [framework.met(*each, t_us) for each in asked]
+    assert sum(at_once(*each) is not None for each in asked) == 4

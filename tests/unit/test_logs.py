@@ -117,6 +117,15 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     assert "No space left on device" in (daily.problem or "")
 
 
+def test_a_file_that_is_held_open_is_let_go_of_for_another_day_and_at_the_end(tmp_path: Path) -> None:
+    daily = DailyLines(tmp_path, "x-", ".log", make_directory=True)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with daily.held():
+        assert all(daily.append(b"{}", at) for at in (AT, AT, AT + timedelta(days=1)))
+    assert [path.read_text() for path in sorted(tmp_path.iterdir())] == ["{}\n{}\n", "{}\n"]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_a_torn_last_line_stays_alone(tmp_path: Path) -> None:
     file = tmp_path / "x-20260105.log"
     file.write_bytes(b'{"a":1}\n{"b":')

@@ -42,7 +42,7 @@ class Decide(Protocol):
     """The gate, with the facts of the instant."""
 
     def __call__(self, proposal: Proposal, incident: Incident, context: dict[str, Any]) -> Decision:
-        """The decision about `proposal`, with `context` as its evidence."""
+        """The decision about `proposal`, with `context` as the evidence that there is for it."""
         ...
 
 
@@ -86,7 +86,8 @@ class Planner:
         spec_of: the spec that an incident goes on by.
         record: puts a decision on record.
         audit: puts one entry on the audit log.
-        context: the evidence for a handoff about an incident.
+        symptom: what is wrong, which is the evidence that a decision needs.
+        context: all the evidence for a handoff about an incident.
         handoff: makes a handoff.
         asks: asks people.
         agents: whom an incident is about.
@@ -102,6 +103,7 @@ class Planner:
         spec_of: Callable[[Incident], Spec],
         record: Callable[[Decision], None],
         audit: AuditAppend,
+        symptom: Callable[[Incident], dict[str, Any]],
         context: Callable[[Incident, ActionSpec, dict[str, Any]], dict[str, Any]],
         handoff: MakeHandoff,
         asks: Asks,
@@ -114,6 +116,7 @@ class Planner:
         self._spec_of = spec_of
         self._record = record
         self._audit = audit
+        self._symptom = symptom
         self._context = context
         self._handoff = handoff
         self._asks = asks
@@ -178,8 +181,7 @@ class Planner:
             before: the execution of the same step and attempt that waits, if there is one; it is carried on.
         """
         proposal = self.proposal(incident, action, step)
-        context = self._context(incident, action, proposal.settings)
-        decision = decide(proposal, incident, context)
+        decision = decide(proposal, incident, self._symptom(incident))
         reason = ", ".join(finding.policy for finding in decision.findings) or None
         status = STATUS_OF[decision.outcome]
         if self._observe and status in (ExecutionStatus.INTENDED, ExecutionStatus.AWAITING_APPROVAL):
@@ -209,17 +211,16 @@ class Planner:
             reason=reason,
         )
         if status is ExecutionStatus.INTENDED:
-            execution = self._intend(execution, incident, action, context, at)
+            execution = self._intend(execution, incident, action, at)
         self._store.put(execution)
         if asks:
             self._asks.ask(decision, execution, incident, at)
         return execution
 
-    def _intend(
-        self, execution: Execution, incident: Incident, action: ActionSpec, context: dict[str, Any], at: datetime
-    ) -> Execution:
+    def _intend(self, execution: Execution, incident: Incident, action: ActionSpec, at: datetime) -> Execution:
         """The execution with its key and its handoff, whose file name is fixed here and now.
 
+        All the evidence is gathered only here: in a storm hundreds of proposals wait, and each may do so for minutes.
         What is beneath a parent gets no handoff of its own: the parent's is about all of it.
         """
         key = idempotency_key(incident.id, incident.plan_version, execution.step, execution.attempt, execution.target)
@@ -231,7 +232,7 @@ class Planner:
             execution=execution.id,
             target_agent=execution.target_agent,
             prompt=action.prompt,
-            context=context,
+            context=self._context(incident, action, execution.settings),
             tags=(action.type.value, action.priority.value, *action.tags),
             at=at,
             deadline=at + timedelta(seconds=action.handoff_deadline),

@@ -42,7 +42,7 @@ def evidence(
     """
     return clean_object(
         {
-            "symptom": _symptom(incident, unit, window),
+            "symptom": symptom(incident, unit, window),
             "wanted": wanted,
             "done": {"settings": done},
             "in_force": [_in_force(directive) for directive in directives],
@@ -61,7 +61,8 @@ def clean_object(value: dict[str, Any]) -> dict[str, Any]:
     return cleaned
 
 
-def _symptom(incident: Incident, unit: str, window: dict[str, Any]) -> dict[str, Any]:
+def symptom(incident: Incident, unit: str, window: dict[str, Any]) -> dict[str, Any]:
+    """What is wrong, with whom, since when and by how much; not cleaned yet."""
     return {
         "incident": incident.id,
         "trigger": incident.trigger,

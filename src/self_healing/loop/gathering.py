@@ -8,7 +8,7 @@ from typing import Any
 
 from self_healing.actions.directing import Directives
 from self_healing.handoffs.cleaning import MAX_ITEMS, clean, fit
-from self_healing.handoffs.evidence import evidence
+from self_healing.handoffs.evidence import evidence, symptom
 from self_healing.incidents.register import Register
 from self_healing.incidents.similar import similar
 from self_healing.loop.exemplifying import MOST_EXAMPLES, differing, telling
@@ -58,6 +58,11 @@ class Gathering:
         self._spec_of = spec_of
         self._shared = shared
         self._now = now
+
+    def symptom(self, incident: Incident) -> dict[str, Any]:
+        """What is wrong and by how much: the evidence that a decision needs, and the least that is handed over."""
+        trigger = self._spec_of(incident).trigger(incident.trigger)
+        return symptom(incident, unit(trigger), self._window(incident, trigger))
 
     def for_action(self, incident: Incident, action: ActionSpec, settings: dict[str, Any]) -> dict[str, Any]:
         """The context of the handoff that goes with `action`."""

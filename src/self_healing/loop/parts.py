@@ -166,6 +166,7 @@ class Parts:
             spec_of=versions.of,
             record=decisions.record,
             audit=audit.append,
+            symptom=gathering.symptom,
             context=gathering.for_action,
             handoff=outbox.make,
             asks=asking,

@@ -113,11 +113,19 @@ class Telling:
     def publish(self) -> None:
         """Tell what was gathered."""
         news, self._news = self._news, []
-        for tell in news:
-            tell()
+        with self._logs.held():
+            for tell in news:
+                tell()
 
     def changed(self, transitions: list[Transition], at: datetime, spec: Spec, incidents_open: int) -> None:
         """Log and emit the series that changed."""
+        with self._logs.held(), self._own.held():
+            self._changed(transitions, at)
+        if transitions:
+            counts = {"transitions": len(transitions), "incidents_open": incidents_open}
+            self._own.emit("self_healing_orchestrator", at, **counts, spec_version=spec.version)
+
+    def _changed(self, transitions: list[Transition], at: datetime) -> None:
         for transition in transitions:
             verdict = transition.verdict
             fields = {
@@ -139,9 +147,6 @@ class Telling:
                 self._own.emit("self_healing_trigger", at, **fields)
             else:
                 self._logs.triggers.info("series_changed", **fields)
-        if transitions:
-            counts = {"transitions": len(transitions), "incidents_open": incidents_open}
-            self._own.emit("self_healing_orchestrator", at, **counts, spec_version=spec.version)
 
     def summarise(self, at: datetime, count: Accounting, spec: Spec, incidents_open: int, violations: int) -> None:
         """Emit what stands now."""

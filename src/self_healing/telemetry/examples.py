@@ -54,6 +54,7 @@ class Examples:
 
     def __init__(self) -> None:
         self._of: dict[str, deque[Event]] = {}  # the agent that ended one last comes last
+        self._attributes: dict[str, frozenset[Attribute]] = {}  # of some agents, until they have another attempt
         self.changed = False  # since it was last packed
 
     def add(self, events: Sequence[Event]) -> None:
@@ -67,9 +68,12 @@ class Examples:
                     kept = deque(maxlen=PER_AGENT)
                 kept.append(event)
                 self._of[event.agent] = kept
+                self._attributes.pop(event.agent, None)
         self.changed = self.changed or bool(events)
         while len(self._of) > MOST_AGENTS:
-            del self._of[next(iter(self._of))]
+            oldest = next(iter(self._of))
+            del self._of[oldest]
+            self._attributes.pop(oldest, None)
 
     def of(self, agent: str) -> list[Event]:
         """What is kept of one agent, oldest first."""
@@ -77,7 +81,12 @@ class Examples:
 
     def attributes(self, agent: str) -> frozenset[Attribute]:
         """Whatever some attempt of the agent had: columns, and attributes that are text, numbers or yes and no."""
-        return frozenset(pair for event in self._of.get(agent, ()) for pair in pairs(event))
+        known = self._attributes.get(agent)
+        if known is None:
+            known = frozenset(pair for event in self._of.get(agent, ()) for pair in pairs(event))
+            if agent in self._of:
+                self._attributes[agent] = known
+        return known
 
     def of_others(self, agents: Collection[str], most: int) -> list[Event]:
         """So many attempts, at most, of other agents than these, of those that ended one last."""
@@ -94,6 +103,7 @@ class Examples:
         """Put back what :meth:`pack` gave."""
         for event in msgspec.msgpack.decode(zlib.decompress(packed), type=list[Event]):
             self._of.setdefault(event.agent or "", deque(maxlen=PER_AGENT)).append(event)
+        self._attributes.clear()
 
 
 def pairs(event: Event) -> Iterator[Attribute]:

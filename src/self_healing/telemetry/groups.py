@@ -108,7 +108,7 @@ class Grouping:
 
     def place(self, group: Group) -> int | None:
         """Where `group` stands, None when nobody knows it."""
-        return self._place.get(tuple(value for _, value in group))
+        return self._place.get(tuple([value for _, value in group]))
 
     def place_of(self, event: Event) -> int:
         """The place of an event's group, as :meth:`add` finds it."""

@@ -6,7 +6,7 @@ however many events there were. Only changes of state come out; a verdict is wor
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,6 +26,7 @@ from self_healing.triggers.verdicts import MutedBy, figure, unseen, verdicts
 
 _CLEARED, _NO_BASELINE = np.uint8(Finding.CLEARED), np.uint8(Finding.NO_BASELINE)
 _WELL = frozenset((int(Finding.CLEARED), int(Finding.BETWEEN)))
+_STATES = tuple(SeriesState)  # by number
 
 __all__ = ["FORGET_US", "Behind", "Packed", "TriggerFramework"]
 
@@ -227,6 +228,32 @@ class TriggerFramework:
             return None
         return figure(float(looked[0].value[looked[1]]))
 
+    def met_at(self, t_us: int) -> Callable[[str, Group], float | None]:
+        """The same of any series at one instant, worked out once for all series of a trigger.
+
+        Not so of what looks at other triggers or at silence: that may change with the close of an incident.
+        """
+        known: dict[str, dict[Group, float | None]] = {}
+
+        def met(trigger: str, group: Group) -> float | None:
+            series = self._series.get(trigger)
+            if series is None or series.members or series.absence is not None:
+                return self.met(trigger, group, t_us)
+            if trigger not in known:
+                known[trigger] = self._all_met(series, t_us)
+            return known[trigger].get(group)
+
+        return met
+
+    def _all_met(self, series: Series, t_us: int) -> dict[Group, float | None]:
+        groups = self._windows.groups(series.measure.grouped)
+        looked = self._looked(series.trigger.name, groups[0], t_us) if len(series) else None
+        if looked is None:
+            return {}
+        seen = looked[0]
+        places = np.flatnonzero(seen.finding[: len(series)] == Finding.MET).tolist()
+        return {groups[place]: figure(value) for place, value in zip(places, seen.value[places].tolist(), strict=True)}
+
     def well(self, trigger: str, group: Group, t_us: int) -> bool:
         """Whether a series has enough samples, and its condition is not met."""
         looked = self._looked(trigger, group, t_us)
@@ -282,7 +309,7 @@ class TriggerFramework:
     def state_of(self, trigger: str, group: Group) -> SeriesState:
         """The state of one series; inactive when nobody knows it."""
         found = self._find(trigger, group)
-        return SeriesState.INACTIVE if found is None else SeriesState(int(found[0].state[found[1]]))
+        return SeriesState.INACTIVE if found is None else _STATES[found[0].state[found[1]]]
 
     def enough_at_us(self, trigger: str, group: Group) -> int:
         """When the series last had enough samples, microseconds; 0 when it never had."""

@@ -48,6 +48,7 @@ class Bench:
             spec_of=lambda _incident: SPEC,
             record=Decisions(self.store, self.audit).record,
             audit=self.audit.append,
+            symptom=lambda about: {"incident": about.id},
             context=lambda about, action, settings: {"about": about.id, "settings": settings},
             handoff=Outbox(self.store, directory / "handoffs", lambda _agent: Route("file")).make,
             asks=self,
@@ -179,9 +180,11 @@ def test_what_waited_is_begun_from_the_moment_it_is_allowed(bench: Bench) -> Non
     assert bench.store.count(Execution) == 1
 
 
-def test_the_gate_is_shown_what_would_be_handed_over(bench: Bench) -> None:
-    bench.propose("budget", step=1)
-    assert bench.proposed[0][1] == {"about": "inc-1", "settings": {"token_budget": 100}}
+def test_the_gate_is_shown_what_is_wrong_and_all_the_evidence_is_gathered_for_what_it_allows(bench: Bench) -> None:
+    allowed = bench.propose("budget", step=1)
+    assert bench.proposed[0][1] == {"incident": "inc-1"}
+    handoff = bench.store.get(Handoff, allowed.handoff or "")
+    assert handoff.message["context"] == {"about": "inc-1", "settings": {"token_budget": 100}}
 
 
 def test_each_analysis_of_an_incident_has_a_key_of_its_own_and_is_no_attempt(bench: Bench) -> None:
