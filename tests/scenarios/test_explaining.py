@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 
 from self_healing.api import models
 from self_healing.clock import to_us
+from self_healing.config import Settings, StorageSettings, TelemetrySettings
 from self_healing.errors import SelfHealingError
 from self_healing.explaining.explain import Question, explain
-from self_healing.explaining.past import Looking
+from self_healing.explaining.past import Looking, look_back
+from self_healing.status import loaded_spec
 from self_healing.surface import Surface
 from self_healing.testing import Scenario
 
@@ -61,6 +64,34 @@ def test_now_is_what_the_engine_says_with_the_stretch_before_it(fleet: Scenario)
     assert (last["value"], last["state"]) == (series["value"], series["state"])
     assert [each["to"] for each in told["history"]["transitions"]] == ["firing"]
     assert [mark["what"] for mark in told["history"]["marks"]] == ["detected", "acting", "healed"]
+
+
+@pytest.mark.parametrize("trigger", ["slow_tasks", "token_usage_spike", "duration_increase"])
+def test_what_is_drawn_has_the_values_that_a_whole_look_back_finds(tmp_path: Path, trigger: str) -> None:
+    usual, worse = [(600 * number, 2, 100) for number in range(24)], [(14400 + 10 * n, 90, 900) for n in range(6)]
+    directory, start = tmp_path / "telemetry", datetime(2026, 1, 5, 10, tzinfo=UTC)
+    directory.mkdir()
+    with (directory / "events-20260105.jsonl").open("w") as file:
+        for at_s, duration_s, tokens in (*usual, *worse):
+            at = (start + timedelta(seconds=at_s)).isoformat()
+            event = {"ts": at, "type": "task_finished", "id": f"t{at_s}", "agent": "Coder", "status": "success"}
+            file.write(json.dumps({**event, "duration_s": duration_s, "usage": {"total_tokens": tokens}}) + "\n")
+    settings = Settings(
+        telemetry=TelemetrySettings(dir=directory), storage=StorageSettings(state_dir=tmp_path / "state")
+    )
+    spec, until = loaded_spec(settings, looking=True), start + timedelta(seconds=14800)
+
+    whole, drawn = (
+        look_back(settings, spec, trigger, {"agent": "Coder"}, until, timedelta(hours=2), drawn=drawn)["history"]
+        for drawn in (False, True)
+    )
+    found, expected = (
+        {each["at"]: (each["value"], each["threshold"], each["baseline"]) for each in told["points"]}
+        for told in (drawn, whole)
+    )
+    assert len(found) > 15
+    assert {at: values for at, values in expected.items() if at in found} == found
+    assert all(value is None for at, (value, *_) in expected.items() if at not in found)
 
 
 def test_the_moment_it_fired_names_its_incident_and_what_is_on_record(fleet: Scenario) -> None:

@@ -57,8 +57,8 @@ LONGEST: Final = timedelta(hours=24)
 SHOWN: Final = 100
 """So many of the newest are listed."""
 
-AT_ONCE: Final = 2
-"""So many charts are worked out of stored history at once."""
+CHARTS: Final = 50
+"""So many charts are kept, for whoever asks before anything changes."""
 
 VERIFIED_FOR: Final = timedelta(minutes=1)
 """However often the page of the audit log is asked for, the whole log is read no more often than this."""
@@ -105,7 +105,8 @@ class Pages:
         self._verifying = asyncio.Lock()
         self._verified: tuple[datetime, Json] | None = None  # when, and what was found
         self._trying = asyncio.Lock()
-        self._explaining = asyncio.Semaphore(AT_ONCE)
+        self._drawing = asyncio.Lock()
+        self._drawn: dict[tuple[Any, ...], tuple[int, Json]] = {}  # of which version, by what it is about
         self._made: dict[
             tuple[Any, ...], tuple[tuple[int, int], asyncio.Task[str]]
         ] = {}  # by path and person, of which version
@@ -130,7 +131,6 @@ class Pages:
             self._page("/stop", "stop.html", "Stop", lambda _: self._ask("status")),
             self._page("/incidents/{id}/chart", "chart.html", "", self._incident_chart),
             self._page("/triggers/{name}/try", "trying.html", "Triggers", self._try),
-            self._page("/triggers/{name}/chart", "chart.html", "", self._trigger_chart),
             self._form("/incidents/{id}/ack", "ack", "/incidents/{id}"),
             self._form("/incidents/{id}/close", "close", "/incidents/{id}"),
             *(self._form(f"/handoffs/{{id}}/{to}", to, "/handoffs/{id}") for to in ("accept", "complete", "fail")),
@@ -150,7 +150,8 @@ class Pages:
         return await self._ask("records", kind=kind, limit=SHOWN)
 
     async def _incident(self, request: Request) -> Json:
-        return await self._ask("incident", id=request.path_params["id"])
+        told = await self._ask("incident", id=request.path_params["id"])
+        return told | {"grows": self._until(told["incident"]) is None}
 
     async def _trigger(self, request: Request) -> Json:
         told = await self._ask("trigger", name=request.path_params["name"])
@@ -189,21 +190,28 @@ class Pages:
         incident = (await self._incident(request))["incident"]
         if dict(incident["group"]).get(CAUSE) is not None:
             return {"chart": None, "warnings": ["what it is about is drawn at each incident beneath it"]}
-        opened_at, now = datetime.fromisoformat(incident["opened_at"]), self._now()
-        until = None
-        if incident["closed_at"] is not None:
-            until = min(datetime.fromisoformat(incident["closed_at"]) + AFTER, now)
-        span = min((until or now) - opened_at + BEFORE, LONGEST)
+        until = self._until(incident)
+        span = min((until or self._now()) - datetime.fromisoformat(incident["opened_at"]) + BEFORE, LONGEST)
         return await self._chart(incident["trigger"], incident["group"], until, span)
 
-    async def _trigger_chart(self, request: Request) -> Json:
-        return await self._chart(request.path_params["name"], dict(request.query_params), None, 2 * BEFORE)
+    def _until(self, incident: Json) -> datetime | None:
+        """Where the chart of an incident ends; None where that is now."""
+        if incident["closed_at"] is None:
+            return None
+        until = datetime.fromisoformat(incident["closed_at"]) + AFTER
+        return until if until <= self._now() else None
 
     async def _chart(self, trigger: str, keys: Mapping[str, str], at: datetime | None, span: timedelta) -> Json:
-        question = Question(trigger=trigger, keys=keys, at=at, span=span)
-        async with self._explaining:
-            told = await asyncio.to_thread(self._explain, question)
-        return {"chart": _drawn(told), "warnings": told["warnings"]}
+        """One at a time, so that no number of them keeps others waiting; and once for all who look at the same."""
+        key = (trigger, *keys.items(), at)
+        question = Question(trigger=trigger, keys=keys, at=at, span=span, drawn=True)
+        async with self._drawing:
+            version, found = self._changes.version, self._drawn.pop(key, None)
+            if found is None or found[0] != version:
+                told = await asyncio.to_thread(self._explain, question)
+                found = version, {"chart": _drawn(told), "warnings": told["warnings"]}
+            self._drawn = {key: found} | dict(list(self._drawn.items())[: CHARTS - 1])
+        return found[1]
 
     # -- how pages are answered
 

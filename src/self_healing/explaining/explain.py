@@ -29,12 +29,15 @@ class Question:
         keys: what the groups have among their own, such as ``{"agent": "Coder"}``; all series when empty.
         at: the instant, aware; the last that was evaluated when None.
         span: how long before it the stretch begins that is shown of a single series.
+        drawn: whether only the values of the stretch matter, as for a chart. Then nothing between them is looked at but
+            what is on record, which takes a fraction of the time, and `recomputed` may tell of a change too late.
     """
 
     trigger: str
     keys: Mapping[str, str] = field(default_factory=dict)
     at: datetime | None = None
     span: timedelta = timedelta(hours=1)
+    drawn: bool = False
 
 
 def explain(settings: Settings, question: Question, *, now: datetime, ask: Ask) -> Json:
@@ -57,9 +60,12 @@ def explain(settings: Settings, question: Question, *, now: datetime, ask: Ask) 
         raise SelfHealingError(
             f"{question.at.isoformat()} lies in the future; now it is {now.isoformat(timespec='seconds')}"
         )
-    return look_back(
-        settings, loaded_spec(settings, looking=True), question.trigger, question.keys, question.at, question.span
-    )
+    return _look_back(settings, question, question.keys, question.at)
+
+
+def _look_back(settings: Settings, question: Question, keys: Mapping[str, str], at: datetime) -> Json:
+    spec = loaded_spec(settings, looking=True)
+    return look_back(settings, spec, question.trigger, keys, at, question.span, drawn=question.drawn)
 
 
 def _now(settings: Settings, question: Question, now: datetime, ask: Ask) -> Json:
@@ -70,7 +76,7 @@ def _now(settings: Settings, question: Question, now: datetime, ask: Ask) -> Jso
     at = now if nothing_yet else datetime.fromisoformat(told["at"])
     keys = series[0]["group"] if series else question.keys
     try:
-        back = look_back(settings, loaded_spec(settings, looking=True), question.trigger, keys, at, question.span)
+        back = _look_back(settings, question, keys, at)
     except TelemetryError as error:
         if series:
             return told | {"warnings": [*told["warnings"], str(error)]}

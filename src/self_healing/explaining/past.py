@@ -40,7 +40,8 @@ POINTS: Final = 120
 """A stretch is shown by about so many values."""
 
 FINE_S: Final = 7200
-"""A stretch of up to two hours is looked at to the second, a longer one where it is on record and at its points."""
+"""A stretch of up to two hours is looked at to the second, a longer one, and one that is only drawn, where it is on
+record and at its points."""
 
 NOTABLE: Final = frozenset(
     ("detected", "reopened", "acting", "would", "mitigated", "undone", "relapse", "escalated", *CloseReason)
@@ -58,6 +59,7 @@ class Looking:
         keys: what the groups have among their own; all series when empty.
         at: the instant.
         span_s: how long before it the stretch begins that is shown.
+        drawn: whether of that only the values matter; see :class:`~self_healing.explaining.explain.Question`.
 
     Raises:
         NotFound: there is no such trigger.
@@ -65,9 +67,18 @@ class Looking:
     """
 
     def __init__(
-        self, settings: Settings, spec: Spec, name: str, keys: Mapping[str, str], at: datetime, span_s: int
+        self,
+        settings: Settings,
+        spec: Spec,
+        name: str,
+        keys: Mapping[str, str],
+        at: datetime,
+        span_s: int,
+        *,
+        drawn: bool = False,
     ) -> None:
         self.spec, self.keys, self.at, self.span_s = spec, keys, at, span_s
+        self._drawn = drawn
         self.trigger = declared(spec, name)
         refuse_foreign_keys(self.trigger, keys)
         self.places = Places(telemetry=settings.telemetry.dir, segments=settings.storage.state_dir / SEGMENTS)
@@ -75,7 +86,7 @@ class Looking:
         names = [each.name for each in self.triggers]
         self.recorded = recorded(settings.storage.state_dir, name, names, to_us(at))
         self.from_us = to_us(at) - span_s * SECOND_US
-        self.needed_us = reach_us(self.triggers, self.recorded, self.from_us)
+        self.needed_us = reach_us(self.triggers, self.recorded, self.from_us, remembered=not drawn)
         self.past = past(
             self.places,
             self.needed_us,
@@ -83,7 +94,7 @@ class Looking:
             agent=_agent(self.triggers, keys),
             attributes=asked_attributes(self.triggers),
         )
-        self.replay = Replay(spec, name, self.past, self.recorded, self.needed_us)
+        self.replay = Replay(spec, name, self.past, self.recorded, self.needed_us, drawn=drawn)
 
     def explain(self) -> Json:
         """The series at that instant, and the stretch before it where one series is asked for."""
@@ -104,7 +115,7 @@ class Looking:
         replay.to(self.from_us, coarsely=True)
         found: list[Verdict] = []
         for at_us in self._points():
-            replay.to(at_us, coarsely=self.span_s > FINE_S)
+            replay.to(at_us, coarsely=self._drawn or self.span_s > FINE_S)
             seen = [each for each in replay.framework.verdicts_of(name, at_us) if fits(each.group, self.keys)]
             found += seen if len(seen) == 1 else []
         return found
@@ -266,10 +277,17 @@ def _agent(triggers: Iterable[TriggerSpec], keys: Mapping[str, str]) -> str | No
 
 
 def look_back(
-    settings: Settings, spec: Spec, name: str, keys: Mapping[str, str], at: datetime, span: timedelta
+    settings: Settings,
+    spec: Spec,
+    name: str,
+    keys: Mapping[str, str],
+    at: datetime,
+    span: timedelta,
+    *,
+    drawn: bool = False,
 ) -> Json:
     """What the loaded spec says of the stored events at `at`, and of the stretch of `span` before it.
 
     Raises as :class:`Looking` does.
     """
-    return Looking(settings, spec, name, keys, at, round(span.total_seconds())).explain()
+    return Looking(settings, spec, name, keys, at, round(span.total_seconds()), drawn=drawn).explain()

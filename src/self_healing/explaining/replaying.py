@@ -48,15 +48,20 @@ def _length_s(trigger: TriggerSpec) -> int:
     return trigger.condition.silent_for if isinstance(trigger.condition, Absence) else trigger.window
 
 
-def reach_us(triggers: Sequence[TriggerSpec], recorded: Recorded, from_us: int) -> int:
+def reach_us(triggers: Sequence[TriggerSpec], recorded: Recorded, from_us: int, *, remembered: bool = True) -> int:
     """From when on events are needed to say what held from `from_us` on, microseconds.
 
     That is as long as a silent series is remembered, or as the window and its baseline reach back, from where the
     incident began that was open then: its baseline is frozen since.
+
+    Args:
+        remembered: whether it matters that there is a series of which nothing was heard lately, and that one flaps.
     """
     open_since = [to_us(each.opened_at) for each in recorded.openings if _spans(each, from_us)]
     flaps_us = max(trigger.flap_window for trigger in triggers) * SECOND_US
-    reach = max(looks_back_us(triggers) + 2 * COARSE_US, flaps_us, FORGET_US + HOUR_US)
+    reach = looks_back_us(triggers) + 2 * COARSE_US
+    if remembered:
+        reach = max(reach, flaps_us, FORGET_US + HOUR_US)
     return min([from_us, *open_since]) - reach
 
 
@@ -105,17 +110,23 @@ class Replay:
         past: the events.
         recorded: what the state says.
         from_us: from when on events were looked for, microseconds; without any it begins there.
+        drawn: whether only values matter; then it looks coarsely no more often than panes need it.
     """
 
-    def __init__(self, spec: Spec, trigger: str, past: Past, recorded: Recorded, from_us: int) -> None:
+    def __init__(
+        self, spec: Spec, trigger: str, past: Past, recorded: Recorded, from_us: int, *, drawn: bool = False
+    ) -> None:
         self.spec = spec.model_copy(update={"triggers": depends_on(spec, trigger)})
         self.trigger = self.spec.trigger(trigger)
         self.telemetry = Telemetry(self.spec.triggers, max_groups=spec.max_groups)
         self.telemetry.queue(past.events, past.kind, past.ts)
         self.framework = TriggerFramework(self.spec, self.telemetry, Muting(spec, recorded.silence).by)
         self.transitions: list[Transition] = []
-        self._grid_us, self._coarsely_us = spec.grid * SECOND_US, coarsely_us(self.spec.triggers)
+        self._grid_us = spec.grid * SECOND_US
+        self._coarsely_us = COARSE_US if drawn else coarsely_us(self.spec.triggers)
         self.t_us = (int(past.ts[0]) if len(past.ts) else from_us) // self._coarsely_us * self._coarsely_us
+        if drawn:
+            self.t_us -= self._coarsely_us  # a single instant is looked at too
         self._steps = sorted(self._on_record(recorded), key=lambda step: step.at_us)
         exact = {to_us(each.verdict.at) for each in recorded.transitions}
         exact |= {step.at_us // self._grid_us * self._grid_us for step in self._steps} | {s.at_us for s in self._steps}

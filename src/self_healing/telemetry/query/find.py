@@ -177,6 +177,11 @@ class Look:
             for start in range(0, len(lines), CHUNK_LINES):
                 yield form, [line.encode() for (line,) in lines[start : start + CHUNK_LINES]]
 
+    def reaches(self, since_us: int) -> bool:
+        """Whether it is certain at once that an event of the files that were not left out happened by then."""
+        asked = partial(statements.reaches, since_us=since_us)
+        return any(self._ask(form, files, asked) for form, files in self._files.items())
+
     def oldest_us(self) -> int | None:
         """When the oldest event of the files that were not left out happened, microseconds; None when there is none."""
         found = [row for form, files in self._files.items() for row in self._ask(form, files, statements.oldest)]

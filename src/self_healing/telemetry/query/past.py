@@ -63,9 +63,9 @@ def past(
 
     def taken(look: Look) -> Past:
         found = _gathered(look, since_us, until_us, agent, attributes, most)
-        oldest_us = None if older else look.oldest_us()
         # What was left out for its size reaches back less far than what is stored.
-        whole_us = since_us if older or (oldest_us is not None and oldest_us <= since_us) else oldest_us
+        oldest_us = since_us if older or look.reaches(since_us) else look.oldest_us()
+        whole_us = None if oldest_us is None else max(oldest_us, since_us)
         cut_us = int(found.ts[0]) if len(found.events) == most else None
         if cut_us is not None:
             found.warnings.append(f"there are more than {most} events; only the newest of them are looked at")

@@ -55,7 +55,9 @@ def test_what_is_certainly_another_agents_can_be_left_out(tmp_path: Path) -> Non
         {"ts": ts(3), "type": "log", "id": "nobody's"},
         {"ts": ts(4), "type": "log", "id": "in a trace", "agent": "Tester", "trace_id": "t"},
     )
-    assert tasks(tmp_path, 0, 9, agent="Coder") == ["mine", "nobody's", "in a trace"]
+    with (tmp_path / "telemetry" / "odd.jsonl").open("w") as file:  # as nobody writes it, but may
+        file.write(f'{{"ts": "{ts(5)}", "type": "log", "id": "escaped", "\\u0061gent": "\\u0043oder"}}\n')
+    assert tasks(tmp_path, 0, 9, agent="Coder") == ["mine", "nobody's", "in a trace", "escaped"]
 
 
 def test_it_is_whole_from_where_it_was_asked_for_if_something_older_is_stored(tmp_path: Path) -> None:
