@@ -64,8 +64,9 @@ def cpu_s(pid: int) -> float:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started and that have not ended."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """The processes that a process has started, by whichever of its threads, and that have not ended."""
+    told = [(thread / "children").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
+    return [int(child) for children in told for child in children.split()]
 
 
 @contextmanager

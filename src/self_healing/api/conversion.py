@@ -22,6 +22,7 @@ from typing import Final
 
 from self_healing.api.bodies import decompressed
 from self_healing.errors import ConversionLost
+from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.encoded import Encoded, encoded
 from self_healing.telemetry.normalised import Normalised
 
@@ -119,7 +120,8 @@ def _held_back() -> Iterator[None]:
 
 
 def _converted(normalise: Normalise, body: bytes, encoding: str | None, source: str) -> Encoded:
-    return encoded(normalise(decompressed(body, encoding)), source)
+    with collector_off():  # what one body becomes is gone before the next
+        return encoded(normalise(decompressed(body, encoding)), source)
 
 
 def _begin() -> None:

@@ -9,6 +9,7 @@ import asyncio
 import importlib.util
 import os
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future
@@ -39,6 +40,10 @@ from self_healing.model import Snapshot
 from self_healing.telemetry.query.files import Places
 
 BACKLOG: Final = 128
+SWITCH_S: Final = 0.0005
+"""How long a thread keeps the interpreter from another that wants it. A request gives it away each time that something
+is read, written or passed on, and by Python's own 5 ms would wait for the loop that folds each time so long."""
+
 STOP_S: Final = 5
 """How long requests under way may take when the service ends."""
 
@@ -146,6 +151,7 @@ class Server:
         self._sockets.close()
 
     def _run(self) -> None:
+        sys.setswitchinterval(SWITCH_S)
         try:
             asyncio.run(self._serve())
         except BaseException as error:

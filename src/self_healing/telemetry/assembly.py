@@ -6,6 +6,8 @@ Spans and the logs of sessions become tasks with what they used; everything else
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,11 @@ def _in_trace(event: Ingested) -> bool:
     return event.span_id is not None and event.trace_id is not None and event.kind != "log"
 
 
+@cache
+def _is_ingested(kind: type[Event]) -> bool:
+    return issubclass(kind, Ingested)  # asked of each event, this takes longer than all else that is asked of it
+
+
 class Assembly:
     """The traces and the sessions that something may still come of.
 
@@ -49,12 +56,14 @@ class Assembly:
     def learn(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
         """Learn of events that came, and will be :meth:`put` when their time comes."""
         places = np.flatnonzero(_SPANS[kind])
-        learn = self.traces.learn
+        learn, takes = self.traces.learn, Sessions.takes
         for place, at in zip(places.tolist(), ts[places].tolist(), strict=True):
             event = events[place]
-            if isinstance(event, Ingested) and _in_trace(event) and not Sessions.takes(event):
-                learn(event, at)
-                self._changed = True
+            if _is_ingested(type(event)):
+                event = cast("Ingested", event)
+                if _in_trace(event) and not takes(event):
+                    learn(event, at)
+                    self._changed = True
 
     def put(self, events: Events, until_us: int | None, evaluated_us: int) -> Events:
         """What is to be folded of `events`, with the tasks that are known to have ended.
@@ -72,7 +81,7 @@ class Assembly:
         places = np.flatnonzero(_TAKEN[kind])
         for place, at in zip(places.tolist(), ts[places].tolist(), strict=True):
             event = found[place]
-            if isinstance(event, Ingested) and self._take(event, at, evaluated_us, made):
+            if _is_ingested(type(event)) and self._take(cast("Ingested", event), at, evaluated_us, made):
                 gone.append(place)
         self._decide(max(until_us, evaluated_us), made)
         if gone:
@@ -88,7 +97,7 @@ class Assembly:
             return False
         if ts_us > self.traces.first_due_us or ts_us > self.sessions.first_due_us:
             self._decide(ts_us - 1, made)  # in the order of time, however it is cut into batches
-        now_us = max(ts_us, evaluated_us)
+        now_us = ts_us if ts_us > evaluated_us else evaluated_us
         if session:
             self.sessions.add(event, ts_us, now_us)
             if self._wants_calls and event.kind in CALLS:

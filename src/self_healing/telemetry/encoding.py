@@ -19,6 +19,10 @@ from self_healing.telemetry.suspicion import suspicious
 TEXT_MAX: Final = 4_096
 """Characters of a text in an event's attributes; of its other fields a quarter."""
 
+SHORT_LINE: Final = TEXT_MAX // 3
+"""In a line that is no longer, attributes are never more than is kept of any event: three bytes of JSON, as a number in
+a list, become nine at most with the comma that they take."""
+
 ATTRIBUTES_MAX: Final = 128
 """Attributes of an event, and items of an object or a list among them: what OpenTelemetry keeps by default."""
 
@@ -101,6 +105,15 @@ def bounded(attributes: dict[str, Any]) -> dict[str, Any]:
     except OverflowError:  # what is wrong with it, and where, is found one by one
         pass
     return _attributes(attributes, _text)
+
+
+def are_held(attributes: Sequence[dict[str, Any] | None]) -> bool:
+    """Whether the state can hold every number in them, or none of them is looked at one by one for nothing."""
+    try:
+        _pack(attributes)
+    except OverflowError:
+        return False
+    return True
 
 
 def _line_of(event: Ingested) -> bytes:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from self_healing.clock import MINUTE_US, SECOND_US
 from self_healing.model import Event, Kind
 from self_healing.telemetry.collector import collector_off
-from self_healing.telemetry.encoding import bounded
+from self_healing.telemetry.encoding import SHORT_LINE, are_held, bounded
 from self_healing.telemetry.lines import (
     DEPTH_MAX,
     INTAKE,
@@ -120,7 +120,7 @@ def _rows(lines: Chunk, form: Lines) -> _Rows:
     if not _is_text(lines, data):
         doubtful[np.searchsorted(ends, np.flatnonzero(data >= 0x80))] = True
     if not doubtful.any():
-        events = _events(lines, len(starts), form)
+        events = _events(lines, len(starts), form, longest=int((ends - starts).max(initial=0)))
         if events is not None:
             return _Rows(events, starts, [])
     return _piece_by_piece(bytes(lines), starts, ends, doubtful, form)
@@ -186,8 +186,12 @@ def _is_text(lines: Chunk, data: NDArray[np.uint8]) -> bool:
     return True
 
 
-def _events(lines: Chunk, count: int, form: Lines) -> list[Event] | None:
-    """The events in `lines`; None when there are not as many as lines, or one of them is not as it should be."""
+def _events(lines: Chunk, count: int, form: Lines, longest: int) -> list[Event] | None:
+    """The events in `lines`; None when there are not as many as lines, or one of them is not as it should be.
+
+    Args:
+        longest: no line has more bytes.
+    """
     for decoder in form:
         try:
             events = decoder.decode_lines(lines)
@@ -195,7 +199,8 @@ def _events(lines: Chunk, count: int, form: Lines) -> list[Event] | None:
             continue
         if len(events) != count:
             return None
-        if decoder is form[-1]:  # the one before it takes none with attributes
+        # The decoder before the last takes none with attributes.
+        if decoder is form[-1] and (longest > SHORT_LINE or not are_held([event.attributes for event in events])):
             for event in events:
                 _hold(event)
         return events
@@ -209,10 +214,11 @@ def _piece_by_piece(
     rows = _Rows([], starts, [])
     begin, end = starts.tolist(), ends.tolist()
     good = np.zeros(len(starts), np.bool_)
+    longest = int((ends - starts).max(initial=0))
 
     def take(first: int, last: int) -> None:
         """The lines from `first` up to, not including, `last`, of which none is doubtful."""
-        events = _events(lines[begin[first] : end[last - 1]], last - first, form) if last - first > 1 else None
+        events = _events(lines[begin[first] : end[last - 1]], last - first, form, longest) if last - first > 1 else None
         if events is not None:
             rows.events += events
             good[first:last] = True

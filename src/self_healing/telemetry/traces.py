@@ -149,6 +149,7 @@ class Traces:
         self._traces: dict[str, Trace] = {}  # the one that was heard of last comes last
         self._due: list[tuple[int, int, str, str]] = []  # a heap: when, end, trace and span of what waits
         self._newest: str | None = None  # which of them comes last, so that its next span need not put it there again
+        self._last = Trace()  # itself, while there is one
         self._packed: dict[str, msgspec.Raw] = {}  # those that are done, as they were packed and are still,
         self._open: dict[str, Trace] = {}  # and all others
         self._spans = 0
@@ -162,7 +163,7 @@ class Traces:
         So an agent span that came together with the one above it is never taken for a task, however much later that
         one ended.
         """
-        trace, span, parent = self._heard(event, ts_us), event.span_id or "", event.parent_id
+        trace, span, parent = self._heard(event.trace_id or "", ts_us), event.span_id or "", event.parent_id
         if event.handoff_id is not None:
             trace.handoff_id = event.handoff_id
         if parent is None and span not in trace.roots:
@@ -177,14 +178,13 @@ class Traces:
             trace.agents[span] = event.agent
         return trace
 
-    def _heard(self, event: Ingested, ts_us: int) -> Trace:
-        """The trace of a span, of which something was heard at `ts_us`."""
-        trace_id, traces = event.trace_id or "", self._traces
+    def _heard(self, trace_id: str, ts_us: int) -> Trace:
+        """A trace of which something was heard at `ts_us`."""
         if trace_id == self._newest:
-            trace = traces[trace_id]
+            trace = self._last
         else:
-            found = traces.pop(trace_id, None)
-            trace = traces[trace_id] = Trace() if found is None else found
+            found = self._traces.pop(trace_id, None)
+            trace = self._traces[trace_id] = self._last = Trace() if found is None else found
             self._newest = trace_id
             self._reopen(trace_id, trace)
         if ts_us > trace.seen_us:  # noqa: PLR1730 max() takes five times as long
@@ -205,21 +205,23 @@ class Traces:
             now_us: that, or the instant that was evaluated last when that is later.
             made: gets the model calls of tasks that have ended.
         """
-        trace = self._heard(event, now_us)
+        trace, kind, role = self._heard(event.trace_id or "", now_us), event.kind, event.role
         if event.span_id not in trace.parents:  # else it was learnt when it came
             self.learn(event, now_us)
+        # Whether it adds something to the task that it is a part of.
+        counts = kind in CALLS or (role == "agent" and event.attempt is not None)
         if event.parent_id is None:
-            self._wait(trace, event, ts_us, now_us + (WAIT_US if event.role == "other" else 0))
+            self._wait(trace, event, ts_us, now_us + (WAIT_US if role == "other" else 0))
         elif trace.done:
-            if _counts(event):
+            if counts:
                 self._late(trace, self._part(event, ts_us), ts_us, made)
             return
-        elif event.role == "agent":
+        elif role == "agent":
             trace.outcome = max(trace.outcome, _outcome(event, ts_us))
             self._wait(trace, event, ts_us, now_us + WAIT_US)
-        elif event.kind == "llm_call":
+        elif kind == "llm_call" and ts_us >= trace.called[0]:
             trace.called = max(trace.called, _outcome(event, ts_us))
-        if _counts(event):
+        if counts:
             trace.parts.append(self._part(event, ts_us))
         if trace.tasks:
             self._pass_on(trace, ts_us, made)
@@ -256,7 +258,16 @@ class Traces:
                 made.append((at_us, Kind.LLM_CALL, retried))
 
     def _part(self, event: Ingested, ts_us: int) -> Part:
-        part = _part(event, ts_us)
+        tokens = nano = None
+        usage, call = event.usage, event.call_id
+        if usage is not None and event.kind == "llm_call":  # an agent's repeats that of its calls
+            tokens = tokens_of(usage)
+            if usage.total_usd is not None:
+                nano = round(usage.total_usd * NANO)
+        if call is not None:
+            call = f"{event.tool or event.model} {call}"
+        # By their places: with their names it takes twice as long.
+        part = Part(event.span_id or "", ts_us, tokens, nano, event.attempt, call, event.status in FAILURES)
         if self._wants_calls and event.kind in CALLS:
             part.said = Call.of(event)
         return part
@@ -407,26 +418,6 @@ class Traces:
 
 def _outcome(event: Ingested, ts_us: int) -> Outcome:
     return ts_us, event.status in FAILURES, event.status or "", event.error_type or ""
-
-
-def _counts(event: Ingested) -> bool:
-    """Whether a span adds something to the task that it is a part of."""
-    return event.kind in CALLS or (event.role == "agent" and event.attempt is not None)
-
-
-def _part(event: Ingested, ts_us: int) -> Part:
-    usage = event.usage if event.kind == "llm_call" else None  # an agent's repeats that of its calls
-    cost = None if usage is None else usage.total_usd
-    # By their places: with their names it takes twice as long.
-    return Part(
-        event.span_id or "",
-        ts_us,
-        tokens_of(usage),
-        None if cost is None else round(cost * NANO),
-        event.attempt,
-        None if event.call_id is None else f"{event.tool or event.model} {event.call_id}",
-        event.status in FAILURES,
-    )
 
 
 def _sum(values: list[int | None]) -> int | None:

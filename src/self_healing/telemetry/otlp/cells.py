@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
+from operator import attrgetter
 from typing import Any, cast
 
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
@@ -61,21 +62,42 @@ def _first(known: Column, others: list[Any]) -> list[Any]:
     return [other if value is None else value for value, other in zip(known, others, strict=True)]
 
 
-def kept_of(plan: Plan, pairs: Sequence[KeyValue], origin: Origin) -> dict[str, Any]:
-    """The attributes that the event keeps, with those of its resource."""
-    kept: dict[str, Any] = origin.kept.copy()
-    for place, name in plan.rest:
-        value = pairs[place].value
-        found = value.string_value  # the other kinds are asked for one by one only where it is none
-        if found:
-            kept[name] = found if len(found) <= TEXT_MAX else found[:TEXT_MAX]
-        else:
-            other = value.int_value or values.kept(value)
-            if other is not None and other != "":
-                kept[name] = other
+def kept_of_all(plan: Plan, items: Sequence[Sequence[KeyValue]], origin: Origin) -> list[dict[str, Any]]:
+    """The attributes that the event of each item keeps, with those of its resource."""
+    names = [name for _, name in plan.rest]
+    pairs = [*zip(*items, strict=True)]
+    columns = [_kept(pairs[place]) for place, _ in plan.rest]
     if plan.cut:
-        kept[CUT] = plan.cut
-    return kept
+        names, columns = [*names, CUT], [*columns, [plan.cut] * len(items)]
+    if not columns:
+        return [origin.kept.copy() for _ in items]
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    if any(None in column for column in columns):
+        rows = [{name: value for name, value in row.items() if value is not None} for row in rows]
+    return [origin.kept | row for row in rows] if origin.kept else rows
+
+
+def kept_of(plan: Plan, pairs: Sequence[KeyValue], origin: Origin) -> dict[str, Any]:
+    """The same of one item."""
+    return kept_of_all(plan, [pairs], origin)[0]
+
+
+_STRING, _INT = attrgetter("value.string_value"), attrgetter("value.int_value")
+
+
+def _kept(pairs: Sequence[KeyValue]) -> list[Any]:
+    """The value of each as its event keeps it; None where it keeps none."""
+    texts = [*map(_STRING, pairs)]
+    if all(texts):
+        return texts if max(map(len, texts)) <= TEXT_MAX else [text[:TEXT_MAX] for text in texts]
+    numbers = [*map(_INT, pairs)]
+    if all(numbers):
+        return numbers
+    found = [
+        (text or "")[:TEXT_MAX] or number or values.kept(pair.value)
+        for text, number, pair in zip(texts, numbers, pairs, strict=True)
+    ]
+    return [None if value == "" else value for value in found]
 
 
 def usage_of(
@@ -113,9 +135,7 @@ def priced(
 ) -> None:
     """Fill in what a call cost where its source did not say so, if the model is known."""
     if usage.total_usd is None and usage.prompt_tokens is not None:
-        from self_healing.telemetry.otlp.prices import price  # the list is large, and most processes ask for no price
-
-        usage.total_usd = price(
+        usage.total_usd = _price()(
             model,
             provider,
             at_s,
@@ -124,6 +144,14 @@ def priced(
             cache_read=cache_read or 0,
             cache_write=cache_write or 0,
         )
+
+
+@cache
+def _price() -> Callable[..., float | None]:
+    # The list is large, and most processes ask for no price.
+    from self_healing.telemetry.otlp.prices import price
+
+    return price
 
 
 @lru_cache(maxsize=1024)

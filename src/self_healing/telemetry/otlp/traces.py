@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count, repeat
-from operator import gt
+from operator import attrgetter, gt
 from typing import Any, cast
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -25,6 +25,7 @@ from self_healing.telemetry.otlp.cells import (
     columns_of,
     failure,
     kept_of,
+    kept_of_all,
     priced,
     score,
     usage_of,
@@ -45,6 +46,8 @@ EVALUATION = "gen_ai.evaluation.result"
 _LONGEST_NS = LARGEST * 1_000_000_000
 
 _ERROR = Status.StatusCode.STATUS_CODE_ERROR
+
+_KEY = attrgetter("key")
 
 Said = dict[str, Sequence[Any]]
 """What several spans say, by the columns of ``READERS``."""
@@ -106,7 +109,7 @@ def _take(spans: Sequence[Span], origin: Origin, batch: Normalised, *, raw: bool
     for place, span in enumerate(spans):
         # A cast, for only their type differs.
         said = known(cast("list[bytes]", span.attributes[:])) if raw else span.attributes[:]
-        names = tuple([pair.key for pair in said])
+        names = tuple(map(_KEY, said))
         alike = several.get(names)
         if alike is None:
             alike = several[names] = _Alike()
@@ -148,7 +151,7 @@ def _events(alike: _Alike, plan: Plan, origin: Origin) -> list[list[Ingested]]:
     start_s, end_s, duration_s, ts = _times(spans)
     columns = columns_of(plan, alike.said)
     said = {name: nothing if column is None else column for name, column in zip(READERS, columns, strict=True)}
-    kept = [kept_of(plan, pairs, origin) for pairs in alike.said]
+    kept = kept_of_all(plan, alike.said, origin)
     names = [span.name[:TEXT_MAX] for span in spans]
     for each, name in zip(kept, names, strict=True):
         each["span.name"] = name
@@ -236,6 +239,9 @@ def _times(spans: Sequence[Span]) -> tuple[list[float | None], list[float], list
 
 def _roles(plan: Plan, said: Said) -> list[str]:
     """What each span is: as its source's word says, else as its attributes do."""
+    by_word = [*map(ROLES.get, said["operation"])]
+    if None not in by_word and (plan.named or plan.source not in WRAPS_AGENTS):  # as nearly always
+        return cast("list[str]", by_word)
     columns = said["operation"], said["tool"], said["model"], said["input_tokens"]
     return [_role(plan, *each) for each in zip(*columns, strict=True)]
 
