@@ -476,7 +476,9 @@ def load_spec(
     Raises ConfigError with every problem in every file.
     """
     actions = read_actions(settings.actions.files, read=read, looking=looking)
-    triggers = read_triggers(settings.triggers.files, overrides=overrides, actions=actions.names, read=read)
+    triggers = read_triggers(
+        settings.triggers.files, overrides=overrides, actions=actions.names, declared=actions.specs, read=read
+    )
     maintenance = read_maintenance(settings.triggers.files, triggers.specs, triggers.names, read=read)
     articles = read_own(settings.constitution.files, read=read)
     functions = () if looking else _functions(settings)

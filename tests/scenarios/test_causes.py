@@ -242,7 +242,7 @@ def test_no_handoff_about_several_agents_goes_to_one_of_them(fleet: Scenario) ->
 def test_what_has_nothing_to_set_of_its_own_leaves_all_to_its_parent(scenario: MakeScenario, tmp_path: Path) -> None:
     triggers, actions = tmp_path / "triggers.toml", tmp_path / "actions.toml"
     triggers.write_text(
-        '[[trigger]]\nname = "free"\ntype = "cost"\nsignal = "task.cost_usd"\naggregate = "min"\nwindow = "5m"\n'
+        '[[trigger]]\nname = "free"\ntype = "cost"\nsignal = "task.tokens"\naggregate = "min"\nwindow = "5m"\n'
         'group_by = ["agent"]\ncondition = {kind = "threshold", op = "<=", value = 0}\nactions = ["budget"]\n'
         'severity = "high"\ntarget_agent = "PlannerAgent"\n'
     )
@@ -253,7 +253,7 @@ def test_what_has_nothing_to_set_of_its_own_leaves_all_to_its_parent(scenario: M
     fleet = scenario(settings={"triggers": {"files": [triggers]}, "actions": {"files": [actions]}})
     ill = fleet_of(fleet, 12)
     for agent in ill:
-        fleet.at(10).finish(f"c{agent}", agent, duration_s=1.0, model="m-2", usage={"total_usd": 0.0})
+        fleet.at(10).finish(f"c{agent}", agent, duration_s=1.0, model="m-2", usage={"total_tokens": 0})
 
     fleet.at(14)
 

@@ -378,3 +378,58 @@ def test_reading_the_configuration_imports_no_engine() -> None:
 
 
 SOURCE = str(Path(sys.modules["self_healing.config"].__file__ or "").parents[1])
+
+
+TAKING = '[[trigger]]\nname = "mine"\ntype = "custom"\nwindow = "15m"\nseverity = "low"\ntarget_agent = "Ann"\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "wrong"),
+    [
+        ('signal = "task.cost_usd"\naggregate = "p95"', None),
+        ('signal = "task.tokens"\naggregate = "mean"', "in tokens"),
+        ('signal = "task.errors"\naggregate = "ratio"', "in %"),
+        ('signal = "task.cost_usd"\naggregate = "count"', "a plain number"),
+        ('signal = "metric.cost"\naggregate = "mean"', "in a unit that nobody knows"),
+    ],
+)
+def test_what_an_action_takes_from_an_incident_is_in_the_unit_of_what_it_sets(
+    tmp_path: Path, more: str, wrong: str | None
+) -> None:
+    file = tmp_path / "mine.toml"
+    condition = 'condition = { kind = "threshold", value = 0.5 }'
+    file.write_text(f'{TAKING}{more}\n{condition}\nactions = ["adjust_cost_policies"]\nclera = 1\n')
+    with pytest.raises(ConfigError) as refused:
+        load_spec(Settings.model_validate({"triggers": {"files": [file]}}))
+    told = [problem for problem in refused.value.problems if "clera" not in problem]
+    assert len(refused.value.problems) == len(told) + 1, "it is told beside every other mistake"
+    expected = (
+        f'{file}:10: trigger mine: actions.0: "adjust_cost_policies": allowed are actions with a number of '
+        f"their own for max_cost_usd: it is in USD, and this one takes it from the threshold, {wrong} here"
+    )
+    assert told == ([] if wrong is None else [expected])
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ('signal = "task.tokens"\naggregate = "sum"\ncondition = { kind = "rate_of_change", value = 9 }', None),
+        ('condition = { kind = "composite", all = ["slow_tasks", "high_retry_rate"] }', "a number of triggers"),
+        ('signal = "agent.events"\ncondition = { kind = "absence" }', "in s"),
+    ],
+)
+def test_a_number_of_triggers_or_seconds_of_silence_is_no_budget_of_tokens(
+    tmp_path: Path, condition: str, told: str | None
+) -> None:
+    file = tmp_path / "mine.toml"
+    head = TAKING if "rate_of_change" in condition else TAKING.replace('window = "15m"\n', "")
+    file.write_text(f'{head}{condition}\nactions = ["optimize_token_usage"]\n')
+    settings = Settings.model_validate({"triggers": {"files": [file]}})
+    if told is None:
+        assert load_spec(settings).trigger("mine").actions == ("optimize_token_usage",)
+        return
+    with pytest.raises(ConfigError) as refused:
+        load_spec(settings)
+    (problem,) = refused.value.problems
+    assert "of their own for token_budget and max_output_tokens: it is in tokens, and" in problem
+    assert problem.endswith(f"from the baseline, {told} here")

@@ -7,6 +7,7 @@ anyone can tell which rules stood behind what was done.
 from self_healing.spec.actions import (
     ALLOWED_DIRECTIVES,
     DIRECTIVES,
+    UNITS,
     ActionSpec,
     ActionType,
     Priority,
@@ -64,6 +65,7 @@ __all__ = [
     "RATE_WINDOW_MOST_S",
     "RATE_WINDOW_STEP_S",
     "UNASKED",
+    "UNITS",
     "WARM_UP_S",
     "WHY_UNASKED",
     "Absence",

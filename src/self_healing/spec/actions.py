@@ -72,6 +72,16 @@ MEANINGS: dict[str, str] = {
 }
 """What the fleet is to do about each."""
 
+UNITS: dict[str, str] = {
+    "max_cost_usd": "USD",
+    "token_budget": "tokens",
+    "max_output_tokens": "tokens",
+    "max_concurrency": "",
+    "timeout_s": "s",
+    "max_retries": "attempts",
+}
+"""What each of those is in that may be taken from an incident; empty for a plain number."""
+
 ALLOWED_DIRECTIVES: dict[ActionType, tuple[str, ...]] = {
     ActionType.AGENT_HANDOFF: (),
     ActionType.QUALITY_ENFORCEMENT: ("quality_gate", "max_retries"),
@@ -164,6 +174,11 @@ class ActionSpec(Declared):
     reversible: Flag = True
     tags: tuple[str, ...] = ()
     description: str = ""
+
+    @property
+    def scaled(self) -> dict[str, Scaled]:
+        """The directives whose values are taken from the incident, by name."""
+        return {name: value for name, value in self.directives.items() if isinstance(value, Scaled)}
 
     @property
     def probation(self) -> dict[str, int]:

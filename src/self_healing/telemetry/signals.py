@@ -170,12 +170,17 @@ def is_column(name: str) -> bool:
 
 def unit(trigger: TriggerSpec) -> str:
     """What a trigger's value is in, such as ``s``, ``USD`` or ``tokens``; ``%`` for a part of a whole, else empty."""
-    signal = signal_of(trigger.signal)
     if isinstance(trigger.condition, Absence):
         return "s"
+    return unit_of(trigger.signal, trigger.aggregate)
+
+
+def unit_of(name: str, aggregate: Aggregate) -> str:
+    """What so many samples of a signal together are in; as for :func:`unit`."""
+    signal = signal_of(name)
     if signal is None:
         return ""
-    match trigger.aggregate:
+    match aggregate:
         case Aggregate.RATIO:
             return "%"
         case Aggregate.COUNT:

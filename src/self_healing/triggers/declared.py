@@ -10,8 +10,8 @@ from typing import Any
 from self_healing.declarations import Declarations, Mistake, Reader, Values
 from self_healing.documents import Read, read_document
 from self_healing.problems import unknown
-from self_healing.spec import TriggerSpec
-from self_healing.telemetry.asked import wrong_signal, wrong_where
+from self_healing.spec import ActionSpec, TriggerSpec
+from self_healing.telemetry.asked import wrong_signal, wrong_units, wrong_where
 from self_healing.telemetry.signals import COLUMNS, is_column
 from self_healing.triggers.composition import compositions
 from self_healing.triggers.contradictions import contradictions
@@ -42,6 +42,7 @@ def read_triggers(
     *,
     overrides: Mapping[str, Values] | None = None,
     actions: Collection[str] | None = None,
+    declared: Sequence[ActionSpec] = (),
     read: Read = read_document,
 ) -> Declarations[TriggerSpec]:
     """Read triggers and what is wrong with them.
@@ -50,9 +51,15 @@ def read_triggers(
         files: a person's TOML files of ``[[trigger]]`` tables; later ones win, key by key.
         overrides: changes made at run time, by trigger, such as ``{"slow_tasks": {"enabled": False}}``; they win.
         actions: the names that plans may use; unchecked when left out.
+        declared: those of the actions that are valid; what they take from incidents has to be in their units.
         read: how each of the files is read.
     """
-    reader = Reader("trigger", TriggerSpec, lambda values: _check(values, actions), _together, beside=("maintenance",))
+
+    def check(values: Values) -> Iterator[Mistake]:
+        yield from _check(values, actions)
+        yield from wrong_units(values, declared)
+
+    reader = Reader("trigger", TriggerSpec, check, _together, beside=("maintenance",))
     reader.shipped(DEFAULTS)
     reader.offered(PACK)
     reader.files(files, read)
