@@ -23,7 +23,7 @@ from self_healing.clock import SECOND_US, Clock, FakeClock, SystemClock, from_us
 from self_healing.config import load_settings
 from self_healing.errors import ConfigError, StateError, TelemetryError
 from self_healing.local_socket import ask
-from self_healing.loop.owner import Owner
+from self_healing.loop.attending import Attended
 from self_healing.model import Execution, IncidentState, Transition
 from self_healing.status import evaluated_at
 from self_healing.telemetry.reader import SLICE_BYTES, Batch
@@ -65,8 +65,8 @@ class Check:
     violations: int = 0
 
 
-class SelfHealingOrchestrator(Owner):
-    """Owns the state of one fleet and turns the loop; build it with :meth:`open`, as :class:`Owner` says."""
+class SelfHealingOrchestrator(Attended):
+    """Owns the state of one fleet and turns the loop; build it with :meth:`open`, as its base ``Owner`` says."""
 
     last_check = Check()
 
@@ -186,11 +186,8 @@ class SelfHealingOrchestrator(Owner):
     def _hear(self, at: datetime) -> None:
         """What the fleet says of its handoffs, what ran out, and what became of effects."""
         parts = self._parts
-        parts.hear_repairs(at)
-        parts.hear_answers(at)
-        parts.inbox.expire(at)
+        parts.hearing.hear(at)
         parts.directives.expire(at)
-        parts.asking.settle(at)
         for execution in parts.underway.hear(at):
             ended = parts.diagnoser.ended(execution)
             parts.underway.effects.add(ended)

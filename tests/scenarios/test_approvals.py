@@ -102,6 +102,7 @@ def test_a_no_denies_the_step_and_the_plan_goes_on(fleet: Scenario) -> None:
     fleet.at(20).expect_actions(SLOW, erase="denied", analyze_slow_tasks="dispatched")
 
     assert fleet.handoffs("Janitor") == []
+    assert "Ada said no to erase: not now" in [note.text for note in fleet.incident(SLOW).notes]
     [denied] = [e for e in fleet.loop.store.select(Execution) if e.status is ExecutionStatus.DENIED]
     assert denied.reason == "cannot_be_undone, not_approved"
 
@@ -118,6 +119,7 @@ def test_no_answer_within_fifteen_minutes_is_a_no(fleet: Scenario) -> None:
     with pytest.raises(ApprovalRefused, match="it is expired by self-healing"):
         fleet.loop.answer_approval(approval.id, True, "Ada", "late")
     assert told(fleet) == [("pending", None), ("expired", "self-healing")]
+    assert "erase: nobody answered in time" in [note.text for note in fleet.incident(SLOW).notes]
 
 
 @pytest.mark.parametrize("first", [True, False])

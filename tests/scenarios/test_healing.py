@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from self_healing.incidents.register import REMEMBERED
-from self_healing.model import Execution, HandoffStatus, Incident, Lesson, Result, Verification
+from self_healing.model import Directive, Execution, HandoffStatus, Incident, Lesson, Result, Verification
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
 
@@ -31,6 +31,36 @@ def mitigated(fleet: Scenario) -> None:
     fleet.expect_incident(RETRIES, "Coder", "acting").expect_directives(quality_gate="strict")
     good(fleet, 10)
     fleet.expect_incident(RETRIES, "Coder", "mitigated").expect_directives(quality_gate="strict")
+
+
+def timeline(fleet: Scenario, trigger: str, what: str) -> list[str]:
+    return [note.text for note in fleet.incident(trigger).notes if note.what == what]
+
+
+def test_what_a_person_undoes_while_it_is_judged_is_on_the_timeline_and_no_healing_before_it_stays_well(
+    fleet: Scenario,
+) -> None:
+    fleet.at(0).finish("t1", attempt=3, duration_s=1.0)
+    good(fleet, 10, 2)
+    [directive] = fleet.loop.store.select(Directive)
+    fleet.loop.undo_directives([directive.id], "Ada", "it blocks a release")
+    good(fleet, 30, 1)
+
+    fleet.expect_incident(RETRIES, "Coder", "mitigated").expect_directives()
+    assert timeline(fleet, RETRIES, "undone")[0] == "Ada: it blocks a release; quality_gate=strict is undone"
+    [said] = timeline(fleet, RETRIES, "mitigated")
+    assert said.endswith("in part under a directive that is over by now")
+    good(fleet, 40)
+    fleet.expect_incident(RETRIES, "Coder", "closed", "healed")
+
+
+def test_the_timeline_says_that_nobody_answered_a_handoff_in_time(fleet: Scenario) -> None:
+    fleet.at(0).start("t1").at(60).expect_incident(SLOW, "Coder", "acting")
+    handoff = fleet.expect_handoff(SLOW)
+    fleet.at(965, step_s=30).expect_incident(SLOW, "Coder", "verifying")
+    assert timeline(fleet, SLOW, "expired") == [
+        f"handoff {handoff.id} to ChiefArchitectAgent: no answer until {handoff.deadline:%H:%M:%S}"
+    ]
 
 
 def test_a_slow_task_is_handed_over_repaired_and_verified_healed(fleet: Scenario) -> None:

@@ -20,7 +20,6 @@ from self_healing.constitution.approvals import Approvals
 from self_healing.constitution.audit import Audit
 from self_healing.constitution.decisions import Decisions
 from self_healing.constitution.gate import Gate
-from self_healing.errors import HandoffRefused, NotFound
 from self_healing.handoffs.following import Following
 from self_healing.handoffs.inbox import OPEN, Inbox
 from self_healing.handoffs.outbox import Notices, Outbox
@@ -34,6 +33,7 @@ from self_healing.loop.detecting import Detecting
 from self_healing.loop.diagnosing import Diagnoser
 from self_healing.loop.gathering import Gathering
 from self_healing.loop.grouping import Grouping
+from self_healing.loop.hearing import Hearing
 from self_healing.loop.judging import VIOLATIONS, Judging
 from self_healing.loop.probation import Probation
 from self_healing.loop.proposing import Proposer
@@ -44,11 +44,16 @@ from self_healing.loop.treatment import Treatment
 from self_healing.loop.underway import Underway
 from self_healing.loop.verifying import Verifying
 from self_healing.loop.versions import Versions
-from self_healing.model import Approval, Directive, Handoff, HandoffStatus, IncidentState, Kind, Transition
+from self_healing.model import (
+    Approval,
+    Directive,
+    Handoff,
+    IncidentState,
+    Transition,
+)
 from self_healing.spec import Spec
 from self_healing.storage import schema
 from self_healing.storage.store import Store
-from self_healing.telemetry.agents import Repair
 from self_healing.telemetry.reader import Batch
 from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.framework import TriggerFramework
@@ -72,7 +77,7 @@ class Parts:
     detecting: Detecting
     directives: Directives
     inbox: Inbox
-    asking: Asking
+    hearing: Hearing
     following: Following
     underway: Underway
     treatment: Treatment
@@ -252,7 +257,7 @@ class Parts:
             detecting=Detecting(telemetry, framework, register, diagnoser, progress, spec.grid),
             directives=directives,
             inbox=inbox,
-            asking=asking,
+            hearing=Hearing(store, telemetry, inbox, asking, following, register, telling),
             following=following,
             underway=underway,
             treatment=treatment,
@@ -263,39 +268,6 @@ class Parts:
             telling=telling,
             observe=observe,
         )
-
-    # -- the fleet's word
-
-    def hear_repairs(self, at: datetime) -> None:
-        """What specialists' tasks say of their handoffs."""
-        for repair in self.telemetry.repairs:
-            self._hear_repair(repair, at)
-        self.telemetry.repairs.clear()
-
-    def _hear_repair(self, repair: Repair, at: datetime) -> None:
-        by = repair.agent or "unknown"
-        handoff = self.store.find(Handoff, repair.handoff)
-        # It happened when the event says, but neither before the handoff was there nor later than now.
-        said_at = at if handoff is None else min(max(from_us(repair.ts_us), handoff.created_at), at)
-        try:
-            if handoff is not None and handoff.status is HandoffStatus.CREATED:
-                # Who works on it has it, whether or not the process that delivered it lived to write that down.
-                self.inbox.arrived(repair.handoff, at=said_at)
-            if repair.kind == Kind.TASK_STARTED:
-                if handoff is None or handoff.status is not HandoffStatus.ACCEPTED:
-                    self.inbox.accept(repair.handoff, by=by, at=said_at)
-            elif repair.status == "success":
-                self.inbox.complete(repair.handoff, by=by, at=said_at)
-            elif repair.status in ("failed", "timeout"):
-                self.inbox.fail(repair.handoff, by=by, at=said_at, result=repair.error or repair.status)
-        except (NotFound, HandoffRefused) as error:
-            # The fleet's word about a handoff that is over or not ours changes nothing; it is written down.
-            self.telling.refused(repair.handoff, by, str(error))
-
-    def hear_answers(self, at: datetime) -> None:
-        """What recipients said when they were asked how their handoffs stand."""
-        for id, said in self.following.answers():
-            self.inbox.heard(id, said, at=at)
 
     # -- state
 

@@ -43,12 +43,11 @@ from self_healing.spec import ActionSpec, ActionType, Spec
 from self_healing.storage.store import Store
 from self_healing.taps import Accumulator
 from self_healing.telemetry.signals import unit
-from self_healing.verification import Judgement, credit
+from self_healing.verification import Judgement
 from self_healing.wording import amount
 
 MOST_RELAPSES = 3
 MOST_STEPS = 3  # at one instant: acting, verifying, mitigated
-MOST_COMPARED = 1_000  # of the newest incidents of a trigger, for the credit
 TO_SEE = "undone to see whether it stays well"
 
 
@@ -223,8 +222,10 @@ class Treatment:
         said = self._said(verification, judgement)
         match judgement.result:
             case Result.HEALED:
-                if self._in_force(incident, at):
+                if self._in_force(incident, at) or self._undone_since(incident, verification.effect_at):
                     text = f"{said}; the directive stays for {incident.hold_s / 60:.0f} min, then it is undone to see"
+                    if not self._in_force(incident, at):
+                        text = f"{said}, in part under a directive that is over by now"
                     better = moved(incident, IncidentState.MITIGATED, at, mitigated_at=at)
                     self._register.note(better, at, "mitigated", text)
                 else:
@@ -243,6 +244,11 @@ class Treatment:
     def _in_force(self, incident: Incident, at: datetime) -> list[Directive]:
         owned = self._store.select(Directive, owner=incident.id, open="yes")
         return [directive for directive in owned if directive.expires_at > at]
+
+    def _undone_since(self, incident: Incident, effect_at: datetime) -> bool:
+        """Whether a directive ended while it was judged: some of the work that is good may have been done under it."""
+        owned = self._store.select(Directive, owner=incident.id)
+        return any(each.undone_at is not None and each.undone_at > effect_at for each in owned)
 
     def next_step(self, incident: Incident, at: datetime, what: str, text: str) -> None:
         """Go on to the next action of the plan; where there is none, the incident escalates when it is looked at."""
@@ -363,7 +369,7 @@ class Treatment:
         accumulator: Accumulator | None,
         at: datetime,
     ) -> None:
-        due = self._credit(incident, execution)
+        due = self._verification.credit(incident, execution)
         judged = self._store.get(Verification, verification.id)
         self._store.put(msgspec.structs.replace(judged, credit=due))
         self._store.put(msgspec.structs.replace(execution, status=ExecutionStatus.SUCCEEDED, updated_at=at))
@@ -371,19 +377,6 @@ class Treatment:
         reason = CloseReason.HEALED if due > 0 else CloseReason.RECOVERED
         text = said if due > 0 else f"{said}; untreated series of {incident.trigger} recovered too: no credit is due"
         self._register.close(incident, at, reason, text, accumulator=accumulator)
-
-    def _credit(self, incident: Incident, execution: Execution) -> float:
-        since = execution.created_at
-        others = [
-            other
-            for other in self._store.select(Incident, trigger=incident.trigger, newest=MOST_COMPARED)
-            if other.id != incident.id
-            and not other.attempts
-            and other.opened_at <= since
-            and (other.closed_at is None or other.closed_at >= since)
-        ]
-        recovered = [other for other in others if other.close_reason is CloseReason.RECOVERED]
-        return credit(1, len(recovered), len(others))
 
     def end(self, incident: Incident, at: datetime, why: str) -> None:
         """An incident is escalated or closed: nothing is judged any more, and when closed nothing stays in force.

@@ -12,6 +12,7 @@ from self_healing.incidents.lifecycle import moved
 from self_healing.incidents.register import Register
 from self_healing.learning import learnt, lesson_id
 from self_healing.model import (
+    CloseReason,
     Execution,
     Group,
     Incident,
@@ -27,7 +28,10 @@ from self_healing.spec import ActionSpec, Composite, Spec, TriggerSpec, judged_b
 from self_healing.storage.store import Store
 from self_healing.taps import Accumulator
 from self_healing.telemetry.signals import unit
-from self_healing.verification import EXTENSIONS, Judgement, failed_probe, judge, judge_together, overruled
+from self_healing.verification import EXTENSIONS, Judgement, credit, failed_probe, judge, judge_together, overruled
+
+MOST_COMPARED = 1_000
+"""So many of the newest incidents of a trigger are looked at for the credit."""
 
 
 class Verifying:
@@ -310,6 +314,20 @@ class Verifying:
         lesson = self._store.get(Lesson, lesson_id(execution.trigger, execution.action, execution.target))
         heal_s = (at - incident.opened_at).total_seconds() if result is Result.HEALED else None
         self._store.put(learnt(lesson, result, at, heal_s=heal_s, credit=due))
+
+    def credit(self, incident: Incident, execution: Execution) -> float:
+        """What of a healing is due to its execution, 0 to 1: other series were left alone meanwhile."""
+        since = execution.created_at
+        others = [
+            other
+            for other in self._store.select(Incident, trigger=incident.trigger, newest=MOST_COMPARED)
+            if other.id != incident.id
+            and not other.attempts
+            and other.opened_at <= since
+            and (other.closed_at is None or other.closed_at >= since)
+        ]
+        recovered = [other for other in others if other.close_reason is CloseReason.RECOVERED]
+        return credit(1, len(recovered), len(others))
 
     def drop(self, incident: Incident, at: datetime) -> None:
         """Nothing of an incident is judged any more."""
