@@ -143,7 +143,11 @@ def test_what_mutes_is_named(fleet: Scenario) -> None:
             {"agnt": "Coder"},
             "slow_tasks does not group by 'agnt'; did you mean agent? it groups by agent",
         ),
-        ("slow_tasks", {"agent": "Codr"}, "no series 'slow_tasks agent=Codr'; did you mean Coder?"),
+        (
+            "slow_tasks",
+            {"agent": "Codr"},
+            "no series 'slow_tasks agent=Codr'; no event that is stored has agent = Codr; did you mean Coder?",
+        ),
     ],
 )
 @pytest.mark.parametrize("at_s", [None, 1])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from string import ascii_lowercase, digits
 from textwrap import wrap
@@ -24,6 +24,7 @@ ROWS = 10
 HEADROOM = 1.1
 """The top stands by so much above the highest value and the threshold, so that either can be seen to be below it."""
 
+_AFTER = datetime.max.replace(tzinfo=UTC)
 _EIGHTHS = 8
 _MARKS = digits[1:] + ascii_lowercase
 _STATES = ("inactive", "pending", "recovering", "firing")  # what a column shows of several is the last of these
@@ -112,9 +113,9 @@ def _columns(history: Json, count: int, *, rising: bool) -> list[Column]:
     fired = [datetime.fromisoformat(each["at"]) for each in history["transitions"] if each["to"] == "firing"]
     found: list[Column] = []
     for number in range(count):
-        start, end = begins + number * length, begins + (number + 1) * length
-        last = number == count - 1
-        inside = [each for at, each in points if start <= at < end or (last and at == end)]
+        # The last one has the end, which so many rounded lengths need not reach.
+        start, end = begins + number * length, begins + (number + 1) * length if number < count - 1 else _AFTER
+        inside = [each for at, each in points if start <= at < end]
         shown = inside or [each for at, each in points if at < start][-1:]
         values = [each["value"] for each in shown if each["value"] is not None]
         states = [each["state"] for each in shown] + ["firing" for at in fired if start <= at < end]

@@ -197,7 +197,8 @@ class Looking:
         for key, value in self.keys.items():
             known = self._values(key)
             if known is not None and value not in known:
-                raise NotFound("series", f"{name} {key}={value}", suggestion(value, known))
+                unheard = f" no event that is stored has {key} = {value};{suggestion(value, known)}"
+                raise NotFound("series", f"{name} {key}={value}", unheard)
         signal, since = signal_of(trigger.signal), f"since {from_us(self.needed_us):%Y-%m-%d %H:%M:%S}"
         if not self.past.events:
             return f"no event came {since}"

@@ -93,6 +93,13 @@ def test_of_several_values_in_a_column_the_worst_is_shown() -> None:
     assert drawn(low, how=PLAIN)[1].split("|")[1].strip("#") == " "
 
 
+@pytest.mark.parametrize("width", [80, 81, 84, 120])
+def test_the_last_column_has_the_value_of_the_end_at_any_width(width: int) -> None:
+    lines = drawn(told([10.0] * 60 + [90.0], ["inactive"] * 60 + ["firing"]), width)
+    assert lines[1].endswith("█")
+    assert row(lines, "state").endswith("·█")
+
+
 def test_what_happened_is_marked_and_told_beneath() -> None:
     lines = drawn(HOUR)
     marks = next(line for line in lines if "1" in line and "2" in line and "│" in line and ":" not in line)
