@@ -8,6 +8,7 @@
     │   ├── StateBusy      another process owns it
     │   └── StateCorrupt   what is stored is not what was written
     ├── StorageError       a write did not commit; nothing of it was acknowledged
+    ├── TurnFailed         a turn of the service failed as nobody foresaw; the service ends
     ├── Overloaded         more comes in than can be written; the same may be sent again later
     ├── ConversionLost     the process that converts what is sent ended; the same may be sent again
     ├── TelemetryError     the telemetry directory cannot be read
@@ -63,6 +64,21 @@ class StateCorrupt(StateError):
 
 class StorageError(SelfHealingError):
     """A transaction did not commit (disk full, database locked); nothing in it happened."""
+
+
+class TurnFailed(SelfHealingError):
+    """A turn of the service's loop failed for a reason that nobody foresaw: the service ends, for its memory may be
+    ahead of the state.
+
+    Args:
+        error: what happened.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"the service ends, for a turn of it failed as nobody foresaw ({error!r}): what was committed stands, and"
+            " what was acknowledged is read at the next start; turn_failed in the orchestrator's log says where"
+        )
 
 
 class Overloaded(SelfHealingError):

@@ -14,7 +14,7 @@ from self_healing.actions.runner import Executor, LocalExecutor
 from self_healing.clock import SECOND_US, Clock, from_us, to_us
 from self_healing.config import Settings
 from self_healing.dashboard.changes import Changes
-from self_healing.errors import StorageError
+from self_healing.errors import StorageError, TurnFailed
 from self_healing.filenames import SEGMENTS
 from self_healing.handoffs.channel import Channel
 from self_healing.heartbeat import Heartbeat
@@ -71,7 +71,8 @@ class Service:
     ) -> None:
         self.settings = settings
         self.clock = clock
-        self.failures = 0  # writes that failed, since the start
+        self.failures = 0
+        self._failed = False  # for a reason that nobody foresaw  # writes that failed, since the start
         self.missed_ticks = 0  # instants of the grid that were passed over, since the start
         self._stop = stop
         self._channel = channel
@@ -216,7 +217,11 @@ class Service:
         self._on_health(self.loop.health()["status"], line)
 
     async def turn(self) -> None:
-        """One cycle, or as many as it takes to catch up; the loop is built anew when a write failed."""
+        """One cycle, or as many as it takes to catch up; the loop is built anew when a write failed.
+
+        Raises:
+            TurnFailed: it failed otherwise.
+        """
         try:
             if not self._recovered:
                 self.loop.recover()
@@ -234,6 +239,10 @@ class Service:
             self.failures += 1
             self.loop.logs.orchestrator.error("not_committed", why=str(error), failures=self.failures)
             await self._reopen(str(error))
+        except Exception as error:
+            self._failed = True
+            self.loop.logs.orchestrator.error("turn_failed", why=repr(error), exc_info=error)
+            raise TurnFailed(error) from error
 
     def _tell_health(self) -> str:
         """Say what is new of the health, in the log and to whoever listens; returns the status."""
@@ -299,9 +308,10 @@ class Service:
             await asyncio.to_thread(self._conversion.close)
         try:
             await self.loop.executor.close()
-            self.loop.rest()
-            self.loop.summarise(self.clock.now())
-            self.loop.seal()
+            if not self._failed:  # else what is in memory is not to be written
+                self.loop.rest()
+                self.loop.summarise(self.clock.now())
+                self.loop.seal()
             self.loop.logs.orchestrator.info("stopped", missed_ticks=self.missed_ticks, failures=self.failures)
         finally:
             self.loop.close()
@@ -338,6 +348,7 @@ async def serve(
         ConfigError: the spec is refused, or a port cannot be opened.
         StateBusy, StateError, StateCorrupt: the state cannot be used.
         StorageError: the state could not be written at the very end.
+        TurnFailed: a turn of the loop failed for a reason that nobody foresaw.
     """
     async with AsyncExitStack() as closing:
         service = Service(

@@ -10,10 +10,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
 
 from self_healing.clock import FakeClock, ScaledClock
 from self_healing.config import NO_PORTS, Settings
 from self_healing.doctor.examining import examine
+from self_healing.errors import TurnFailed
 from self_healing.local_socket import ask
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.service import serve
@@ -139,6 +143,50 @@ def test_after_a_write_that_failed_it_goes_on_from_what_was_committed(tmp_path: 
                 await asyncio.sleep(0.1)
             assert [each["trigger"] for each in found] == ["slow_tasks"]
             await until(tell, "healthy")
+
+    asyncio.run(steps())
+
+
+def send(address: str, number: int) -> None:
+    """Send an event, which is acknowledged."""
+    event = {"ts": AT.isoformat(), "type": "task_finished", "id": f"s{number}", "agent": "Coder", "status": "success"}
+    request = Request(f"{address}/v1/events", json.dumps(event).encode(), {"Content-Type": "application/x-ndjson"})
+    with urlopen(request, timeout=30) as answer:
+        assert json.load(answer)["accepted"] == 1
+
+
+def test_a_bug_in_a_turn_ends_the_service_with_a_word_and_nothing_that_was_acknowledged_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "telemetry").mkdir()
+    bugs: list[str] = []
+
+    def crash(point: str) -> None:
+        if point == "cycle.written" and bugs:
+            raise ValueError(bugs[0])
+
+    async def steps() -> None:
+        ready: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
+        chosen = settings(tmp_path, {"otlp_http_port": 0, "otlp_grpc_port": False, "port": False})
+        clock = ScaledClock(10, AT)
+        serving = serve(chosen, clock=clock, stop=asyncio.Event(), crash=crash, ready=ready.set_result)
+        service = asyncio.create_task(serving)
+        address = (await ready)["otlp_http_port"]
+        for number in range(2):
+            await asyncio.to_thread(send, address, number)
+        bugs.append("no such thing")
+        slow_task(tmp_path)
+        with pytest.raises(TurnFailed, match=r"ValueError\('no such thing'\).*turn_failed"):
+            await asyncio.wait_for(service, 60)
+        bugs.clear()
+        async with running(tmp_path, at=clock.now()) as tell:
+            for _ in range(100):
+                counts = (await tell("status"))["telemetry"]
+                if counts["aggregated"] == 3:
+                    break
+                await asyncio.sleep(0.1)
+            assert counts["aggregated"] == 3
+        logs = (tmp_path / "logs/self_healing").glob("orchestrator-*.log")
+        failed = [line for log in logs for line in log.read_text().splitlines() if "turn_failed" in line]
+        assert ["no such thing" in line and "Traceback" in line for line in failed] == [True]
 
     asyncio.run(steps())
 
