@@ -108,7 +108,9 @@ def load(store: Store, telemetry: Telemetry, framework: TriggerFramework) -> Pro
     examples = store.fact("examples", bytes)
     if examples is not None:
         telemetry.examples.unpack(examples)
-    for name in framework.names:
+    known = facts["measures"]
+    # A timer of a trigger that was gone meanwhile has not run on.
+    for name in framework.names if known is None else [name for name in framework.names if name in known]:
         packed = store.fact(f"series/{name}", Packed)
         if packed is not None:
             framework.restore(name, packed, telemetry.moves.get(name))

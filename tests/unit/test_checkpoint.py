@@ -8,10 +8,12 @@ import pytest
 from self_healing import checkpoint
 from self_healing.config import Settings, load_spec
 from self_healing.measures import MICRO, Measure
-from self_healing.model import Event, Kind, Usage
+from self_healing.model import Event, Kind, SeriesState, Usage
 from self_healing.storage.store import Store
 from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.framework import TriggerFramework
+from tests.unit.triggers.engine import Engine, finished
+from tests.unit.triggers.engine import trigger as declared
 
 START_S = 1_767_607_200
 SPEC = load_spec(Settings())
@@ -92,3 +94,16 @@ def test_a_turn_that_did_not_commit_leaves_the_state_of_the_one_before(tmp_path:
         progress = checkpoint.load(store, again, same)
     assert progress.evaluated_us == START_S * MICRO
     assert again.accounting == committed
+
+
+def test_a_trigger_that_was_gone_for_a_while_begins_anew(tmp_path: Path) -> None:
+    spec = SPEC.model_copy(update={"triggers": (declared(**{"for": 60}), *SPEC.triggers)})
+    for lives, state in ((spec, SeriesState.PENDING), (SPEC, None), (spec, SeriesState.INACTIVE)):
+        engine = Engine(*lives.triggers)
+        with Store(tmp_path) as store:
+            checkpoint.load(store, engine.telemetry, engine.framework)
+            if state is SeriesState.PENDING:
+                engine.push(finished(1, 70))
+                engine.at(2)
+            assert state is None or engine.state() is state
+            save(store, engine.telemetry, engine.framework, START_S + 2)
