@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -415,3 +416,38 @@ def test_an_incident_that_was_closed_lately_is_reopened_after_a_restart_however_
     fleet.at(20).finish("again", duration_s=70.0)
 
     fleet.at(30).expect_incident("slow_tasks", "Coder", "acting", id=incident.id, reopened=1)
+
+
+STEPS = """
+[[action]]
+name = "strict"
+type = "quality_enforcement"
+priority = "high"
+target_agent = "Aide"
+prompt = "Look."
+directives = { quality_gate = "strict" }
+
+[[action]]
+name = "look"
+type = "agent_handoff"
+priority = "high"
+target_agent = "Aide"
+prompt = "Look again."
+"""
+
+
+def test_a_relapse_restores_what_an_earlier_step_had_in_force(scenario: MakeScenario, tmp_path: Path) -> None:
+    triggers, actions = tmp_path / "triggers.toml", tmp_path / "actions.toml"
+    triggers.write_text(f'[[trigger]]\nname = "{RETRIES}"\nactions = ["strict", "look"]\n')
+    actions.write_text(STEPS)
+    fleet = scenario(settings={"triggers": {"files": [triggers]}, "actions": {"files": [actions]}})
+    fleet.at(0).finish("t1", attempt=3, duration_s=1.0)
+    good(fleet, 10, attempt=3)
+    fleet.at(60).expect_actions(RETRIES, strict="dispatched", look="dispatched").complete(RETRIES)
+    good(fleet, 70)
+    fleet.expect_incident(RETRIES, "Coder", "mitigated").expect_directives(quality_gate="strict")
+    fleet.at(420, step_s=10).expect_directives()
+
+    good(fleet, 430, attempt=3)
+
+    fleet.expect_incident(RETRIES, "Coder", "verifying", relapses=1).expect_directives(quality_gate="strict")

@@ -16,13 +16,14 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from self_healing.actions.directing import EXPIRED, AuditAppend, Directives
+from self_healing.actions.directing import AuditAppend, Directives
 from self_healing.actions.effect import OBSERVED, STALE, STOPPED
 from self_healing.actions.planning import DIAGNOSTIC_STEP
 from self_healing.incidents.lifecycle import given_back, moved, noted
 from self_healing.incidents.register import Register
 from self_healing.loop.probation import Probation
-from self_healing.loop.renewing import Renewing, refused
+from self_healing.loop.relapsing import TO_SEE, Relapsing
+from self_healing.loop.renewing import Renewing
 from self_healing.loop.verifying import Verifying
 from self_healing.model import (
     CloseReason,
@@ -33,7 +34,6 @@ from self_healing.model import (
     HandoffStatus,
     Incident,
     IncidentState,
-    Outcome,
     Result,
     Verification,
     VerificationPhase,
@@ -46,9 +46,7 @@ from self_healing.telemetry.signals import unit
 from self_healing.verification import Judgement
 from self_healing.wording import amount
 
-MOST_RELAPSES = 3
 MOST_STEPS = 3  # at one instant: acting, verifying, mitigated
-TO_SEE = "undone to see whether it stays well"
 
 
 class Treatment:
@@ -86,7 +84,7 @@ class Treatment:
         self._register = register
         self._verification = verifying
         self._probation = probation
-        self._renewing = renewing
+        self._relapsing = Relapsing(store, verifying, register, renewing, directives, spec_of)
         self._directives = directives
         self._spec_of = spec_of
         self._audit = audit
@@ -296,7 +294,8 @@ class Treatment:
         if judgement.result is None or self._verification.extended(incident, verification, action, judgement, at):
             return
         if judgement.result in (Result.NOT_HEALED, Result.WORSE):
-            self._relapsed(incident, execution, action, verification, judgement, at)
+            said = self._said(verification, judgement)
+            self._relapsing.relapsed(incident, execution, action, verification, judgement, said, at)
             return
         self._verification.judged(verification, judgement, at)
         if judgement.result is Result.HEALED:
@@ -306,57 +305,6 @@ class Treatment:
             self._register.escalate(
                 incident, at, f"inconclusive: {self._said(verification, judgement)} since the directive was undone"
             )
-
-    def _relapsed(
-        self,
-        incident: Incident,
-        execution: Execution,
-        action: ActionSpec,
-        verification: Verification,
-        judgement: Judgement,
-        at: datetime,
-    ) -> None:
-        """It came back without the directive: put it in force again, where the gate allows that."""
-        ours = [each for each in self._directives.of(execution) if each.undone_reason in (TO_SEE, EXPIRED)]
-        if action.probation:
-            ours = [each for each in ours if each.name in action.probation]
-        if not ours:
-            # A person undid it, and knows why; whether it is to be set again is for a person to say.
-            self._verification.judged(verification, judgement, at)
-            self._verification.learn(incident, execution, Result.INCONCLUSIVE, at)
-            self._register.escalate(
-                incident, at, f"{self._said(verification, judgement)} since a person undid the directive"
-            )
-            return
-        settings = {each.name: each.value for each in ours}
-        decision = self._renewing.ask(incident, execution, action, settings, at)
-        if decision is None:
-            return
-        self._verification.judged(verification, judgement, at)
-        if decision.outcome is Outcome.ALLOW:
-            until = at + timedelta(seconds=action.expires)
-            ids = [each.id for each in ours]
-            self._directives.restore(execution, ids, at=at, expires_at=until, renewal=decision.id)
-            self._relapse(incident, execution, action, self._said(verification, judgement), at)
-        else:
-            self._verification.learn(incident, execution, Result.NOT_HEALED, at)
-            text = f"{self._said(verification, judgement)}, and restoring the directive is {refused(decision)}"
-            self._register.escalate(incident, at, text)
-
-    def _relapse(self, incident: Incident, execution: Execution, action: ActionSpec, said: str, at: datetime) -> None:
-        """The directive is in force again, for longer before the next look."""
-        again = msgspec.structs.replace(
-            incident,
-            relapses=incident.relapses + 1,
-            attempts=incident.attempts + 1,
-            hold_s=incident.hold_s * 2,
-        )
-        again = noted(again, at, "relapse", f"{said}; the directive is restored")
-        if again.relapses >= MOST_RELAPSES:
-            self._verification.learn(incident, execution, Result.NOT_HEALED, at)
-            self._register.escalate(again, at, "it came back each time the directive was undone")
-        else:
-            self._verification.begin(again, execution, action, VerificationPhase.EFFECT, at, at)
 
     # -- the end
 
