@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from self_healing.actions.registry import ActionRegistry, read_actions
+from self_healing.declarations import Declarations
 from self_healing.documents import MOST_TOLD, parsed, read_document
 from self_healing.measures import COARSE_US, FINE_US, pane_us_of
 from self_healing.problems import keys
@@ -44,7 +46,10 @@ def expected(file: Path) -> list[str]:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_each_mistake_is_told_with_file_line_key_value_and_what_is_allowed(file: Path) -> None:
-    read = read_actions([file]) if file.stem.startswith("action-") else read_triggers([file], actions=ACTIONS)
+    if file.stem.startswith("action-"):
+        read: Declarations[Any] = read_actions([file])
+    else:
+        read = read_triggers([file], actions=ACTIONS, declared=[*ActionRegistry.from_defaults()])
     assert sorted(read.problems) == sorted(expected(file))
     assert read.problems
 

@@ -38,6 +38,7 @@ HIDDEN = {
     "action-pause-expires-first": "one number is held against another",
     "action-pause-is-none": "the type of a default is not in the file",
     "action-verification-clear-beyond": "one number is held against another",
+    "trigger-action-of-another-unit": "what an action takes from an incident may be declared in another file",
     "trigger-action-unknown": "an action may be declared in another file",
     "trigger-aggregate-not-of-the-signal": "the signal of a default is not in the file",
     "trigger-baseline-not-made-of-panes": "no pattern short enough to read has all multiples of fifteen",
