@@ -366,8 +366,8 @@ def replays(
         TelemetryError: a file cannot be read.
     """
     done = [Replay(spec, every_event=every_event) for spec in specs]
-    with collector_off():
-        _replay_all(done, files, tell)  # which lets go of what was read before anybody looks through what is left
+    with collector_off(aged=True):
+        _replay_all(done, files, tell)  # which lets go of what was read
     return done
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -97,8 +98,31 @@ class Agent:
         return self.ended.get(id) or self.before.get(id)
 
 
-Over = tuple[Agent, str | None, Running, int]
-"""A task that no longer runs: its agent, its id, what is known of it, and when it was over (microseconds)."""
+@dataclass(slots=True)
+class Over:
+    """Tasks that no longer run, one element each: in columns, for to read each task again would cost more than this.
+
+    Args:
+        places: of their agents.
+        started_at: when they started, seconds since 1970.
+        told_us: when that was told.
+        until_us: when they were over.
+        tasks: with their agents and ids.
+    """
+
+    places: array[int] = field(default_factory=lambda: array("q"))
+    started_at: array[float] = field(default_factory=lambda: array("d"))
+    told_us: array[int] = field(default_factory=lambda: array("q"))
+    until_us: array[int] = field(default_factory=lambda: array("q"))
+    tasks: list[tuple[Agent, str | None, Running]] = field(default_factory=list)
+
+    def add(self, agent: Agent, id: str | None, task: Running, at: int) -> None:
+        """A task is over at `at`."""
+        self.places.append(agent.place)
+        self.started_at.append(task.started_at)
+        self.told_us.append(task.told_us)
+        self.until_us.append(at)
+        self.tasks.append((agent, id, task))
 
 
 class Repair(msgspec.Struct, frozen=True):

@@ -50,16 +50,17 @@ class Ages:
     def __init__(self, tasks: TaskTable, by_agent: Grouping) -> None:
         self._tasks = tasks
         self._by_agent = by_agent
-        self._over: list[Over] = []
-        tasks.log = []
+        self._over = Over()
+        tasks.log = Over()
         self._ran: dict[Measure, Ran] = {}
 
     def gather(self) -> None:
         """Take in what was folded since this was last called; what had ended by then is forgotten."""
         self._ran.clear()
-        self._over, self._tasks.log = self._tasks.log or [], []
+        self._over, self._tasks.log = self._tasks.log or Over(), Over()
         for agent in self._tasks.agents.values():
-            self._over += [(agent, id, task, STILL_RUNS) for id, task in agent.running.items()]
+            for id, task in agent.running.items():
+                self._over.add(agent, id, task, STILL_RUNS)
 
     def ran(self, measure: Measure, grouping: Grouping) -> Ran:
         """All of them that count for `measure`."""
@@ -69,16 +70,14 @@ class Ages:
         return found
 
     def _of(self, measure: Measure, grouping: Grouping) -> Ran:
-        agents, _, tasks, until = zip(*self._over, strict=True) if self._over else ((),) * 4
-        count = len(tasks)
-        started_at = np.fromiter((task.started_at for task in tasks), np.float64, count)
-        told = np.fromiter((task.told_us for task in tasks), np.int64, count)
-        columns = (np.rint(started_at * SECOND_US).astype(np.int64), told, np.fromiter(until, np.int64, count))
+        over = self._over
+        started = np.rint(np.array(over.started_at, np.float64) * SECOND_US).astype(np.int64)
+        columns = (started, np.array(over.told_us, np.int64), np.array(over.until_us, np.int64))
         if grouping is self._by_agent and not measure.where:
-            return Ran(np.fromiter((agent.place for agent in agents), np.int64, count), *columns)
+            return Ran(np.array(over.places, np.int64), *columns)
         order = np.argsort(columns[1], kind="stable")  # groups are met in the order in which tasks begin
-        over = [self._over[row] for row in order.tolist()]
-        events = [self._tasks.start_event(agent.name, id, task) for agent, id, task, _ in over]
+        tasks = [over.tasks[row] for row in order.tolist()]
+        events = [self._tasks.start_event(agent.name, id, task) for agent, id, task in tasks]
         kept = np.array([not measure.where or matches(event, measure.where) for event in events], np.bool_)
         places = grouping.places([event for event, keep in zip(events, kept.tolist(), strict=True) if keep])
         return Ran(places, *(column[order][kept] for column in columns))

@@ -22,7 +22,7 @@ from self_healing.telemetry.columns import ATTRIBUTE, getter, harmless
 from self_healing.telemetry.examples import hushed
 from self_healing.telemetry.groups import Grouping
 from self_healing.telemetry.losses import Losses
-from self_healing.telemetry.samples import Late, Retries, tokens_of
+from self_healing.telemetry.samples import Gathered, Late, Retries, tokens_of
 
 MOST_RUNNING = 100_000
 MOST_ENDED = 10_000
@@ -62,7 +62,7 @@ class Folding:
         self.version = 0
         self.grid_us = 0
         """Of a history that is folded ahead: tasks are lost at the instants of this grid, between its events."""
-        self.log: list[Over] | None = None
+        self.log: Over | None = None
         """Hears of every task that no longer runs, where somebody asks."""
         self._by_agent = by_agent
         self._columns = tuple(columns)
@@ -109,7 +109,7 @@ class Folding:
         starts: bool,
     ) -> None:
         agents, finish, start = self.agents, self._finish, self._start
-        tests, scores = out.tests.told.append, out.scores.told.append
+        tests = out.tests
         due_us, soon_us = self._due()
         for event, kind, at in zip(events, kinds, ts, strict=True):
             if at > due_us:
@@ -134,20 +134,28 @@ class Folding:
                 if agent.silent and (task := agent.silent.get(event.task_id)) is not None:
                     task.seen_us = max(at, task.seen_us)
             elif kind == FINISHED:
-                finish(agent, event, at, out)
+                finish(agent, event, at, out, starts)
             elif kind == STARTED:
                 start(agent, event, at)
                 if starts and (task := agent.running.get(event.task_id)) is not None:
                     out.started.append((event, round(task.started_at * SECOND_US)))
             elif kind == TEST:
-                tests((event, at, agent.place, start_of(agent, event) if starts else None))
+                tests.events.append(event)
+                tests.ts.append(at)
+                tests.place.append(agent.place)
+                tests.passed.append(event.passed or 0)
+                tests.failed.append(event.failed or 0)
+                if starts:
+                    tests.started_at.append(start_of(agent, event))
             elif kind == CALL:
                 if event.usage is not None:
                     self._call(agent, event, event.usage, at, out.late)
                 elif isinstance(event, Retried):
                     self._retried(agent, event, out.retries)
             elif kind == SCORE:
-                scores((event, at, agent.place, start_of(agent, event) if starts else None))
+                _add(out.scores, agent, event, at)
+                if starts:
+                    out.scores.started_at.append(start_of(agent, event))
             if agent.due_us < soon_us:
                 soon_us = agent.due_us
                 due_us = min(due_us, self._up(soon_us))
@@ -190,7 +198,8 @@ class Folding:
         """
         lost = self._losses.give_up(t_us, self.repairs, keep_silent=self._keep_silent)
         if self.log is not None:
-            self.log += [(*each, t_us) for each in lost]
+            for each in lost:
+                self.log.add(*each, t_us)
         self.lost += len(lost)
         self.version += bool(lost)
         return lost
@@ -268,7 +277,7 @@ class Folding:
     def _over(self, agent: Agent, id: str | None, task: Running, at: int) -> None:
         """A task no longer runs."""
         if self.log is not None:
-            self.log.append((agent, id, task, at))
+            self.log.add(agent, id, task, at)
 
     def _start(self, agent: Agent, event: Event, at: int) -> None:
         id, attempt = event.task_id, event.attempt
@@ -295,7 +304,7 @@ class Folding:
         if agent.silent:
             agent.silent.pop(id, None)
 
-    def _finish(self, agent: Agent, event: Event, at: int, out: Folded) -> None:
+    def _finish(self, agent: Agent, event: Event, at: int, out: Folded, starts: bool) -> None:
         id, attempt = event.task_id, event.attempt
         task = agent.running.pop(id, None)
         if agent.silent:
@@ -305,7 +314,7 @@ class Folding:
             remember = remember and self._is_news(agent, event, task, at)
             task = None
         elif self.log is not None:
-            self.log.append((agent, id, task, at))
+            self.log.add(agent, id, task, at)
         started_at = event.started_at
         if started_at is None:
             started_at = _unsaid_start(event, task, at)
@@ -325,7 +334,17 @@ class Folding:
             columns = msgspec.structs.replace(event, attributes=self._asked_of(event)) if event.attributes else event
             # It goes into the state as it is, and its texts may hold secrets.
             unpaid = Unpaid(hushed(columns), tokens is not None, cost is not None, paid)
-        out.finished.told.append((event, at, agent.place, started_at, tokens, cost))
+        finished = out.finished
+        finished.events.append(event)
+        finished.ts.append(at)
+        finished.place.append(agent.place)
+        finished.duration_s.append(event.duration_s)
+        finished.attempt.append(attempt)
+        finished.status.append(event.status)
+        finished.tokens.append(tokens)
+        finished.cost_usd.append(cost)
+        if starts:
+            finished.started_at.append(started_at)
         if remember:
             agent.ended[id] = (at, started_at, attempt or 1, unpaid)
             self._ended += 1
@@ -364,8 +383,13 @@ class Folding:
         if ended is None or ended[3] is None or ended[3].paid or (tokens is None and cost is None):
             return
         unpaid = ended[3]
-        first = not unpaid.tokens, not unpaid.cost_usd
-        out.told.append((unpaid.event, ended[0], agent.place, ended[1], at, tokens, cost, *first))
+        _add(out, agent, unpaid.event, ended[0])
+        out.heard_us.append(at)
+        out.started_at.append(ended[1])
+        out.tokens.append(tokens)
+        out.cost_usd.append(cost)
+        out.first_tokens.append(not unpaid.tokens)
+        out.first_cost_usd.append(not unpaid.cost_usd)
         unpaid.tokens |= tokens is not None
         unpaid.cost_usd |= cost is not None
         self._before_changed = True
@@ -374,7 +398,10 @@ class Folding:
     def _retried(agent: Agent, event: Retried, out: Retries) -> None:
         ended = agent.ended_of(event.task_id)
         if ended is not None and ended[3] is not None and event.attempt is not None:
-            out.told.append((ended[3].event, ended[0], agent.place, ended[1], event.before, event.attempt))
+            _add(out, agent, ended[3].event, ended[0])
+            out.started_at.append(ended[1])
+            out.before.append(event.before)
+            out.attempts.append(event.attempt)
 
 
 def level(counts: Sequence[int], most: int) -> int:
@@ -410,3 +437,9 @@ def _unsaid_start(event: Event, task: Running | None, at: int) -> float | None:
         return None
     ended_at = at / SECOND_US if event.finished_at is None else event.finished_at
     return ended_at - event.duration_s
+
+
+def _add(gathered: Gathered, agent: Agent, event: Event, at: int) -> None:
+    gathered.events.append(event)
+    gathered.ts.append(at)
+    gathered.place.append(agent.place)

@@ -101,7 +101,8 @@ class Listening:
     def tell_finished(self, folded: Folded) -> None:
         """Tasks ended."""
         if self.taps.accumulators:
-            for event, _, _, started_at, *_ in folded.finished.told:
+            finished = folded.finished
+            for event, started_at in zip(finished.events, finished.started_at, strict=True):
                 start_us = UNKNOWN_START if started_at is None else round(started_at * SECOND_US)
                 for accumulator in self._watchers(event):
                     accumulator.finished(event, start_us)

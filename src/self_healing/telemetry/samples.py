@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,25 +20,23 @@ from self_healing.telemetry.groups import BY_AGENT, Grouping
 
 @dataclass(slots=True)
 class Gathered:
-    """Events of one kind while they are gathered.
+    """Events of one kind while they are gathered, one element each in every list.
 
     Args:
-        told: of each the event itself, when it was (microseconds), the place of its agent in the grouping by it, and
-            when its task started (seconds since 1970; None where nobody knows or asks). What derives from this adds to
-            them; None is unknown there too. Plain tuples, because nearly every event leaves one behind.
+        events: the events.
+        ts: microseconds.
+        started_at: when the task started, seconds since 1970, None where nobody knows; empty when nobody asks.
+        place: of the agent, in the grouping by it.
     """
 
-    told: list[tuple[Any, ...]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    ts: list[int] = field(default_factory=list)
+    started_at: list[float | None] = field(default_factory=list)
+    place: list[int] = field(default_factory=list)
 
-    @property
-    def events(self) -> list[Event]:
-        """The events alone."""
-        return [each[0] for each in self.told]
-
-    def rows(self) -> tuple[Rows, list[tuple[Any, ...]]]:
-        """The same in columns; and those which derive from this, one element an event in each."""
-        events, ts, places, started_at, *more = zip(*self.told, strict=True)
-        return Rows(list(events), _ints(ts), started_at, _places={BY_AGENT: _ints(places)}), more
+    def rows(self) -> Rows:
+        """The same, in columns."""
+        return Rows(self.events, _ints(self.ts), self.started_at, _places={BY_AGENT: _ints(self.place)})
 
 
 @dataclass(slots=True)
@@ -214,20 +211,25 @@ def tokens_of(usage: Usage | None) -> int | None:
     return (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
 
 
+@dataclass(slots=True)
 class Finished(Gathered):
-    """Attempts that ended; with what is known of each, but is not in its event: the tokens it used, and its cost."""
+    """Attempts that ended; None is unknown."""
 
-    __slots__ = ()
+    duration_s: list[float | None] = field(default_factory=list)
+    attempt: list[int | None] = field(default_factory=list)
+    status: list[str | None] = field(default_factory=list)
+    tokens: list[int | None] = field(default_factory=list)
+    cost_usd: list[float | None] = field(default_factory=list)
 
     def samples(self) -> dict[str, Samples]:
         """The samples by signal; usage is counted once a task."""
-        rows, (tokens, cost_usd) = self.rows()
+        rows = self.rows()
         return {
-            "task.duration_s": amounts_of(rows, [event.duration_s for event in rows.events]),
-            "task.attempts": amounts_of(rows, [event.attempt for event in rows.events]),
-            "task.errors": errors_of(rows, [event.status for event in rows.events]),
-            "task.tokens": amounts_of(rows, tokens),
-            "task.cost_usd": amounts_of(rows, cost_usd),
+            "task.duration_s": amounts_of(rows, self.duration_s),
+            "task.attempts": amounts_of(rows, self.attempt),
+            "task.errors": errors_of(rows, self.status),
+            "task.tokens": amounts_of(rows, self.tokens),
+            "task.cost_usd": amounts_of(rows, self.cost_usd),
         }
 
 
@@ -236,39 +238,38 @@ _ENDINGS: dict[str | None, int] = {"success": _GOOD, "failed": _ERROR, "timeout"
 """What the ratio of errors makes of a status; any other, canceled among them, is left out of it."""
 
 
+@dataclass(slots=True)
 class Tests(Gathered):
     """Test runs."""
 
-    __slots__ = ()
+    passed: list[int] = field(default_factory=list)
+    failed: list[int] = field(default_factory=list)
 
     def samples(self) -> dict[str, Samples]:
         """The samples by signal: each test is one."""
-        rows, _ = self.rows()
-        passed = _ints([event.passed or 0 for event in rows.events])
-        failed = _ints([event.failed or 0 for event in rows.events])
+        passed, failed = _ints(self.passed), _ints(self.failed)
         index = np.flatnonzero(passed + failed)
-        return {"task.tests": Samples(rows, index, (passed + failed)[index], failed[index] * MICRO)}
+        return {"task.tests": Samples(self.rows(), index, (passed + failed)[index], failed[index] * MICRO)}
 
 
+@dataclass(slots=True)
 class Scores(Gathered):
     """Scores of results."""
 
-    __slots__ = ()
-
     def samples(self) -> dict[str, Samples]:
         """The samples by signal."""
-        rows, _ = self.rows()
-        return {"task.quality": amounts_of(rows, [event.quality for event in rows.events])}
+        return {"task.quality": amounts_of(self.rows(), [event.quality for event in self.events])}
 
 
+@dataclass(slots=True)
 class Late(Gathered):
-    """Model calls whose tasks had already ended; the events are the ends of the tasks.
+    """Model calls whose tasks had already ended; the events are the ends of the tasks. None is unknown."""
 
-    With each when the call was made (microseconds; that is after the end of the task), its tokens and its cost, and
-    whether nothing was known before of the task's tokens, and of its cost.
-    """
-
-    __slots__ = ()
+    heard_us: list[int] = field(default_factory=list)  # when the calls were made, which is after the ends of the tasks
+    tokens: list[int | None] = field(default_factory=list)
+    cost_usd: list[float | None] = field(default_factory=list)
+    first_tokens: list[bool] = field(default_factory=list)  # whether nothing was known of the task's tokens before
+    first_cost_usd: list[bool] = field(default_factory=list)
 
     def samples(self) -> dict[str, Samples]:
         """The samples by signal.
@@ -276,22 +277,25 @@ class Late(Gathered):
         A task was counted when it ended, with what was known then: each late call adds to the sum alone, except where
         it is the first to say anything at all.
         """
-        rows, (heard_us, tokens_used, cost_usd, first_tokens, first_cost) = self.rows()
-        rows.heard = _ints(heard_us)
-        tokens, cost = amounts_of(rows, tokens_used), amounts_of(rows, cost_usd)
-        tokens.count, cost.count = _ints(first_tokens)[tokens.index], _ints(first_cost)[cost.index]
+        rows = self.rows()
+        rows.heard = _ints(self.heard_us)
+        tokens, cost = amounts_of(rows, self.tokens), amounts_of(rows, self.cost_usd)
+        tokens.count = _ints(self.first_tokens)[tokens.index]
+        cost.count = _ints(self.first_cost_usd)[cost.index]
         return {"task.tokens": tokens, "task.cost_usd": cost}
 
 
+@dataclass(slots=True)
 class Retries(Gathered):
-    """Tasks that had ended before it was known how many attempts they took; with each what was counted, and what is."""
+    """Tasks that had ended before it was known how many attempts they took; None is unknown."""
 
-    __slots__ = ()
+    before: list[int | None] = field(default_factory=list)
+    attempts: list[int] = field(default_factory=list)
 
     def samples(self) -> dict[str, Samples]:
         """The samples by signal: what was counted is taken back, and what is known now is counted."""
-        rows, (before, attempts) = self.rows()
-        wrong, right = amounts_of(rows, before), amounts_of(rows, attempts)
+        rows = self.rows()
+        wrong, right = amounts_of(rows, self.before), amounts_of(rows, self.attempts)
         index = np.concatenate([wrong.index, right.index])
         count = np.concatenate([-wrong.count, right.count])
         return {"task.attempts": Samples(rows, index, count, np.concatenate([-wrong.amount, right.amount]))}

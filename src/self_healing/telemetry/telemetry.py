@@ -207,7 +207,7 @@ class Telemetry:
         if self._wants_calls:
             self._put_calls(self._own_calls(events, kind, ts, repairing), latecomers)
         for late in (folded.late, folded.retries):  # the calls are late; the panes are those of tasks that were counted
-            for signal, found in late.samples().items() if late.told else ():
+            for signal, found in late.samples().items() if late.events else ():
                 self._put(signal, found, listening, None)
         if listening:
             self._listening.tell_finished(folded)
@@ -259,7 +259,7 @@ class Telemetry:
     @staticmethod
     def _samples(folded: Folded) -> Iterator[dict[str, Samples]]:
         for gathered in (folded.finished, folded.tests, folded.scores):
-            if gathered.told:
+            if gathered.events:
                 yield gathered.samples()
 
     def _put(self, signal: str, samples: Samples, listening: set[str], latecomers: Latecomers | None) -> None:
