@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.text import Text
 
-from self_healing.cli.output import amount, text
+from self_healing.cli.output import amount, span, text
 
 Json = dict[str, Any]
 
@@ -71,7 +71,8 @@ def chart(told: Json, width: int, drawn: Strokes) -> Iterator[Text]:
     values = [each["value"] for each in history["points"] if each["value"] is not None]
     limits = [each["threshold"] for each in history["points"] if each["threshold"] is not None]
     if not values:
-        yield Text("no value in that time", style="dim")
+        between = f"; what was between them, a shorter --for shows: they are {span(history['step_s'])} apart"
+        yield Text(f"no value at any instant that is shown{between if history['step_s'] > 1 else ''}", style="dim")
         return
     low, high = min([0.0, *values, *limits]), max([*values, *limits]) * HEADROOM or 1.0
     labels = _labels(low, high, limits[-1] if limits else None, unit)

@@ -27,7 +27,7 @@ def told(values: Sequence[float | None], states: list[str] | None = None, **fiel
         {"at": at(number * every), "value": value, "threshold": threshold, "state": state}
         for number, (value, state) in enumerate(zip(values, states, strict=True))
     ]
-    history = {"from": at(0), "until": at(60), "points": points, "transitions": [], "marks": [], **fields}
+    history = {"from": at(0), "until": at(60), "points": points, "step_s": 30, "transitions": [], "marks": [], **fields}
     return {"unit": "s", "rising": True, "history": history}
 
 
@@ -113,8 +113,11 @@ def test_a_value_that_is_missing_leaves_its_column_empty() -> None:
     assert "   " in row(gap, "0s").split("|")[1].strip()
 
 
-def test_without_any_value_it_says_so() -> None:
-    assert drawn(told([None, None, None])) == ["no value in that time"]
+@pytest.mark.parametrize(
+    ("step_s", "more"), [(1, ""), (21_600, "; what was between them, a shorter --for shows: they are 6h apart")]
+)
+def test_without_any_value_it_says_so(step_s: int, more: str) -> None:
+    assert drawn(told([None, None, None], step_s=step_s)) == [f"no value at any instant that is shown{more}"]
 
 
 def test_zero_all_along_can_be_drawn() -> None:
