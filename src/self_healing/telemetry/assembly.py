@@ -5,7 +5,7 @@ Spans and the logs of sessions become tasks with what they used; everything else
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import cast
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from self_healing.measures import Ints
 from self_healing.model import Event, Ingested, Kind
 from self_healing.telemetry.calls import Told
-from self_healing.telemetry.sessions import Sessions
+from self_healing.telemetry.sessions import SOURCES, Sessions
 from self_healing.telemetry.traces import CALLS, Made, Traces
 
 Events = tuple[Sequence[Event], NDArray[np.uint8], Ints]
@@ -27,12 +27,34 @@ _TAKEN = _SPANS | (np.arange(256) == Kind.LOG)
 
 def traced(events: Sequence[Event], kind: NDArray[np.uint8]) -> bool:
     """Whether any of `events` is a part of a trace: of the task that is made of it nobody hears when it happened."""
-    found = (events[place] for place in np.flatnonzero(_SPANS[kind]).tolist())
-    return any(isinstance(event, Ingested) and _in_trace(event) and not Sessions.takes(event) for event in found)
+    found = _ours((events, kind, np.zeros(len(events), np.int64)), _SPANS)
+    return any(not session for _, _, _, session in found)
 
 
-def _in_trace(event: Ingested) -> bool:
-    return event.span_id is not None and event.trace_id is not None and event.kind != "log"
+def _ours(events: Events, kinds: NDArray[np.bool_]) -> Iterator[tuple[int, int, Ingested, bool]]:
+    """What is a part of a session or of a trace: its place, when it happened, itself, and whether it is of a session.
+
+    Args:
+        kinds: whether an event of a kind may be that.
+    """
+    found, kind, ts = events
+    places = np.flatnonzero(kinds[kind])
+    never_ends = _NeverEnds()
+    for place, at in zip(places.tolist(), ts[places].tolist(), strict=True):
+        if _is_ingested(type(found[place])):
+            event = cast("Ingested", found[place])
+            if never_ends[event.source] and event.task_id is not None:
+                yield place, at, event, True
+            elif event.span_id is not None and event.trace_id is not None and event.kind != "log":
+                yield place, at, event, False
+
+
+class _NeverEnds(dict[str | None, bool]):
+    """Whether a source never says that a task ended: of the few that there are in a batch, asked once."""
+
+    def __missing__(self, source: str | None) -> bool:
+        found = self[source] = source is not None and source.endswith(SOURCES)
+        return found
 
 
 @cache
@@ -55,15 +77,11 @@ class Assembly:
 
     def learn(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
         """Learn of events that came, and will be :meth:`put` when their time comes."""
-        places = np.flatnonzero(_SPANS[kind])
-        learn, takes = self.traces.learn, Sessions.takes
-        for place, at in zip(places.tolist(), ts[places].tolist(), strict=True):
-            event = events[place]
-            if _is_ingested(type(event)):
-                event = cast("Ingested", event)
-                if _in_trace(event) and not takes(event):
-                    learn(event, at)
-                    self._changed = True
+        learn = self.traces.learn
+        for _, at, event, session in _ours((events, kind, ts), _SPANS):
+            if not session:
+                learn(event, at)
+                self._changed = True
 
     def put(self, events: Events, until_us: int | None, evaluated_us: int) -> Events:
         """What is to be folded of `events`, with the tasks that are known to have ended.
@@ -73,16 +91,14 @@ class Assembly:
             until_us: the instant up to which everything is told; that of the last event when None.
             evaluated_us: the newest instant that was evaluated; what comes late waits from then on.
         """
-        found, kind, ts = events
+        ts = events[2]
         if until_us is None:
             until_us = int(ts[-1]) if len(ts) else evaluated_us
         made: list[Made] = []
         gone: list[int] = []
-        places = np.flatnonzero(_TAKEN[kind])
-        for place, at in zip(places.tolist(), ts[places].tolist(), strict=True):
-            event = found[place]
-            if _is_ingested(type(event)) and self._take(cast("Ingested", event), at, evaluated_us, made):
-                gone.append(place)
+        for place, at, event, session in _ours(events, _TAKEN):
+            self._take(event, at, evaluated_us, made, session=session)
+            gone.append(place)
         self._decide(max(until_us, evaluated_us), made)
         if gone:
             self._changed = True
@@ -90,11 +106,8 @@ class Assembly:
             self.sessions.forget(made)
         return _joined(events, gone, made) if gone or made else events
 
-    def _take(self, event: Ingested, ts_us: int, evaluated_us: int, made: list[Made]) -> bool:
-        """Take in an event if it is ours; whether nothing else is to be made of it."""
-        session = Sessions.takes(event)
-        if not session and not _in_trace(event):
-            return False
+    def _take(self, event: Ingested, ts_us: int, evaluated_us: int, made: list[Made], *, session: bool) -> None:
+        """Take in an event that is ours; nothing else is to be made of it."""
         if ts_us > self.traces.first_due_us or ts_us > self.sessions.first_due_us:
             self._decide(ts_us - 1, made)  # in the order of time, however it is cut into batches
         now_us = ts_us if ts_us > evaluated_us else evaluated_us
@@ -108,7 +121,6 @@ class Assembly:
         if session or event.role == "agent":
             seen = Event(kind="log", agent=event.agent, task_id=event.task_id, handoff_id=event.handoff_id)
             made.append((ts_us, Kind.LOG, seen))
-        return True
 
     def _decide(self, until_us: int, made: list[Made]) -> None:
         decided = self.traces.decide(until_us, made)

@@ -6,7 +6,6 @@ it does not count by its age.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from typing import Final
 
@@ -66,16 +65,11 @@ class Sessions:
         self.first_due_us = NEVER
         """Before this none has been idle for long enough, microseconds."""
 
-    @staticmethod
-    def takes(event: Ingested) -> bool:
-        """Whether an event is of such a source, and of a task."""
-        return event.source is not None and _never_ends(event.source) and event.task_id is not None
-
     def add(self, event: Ingested, ts_us: int, now_us: int) -> None:
         """Take in an event.
 
         Args:
-            event: one that :meth:`takes`.
+            event: of such a source, and of a task.
             ts_us: when it happened, microseconds.
             now_us: that, or the instant that was evaluated last when that is later.
         """
@@ -153,11 +147,6 @@ class Sessions:
         self._due = [(each.due_us, *key) for key, each in self._open.items()]
         heapify(self._due)
         self.first_due_us = self._due[0][0] if self._due else NEVER
-
-
-@lru_cache(maxsize=1024)
-def _never_ends(source: str) -> bool:
-    return source.endswith(SOURCES)
 
 
 def _finished(session: Session) -> Made:
