@@ -52,6 +52,9 @@ PAGES = (
     "/stop",
 )
 
+SIDEWAYS = """[...document.querySelectorAll("section, table")]
+    .filter((each) => each.scrollWidth > each.clientWidth + 1).map((each) => each.outerHTML.slice(0, 80))"""
+
 LONGEST_MS = 90_000
 """So long a fault may take to be healed, on a busy machine; it takes ten seconds on a quiet one."""
 
@@ -161,8 +164,9 @@ def _every_page(browser: Browser, url: str) -> None:
             if path != "/login":  # there is nothing to follow
                 expect(page.locator("#live")).to_have_text("live", timeout=LONGEST_MS)
             assert (path, serious(page)) == (path, [])
-            # Wide tables scroll within their own frame; the page itself does not.
             assert (path, page.evaluate("document.documentElement.scrollWidth")) <= (path, page.evaluate("innerWidth"))
+            if phone:  # and nothing in the page has to be moved sideways to be read, but for code
+                assert (path, page.evaluate(SIDEWAYS)) == (path, [])
             name = "incident" if path == healed else re.sub(r"[^a-z_]+", "-", path.lower()).strip("-") or "first"
             shoot(page, f"{name}{'-dark-phone' if phone else ''}")
         assert wrong == []

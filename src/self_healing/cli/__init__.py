@@ -131,7 +131,13 @@ def _run(words: list[str]) -> int:
         # Not left to Cyclopts and Rich, which need 0.3 s for it.
         print(overview())
         return 0
-    from cyclopts import CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
+    from cyclopts import (
+        CycloptsError,
+        MissingArgumentError,
+        UnknownCommandError,
+        UnknownOptionError,
+        UnusedCliTokensError,
+    )
 
     from self_healing.errors import SelfHealingError
 
@@ -145,6 +151,8 @@ def _run(words: list[str]) -> int:
         # What there is, is what a group of commands lists without more words.
         grouped = COMMANDS[words[0]][0].endswith(":app")
         return _failed(f"{error} `{NAME} {words[0]}{'' if grouped else ' --help'}` lists what there is")
+    except UnknownCommandError as error:
+        return _failed(f"{str(error).partition(' Available')[0]} `{NAME} --help` lists what there is")
     except UnknownOptionError as error:
         return _failed(f"{error} `{' '.join((NAME, *(error.command_chain or ())))} --help` says what it takes")
     except (CycloptsError, SelfHealingError, OSError) as error:

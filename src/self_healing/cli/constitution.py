@@ -27,14 +27,12 @@ app = App(name="constitution", help_format="plaintext")
 @app.default
 @app.command(name="show")
 def constitution(*, shown: Watched | None = None) -> int:
-    """Show the articles, your own among them, the limits and how much of them is used, and the newest denials."""
+    """Show the articles, your own among them, the limits, how much of them is used, and the newest decisions."""
     shown = shown or Watched()
     return shown_as_asked(shown, partial(call, shown.settings(), "constitution"), _print)
 
 
 def _print(told: Json) -> None:
-    from self_healing.cli.incidents import held_against
-
     for article in told["articles"]:
         output.paragraph(f"{article['number']}  {article['title']}: {article['text']}")
         if article["number"] == OWN:
@@ -48,15 +46,24 @@ def _print(told: Json) -> None:
         ((each["name"], _limit(each), each["used"]) for each in told["limits"]),
         empty="none",
     )
+    output.title("newest decisions")
+    output.table(
+        (output.when("at"), "incident", "action", "decision", Column("articles", text=True)),
+        (_decided(each, each["outcome"]) for each in told["decisions"]),
+        empty="nothing was proposed yet",
+    )
     output.title(f"violations: {told['violations']}")
     output.table(
         (output.when("at"), "incident", "action", Column("articles", text=True)),
-        (
-            (output.instant(each["at"]), each["incident"], each["action"], held_against(each["articles"]))
-            for each in told["denials"]
-        ),
+        (_decided(each) for each in told["denials"]),
         empty="nothing was denied",
     )
+
+
+def _decided(told: Json, *outcome: str) -> tuple[object, ...]:
+    from self_healing.cli.incidents import held_against
+
+    return output.instant(told["at"]), told["incident"], told["action"], *outcome, held_against(told["articles"])
 
 
 def _limit(told: Json) -> str:

@@ -179,8 +179,14 @@ class Pages:
             if self._verified is None or now - self._verified[0] > VERIFIED_FOR:
                 self._verified = now, await asyncio.to_thread(self._verify)
         at, report = self._verified
-        newest = await self._ask("records", kind="entries")
-        return report | {"newest": newest["entries"], "verified_at": at.isoformat()}
+        newest = (await self._ask("records", kind="entries"))["entries"]
+        decided = (await self._ask("records", kind="decisions", limit=SHOWN))["decisions"]
+        done = (await self._ask("records", kind="executions", limit=SHOWN))["executions"]
+        known = {each[key]: each for key in ("incident", "id") for each in (*decided, *done)}
+        return report | {
+            "newest": [each | _about(each["payload"], known) for each in newest],
+            "verified_at": at.isoformat(),
+        }
 
     async def _approval(self, request: Request) -> Json:
         return await self._ask("approval", id=request.path_params["id"])
@@ -280,6 +286,14 @@ class Pages:
             return answer
 
         return Route(path, act, methods=["POST"])
+
+
+def _about(payload: Json, known: Mapping[str, Json]) -> Json:
+    """Whom an entry of the audit log is about, and which incident, as it says or as what it is of says."""
+    asked = (str(payload.get(name)) for name in ("execution", "decision", "incident"))
+    of = next((known[each] for each in asked if each in known), {})
+    agent = payload.get("agent") or (payload.get("group") or {}).get("agent") or of.get("target")
+    return {"agent": agent, "incident": payload.get("incident") or of.get("incident")}
 
 
 def _drawn(told: Json) -> Json | None:

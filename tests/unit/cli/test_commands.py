@@ -235,7 +235,7 @@ def test_triggers_that_could_not_go_live_are_not_compared(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["heal"], 'Unknown command "heal"'),
+        (["heal"], 'Unknown command "heal". `self-healing --help` lists what there is'),
         (["triggers", "heal"], "heal: triggers takes nothing of that name"),
         (["triggers", "shw"], "did you mean show?"),
         (["statsu"], "status"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import http.client
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -298,7 +299,8 @@ def test_the_audit_log_is_verified_without_asking_the_loop_and_its_newest_entrie
     assert f"The chain of {loop.audit.head()[0]} entries is whole" in page
     assert "<td>checkpoint</td>" in page
     assert loop.audit.head()[1][:12] in page
-    assert page.index("checkpoint</td>") < page.index("decision</td>")
+    intents = re.findall(r"<td>intent</td>(.*?)<td><code>", page)
+    assert any("/agents/Coder" in each and "/incidents/inc-" in each for each in intents)
 
 
 def test_a_page_of_another_origin_cannot_act(loop: SelfHealingOrchestrator) -> None:

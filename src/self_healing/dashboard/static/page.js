@@ -29,6 +29,17 @@ function tellTimes() {
   }
 }
 
+// -- tables, of which a phone makes cards
+
+function nameCells() {
+  for (const table of document.querySelectorAll("main table")) {
+    const names = [...table.querySelectorAll(":scope > thead th")].map((each) => each.textContent);
+    if (!names.length || table.classList.contains("narrow")) continue;
+    table.classList.add("cards");
+    for (const row of table.tBodies[0].rows) [...row.cells].forEach((cell, column) => { if (names[column] && !cell.dataset.is) cell.dataset.is = names[column]; });
+  }
+}
+
 // -- charts
 
 const drawn = new WeakMap();
@@ -123,7 +134,7 @@ follow.setAttribute("hx-sse:connect", follow.dataset.follow);
 htmx.process(follow);
 for (const name of ["changed", "alive", "htmx:sse:after:connection"]) follow.addEventListener(name, () => { heard = Date.now(); tellLive(); });
 
-document.addEventListener("htmx:after:swap", () => { tellTimes(); drawAll(); });
+document.addEventListener("htmx:after:swap", () => { tellTimes(); nameCells(); drawAll(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   document.querySelectorAll("[data-chart], [data-spark]").forEach((each) => { const known = drawn.get(each); if (known) known.width = -1; });
   drawAll();
@@ -131,4 +142,5 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
 addEventListener("resize", drawAll);
 setInterval(() => { tellTimes(); tellLive(); }, 1000);
 tellTimes();
+nameCells();
 drawAll();
