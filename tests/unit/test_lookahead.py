@@ -123,8 +123,13 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(START + seconds, UTC).isoformat()
 
 
-def work(dice: random.Random, agent: str, until_s: int) -> Iterator[Line]:
-    """An agent's tasks, some of which fail, last, beat, vanish, or say late or never what they used."""
+def work(dice: random.Random, agent: str, until_s: int, rest_s: float, lost: float) -> Iterator[Line]:
+    """An agent's tasks, some of which fail, last, beat, vanish, or say late or never what they used.
+
+    Args:
+        rest_s: how long it mostly rests between them.
+        lost: the share of starts and of ends that are never told.
+    """
     seconds, number = dice.uniform(0, 60), 0
     beats_s, ill_from_s = dice.choice([None, 4, 20]), dice.uniform(0, until_s)
     while seconds < until_s:
@@ -151,16 +156,16 @@ def work(dice: random.Random, agent: str, until_s: int) -> Iterator[Line]:
         for beat in range(1, int(lasts_s / beats_s) if beats_s else 0):
             if dice.random() < 0.9:
                 yield {"ts": iso(seconds + beat * (beats_s or 0) + dice.random()), "type": "heartbeat", **of}
-        yield from (line for line in (start, end) if dice.random() < 0.93)
+        yield from (line for line in (start, end) if dice.random() >= lost)
         if dice.random() < 0.4:
             yield {"ts": iso(end_s), "type": "test_run", "passed": 9, "failed": dice.randint(0, 5) if ill else 0, **of}
-        seconds = (end_s if dice.random() < 0.8 else seconds) + dice.expovariate(1 / 20)
+        seconds = (end_s if dice.random() < 0.8 else seconds) + dice.expovariate(1 / rest_s)
         seconds, number = seconds + (4000 if dice.random() < 0.01 else 0), number + 1
 
 
-def history(seed: int, until_s: int) -> list[Line]:
+def history(seed: int, until_s: int, rest_s: float = 20, lost: float = 0.07) -> list[Line]:
     dice = random.Random(seed)
-    lines = [line for agent in ("Ada", "Bob", "Eve") for line in work(dice, agent, until_s)]
+    lines = [line for agent in ("Ada", "Bob", "Eve") for line in work(dice, agent, until_s, rest_s, lost)]
     return sorted(lines, key=lambda line: datetime.fromisoformat(line["ts"]))
 
 
@@ -175,6 +180,18 @@ def replayed(spec: Spec, lines: list[Line], *, every_event: bool = False) -> Rep
 @given(seed=st.integers(0, 100_000), grid_s=st.sampled_from([3, 10, 60]))
 def test_what_is_seen_ahead_is_what_every_event_shows(spec: Spec, seed: int, grid_s: int) -> None:
     spec, lines = spec.model_copy(update={"grid": grid_s}), history(seed, 600)
+
+    ahead, plain = replayed(spec, lines), replayed(spec, lines, every_event=True)
+
+    assert ahead.transitions == plain.transitions
+    assert ahead.incidents == plain.incidents
+    assert ahead.telemetry.accounting == plain.telemetry.accounting
+
+
+@settings(max_examples=1, deadline=None)
+@given(seed=st.integers(0, 100_000))
+def test_hours_without_an_event_and_tasks_that_hang_are_seen_ahead_as_well(spec: Spec, seed: int) -> None:
+    spec, lines = spec.model_copy(update={"grid": 60}), history(seed, 12_000, rest_s=4000, lost=0.3)
 
     ahead, plain = replayed(spec, lines), replayed(spec, lines, every_event=True)
 
