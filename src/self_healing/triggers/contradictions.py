@@ -25,6 +25,8 @@ _MOST_A_SECOND = 100_000
 
 _RISING = (Operator.GE, Operator.GT)
 
+_DISTANCES = ("ratio", "percent", "absolute")
+
 
 def contradictions(values: Values) -> Iterator[Mistake]:
     """What in the merged values of a trigger contradicts something else in it, or the panes that it is made of."""
@@ -69,6 +71,10 @@ def _baseline(values: Values) -> Iterator[Mistake]:
     condition = _condition(values)
     if condition.get("kind") != "baseline":
         return
+    given = [key for key in _DISTANCES if condition.get(key) is not None]
+    if len(given) > 1:  # which the model does not come to say where one of them is out of its range
+        listed = ", ".join(_DISTANCES)
+        yield "condition", condition, f"{' and '.join(given)} given: allowed is exactly one of {listed}"
     over_s = seconds_of(condition.get("over", Baseline.model_fields["over"].default))
     window_s = seconds_of(values.get("window"))
     if over_s is not None and over_s < max(window_s or 0, COARSE_S):
