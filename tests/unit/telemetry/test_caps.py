@@ -57,6 +57,11 @@ BOMBS: dict[str, tuple[Callable[[bytes], Any], bytes]] = {
     "scopes": (traces, within(1, content=empty(2, MANY))),
     "resources": (traces, empty(1, MANY)),
     "attributes of a span": (traces, within(1, 2, 2, content=empty(9, MANY))),
+    "lists within lists": (traces, within(1, 2, 2, 9, 2, 5, content=within(1, *(5, 1) * 20, content=b"") * 240_000)),
+    "lists within the body of a record": (
+        logs,
+        within(1, 2, 2, 5, 5, content=within(1, *(6, 1, 2) * 10, content=b"") * 240_000),
+    ),
     "records": (logs, within(1, 2, content=empty(2, MANY))),
     "metrics": (metrics, within(1, 2, content=empty(2, MANY))),
     "a few points too many": (metrics, within(1, 2, 2, 5, content=empty(1, ITEMS_MAX + 1))),

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 from google.protobuf.descriptor import Descriptor
+from numpy.typing import NDArray
 
 from self_healing.errors import TooMany
 from self_healing.telemetry.caps import VALUES_MAX
@@ -17,6 +18,13 @@ SMALL_BYTES: Final = 1 << 20
 HELD_MAX: Final = 200_000
 """Messages down to the items in a larger one."""
 
+LISTS_MAX: Final = 100_000
+"""Values that hold values; what more of them have in all is counted one by one. 10 MB."""
+
+_ARRAY: Final = 0x2A  # the tags of `AnyValue.array_value` and `.kvlist_value`, and of what either holds
+_MAPPING: Final = 0x32
+_ITEM: Final = 0x0A
+
 _SHORT: Final = 8  # the length of a short message is below it
 _DENSE: Final = 4
 
@@ -25,7 +33,8 @@ def check_messages(body: bytes, kind: Descriptor, levels: int) -> None:
     """Refuse a body that would become far more than it is.
 
     To look at every message would take as long as to take them all. So that is done only where every fourth byte or
-    more may be the length of a short one, which are three times as many as in usual spans.
+    more may be the length of a short one, which are three times as many as in usual spans, and where there may be more
+    lists within lists than any SDK sends.
 
     Args:
         body: the request.
@@ -37,9 +46,18 @@ def check_messages(body: bytes, kind: Descriptor, levels: int) -> None:
     """
     if len(body) <= SMALL_BYTES:
         return
-    dense = np.count_nonzero(np.frombuffer(body, np.uint8) < _SHORT) * _DENSE > len(body)
+    data = np.frombuffer(body, np.uint8)
+    dense = np.count_nonzero(data < _SHORT) * _DENSE > len(body) or _lists(data) > LISTS_MAX
     if _more(body, kind, levels, HELD_MAX) or (dense and _more(body, kind, len(body), VALUES_MAX)):
         raise TooMany("the body has more messages in it than are taken at once; send smaller batches")
+
+
+def _lists(data: NDArray[np.uint8]) -> int:
+    """How many values there may be that hold values, at most: the tag of one, its length in a byte or two, and the tag
+    of its first item. Each becomes 100 bytes, however deep."""
+    at = np.flatnonzero((data[:-3] == _ARRAY) | (data[:-3] == _MAPPING))
+    long = data[at + 1] >= 0x80
+    return int(np.count_nonzero(data[at + 2 + long] == _ITEM))
 
 
 def _more(body: bytes, kind: Descriptor, levels: int, most: int) -> bool:
