@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.accounts import all_held
+from tests.accounts import all_held, holding, watch
 
 # What a test starts would otherwise compile every module of the package anew, half a second each time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -43,11 +43,23 @@ def data_dir() -> Path:
     return Path(value)
 
 
+watch()
+
+
 @pytest.fixture(autouse=True)
 def _accounting_holds(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After every test both equations hold for every state that it left, but for one that it spoils on purpose."""
-    looked_at = "tmp_path" in request.fixturenames and request.node.get_closest_marker("spoils_state") is None
+    """After every test both equations hold for all that it folded, and for every state that it closed or left."""
+    spoils = request.node.get_closest_marker("spoils_state") is not None
+    looked_at = "tmp_path" in request.fixturenames and not spoils
     directory = request.getfixturevalue("tmp_path") if looked_at else None  # before the test: to be there after it
+    with holding(spoils=spoils):
+        yield
+        if directory is not None:
+            all_held(directory)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _accounting_holds_of_what_tests_share(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """After every module they hold for every state that its fixtures made."""
     yield
-    if directory is not None:
-        all_held(directory)
+    all_held(tmp_path_factory.getbasetemp())

@@ -40,10 +40,11 @@ def feed(telemetry: Telemetry, agents: int, at_s: int) -> None:
     ]
     begun = [Event(kind="task_started", task_id="runs", agent=f"agent-{number}", attempt=1) for number in range(agents)]
     kinds = [int(Kind.TASK_FINISHED)] * agents + [int(Kind.TASK_STARTED)] * agents
-    telemetry.account(2 * agents + 1, {})
+    telemetry.account(2 * agents, {})
     telemetry.queue(done + begun, np.array(kinds, np.uint8), np.full(2 * agents, at_s * MICRO, np.int64))
     telemetry.fold()
     ahead = Event(kind="heartbeat", task_id="runs", agent="agent-0")
+    telemetry.account(1, {})
     telemetry.queue([ahead], np.array([int(Kind.HEARTBEAT)], np.uint8), np.array([(at_s + 60) * MICRO], np.int64))
 
 
