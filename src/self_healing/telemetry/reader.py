@@ -163,9 +163,11 @@ class DirectoryReader:
             # Where nothing was ever read, and something comes in otherwise, there may never be a native file.
             native = [file for file in self._files if not file.segment]
             if not (isinstance(error, FileNotFoundError) and found and not native):
+                missing = isinstance(error, FileNotFoundError)
+                make = f"`mkdir -p {self.directory}` makes it," if missing else "make it readable"
                 raise TelemetryError(
-                    f"cannot read the telemetry directory {self.directory}: {error.strerror}; make it readable or name"
-                    " another one with --telemetry-dir; until then it is looked for again and again"
+                    f"cannot read the telemetry directory {self.directory}: {error.strerror}; {make} or name another"
+                    " one with --telemetry-dir; until then it is looked for again and again"
                 ) from error
         return found, problems
 
