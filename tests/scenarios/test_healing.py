@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from self_healing.incidents.register import REMEMBERED
+from self_healing.loop.hearing import MOST_REFUSED, REFUSED
 from self_healing.model import Directive, Execution, HandoffStatus, Incident, Lesson, Result, Verification
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
@@ -278,6 +279,31 @@ def test_a_specialist_answers_a_handoff_by_its_own_telemetry(fleet: Scenario) ->
     fleet.at(21).expect_handoff(SLOW, status=HandoffStatus.COMPLETED)
     good(fleet, 30)
     fleet.expect_incident(SLOW, "Coder", "closed", "healed")
+
+
+def test_no_other_agents_telemetry_answers_a_handoff_and_the_timeline_says_once_who_tried(fleet: Scenario) -> None:
+    fleet.at(0).finish("t1", duration_s=70.0)
+    id = fleet.expect_handoff(SLOW).id
+
+    for status in ("success", "failed"):
+        fleet.start("r1", "Coder", handoff_id=id).finish("r1", "Coder", status=status, handoff_id=id)
+    fleet.at(1).expect_handoff(SLOW, status=HandoffStatus.DELIVERED, notes=())
+    assert refused(fleet) == [
+        f"handoff {id} is for ChiefArchitectAgent; what a task of Coder says of it changes nothing"
+    ]
+
+    for number in range(9):
+        fleet.start("r1", f"other-{number}", handoff_id=id)
+    fleet.event("task_started", id="r1", handoff_id=id)
+    fleet.at(2).expect_handoff(SLOW, status=HandoffStatus.DELIVERED, notes=())
+    assert len(refused(fleet)) == MOST_REFUSED
+
+    fleet.finish("r2", "ChiefArchitectAgent", handoff_id=id)
+    fleet.at(3).expect_handoff(SLOW, status=HandoffStatus.COMPLETED)
+
+
+def refused(fleet: Scenario) -> list[str]:
+    return [note.text for note in fleet.incident(SLOW).notes if note.what == REFUSED]
 
 
 @pytest.mark.parametrize(

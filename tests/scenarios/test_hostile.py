@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from self_healing.loop.hearing import MOST_REFUSED, REFUSED
 from self_healing.model import Execution
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
@@ -70,3 +71,21 @@ def test_a_hostile_name_of_an_agent_changes_neither_plan_nor_prompt_nor_where_fi
     assert found == expected
     handoffs = fleet.directory / "logs" / "handoffs"
     assert {path.parent for path in fleet.directory.rglob("handoff_*.json")} == {handoffs}
+
+
+def test_nobody_answers_anothers_handoff_whatever_it_calls_itself_or_says(scenario: MakeScenario) -> None:
+    fleet = scenario()
+    fleet.finish("t1", "Coder", duration_s=70.0)
+    handoff = fleet.at(5).expect_handoff("slow_tasks")
+    names = [*HOSTILE, "ChiefArchitectAgent ", "chiefarchitectagent", "ChiefArchitectAgent\u200b", handoff.id, "Coder"]
+
+    for name in names:
+        fleet.event("task_started", id=name, agent=name, handoff_id=handoff.id, target_agent="ChiefArchitectAgent")
+        fleet.finish(name, name, handoff_id=handoff.id, errors=name, attributes={"agent": "ChiefArchitectAgent"})
+        fleet.finish(name, "ChiefArchitectAgent", handoff_id=f"{name} ")
+
+    assert fleet.at(7).expect_handoff("slow_tasks") == handoff
+    fleet.expect_incident("slow_tasks", "Coder", "acting")
+    told = [note.text for note in fleet.incident("slow_tasks").notes if note.what == REFUSED]
+    assert len(told) == MOST_REFUSED
+    assert all(text.isprintable() and len(text) < 400 for text in told)

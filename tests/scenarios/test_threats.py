@@ -29,6 +29,9 @@ SHOWN_BY = {
         "unit/dashboard/test_pages.py::test_text_of_telemetry_is_never_markup",
     ),
     "faked telemetry that provokes harm": (
+        "scenarios/test_healing.py::"
+        "test_no_other_agents_telemetry_answers_a_handoff_and_the_timeline_says_once_who_tried",
+        "scenarios/test_hostile.py::test_nobody_answers_anothers_handoff_whatever_it_calls_itself_or_says",
         "scenarios/test_approvals.py::test_one_signal_alone_brings_about_nothing_that_cannot_be_undone_and_asks_nobody",
         "scenarios/test_approvals.py::test_two_signals_that_came_by_different_ways_agree_and_a_person_is_asked",
         "unit/api/test_server.py::test_with_a_token_only_who_shows_it_is_let_in",

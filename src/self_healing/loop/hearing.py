@@ -6,6 +6,7 @@ from datetime import datetime
 
 from self_healing.clock import from_us
 from self_healing.errors import HandoffRefused, NotFound
+from self_healing.handoffs.cleaning import clean_text
 from self_healing.handoffs.following import Following
 from self_healing.handoffs.inbox import Inbox
 from self_healing.handoffs.outbox import NOTIFICATION
@@ -16,6 +17,11 @@ from self_healing.model import ApprovalStatus, Handoff, HandoffStatus, Kind
 from self_healing.storage.store import Store
 from self_healing.telemetry.agents import Repair
 from self_healing.telemetry.telemetry import Telemetry
+
+REFUSED = "refused"
+MOST_REFUSED = 5
+"""Of so many agents an incident's timeline says that they spoke of a handoff that is not theirs: a flood of them would
+push the story out of it. The log has all."""
 
 
 class Hearing:
@@ -64,6 +70,10 @@ class Hearing:
     def _repair(self, repair: Repair, at: datetime) -> None:
         by = repair.agent or "unknown"
         handoff = self._store.find(Handoff, repair.handoff)
+        if handoff is not None and repair.agent != handoff.target_agent:
+            # Who fell ill could else claim its own cure, and any agent that was told to by a text put off another's.
+            self._strange(handoff, by, at)
+            return
         # It happened when the event says, but neither before the handoff was there nor later than now.
         said_at = at if handoff is None else min(max(from_us(repair.ts_us), handoff.created_at), at)
         try:
@@ -80,6 +90,18 @@ class Hearing:
         except (NotFound, HandoffRefused) as error:
             # The fleet's word about a handoff that is over or not ours changes nothing; it is written down.
             self._telling.refused(repair.handoff, by, str(error))
+
+    def _strange(self, handoff: Handoff, by: str, at: datetime) -> None:
+        """An agent speaks of a handoff that is not its own, which changes nothing: its incident says so once."""
+        about = f"handoff {handoff.id} is for {handoff.target_agent}"
+        why = f"{about}; what a task of {clean_text(by, 200)} says of it changes nothing"
+        self._telling.refused(handoff.id, by, why)
+        found = self._register.open.get(handoff.incident)
+        if found is None:
+            return
+        said = [note.text for note in found.notes if note.what == REFUSED and note.text.startswith(about)]
+        if why not in said and len(said) < MOST_REFUSED:
+            self._register.note(found, at, REFUSED, why)
 
     def _answers(self, at: datetime) -> None:
         """What recipients said when they were asked how their handoffs stand."""

@@ -98,7 +98,7 @@ class Telling:
         self._news.append(lambda: self._logs.activated("actions", f"action_{execution.status}", **about))
 
     def refused(self, handoff: str, by: str, why: str) -> None:
-        """The fleet said something of a handoff that is over, or not ours."""
+        """An agent said something of a handoff that is over, not its own, or not ours."""
         about = {"handoff": handoff, "by": by, "why": why}
         self._news.append(lambda: self._logs.orchestrator.info("handoff_refused", **about))
 
