@@ -1,4 +1,4 @@
-"""Folding: what events say of the tasks that run, and what their ends are worth.
+"""Folding: what events say of the tasks that run, and of their ends.
 
 What is looked at here is looked at for every event that ever happens. So what comes first is what most of them need.
 """
@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from self_healing.clock import HOUR_US, SECOND_US
 from self_healing.measures import Ints
-from self_healing.model import OVERFLOW, Event, Kind, Usage
+from self_healing.model import OVERFLOW, Event, Kind
 from self_healing.telemetry.agents import Agent, Folded, Key, Over, Repair, Running, Unpaid
 from self_healing.telemetry.calls import Retried
 from self_healing.telemetry.columns import ATTRIBUTE, getter, harmless
+from self_healing.telemetry.ends import add_call, add_retried, gather, start_of, unsaid_start
 from self_healing.telemetry.examples import hushed
 from self_healing.telemetry.groups import Grouping
-from self_healing.telemetry.losses import Losses
-from self_healing.telemetry.samples import Gathered, Late, Retries, tokens_of
+from self_healing.telemetry.losses import Losses, level
+from self_healing.telemetry.samples import tokens_of
 
 MOST_RUNNING = 100_000
 MOST_ENDED = 10_000
@@ -149,11 +150,12 @@ class Folding:
                     tests.started_at.append(start_of(agent, event))
             elif kind == CALL:
                 if event.usage is not None:
-                    self._call(agent, event, event.usage, at, out.late)
+                    if add_call(agent, event, event.usage, at, out.late):
+                        self._before_changed = True
                 elif isinstance(event, Retried):
-                    self._retried(agent, event, out.retries)
+                    add_retried(agent, event, out.retries)
             elif kind == SCORE:
-                _add(out.scores, agent, event, at)
+                gather(out.scores, agent, event, at)
                 if starts:
                     out.scores.started_at.append(start_of(agent, event))
             if agent.due_us < soon_us:
@@ -317,7 +319,7 @@ class Folding:
             self.log.add(agent, id, task, at)
         started_at = event.started_at
         if started_at is None:
-            started_at = _unsaid_start(event, task, at)
+            started_at = unsaid_start(event, task, at)
         if event.duration_s is None and started_at is not None:
             ended_at = at / SECOND_US if event.finished_at is None else event.finished_at
             event.duration_s = max(ended_at - started_at, 0.0)
@@ -366,80 +368,3 @@ class Folding:
             self._over(agent, id, task, at)
         other = agent.ended_of(id)
         return other is None or other[2] <= attempt or other[0] < at  # else the end of the next attempt arrived first
-
-    def _call(self, agent: Agent, event: Event, usage: Usage, at: int, out: Late) -> None:
-        id = event.task_id
-        if id is None:
-            return
-        tokens, cost = tokens_of(usage), usage.total_usd
-        task = agent.running.get(id)
-        if task is not None:
-            if tokens is not None:
-                task.tokens = (task.tokens or 0) + tokens
-            if cost is not None:
-                task.cost_usd = (task.cost_usd or 0.0) + cost
-            return
-        ended = agent.ended_of(id)
-        if ended is None or ended[3] is None or ended[3].paid or (tokens is None and cost is None):
-            return
-        unpaid = ended[3]
-        _add(out, agent, unpaid.event, ended[0])
-        out.heard_us.append(at)
-        out.started_at.append(ended[1])
-        out.tokens.append(tokens)
-        out.cost_usd.append(cost)
-        out.first_tokens.append(not unpaid.tokens)
-        out.first_cost_usd.append(not unpaid.cost_usd)
-        unpaid.tokens |= tokens is not None
-        unpaid.cost_usd |= cost is not None
-        self._before_changed = True
-
-    @staticmethod
-    def _retried(agent: Agent, event: Retried, out: Retries) -> None:
-        ended = agent.ended_of(event.task_id)
-        if ended is not None and ended[3] is not None and event.attempt is not None:
-            _add(out, agent, ended[3].event, ended[0])
-            out.started_at.append(ended[1])
-            out.before.append(event.before)
-            out.attempts.append(event.attempt)
-
-
-def level(counts: Sequence[int], most: int) -> int:
-    """The number to which the larger of `counts`, ascending, are cut so that all add up to `most` or just below.
-
-    So whoever has little keeps all of it.
-    """
-    below = 0
-    for place, count in enumerate(counts):
-        if below + count * (len(counts) - place) >= most:
-            return (most - below) // (len(counts) - place)
-        below += count
-    return counts[-1]
-
-
-def start_of(agent: Agent, event: Event) -> float | None:
-    """When the task started that an event is about, seconds since 1970; None when nobody knows."""
-    id = event.task_id
-    if id is None:
-        return None
-    task = agent.running.get(id)
-    if task is not None:
-        return task.started_at
-    ended = agent.ended_of(id)
-    return None if ended is None else ended[1]
-
-
-def _unsaid_start(event: Event, task: Running | None, at: int) -> float | None:
-    """When an attempt started whose end does not say so, in seconds since 1970; None when nobody knows."""
-    if task is not None:
-        return task.started_at
-    if event.duration_s is None:
-        return None
-    ended_at = at / SECOND_US if event.finished_at is None else event.finished_at
-    return ended_at - event.duration_s
-
-
-def _add(gathered: Gathered, agent: Agent, event: Event, at: int) -> None:
-    gathered.events.append(event)
-    gathered.ts.append(at)
-    gathered.place.append(agent.place)

@@ -6,7 +6,7 @@ none of its tasks can be lost: no later than the first of them, and worked out a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 
 from self_healing.clock import DAY_US
@@ -120,3 +120,16 @@ def _lost_of(agent: Agent, t_us: int, *, keep_silent: bool) -> list[Lost]:
     for id in lost:
         del agent.running[id]
     return [(agent, id, task) for id, task in lost.items()]
+
+
+def level(counts: Sequence[int], most: int) -> int:
+    """The number to which the larger of `counts`, ascending, are cut so that all add up to `most` or just below.
+
+    So whoever has little keeps all of it.
+    """
+    below = 0
+    for place, count in enumerate(counts):
+        if below + count * (len(counts) - place) >= most:
+            return (most - below) // (len(counts) - place)
+        below += count
+    return counts[-1]

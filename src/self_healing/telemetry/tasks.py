@@ -17,7 +17,8 @@ from self_healing.measures import NONE_MIN, NOT_SILENT, Ints, Measure
 from self_healing.model import Event
 from self_healing.telemetry.agents import Agent, Ended, Key, Running
 from self_healing.telemetry.columns import put
-from self_healing.telemetry.folding import Folding, start_of
+from self_healing.telemetry.ends import start_of
+from self_healing.telemetry.folding import Folding
 from self_healing.telemetry.groups import Grouping
 from self_healing.telemetry.losses import Losses
 from self_healing.telemetry.samples import matches

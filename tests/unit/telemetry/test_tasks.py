@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from self_healing.measures import NONE_MIN, Measure
-from self_healing.telemetry.folding import level
+from self_healing.telemetry.losses import level
 from tests.unit.telemetry.fleet import DAY_S, START_S, Fleet, at_us, beat, call, event, finished, started
 
 OWN = {"total_tokens": 1000, "total_usd": 0.02}
