@@ -331,9 +331,9 @@ class Client:
         """Stop every effect at once."""
         return self._post(models.Stopped, "/stop", models.Person(by=by, reason=reason)).stopped
 
-    def resume(self) -> bool:
+    def resume(self, *, by: str, reason: str) -> bool:
         """Let effects happen again; whether anything had been stopped."""
-        return self._post(models.Resumed, "/resume", None).resumed
+        return self._post(models.Resumed, "/resume", models.Person(by=by, reason=reason)).resumed
 
     # -- how it is asked
 

@@ -305,7 +305,7 @@ def test_the_stop_needs_no_state_and_holds_until_a_person_resumes(cli: Run, tmp_
     assert report["actions_executed"] == 0
     assert report["handoffs"] == []
     assert said(cli("status", "--format", "json"))["stopped"]["reason"] == "look first"
-    assert cli("resume-healing").stdout == "resumed\n"
+    assert cli("resume-healing", "--by", "ann", "--reason", "put out").stdout == "resumed by ann: put out\n"
     assert cli("resume-healing").stdout == "nothing was stopped\n"
 
 

@@ -182,7 +182,7 @@ def test_a_yes_is_too_old_after_five_minutes_in_which_it_could_not_be_done(fleet
     stop(fleet.settings.storage.state_dir, "looking", "Bob", fleet.clock.now())
     fleet.at(5).loop.answer_approval(pending(fleet).id, True, "Ada", "do")
     fleet.at(306, step_s=30)
-    resume(fleet.settings.storage.state_dir)
+    resume(fleet.settings.storage.state_dir, "looked", "Ada", fleet.clock.now())
 
     fleet.at(310)
 
@@ -200,7 +200,7 @@ def test_the_stop_holds_back_what_was_approved(fleet: Scenario) -> None:
     fleet.at(60)
     assert fleet.handoffs("Janitor") == []
 
-    resume(fleet.settings.storage.state_dir)
+    resume(fleet.settings.storage.state_dir, "looked", "Ada", fleet.clock.now())
 
     fleet.at(65).expect_actions(SLOW, erase="dispatched")
 

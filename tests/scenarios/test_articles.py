@@ -59,7 +59,7 @@ def silent(fleet: Scenario) -> None:
     """Nobody knows the incident's value."""
     waiting(fleet)
     incident = fleet.incident(SLOW)
-    resume(fleet.settings.storage.state_dir)
+    resume(fleet.settings.storage.state_dir, "looked", "Ada", fleet.clock.now())
     with fleet.loop.store.transaction():
         fleet.loop.register.put(msgspec.structs.replace(incident, value=None))
 
@@ -69,7 +69,7 @@ def test_an_incident_whose_plan_is_none_of_the_spec_is_stopped_by_article_five_a
     incident = fleet.incident(SLOW)
     with fleet.loop.store.transaction():
         fleet.loop.register.put(msgspec.structs.replace(incident, plan=("adjust_cost_policies",)))
-    resume(fleet.settings.storage.state_dir)
+    resume(fleet.settings.storage.state_dir, "looked", "Ada", fleet.clock.now())
     fleet.at(10).incident(SLOW)
     [decision] = [d for d in fleet.loop.store.select(Decision) if d.proposal.action == "adjust_cost_policies"]
     assert {finding.article for finding in decision.findings} == {"V"}
@@ -83,7 +83,7 @@ def test_the_stop_is_read_at_the_decision_itself(fleet: Scenario) -> None:
         decide, action = loop._parts.judging.at(at), loop.spec.action(ACTION)
         proposal = loop._parts.judging._planner.proposal(incident, action, 0)
         assert [f.policy for f in decide(proposal, incident, {"e": 1}).findings] == ["stopped"]
-        resume(fleet.settings.storage.state_dir)
+        resume(fleet.settings.storage.state_dir, "looked", "Ada", fleet.clock.now())
         assert decide(proposal, incident, {"e": 1}).findings == ()
         stop(fleet.settings.storage.state_dir, "again", "Ada", at)
         assert decide(proposal, incident, {"e": 1}).outcome is Outcome.DEFER
@@ -91,7 +91,7 @@ def test_the_stop_is_read_at_the_decision_itself(fleet: Scenario) -> None:
 
 def test_outside_a_transaction_a_decision_would_not_be_recorded_and_is_a_denial(fleet: Scenario) -> None:
     waiting(fleet)
-    resume(fleet.settings.storage.state_dir)
+    resume(fleet.settings.storage.state_dir, "looked", "Ada", fleet.clock.now())
     incident, loop = fleet.incident(SLOW), fleet.loop
     proposal = loop._parts.judging._planner.proposal(incident, loop.spec.action(ACTION), 0)
     decision = loop._parts.judging.at(fleet.clock.now())(proposal, incident, {"e": 1})

@@ -95,7 +95,7 @@ def test_nothing_more_is_proposed_for_an_incident_that_is_inhibited_until_it_no_
     fleet.finish("t2", attempt=3, duration_s=1.0)
     fleet.at(2).expect_incident(RETRIES, "Coder", "open")
 
-    resume(state_dir)
+    resume(state_dir, "looked", "Ada", fleet.clock.now())
 
     fleet.at(129).expect_incident(SLOW, "Coder", "open", attempts=0)
     fleet.at(131).expect_incident(SLOW, "Coder", "acting", attempts=1)

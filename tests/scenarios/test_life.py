@@ -146,7 +146,7 @@ class Life(RuleBasedStateMachine):
         if on:
             stop(directory, "looking", "Ada", self.fleet.clock.now())
         else:
-            resume(directory)
+            resume(directory, "looked", "Ada", self.fleet.clock.now())
         self.later(1)
 
     # -- time

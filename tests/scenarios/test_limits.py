@@ -187,7 +187,7 @@ def test_the_time_for_which_healing_is_stopped_does_not_count_as_waiting_for_an_
     fleet.at(1800)
     assert actions(fleet, ANALYSIS) == {}
 
-    resume(fleet.settings.storage.state_dir)
+    resume(fleet.settings.storage.state_dir, "looked", "Ada", fleet.clock.now())
     fleet.at(1980)
 
     assert list(actions(fleet, ANALYSIS).values()) == [ExecutionStatus.SUCCEEDED]
@@ -248,7 +248,7 @@ def test_an_intent_that_a_person_stops_before_it_begins_counts_for_no_limit_and_
     slow(fleet, "Coder")
     for second in (1, 3, 5, 7):
         fleet.at(second).expect_incident(SLOW, "Coder", "open", attempts=0)
-        resume(fleet.settings.storage.state_dir)
+        resume(fleet.settings.storage.state_dir, "looked", "Ada", fleet.clock.now())
 
     fleet.at(9).expect_incident(SLOW, "Coder", "acting", attempts=1)
 

@@ -90,7 +90,7 @@ class Attempt:
 
     def __exit__(self, *_: object) -> None:
         traces(self.fleet)
-        resume(self.fleet.directory / "state")
+        resume(self.fleet.directory / "state", "looked", "Ada", self.fleet.clock.now())
         self.fleet.restart()  # a forged row is ended aloud, and the rest goes on
         self.fleet.at(60, step_s=10).finish("later")
         self.fleet.at(70)
@@ -129,7 +129,7 @@ def test_a_forged_intent_is_ended_counted_and_logged_and_the_loop_goes_on(story:
         )
         store.put(msgspec.structs.replace(forged, tries=0))
         known = fleet.loop.violations
-        resume(fleet.directory / "state")
+        resume(fleet.directory / "state", "looked", "Ada", fleet.clock.now())
 
         fleet.restart()
         fleet.at(1).expect_actions(SLOW, "Other", analyze_slow_tasks="dispatched").expect_directives(
@@ -264,7 +264,7 @@ def type_of(fleet: Scenario) -> Any:
 def test_a_second_of_the_story_does_go_on_where_nothing_is_forged(story: Path) -> None:
     with Attempt(story) as fleet:
         begun = fleet.loop.store.count(Execution)
-        resume(fleet.directory / "state")
+        resume(fleet.directory / "state", "looked", "Ada", fleet.clock.now())
         fleet.at(1).expect_actions(SLOW, "Other", analyze_slow_tasks="dispatched")
         assert fleet.loop.store.count(Execution) > begun
         assert fleet.clock.now() - fleet.start_at == timedelta(seconds=1)

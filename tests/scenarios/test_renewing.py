@@ -130,7 +130,7 @@ def test_what_is_over_while_a_person_has_said_stop_is_undone_when_it_goes_on(sce
         fleet.finish(f"good{number}")
     fleet.at(1100).expect_incident(RETRIES, "Coder", "closed", "recovered").expect_directives(quality_gate="strict")
 
-    resume(state_dir)
+    resume(state_dir, "looked", "Ada", fleet.clock.now())
 
     fleet.at(1101).expect_directives()
     assert trail(fleet) == [("set", "quality_gate"), ("undone", "quality_gate")]
@@ -160,7 +160,7 @@ def test_while_a_person_has_said_stop_a_paused_agent_is_not_let_back(scenario: M
     stop(fleet.settings.storage.state_dir, "looking", "Ada", fleet.clock.now())
     fleet.at(400).expect_directives(paused=True)
 
-    resume(fleet.settings.storage.state_dir)
+    resume(fleet.settings.storage.state_dir, "looked", "Ada", fleet.clock.now())
 
     fleet.at(401).expect_directives(max_concurrency=1)
 
@@ -197,7 +197,7 @@ def test_the_time_of_a_stop_does_not_count_as_waiting_to_be_set_again(scenario: 
     stop(state_dir, "looking", "Ada", fleet.clock.now())
     fleet.at(1750)
 
-    resume(state_dir)
+    resume(state_dir, "looked", "Ada", fleet.clock.now())
 
     fleet.at(1850).expect_incident(ERRORS, one, "mitigated")
 

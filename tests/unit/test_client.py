@@ -121,7 +121,7 @@ def test_what_it_is_told_is_done(client: Client, fleet: Scenario) -> None:
     assert client.complete_handoff(handoff.id, by="Operator", result="looked").result == "looked"
     assert client.handoff(handoff.id).message["prompt"]
     assert client.stop(by="Ada", reason="a drill").by == "Ada"
-    assert (client.resume(), client.resume()) == (True, False)
+    assert [client.resume(by="Ada", reason="it is over") for _ in range(2)] == [True, False]
     assert client.disable_trigger("slow_tasks", by="Ada").dismissed == [id]
     assert client.enable_trigger("slow_tasks", by="Ada").enabled
     assert next(client.incidents(state=[IncidentState.CLOSED])).id == id

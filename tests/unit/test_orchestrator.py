@@ -137,7 +137,7 @@ def test_while_a_person_has_said_stop_nothing_is_proposed_and_nothing_violated(f
         told = fleet.check(at)
         assert (told["actions"], told["constitutional_violations"]) == ([], 0)
         assert [each["state"] for each in told["incidents"]] == ["open"]
-    resume(fleet.settings.storage.state_dir)
+    resume(fleet.settings.storage.state_dir, "looked", "Ada", AT)
     assert fleet.check(13)["actions_executed"] == 1
 
 
@@ -146,13 +146,13 @@ def test_a_stop_and_its_end_are_each_on_the_audit_log_once(fleet: Fleet) -> None
     stop(state_dir, "looking", "Ada", AT)
     for at in (10, 11):
         fleet.check(at)
-    resume(state_dir)
+    resume(state_dir, "looked", "Ada", AT)
     for at in (12, 13):
         fleet.check(at)
     with fleet.open(14) as loop:
         said = [entry for entry in loop.audit.tail(100) if entry.kind in ("stopped", "resumed")]
     assert sorted((entry.kind, *entry.payload.values()) for entry in said) == [
-        ("resumed",),
+        ("resumed", "Ada", "looked"),
         ("stopped", "Ada", "looking"),
     ]
 
@@ -339,7 +339,7 @@ def test_a_stop_between_the_decision_and_the_effect_costs_no_step_of_the_plan(fl
     fleet.task("slow", 0, 90.0)
     with fleet.open(10, crash=lambda point: None if point != "intent.committed" else _stop_now(state_dir)) as loop:
         loop.check()
-    resume(state_dir)
+    resume(state_dir, "looked", "Ada", AT)
     told = fleet.check(30)
     assert [each["state"] for each in told["incidents"]] == ["acting"]
     assert [each["action"] for each in told["actions"]] == ["analyze_slow_tasks"]

@@ -104,6 +104,7 @@ def test_every_command_answers_in_json(command: str, surface: Surface, clock: Fa
         "ack": {"id": slow["id"], **person},
         "close": {"id": retries["id"], **person},
         "stop": person,
+        "resume": person,
         "agent": {"name": "Coder"},
         "silence": {"trigger": "slow_tasks", "keys": {"agent": "Coder"}, "lasts_s": 60, **person},
         "history": {"limit": 5},
@@ -413,7 +414,7 @@ def test_the_stop_shows_at_once_and_is_gone_with_it(settings: Settings, clock: F
     assert told["stopped"]["by"] == "Ada"
     assert told["health"]["status"] == "degraded"
     assert len(told["health"]["issues"]) == 1
-    resume(settings.storage.state_dir)
+    resume(settings.storage.state_dir, "looked", "Ada", NOW)
     assert status.last_health(settings, spec, at=NOW)["status"] == "healthy"
 
 

@@ -19,10 +19,11 @@ def stop_healing(*, reason: Why = NO_REASON, by: By = None, where: Where | None 
     return 0
 
 
-def resume_healing(*, where: Where | None = None) -> int:
+def resume_healing(*, reason: Why = NO_REASON, by: By = None, where: Where | None = None) -> int:
     """Let effects happen again."""
     from self_healing.constitution.stop import resume
 
-    was_stopped = resume((where or Where()).settings().storage.state_dir)
-    print("resumed" if was_stopped else "nothing was stopped")
+    settings, who = (where or Where()).settings(), person(by)
+    was_stopped = resume(settings.storage.state_dir, reason, who, datetime.now(UTC))
+    print(f"resumed by {output.text(who)}: {output.text(reason)}" if was_stopped else "nothing was stopped")
     return 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,14 +21,23 @@ from self_healing.errors import StateError
 STOP = "stop"
 """The name of the file in the state directory."""
 
+RESUMED = "resumed"
+"""The name of the file that says who took the last one away, until there is another: the audit log is not to be
+written by who does not own the state."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StopRecord:
-    """Why everything is stopped; None where the file does not say."""
+    """Why everything is stopped, or goes on; None where the file does not say."""
 
     reason: str
     by: str | None
     at: datetime | None
+
+    @property
+    def said(self) -> dict[str, str | None]:
+        """What the audit log is told of it."""
+        return {"by": self.by, "reason": self.reason}
 
 
 def stop(state_dir: Path, reason: str, by: str, at: datetime) -> StopRecord:
@@ -45,11 +55,11 @@ def stop(state_dir: Path, reason: str, by: str, at: datetime) -> StopRecord:
         StateError: nothing is stopped.
     """
     record = StopRecord(reason=reason, by=by, at=at)
-    text = json.dumps({"reason": reason, "by": by, "at": at.isoformat()}) + "\n"
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
+        (state_dir / RESUMED).unlink(missing_ok=True)  # or it would be taken for the end of this one
         try:
-            _write(state_dir, text)
+            _write(state_dir, STOP, record)
         except OSError:
             # An empty file needs no space, and stops just as well.
             os.close(os.open(state_dir / STOP, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -62,13 +72,24 @@ def stop(state_dir: Path, reason: str, by: str, at: datetime) -> StopRecord:
     return record
 
 
-def resume(state_dir: Path) -> bool:
+def resume(state_dir: Path, reason: str, by: str, at: datetime) -> bool:
     """Let effects happen again, durably; whether anything was stopped.
+
+    On a full disk they still do, and the reason is lost.
+
+    Args:
+        reason: in plain words, for whoever wonders.
+        by: the person.
+        at: now, aware.
 
     Raises:
         StateError: it is still stopped.
     """
     path = state_dir / STOP
+    if not os.path.lexists(path):
+        return False
+    with suppress(OSError):  # a full disk; what counts is that the stop is gone
+        _write(state_dir, RESUMED, StopRecord(reason=reason, by=by, at=at))
     try:
         path.unlink()
         _sync(state_dir)
@@ -83,8 +104,7 @@ def stopped(state_dir: Path) -> StopRecord | None:
     """Who stopped every effect, and why; None when nobody did."""
     path = state_dir / STOP
     try:
-        found = json.loads(path.read_bytes())
-        reason, by, at = found["reason"], found["by"], datetime.fromisoformat(found["at"])
+        return _read(path)
     except FileNotFoundError:
         if not os.path.lexists(path):
             return None
@@ -93,22 +113,37 @@ def stopped(state_dir: Path) -> StopRecord | None:
         return _unreadable(str(error.strerror))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         return _unreadable(f"it is not what a stop looks like ({type(error).__name__})")
-    return StopRecord(reason=str(reason), by=str(by), at=at)
+
+
+def resumed(state_dir: Path) -> StopRecord | None:
+    """Who took the last stop away, and why; None where nobody said so, as when its file was removed by hand."""
+    try:
+        return _read(state_dir / RESUMED)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None  # nothing depends on it
+
+
+def _read(path: Path) -> StopRecord:
+    found = json.loads(path.read_bytes())
+    at = datetime.fromisoformat(found["at"])
+    return StopRecord(reason=str(found["reason"]), by=str(found["by"]), at=at)
 
 
 def _unreadable(why: str) -> StopRecord:
     return StopRecord(reason=f"the stop file cannot be read: {why}", by=None, at=None)
 
 
-def _write(state_dir: Path, text: str) -> None:
+def _write(state_dir: Path, name: str, record: StopRecord) -> None:
     """The whole file or none: written beside, synced, then renamed."""
-    descriptor, beside = tempfile.mkstemp(prefix=f".{STOP}-", dir=state_dir)
+    at = None if record.at is None else record.at.isoformat()
+    text = json.dumps({"reason": record.reason, "by": record.by, "at": at}) + "\n"
+    descriptor, beside = tempfile.mkstemp(prefix=f".{name}-", dir=state_dir)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, state_dir / STOP)
+        os.replace(beside, state_dir / name)
     except OSError:
         os.unlink(beside)
         raise

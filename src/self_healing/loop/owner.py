@@ -21,7 +21,7 @@ from self_healing.constitution.audit import Audit
 from self_healing.constitution.checkpoints import Checkpoints, checkpoints_file
 from self_healing.constitution.decisions import Decisions
 from self_healing.constitution.effects import Effects
-from self_healing.constitution.stop import StopRecord, stopped
+from self_healing.constitution.stop import StopRecord, resumed, stopped
 from self_healing.errors import (
     ApprovalRefused,
     ConstitutionBypass,
@@ -397,10 +397,10 @@ class Owner:
 
     def _heed_stop(self) -> None:
         """Put on the audit log that a person stopped or resumed healing: that needs no owner, so it is noticed here."""
-        stop = self._stop()
-        told = None if stop is None else {"by": stop.by, "reason": stop.reason}
+        told = stop.said if (stop := self._stop()) else None
         if told != self._stop_told:
-            self.audit.append("resumed" if told is None else "stopped", told or {}, self.now())
+            whose = stop or resumed(self.settings.storage.state_dir)
+            self.audit.append("stopped" if stop else "resumed", whose.said if whose else {}, self.now())
             self.store.put_fact("stop", told)
             self._stop_told = told
 

@@ -59,5 +59,6 @@ class Standing(Answers):
         record = stop.stop(self._loop.settings.storage.state_dir, reason, by, self._loop.clock.now())
         return {"stopped": msgspec.to_builtins(record)}
 
-    def resume(self) -> Json:
-        return {"resumed": stop.resume(self._loop.settings.storage.state_dir)}
+    def resume(self, by: str, reason: str) -> Json:
+        state_dir, at = self._loop.settings.storage.state_dir, self._loop.clock.now()
+        return {"resumed": stop.resume(state_dir, reason, by, at)}

@@ -255,7 +255,7 @@ def test_what_is_done_by_the_api_is_done(fleet: Scenario) -> None:
     assert post(fleet, "/triggers/slow_tasks/enable", {"by": "Ada"})["enabled"]
     exactly(models.Stopped, post(fleet, "/stop", ADA))
     assert get(fleet, "/status")["stopped"]["reason"] == "tested"
-    assert post(fleet, "/resume") == {"resumed": True}
+    assert post(fleet, "/resume", ADA) == {"resumed": True}
 
 
 def test_a_handoff_is_worked_by_the_api(fleet: Scenario) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from self_healing.constitution.stop import STOP, StopRecord, resume, stop, stopped
+from self_healing.constitution.stop import STOP, StopRecord, resume, resumed, stop, stopped
 from self_healing.errors import StateError
 from self_healing.storage.store import Store
 from tests.unit.constitution.fine import NOW
@@ -19,8 +19,9 @@ def in_another_process(code: str, state_dir: Path) -> subprocess.CompletedProces
         "import os, resource, signal, sys\n"
         "from datetime import UTC, datetime\n"
         "from pathlib import Path\n"
-        "from self_healing.constitution.stop import stop\n"
-        "def stop_it(): stop(Path(sys.argv[1]), 'it burns', 'ann', datetime(2026, 1, 5, tzinfo=UTC))\n"
+        "from self_healing.constitution.stop import resume, stop\n"
+        "NOW = datetime(2026, 1, 5, tzinfo=UTC)\n"
+        "def stop_it(): stop(Path(sys.argv[1]), 'it burns', 'ann', NOW)\n"
     )
     return subprocess.run(
         [sys.executable, "-c", prelude + code, str(state_dir)], capture_output=True, text=True, check=False
@@ -31,18 +32,19 @@ def test_a_stop_says_who_and_why_until_it_is_taken_away(tmp_path: Path) -> None:
     assert stopped(tmp_path) is None
     told = stop(tmp_path, "it burns", "ann", NOW)
     assert stopped(tmp_path) == told == StopRecord(reason="it burns", by="ann", at=NOW)
-    assert resume(tmp_path)
+    assert resume(tmp_path, "looked", "Ada", NOW)
     assert stopped(tmp_path) is None
-    assert not resume(tmp_path)
+    assert not resume(tmp_path, "again", "Bob", NOW)
+    assert resumed(tmp_path) == StopRecord(reason="looked", by="Ada", at=NOW)
 
 
 def test_it_works_before_there_is_any_state_and_while_another_process_owns_it(tmp_path: Path) -> None:
     state_dir = tmp_path / "not" / "yet"
     assert stopped(state_dir) is None
-    assert not resume(state_dir)
+    assert not resume(state_dir, "looked", "Ada", NOW)
     stop(state_dir, "never begin", "ann", NOW)
     with Store(state_dir):
-        resume(state_dir)
+        resume(state_dir, "looked", "Ada", NOW)
         stop(state_dir, "it burns", "ann", NOW)
         assert stopped(state_dir) is not None
 
@@ -54,6 +56,23 @@ def test_stopping_again_replaces_the_reason_and_leaves_nothing_beside_it(tmp_pat
     assert found is not None
     assert (found.reason, found.by) == ("it burns\nmore \u202e", "bob")
     assert [path.name for path in tmp_path.iterdir()] == [STOP]
+
+
+def test_who_let_it_go_on_is_not_taken_for_who_ends_the_next_stop(tmp_path: Path) -> None:
+    stop(tmp_path, "it burns", "ann", NOW)
+    resume(tmp_path, "looked", "Ada", NOW)
+    stop(tmp_path, "it burns again", "ann", NOW)
+    assert [path.name for path in tmp_path.iterdir()] == [STOP]
+    (tmp_path / STOP).unlink()
+    assert resumed(tmp_path) is None
+
+
+def test_it_goes_on_even_when_nothing_more_can_be_written_to_the_disk(tmp_path: Path) -> None:
+    stop(tmp_path, "it burns", "ann", NOW)
+    ended = in_another_process(
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); resume(Path(sys.argv[1]), 'looked', 'ann', NOW)", tmp_path
+    )
+    assert (ended.returncode, ended.stderr, list(tmp_path.iterdir())) == (0, "", [])
 
 
 def test_it_outlives_the_process_that_was_killed_right_after(tmp_path: Path) -> None:
@@ -92,7 +111,7 @@ def test_a_stop_file_that_is_none_counts_as_stopped_and_can_be_taken_away(tmp_pa
     assert found is not None
     assert "cannot be read" in found.reason
     assert found.by is None
-    resume(tmp_path)
+    resume(tmp_path, "looked", "Ada", NOW)
     assert stopped(tmp_path) is None
 
 
@@ -113,7 +132,7 @@ def test_what_cannot_be_taken_away_stays_stopped_and_says_so(tmp_path: Path) -> 
     (tmp_path / STOP).mkdir()
     assert stopped(tmp_path) is not None
     with pytest.raises(StateError, match="still stopped"):
-        resume(tmp_path)
+        resume(tmp_path, "looked", "Ada", NOW)
 
 
 def test_looking_for_a_stop_loads_neither_cedar_nor_the_store() -> None:

@@ -231,7 +231,7 @@ def test_the_stop_is_set_and_taken_back(loop: SelfHealingOrchestrator) -> None:
     with serving(loop) as port:
         post(port, "/stop", {"by": "Ada", "reason": "a drill"})
         stopped = get(port, "/")[1]
-        post(port, "/resume", {})
+        post(port, "/resume", {"by": "Bob", "reason": "it is over"})
         resumed = get(port, "/stop")[1]
     assert "Healing is stopped" in stopped
     assert "Stopped by Ada: a drill" in stopped

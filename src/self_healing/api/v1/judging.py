@@ -95,6 +95,6 @@ async def stop(here: Here, told: models.Person) -> Response:
 
 
 @routes.post("/resume", response_model=models.Resumed)
-async def resume(here: Here) -> Response:
+async def resume(here: Here, told: models.Person) -> Response:
     """Let effects happen again."""
-    return as_json(await here.ask("resume"))
+    return as_json(await here.ask("resume", by=told.by, reason=told.reason))
