@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +21,7 @@ STEP_S = 0.1  # real seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the options and live until told to stop, or until ``--for-s`` is over."""
+    """Read the options and live until told to stop, or until what ``--for-s`` or ``--until-eof`` waits for."""
     options = _parser().parse_args(arguments)
     clock = ScaledClock(options.scale, options.start or datetime.now(UTC), options.origin)
     fleet = Fleet(
@@ -31,19 +33,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         faults=options.faults,
     )
     until = None if options.for_s is None else clock.start + timedelta(seconds=options.for_s)
-    asyncio.run(_live(fleet, clock, options.telemetry_dir, until, STEP_S * options.scale))
+    held = sys.stdin.fileno() if options.until_eof else None
+    asyncio.run(_live(fleet, clock, options.telemetry_dir, until, STEP_S * options.scale, held))
 
 
-async def _live(fleet: Fleet, clock: Clock, telemetry_dir: Path, until: datetime | None, every_s: float) -> None:
-    stop = asyncio.Event()
+async def _live(
+    fleet: Fleet, clock: Clock, telemetry_dir: Path, until: datetime | None, every_s: float, held: int | None
+) -> None:
+    """Live until told to stop, until `until`, or until the pipe `held` is let go at its other end."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
+    if held is not None:
+        loop.add_reader(held, _heard, held, stop)
     async with asyncio.TaskGroup() as group:
         group.create_task(run_fleet(fleet, clock, telemetry_dir, stop, every_s=every_s))
         while until is not None and clock.now() < until and not stop.is_set():
             await clock.sleep(every_s)
         if until is not None:
             stop.set()
+
+
+def _heard(held: int, stop: asyncio.Event) -> None:
+    if not os.read(held, 1024):
+        asyncio.get_running_loop().remove_reader(held)  # an end is there to be read for ever
+        stop.set()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     names = ", ".join(fault.name for fault in FAULTS)
     parser.add_argument("--faults", type=_faults, default=(), help=f"none, all, or with commas between: {names} (none)")
     parser.add_argument("--for-s", type=float, help="end after so many seconds of its time")
+    parser.add_argument("--until-eof", action="store_true", help="end when standard input does, which is a pipe")
     return parser
 
 

@@ -7,6 +7,7 @@ telemetry files, obeys directives and works handoffs. Only the clock is not real
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 import tempfile
@@ -196,7 +197,7 @@ def demo(
     console: Console | None = None,
     dashboard: bool = False,
 ) -> int:
-    """Break a simulated fleet, and show how it heals.
+    """Break a simulated fleet, and show how it heals; SIGTERM ends it as Ctrl-C does. Called on the main thread.
 
     Args:
         scale: seconds of the fleet's time for each real one.
@@ -220,6 +221,7 @@ def demo(
 async def _demo(
     console: Console, root: Path, keep: Path | None, scale: float, faults: Sequence[Fault], dashboard: bool
 ) -> int:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     settings = Settings(
         telemetry=TelemetrySettings(dir=root / "telemetry"),
         actions=ActionSettings(),
@@ -238,7 +240,7 @@ async def _demo(
 
 @contextmanager
 def beside(settings: Settings, clock: ScaledClock, faults: Sequence[Fault]) -> Iterator[subprocess.Popen[bytes]]:
-    """A fleet in a process of its own, beside whoever heals it, for as long as the block runs.
+    """A fleet in a process of its own, beside whoever heals it, for as long as the block runs and this process lives.
 
     Args:
         settings: where it writes telemetry, reads directives and finds handoffs.
@@ -257,17 +259,18 @@ def _start_fleet(settings: Settings, clock: ScaledClock, faults: Sequence[Fault]
     command += ["--telemetry-dir", str(settings.telemetry.dir), "--state-dir", str(settings.storage.state_dir)]
     command += ["--logs-dir", str(settings.storage.logs_dir), "--scale", str(clock.scale), "--seed", str(SEED)]
     command += ["--start", clock.start.isoformat(), "--origin", repr(clock.origin)]
-    command += ["--faults", ",".join(fault.name for fault in faults)]
-    return subprocess.Popen(command)
+    command += ["--faults", ",".join(fault.name for fault in faults) or "none"]
+    # However this process ends, the pipe ends with it, and then the fleet.
+    return subprocess.Popen([*command, "--until-eof"], stdin=subprocess.PIPE)
 
 
 def _stop_fleet(fleet: subprocess.Popen[bytes]) -> None:
-    fleet.terminate()
-    try:
-        fleet.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        fleet.kill()
-        fleet.wait()
+    with fleet:
+        fleet.terminate()
+        try:
+            fleet.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            fleet.kill()
 
 
 async def _watch(
