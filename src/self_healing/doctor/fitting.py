@@ -22,8 +22,9 @@ from self_healing.doctor.findings import Finding, Proposal, Tell, ok, warn
 from self_healing.doctor.history import History
 from self_healing.doctor.observing import Observed
 from self_healing.measures import Floats
+from self_healing.model import SeriesState
 from self_healing.problems import shown, suggestion
-from self_healing.spec import Absence, Baseline, Composite, RateOfChange, Spec, Threshold, TriggerSpec
+from self_healing.spec import Absence, Baseline, Composite, NoData, RateOfChange, Spec, Threshold, TriggerSpec
 from self_healing.telemetry.assembly import traced
 from self_healing.telemetry.columns import getter
 from self_healing.telemetry.samples import matches
@@ -51,11 +52,13 @@ class Fired:
         incidents: how many it would have opened.
         share: of the time of all of its groups, in which an incident was open; 0 to 1.
         groups: how many were seen.
+        fires: whether any series of it began to fire, muted or not.
     """
 
     incidents: int
     share: float
     groups: int
+    fires: bool
 
 
 def fired(spec: Spec, history: History, tell: Told = nobody) -> dict[str, Fired]:
@@ -70,6 +73,7 @@ def fired(spec: Spec, history: History, tell: Told = nobody) -> dict[str, Fired]
     grid_us = replay.spec.grid * SECOND_US
     replay.run(-(-replay.last_us // grid_us) * grid_us, tell)
     whole_us = max(replay.last_us - replay.first_us, SECOND_US)
+    firing = {each.verdict.trigger for each in replay.transitions if each.after is SeriesState.FIRING}
     found = {}
     for trigger in spec.triggers:
         if trigger.enabled:
@@ -77,7 +81,8 @@ def fired(spec: Spec, history: History, tell: Told = nobody) -> dict[str, Fired]
             groups = replay.groups(trigger)
             open_us = sum((each.closed_us or replay.last_us) - each.opened_us for each in opened)
             share = open_us / whole_us / max(groups, 1)
-            found[trigger.name] = Fired(incidents=len(opened), share=share, groups=groups)
+            fires = trigger.name in firing
+            found[trigger.name] = Fired(incidents=len(opened), share=share, groups=groups, fires=fires)
     return found
 
 
@@ -94,9 +99,11 @@ def too_often(now: Fired, history: History) -> bool:
 # -- what cannot fire
 
 
-def why_silent(spec: Spec, observed: Mapping[str, Observed], history: History) -> dict[str, tuple[str, str]]:
-    """Why enabled triggers cannot fire on the history, and what to do, by trigger; of the others nothing."""
-    enabled = [trigger for trigger in spec.triggers if trigger.enabled]
+def why_silent(
+    spec: Spec, observed: Mapping[str, Observed], now: Mapping[str, Fired], history: History
+) -> dict[str, tuple[str, str]]:
+    """Why enabled triggers cannot fire on the history, and what to do, by trigger; of those that can nothing."""
+    enabled = [trigger for trigger in spec.triggers if trigger.enabled and not now[trigger.name].fires]
     found = {trigger.name: _silent(trigger, observed, history) for trigger in enabled}
     silent = {name: why for name, why in found.items() if why is not None}
     for trigger in enabled:
@@ -130,6 +137,8 @@ def _too_little(observed: Observed, history: History) -> tuple[str, str] | None:
     trigger, condition = observed.trigger, observed.trigger.condition
     if observed.most == 0:
         return _unmeasured(trigger, history)
+    if trigger.no_data is NoData.FIRE:
+        return None  # a window that holds nothing is judged as well
     if observed.most < observed.needed:
         held = f"no window of {span(trigger.window)} ever held {_samples(observed.needed)}"
         return f"{held}; the most were {observed.most}", "lengthen its window, or lower min_samples"
@@ -265,7 +274,7 @@ def fits(
 ) -> Iterator[Finding]:
     """How each enabled trigger fits the history."""
     proposed = {each.trigger: each for each in proposals}
-    cannot = why_silent(spec, observed, history)
+    cannot = why_silent(spec, observed, now, history)
     for trigger in spec.triggers:
         if trigger.enabled and trigger.name in now:
             silent = cannot.get(trigger.name)

@@ -157,6 +157,12 @@ def test_a_trigger_that_cannot_fire_on_what_is_there_is_told_with_the_reason(
     assert (outcome, "cannot fire" in words, why in words) == ("warn", True, True), words
 
 
+def test_where_silence_fires_it_does_not_matter_that_no_window_ever_held_enough(tmp_path: Path) -> None:
+    told = settings(tmp_path, TRIGGER.format(name="mine", more='min_samples = 50\nno_data = "fire"'))
+    history(tmp_path, 1, every_s=6 * 3600)
+    assert "fires all the time" in found(examined(told), "trigger mine")[1]
+
+
 def test_a_change_from_windows_that_never_held_enough_cannot_fire(tmp_path: Path) -> None:
     changing = TRIGGER.replace('"threshold"', '"rate_of_change"').format(name="mine", more="min_samples = 3")
     told = settings(tmp_path, changing)
