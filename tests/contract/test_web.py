@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from self_healing.actions.runner import InlineExecutor
 from self_healing.errors import EffectError, EffectRefused, EffectUntold
 from self_healing.handoffs.alertmanager import AlertmanagerChannel
-from self_healing.handoffs.channel import Receipt
+from self_healing.handoffs.channel import Receipt, repeatable
 from self_healing.handoffs.declared import AlertmanagerDeclared, PagerDutyDeclared, WebhookDeclared
+from self_healing.handoffs.file import FileChannel
 from self_healing.handoffs.http import innermost, permitted
 from self_healing.handoffs.pagerduty import PagerDutyChannel
+from self_healing.handoffs.router import Router
 from self_healing.handoffs.webhook import WebhookChannel
-from self_healing.model import Handoff
+from self_healing.model import Execution, ExecutionStatus, Handoff
+from self_healing.storage.store import Store
 from tests.contract.servers import (
     LOOPBACK,
     SECRET,
@@ -31,7 +37,7 @@ from tests.contract.servers import (
     serving,
     trickle,
 )
-from tests.unit.actions.intents import handoff
+from tests.unit.actions.intents import effect_on, handoff, intend
 
 
 @pytest.fixture(autouse=True)
@@ -40,9 +46,13 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAGER_KEY", "key-1")
 
 
-def webhook(url: str, **settings: Any) -> WebhookChannel:
+def hook(url: str, **settings: Any) -> WebhookDeclared:
     given = {"kind": "webhook", "url": url, "secret_env": "HOOK_SECRET", "allow": LOOPBACK, **settings}
-    return WebhookChannel("ops", WebhookDeclared.model_validate(given))
+    return WebhookDeclared.model_validate(given)
+
+
+def webhook(url: str, **settings: Any) -> WebhookChannel:
+    return WebhookChannel("ops", hook(url, **settings))
 
 
 def test_what_arrives_is_a_cloud_event_with_the_nine_keys_signed_under_the_handoffs_id() -> None:
@@ -93,7 +103,35 @@ def test_a_repetition_carries_the_same_id_and_only_who_drops_it_may_be_sent_it_a
             webhook(url).deliver(handoff(1))
         assert (receiver.requests, list(receiver.events)) == (2, ["hnd-1"])
         assert webhook(url).probe(handoff(1)) is None
-        assert webhook(url, idempotent=True).probe(handoff(1)) is False
+        assert [repeatable(webhook(url, idempotent=each), handoff(1)) for each in (False, True)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("idempotent", "answers", "status"),
+    [
+        (True, [504, 202], ExecutionStatus.DISPATCHED),
+        (True, [504, 504, 504], ExecutionStatus.UNKNOWN),
+        (True, [504, 503, 503], ExecutionStatus.UNKNOWN),
+        (True, [503, 504, 400], ExecutionStatus.UNKNOWN),
+        (True, [503, 503, 503], ExecutionStatus.FAILED),
+        (False, [503, 504], ExecutionStatus.UNKNOWN),
+        (False, [503, 400], ExecutionStatus.FAILED),
+    ],
+)
+def test_what_one_of_its_tries_may_have_brought_about_is_unknown_and_not_failed(
+    tmp_path: Path, idempotent: bool, answers: list[int], status: ExecutionStatus
+) -> None:
+    left = iter(answers)
+
+    def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        reply(next(left))(handler, body)
+
+    with serving(answer) as url, Store(tmp_path / "state") as store:
+        router = Router(FileChannel(tmp_path / "handoffs"), {"ops": hook(url, idempotent=idempotent)}, "file")
+        id = intend(store, action="ask")
+        store.put(msgspec.structs.replace(store.get(Handoff, "hnd-1"), channel="ops"))
+        InlineExecutor(effect_on(store, router)).submit([id])
+        assert (store.get(Execution, id).status, list(left)) == (status, [])
 
 
 @pytest.mark.parametrize(("off_s", "fine"), [(-295, True), (299, True), (-301, False), (302, False)])

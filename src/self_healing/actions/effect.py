@@ -6,7 +6,8 @@ Intent, then effect, then outcome, each committed before the next::
 
 A crash between any two leaves an execution ``intended``. Without a try on record nothing was begun, and it simply
 runs. With one, the channel is asked whether the handoff arrived: yes, and only the outcome is missing; no, and it is
-delivered; nobody can tell, and the execution is ``unknown`` and never repeated. Nothing is begun or gone on with by a
+delivered; nobody can tell, and it is repeated only where that is harmless. What nobody can tell in the end is
+``unknown``, never failed. Nothing is begun or gone on with by a
 decision that is too old: what was set is undone then, and it is decided anew.
 """
 
@@ -21,7 +22,7 @@ import msgspec
 from self_healing.actions.directing import Allowing, AuditAppend, Directives
 from self_healing.actions.functions import run
 from self_healing.errors import ConstitutionBypass, EffectError, EffectRefused, EffectUntold
-from self_healing.handoffs.channel import Channel, Receipt, delivered
+from self_healing.handoffs.channel import Channel, Receipt, delivered, repeatable
 from self_healing.model import Decision, Execution, ExecutionStatus, Handoff, HandoffStatus
 from self_healing.spec import ActionSpec, Priority
 from self_healing.storage.store import Store
@@ -190,40 +191,43 @@ class Effect:
         except KeyError:
             self._failed(id, f"action {execution.action!r} is no longer declared")
             return
-        certain = False  # that earlier tries delivered nothing
+        certain = not execution.tries  # that nothing was done so far
         receipt: Receipt | None = None
 
         async def once() -> None:
             nonlocal certain, receipt
+            there, again = await self._left(id, spec, call)
+            if there:
+                return
+            certain = certain or there is False
+            if not certain and not again:
+                raise _Untold
             try:
-                receipt = await self._once(id, spec, call, certain)
+                receipt = await self._once(id, spec, call)
             except EffectRefused as error:
                 raise _Refused(str(error)) from error
             except FAILURES as error:
-                certain = not _untold(error)
+                certain = certain and not _untold(error)
                 raise
 
         try:
             await retry(max(1, spec.tries - execution.tries), once)
         except _Refused as error:
-            self._failed(id, str(error))
+            if certain:
+                self._failed(id, str(error))
+            else:
+                self._unknown(id, spec)
         except _Untold:
             self._unknown(id, spec)
         except FAILURES as error:
-            await self._gave_up(id, spec, call, error)
+            await self._gave_up(id, spec, call, error, certain)
         else:
             self._dispatched(id, spec, receipt)
 
-    async def _once(self, id: str, spec: ActionSpec, call: Call, certain: bool) -> Receipt | None:
+    async def _once(self, id: str, spec: ActionSpec, call: Call) -> Receipt | None:
         """One try. Returns when the effect is there, with what the channel has to tell of it."""
         execution = self._store.get(Execution, id)
         handoff = self._handoff(execution)
-        if execution.tries:
-            there = await self._probed(handoff, spec, call)
-            if there:
-                return None
-            if there is None and not certain:
-                raise _Untold
         if handoff is not None and handoff.status is not HandoffStatus.CREATED:
             raise _Refused(f"handoff {handoff.id} is {handoff.status.value} before it was delivered")
         if self._observe():
@@ -246,9 +250,9 @@ class Effect:
             self._crash(FUNCTION_RETURNED)
             try:
                 return self._channel.deliver(handoff)
+            except EffectRefused as error:
+                raise _Untold from error  # to call it again would not deliver it
             except EffectError as error:
-                if spec.idempotent:
-                    raise
                 raise EffectUntold(f"{spec.function} has run, and its handoff was not delivered: {error}") from error
 
         return self._channel.deliver if spec.function is None else after_its_function
@@ -256,16 +260,26 @@ class Effect:
     def _handoff(self, execution: Execution) -> Handoff | None:
         return None if execution.handoff is None else self._store.get(Handoff, execution.handoff)
 
-    async def _probed(self, handoff: Handoff | None, spec: ActionSpec, call: Call) -> bool | None:
-        """Whether an effect that was begun is there; None when nobody can tell."""
+    async def _left(self, id: str, spec: ActionSpec, call: Call) -> tuple[bool | None, bool]:
+        """What earlier tries left: whether the effect is there, and whether doing it again changes nothing if it is.
+
+        None when nobody can tell whether it is there.
+        """
+        execution = self._store.get(Execution, id)
+        handoff = self._handoff(execution)
+        if not execution.tries:
+            return False, True
         if handoff is None:
-            return True  # its directives were committed with the try
+            return True, True  # its directives were committed with the try
         try:
             there = await call(self._channel.probe, handoff, spec.timeout)
         except FAILURES:
-            return None
+            there = None
+        again = there is False or repeatable(self._channel, handoff)
+        if spec.function is None:
+            return there, again
         # Without a handoff its function may have run all the same.
-        return None if there is False and spec.function is not None and not spec.idempotent else there
+        return there or None, again and spec.idempotent
 
     def _begin(self, execution: Execution, spec: ActionSpec) -> None:
         """Put the directives in force and the try on record, together."""
@@ -282,14 +296,13 @@ class Effect:
                 reason=f"{begun.action} for {begun.trigger}",
             )
 
-    async def _gave_up(self, id: str, spec: ActionSpec, call: Call, error: Exception) -> None:
-        """After the last try: it may have done its work all the same."""
+    async def _gave_up(self, id: str, spec: ActionSpec, call: Call, error: Exception, certain: bool) -> None:
+        """After the last try: it, or one before, may have done its work all the same."""
         text = f"no answer within {spec.timeout} s" if isinstance(error, TimeoutError) else str(error)
-        handoff = self._handoff(self._store.get(Execution, id))
-        there = await self._probed(handoff, spec, call)
+        there, _ = await self._left(id, spec, call)
         if there:
             self._dispatched(id, spec, None)
-        elif there is None and _untold(error):
+        elif there is None and not certain:
             self._unknown(id, spec)
         else:
             self._failed(id, text)
@@ -321,14 +334,15 @@ class Effect:
     def _unknown(self, id: str, spec: ActionSpec) -> None:
         """Its directives stay until they expire or a person undoes them; what they restrain may be dangerous."""
         execution = self._store.get(Execution, id)
+        again = "twice" if execution.tries < 2 else "again"
         error = (
-            f"whether handoff {execution.handoff} was delivered cannot be told, and it is not sent twice; "
+            f"whether handoff {execution.handoff} was delivered cannot be told, and it is not sent {again}; "
             f"ask {execution.target_agent} whether it came"
         )
-        if spec.function is not None and not spec.idempotent:
+        if spec.function is not None:
             error = (
                 f"whether {spec.function} did its work for handoff {execution.handoff} cannot be told, and it is not "
-                "called twice; look whether it did"
+                f"called {again}; look whether it did"
             )
         self._end(execution, ExecutionStatus.UNKNOWN, self._now(), error)
         self._crash("outcome.committed")

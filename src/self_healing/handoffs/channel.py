@@ -30,8 +30,8 @@ def delivered(handoff: Handoff, receipt: Receipt | None, at: datetime) -> Handof
 class Channel(Protocol):
     """One way to deliver handoffs. Its methods may block, and are called from several threads.
 
-    A handoff's id is its idempotency key: delivering it again must change nothing where `probe` can say False, because
-    a delivery that took too long may still arrive after the next one was begun.
+    A handoff's id is its idempotency key: delivering it again must change nothing where `probe` can say False, or where
+    it is :class:`Repeatable`, because a delivery that took too long may still arrive after the next one was begun.
     """
 
     @property
@@ -73,6 +73,20 @@ class Progress(Record, frozen=True, kw_only=True):
     stage: Stage
     said: str | None = None  # in its own words
     remote: str | None = None  # what it calls it
+
+
+@runtime_checkable
+class Repeatable(Channel, Protocol):
+    """A channel that may be given a handoff again though nobody can tell whether it arrived."""
+
+    def repeatable(self, handoff: Handoff) -> bool:
+        """Whether delivering `handoff` again changes nothing for who has it."""
+        ...
+
+
+def repeatable(channel: Channel | None, handoff: Handoff) -> bool:
+    """Whether `channel` may be given `handoff` again though nobody can tell whether it arrived."""
+    return isinstance(channel, Repeatable) and channel.repeatable(handoff)
 
 
 @runtime_checkable

@@ -55,8 +55,12 @@ class PagerDutyChannel:
         return Receipt(remote=handoff.incident)
 
     def probe(self, handoff: Handoff) -> bool | None:
+        """Nobody can tell what a server did with what it did not answer."""
+        return None
+
+    def repeatable(self, handoff: Handoff) -> bool:
         """Telling again changes nothing."""
-        return False
+        return True
 
     def resolve(self, handoff: Handoff) -> None:
         """As the port says."""

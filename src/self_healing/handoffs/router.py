@@ -8,7 +8,7 @@ from typing import NamedTuple, assert_never
 from self_healing.errors import EffectError, EffectUntold, SelfHealingError
 from self_healing.handoffs.a2a import A2aChannel
 from self_healing.handoffs.alertmanager import AlertmanagerChannel
-from self_healing.handoffs.channel import Channel, Followed, Lasting, Progress, Receipt
+from self_healing.handoffs.channel import Channel, Followed, Lasting, Progress, Receipt, repeatable
 from self_healing.handoffs.cleaning import clean_text
 from self_healing.handoffs.command import CommandChannel
 from self_healing.handoffs.declared import (
@@ -96,6 +96,10 @@ class Router:
         there = self._file.probe(handoff)
         channel = self._channel(handoff)
         return there if not there or channel is self._file else channel.probe(handoff)
+
+    def repeatable(self, handoff: Handoff) -> bool:
+        """As the port says."""
+        return repeatable(self._known(handoff), handoff)
 
     def follow_s(self, handoff: Handoff) -> float | None:
         """How often it is worth asking how `handoff` stands, in seconds; None where nobody can be asked."""

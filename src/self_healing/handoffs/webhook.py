@@ -47,8 +47,12 @@ class WebhookChannel:
         return Receipt(said=judged(answer, f"channel {self.name}: the receiver of handoff {handoff.id}").said or None)
 
     def probe(self, handoff: Handoff) -> bool | None:
-        """A receiver that drops repetitions may be sent it again; else nobody can tell."""
-        return False if self._declared.idempotent else None
+        """Nobody can tell what a server did with what it did not answer."""
+        return None
+
+    def repeatable(self, handoff: Handoff) -> bool:
+        """A receiver that drops repetitions may be sent it again."""
+        return self._declared.idempotent
 
     def _body(self, handoff: Handoff) -> bytes:
         from cloudevents.core.formats.json import JSONFormat

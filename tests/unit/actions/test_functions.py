@@ -166,6 +166,18 @@ def test_a_function_that_has_run_is_not_called_again_for_a_handoff_that_does_not
     assert (ended.status, len(CALLS)) == (S.UNKNOWN, 1)
 
 
+def test_an_idempotent_one_is_called_as_often_as_may_be_and_then_nobody_can_tell(store: Store) -> None:
+    ended = run(store, "breaks", RecordingChannel(), idempotent=True)
+    assert (ended.status, ended.tries, len(CALLS)) == (S.UNKNOWN, 3, 3)
+
+
+@pytest.mark.parametrize(("fails", "status"), [(1, S.DISPATCHED), (3, S.UNKNOWN)])
+def test_an_idempotent_one_is_called_again_for_a_handoff_that_does_not_go(
+    store: Store, fails: int, status: ExecutionStatus
+) -> None:
+    assert run(store, "anything", RecordingChannel(fails=fails), idempotent=True).status is status
+
+
 def test_what_a_crash_cut_off_is_unknown_unless_it_may_be_called_again(store: Store) -> None:
     assert (run(store, "anything", RecordingChannel(), tries=1).status, len(CALLS)) == (S.UNKNOWN, 0)
 
