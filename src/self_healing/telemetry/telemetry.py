@@ -8,53 +8,38 @@ which the next event will be read, so that the two can never disagree.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from self_healing.measures import MICRO, MOST, Bools, Grouped, Ints, Measure, Totals, value_of
+from self_healing.measures import Bools, Grouped, Ints, Measure
 from self_healing.model import Accounting, Event, Group, Kind
-from self_healing.spec import MAX_GROUPS, PERCENT, Aggregate, Baseline, RateOfChange, TriggerSpec
+from self_healing.spec import MAX_GROUPS, TriggerSpec
 from self_healing.taps import Accumulator, Restart, Taps
 from self_healing.telemetry.agents import Folded, Repair
 from self_healing.telemetry.assembly import Assembly
-from self_healing.telemetry.buckets import BUCKETS
 from self_healing.telemetry.calls import CALL_SIGNALS, Retried, Sum, Told, call_samples
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.counting import with_folded, with_read
 from self_healing.telemetry.examples import Examples
-from self_healing.telemetry.groups import BY_AGENT, NOBODY, Grouping, name_of
+from self_healing.telemetry.groups import BY_AGENT, NOBODY
 from self_healing.telemetry.lateness import TOO_LATE, Latecomers
 from self_healing.telemetry.listening import Listening
-from self_healing.telemetry.moving import Move, Row, moved, moves, widest
+from self_healing.telemetry.measured import Measured, Stored
+from self_healing.telemetry.moving import Row
 from self_healing.telemetry.points import TOO_MANY_SERIES, Points
 from self_healing.telemetry.pulse import Pulse
 from self_healing.telemetry.queue import Queue
 from self_healing.telemetry.samples import Joining, Samples
-from self_healing.telemetry.signals import EVENTS, HEARTBEATS
-from self_healing.telemetry.signs import Signs
+from self_healing.telemetry.signals import EVENTS
 from self_healing.telemetry.table import PaneTable
 from self_healing.telemetry.tasks import TaskTable
 from self_healing.telemetry.ways_in import WaysIn
 
 
-@dataclass(slots=True)
-class Stored:
-    """What the state keeps of telemetry.
-
-    Args:
-        panes: rows of the table ``panes``.
-        facts: small things by name.
-    """
-
-    panes: list[dict[str, Any]]
-    facts: dict[str, Any]
-
-
-class Telemetry:
+class Telemetry(Measured):
     """All that is known of the fleet's work; implements the port :class:`self_healing.measures.Windows`.
 
     Args:
@@ -64,66 +49,20 @@ class Telemetry:
     """
 
     def __init__(self, triggers: Iterable[TriggerSpec], *, max_groups: int = MAX_GROUPS, ways_in: bool = False) -> None:
-        self._max_groups = max_groups
+        super().__init__(triggers, max_groups=max_groups)
         self.accounting = Accounting()
         self.repairs: list[Repair] = []
         self.examples = Examples()
         self.pulse = Pulse()
         self._points = Points()
         self.ways_in = WaysIn() if ways_in else None
-        self._measures: dict[str, Measure] = {}
-        self._groupings: dict[Grouped, Grouping] = {}
-        self._tables: dict[str, PaneTable] = {}
-        self._by_signal: dict[str, list[PaneTable]] = {}
-        self._signs: dict[str, Signs] = {}
-        self._beats: set[str] = set()  # the keys of the measures of heartbeats
-        self._oldest_kept: dict[tuple[str, int], int] = {}
-        self._gone: set[tuple[str, int]] = set()  # rings in the state whose grouping is no more
-        self._told = False  # whether the state has what is measured
-        self.moves: Mapping[str, Move] = {}
-        """The way of each trigger's measure that had another limit before the restart."""
         self._queue = Queue()
-        self._build(list(triggers))
-        self._wants_calls = any(signal in self._by_signal for signal in CALL_SIGNALS)
-        self.assembly = Assembly(calls=self._wants_calls)
-
-    def _build(self, triggers: list[TriggerSpec]) -> None:
-        needs: dict[Measure, list[TriggerSpec]] = {}
-        self._asked = {trigger.name: trigger for trigger in triggers}
-        for trigger in triggers:
-            measure = self._measures[trigger.name] = Measure.of(trigger)
-            needs.setdefault(measure, []).append(trigger)
-        for measure, asking in needs.items():
-            grouping = self._grouping_of(measure)
-            if measure.signal == EVENTS:
-                self._signs[measure.key] = Signs(measure, grouping)
-            elif measure.signal == HEARTBEATS:
-                self._beats.add(measure.key)
-            elif measure.signal:
-                self._tabulate(measure, asking)
-        asked = {column for measure in needs for column in (*measure.group_by, *dict(measure.where))}
-        by_agent = self._groupings.setdefault(BY_AGENT, Grouping(BY_AGENT, self._max_groups))
+        asked = {column for measure in self._measures.values() for column in (*measure.group_by, *dict(measure.where))}
+        by_agent = self._groupings[BY_AGENT]
         self.tasks = TaskTable(by_agent, sorted(asked - {"agent"}), keep_silent=bool(self._beats))
         self._listening = Listening(self._measures, self._groupings, self.tasks)
-
-    def _grouping_of(self, measure: Measure) -> Grouping:
-        """The grouping of a measure. What looks at triggers with groups of their own sees these in the shared one."""
-        shared = self._groupings.setdefault(measure.group_by, Grouping(measure.group_by, self._max_groups))
-        if measure.most is None:
-            return shared
-        most = min(measure.most, self._max_groups)
-        return self._groupings.setdefault(measure.grouped, Grouping(measure.group_by, most, beside=shared))
-
-    def _tabulate(self, measure: Measure, asking: list[TriggerSpec]) -> None:
-        window_us = max(trigger.window for trigger in asking) * MICRO
-        over = [t.condition.over for t in asking if isinstance(t.condition, Baseline)]
-        extremes = {t.window * MICRO for t in asking if t.aggregate in (Aggregate.MAX, Aggregate.MIN)}
-        quantiles = {t.window * MICRO for t in asking if t.aggregate in PERCENT}
-        baseline_us = max(over, default=0) * MICRO
-        changes = {t.window * MICRO for t in asking if isinstance(t.condition, RateOfChange)}
-        table = PaneTable(measure, window_us, baseline_us, extremes=extremes, quantiles=quantiles, changes=changes)
-        self._tables[measure.key] = table
-        self._by_signal.setdefault(measure.signal, []).append(table)
+        self._wants_calls = any(signal in self._by_signal for signal in CALL_SIGNALS)
+        self.assembly = Assembly(calls=self._wants_calls)
 
     # -- events in
 
@@ -317,54 +256,7 @@ class Telemetry:
         """Stop gathering for the verification `id`; returns what was gathered."""
         return self.taps.accumulators.pop(id, None)
 
-    def _place(self, trigger: str, group: Group) -> int | None:
-        return self._groupings[self._measures[trigger].grouped].place(group)
-
     # -- questions (the port)
-
-    def groups(self, grouped: Grouped) -> Sequence[Group]:
-        return self._groupings[grouped].groups
-
-    def place(self, grouped: Grouped, group: Group) -> int | None:
-        return self._groupings[grouped].place(group)
-
-    def window(self, measure: Measure, window_us: int, t_us: int) -> Totals:
-        return self._tables[measure.key].window(window_us, t_us, len(self.groups(measure.grouped)))
-
-    def value(self, trigger: str, group: Group, t_us: int) -> float | None:
-        """The value of a series' window at `t_us`, in the signal's unit; None where there is none."""
-        asked, place = self._asked[trigger], self._place(trigger, group)
-        if place is None:
-            return None
-        totals = self.window(self._measures[trigger], asked.window * MICRO, t_us).at([place])
-        return float(value_of(asked, totals)[0]) if totals.count[0] else None
-
-    def course(self, trigger: str, t_us: int, group: Group | None = None) -> tuple[Ints, Ints]:
-        """What came of a trigger's measure in each slice of the hour up to `t_us`, the oldest first; 0 where nothing.
-
-        Args:
-            trigger: its name.
-            t_us: microseconds.
-            group: of this group alone; of all together when None.
-
-        Returns:
-            Counts, and amounts in millionths of the unit; empty where no panes are kept of it.
-        """
-        measure = self._measures[trigger]
-        table = self._tables.get(measure.key)
-        place = None if group is None else self.place(measure.grouped, group)
-        if table is None or (group is not None and place is None):
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        return table.panes.course(t_us, place)
-
-    def baseline(self, measure: Measure, window_us: int, over_us: int, t_us: int) -> Totals:
-        return self._tables[measure.key].baseline(window_us, over_us, t_us, len(self.groups(measure.grouped)))
-
-    def successive(self, measure: Measure, window_us: int, t_us: int) -> tuple[Totals, Totals]:
-        return self._tables[measure.key].successive(window_us, t_us, len(self.groups(measure.grouped)))
-
-    def single(self, measure: Measure, places: Ints, from_us: Ints, until_us: Ints) -> tuple[Ints, Ints]:
-        return self._tables[measure.key].single(places, from_us, until_us)
 
     def oldest_running(self, measure: Measure) -> Ints:
         return self.tasks.oldest(measure, self._groupings[measure.grouped])
@@ -384,9 +276,6 @@ class Telemetry:
         last_us = int(self._signs[measure.key].last_us[group])
         return last_us if last_us > since_us else 0
 
-    def first_sampled_us(self, measure: Measure, from_us: int) -> int | None:
-        return self._tables[measure.key].panes.first_sampled_us(from_us)
-
     def next_lost_us(self) -> int | None:
         return self.tasks.next_lost_us()
 
@@ -403,29 +292,7 @@ class Telemetry:
     @property
     def issues(self) -> list[str]:
         """What there is more of than is kept apart, in words: groups, and series of metrics."""
-        return [
-            *self._points.issues,
-            *(
-                f"more than {grouping.most} groups by {', '.join(grouping.group_by)} ({self._limited_by(grouped)}): "
-                "what comes of further ones counts for the group overflow; raise it, or group by what has fewer values"
-                for grouped, grouping in self._groupings.items()
-                if grouping.overflows
-            ),
-        ]
-
-    def _limited_by(self, grouped: Grouped) -> str:
-        """The setting that says how many groups of a grouping are kept apart."""
-        names = [name for name, measure in self._measures.items() if measure == grouped]
-        return f"max_series of {', '.join(names)}" if names else "triggers.max_groups"
-
-    def overflows(self, trigger: str) -> bool:
-        """Whether there are groups of a trigger that have no series of their own."""
-        return self._groupings[self._measures[trigger].grouped].overflows
-
-    @property
-    def groupings(self) -> Iterable[Grouped]:
-        """Each grouping that is kept."""
-        return self._groupings
+        return [*self._points.issues, *super().issues]
 
     def forget(self, grouped: Grouped, silent: Bools) -> Ints:
         """Forget groups of which nothing is left here; their places go to others.
@@ -482,79 +349,23 @@ class Telemetry:
 
     def pack(self) -> Stored:
         """What changed in panes since the last time, and everything else, for the state."""
-        rows: list[dict[str, Any]] = []
-        for table in self._tables.values():
-            rows += [
-                {"table_key": key, "level": pane_us // MICRO, "slot": slot, "columns": columns}
-                for key, pane_us, slot, columns in table.pack()
-            ]
-        facts = {
-            "groups": [(name_of(grouped), grouping.groups) for grouped, grouping in self._groupings.items()],
+        stored = super().pack()
+        stored.facts |= {
             "taps": self.taps,
             "accounting": self.accounting,
-            "signs": {key: signs.pack() for key, signs in self._signs.items()},
             "queue": self._queue.pack(),
             **self.tasks.pack(),
             **self.assembly.pack(),
             **self._points.pack(),
         }
-        if not self._told:
-            facts["measures"], self._told = self._measures, True
-        return Stored(rows, facts)
-
-    @property
-    def forgets(self) -> bool:
-        """Whether there are panes in the state that nobody can use any more."""
-        return bool(self._gone)
-
-    def forgotten_slots(self) -> list[tuple[str, int, int]]:
-        """For each ring that let panes go since this was last asked: measure's key, level in s, oldest slot kept."""
-        moved = [(key, level, MOST) for key, level in self._gone]
-        self._gone.clear()
-        for table in self._tables.values():
-            for key, ring in table.rings:
-                oldest = ring.oldest
-                if oldest > self._oldest_kept.get((key, ring.pane_us), 0):
-                    self._oldest_kept[key, ring.pane_us] = oldest
-                    moved.append((key, ring.pane_us // MICRO, oldest))
-        return moved
+        return stored
 
     def restore(self, panes: Iterable[Row], facts: dict[str, Any]) -> None:
-        """Put back what :meth:`pack` gave; panes of measures that are no longer asked for are left out.
-
-        Of a measure of which only the limit has changed, all goes on by the places that its groups have now.
-        """
-        groupings = {name_of(grouped): grouping for grouped, grouping in self._groupings.items()}
-        stored = dict(msgspec.convert(facts["groups"], list[tuple[tuple[str, ...] | str, list[Group]]]))
-        for name in stored.keys() & groupings.keys():
-            groupings[name].restore(stored[name])
-        measured = msgspec.convert(facts.get("measures") or {}, dict[str, Measure])
-        self.moves = moves(measured, self._measures, stored, self._groupings)
-        tables = {key: table for table in self._tables.values() for key, _ in table.rings}
-        rows = list(panes)
-        for key, level, slot, columns in rows:
-            if key in tables:
-                tables[key].unpack(key, level * MICRO, slot, columns)
-            elif key.removesuffix(BUCKETS) in stored:
-                self._gone.add((key, level))  # nobody will know any more whose its places were
-        for key, level, slot, columns in moved(rows, widest(self.moves.values())) if self.moves else ():
-            if key in tables:
-                tables[key].unpack(key, level * MICRO, slot, columns, anew=True)
+        super().restore(panes, facts)
         self.tasks.unpack(facts["tasks"], facts["ended"], facts.get("silent"))
-        self._restore_signs(facts.get("signs") or {})
         self.assembly.unpack(facts.get("traces"), facts.get("sessions"))
         self._points.unpack(facts.get("metrics"))
         self._listening.restore(facts["taps"], self.moves)
         self.accounting = msgspec.convert(facts["accounting"], Accounting)
         self._queue = Queue.unpack(facts["queue"])
         self.assembly.learn(self._queue.events, self._queue.kind, self._queue.ts)
-
-    def _restore_signs(self, stored: Mapping[str, bytes]) -> None:
-        moved = {
-            way.after.key: way.by_place(np.frombuffer(stored[way.before.key], np.int64)).tobytes()
-            for way in reversed(widest(self.moves.values()))
-            if way.after.key in self._signs
-        }
-        for key, packed in {**moved, **stored}.items():
-            if key in self._signs:
-                self._signs[key].unpack(packed)
