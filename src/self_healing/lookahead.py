@@ -24,14 +24,13 @@ from self_healing.measures import (
     Ints,
     Totals,
     pane_us_of,
-    value_of,
     whole,
 )
 from self_healing.model import Group, SeriesState
 from self_healing.spec import PERCENT, Aggregate, NoData, Operator, Spec, Threshold
 from self_healing.telemetry.replayed import Replayed
 from self_healing.telemetry.rows import Flat
-from self_healing.triggers.conditions import find
+from self_healing.triggers.conditions import find, look
 from self_healing.triggers.framework import TriggerFramework
 from self_healing.triggers.series import NOT_FROZEN, Series
 from self_healing.triggers.states import Finding
@@ -240,7 +239,7 @@ class Sight:
         if series.must_have_spoken:  # that it speaks must be seen
             met |= _changes(sampled)
         turns = _changes(finding + sampled * np.uint8(_SAMPLED) + enough * np.uint8(_ENOUGH))
-        turns |= self._worse(places, finding == _MET, totals)
+        turns |= self._worse(places, finding == _MET, totals, before)
         return Seen(places, at, met & later, turns & later)
 
     def _totals(self, places: Ints, t: Ints) -> tuple[Totals, Totals | None]:
@@ -287,14 +286,14 @@ class Sight:
         before.amount[there] = series.frozen_amount[held[frozen]]
         return before
 
-    def _worse(self, places: Ints, met: Bools, totals: Totals) -> Bools:
+    def _worse(self, places: Ints, met: Bools, totals: Totals, before: Totals | None) -> Bools:
         """Where the value of a series with an open incident is worse than ever before in it."""
         found = np.zeros(len(places), np.bool_)
         for place in np.flatnonzero(self._series.state == SeriesState.FIRING).tolist():
             peak = self._peak(self._trigger.name, place)
             mine = np.flatnonzero((places == place) & met)
             if peak is not None and len(mine):
-                value = value_of(self._trigger, totals.at(mine))
+                value = look(self._trigger, totals.at(mine), None if before is None else before.at(mine)).value
                 merge = np.maximum if self._trigger.rising else np.minimum
                 worst = merge.accumulate(np.concatenate([[peak], value]))
                 found[mine] = worst[1:] != worst[:-1]

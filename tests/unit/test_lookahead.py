@@ -233,6 +233,19 @@ def test_the_peak_of_a_task_that_hangs_is_its_age_right_before_there_are_too_few
     assert [each.peak for each in replayed(spec, lines).incidents] == [59.0]
 
 
+def test_the_peak_of_a_change_is_the_largest_change_and_not_the_largest_value(tmp_path: Path) -> None:
+    condition = 'aggregate = "sum"\nwindow = "1m"\ncondition = { kind = "rate_of_change", op = ">=", value = 5 }'
+    spec = loaded(tmp_path, f'[[trigger]]\nname = "slow_tasks"\n{condition}\n')
+    lasted_s = {1: 100.0, 35: 0.1, 95: 110.0, 400: 1.0}
+    lines = [
+        {"ts": iso(at), "type": "task_finished", "status": "success", "agent": "Ada", "id": f"t{at}", "duration_s": s}
+        for at, s in lasted_s.items()
+    ]
+
+    # From 100.1 s to 110 s, and once the first task has left the minute before, from 0.1 s.
+    assert [each.peak for each in replayed(spec, lines).incidents if each.trigger == "slow_tasks"] == [109.9]
+
+
 def test_a_baseline_of_most_of_a_year_is_replayed_as_a_shorter_one_is(tmp_path: Path) -> None:
     condition = '{ kind = "baseline", ratio = 1.5, over = "300d", min_samples = 20 }'
     spec = loaded(tmp_path, f'[[trigger]]\nname = "duration_increase"\ncondition = {condition}\n')
