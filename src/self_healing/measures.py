@@ -51,6 +51,12 @@ NONE_MIN = np.iinfo(np.int64).max
 """The minimum over nothing, and the start of the oldest running task where none runs."""
 
 
+UNKNOWN_MAX = NONE_MIN
+"""The maximum over samples of which some were kept without their extremes: whatever joins, it stays unknown."""
+
+UNKNOWN_MIN = NONE_MAX
+"""The minimum over the same."""
+
 NOT_SILENT = 2**62
 """The last sign of life, in microseconds, of a group of which something was heard once and nothing is waited for."""
 
@@ -149,6 +155,20 @@ def value_of(trigger: TriggerSpec, totals: Totals) -> Floats:
                 value = totals.quantile(PERCENT[aggregate]) / MICRO
     value[totals.count == 0] = np.nan
     return value
+
+
+def judged(trigger: TriggerSpec, totals: Totals) -> Totals:
+    """The totals with the samples alone that the value of `trigger` can be told of.
+
+    Panes may be older than the wish for a quantile or an extreme. Of a quantile, what lies in buckets can be told; of
+    an extreme, nothing until the last such pane has left the window.
+    """
+    if trigger.aggregate in PERCENT:
+        return totals if totals.histograms is None else replace(totals, count=totals.histograms.samples)
+    if trigger.aggregate not in (Aggregate.MAX, Aggregate.MIN):
+        return totals
+    known = (totals.maximum != UNKNOWN_MAX) | (totals.minimum != UNKNOWN_MIN)
+    return totals if known.all() else replace(totals, count=np.where(known, totals.count, 0))
 
 
 def holds(trigger: TriggerSpec, totals: Totals, op: Operator, limit: float) -> Bools:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from self_healing.measures import NONE_MAX, NONE_MIN, Ints
+from self_healing.measures import NONE_MAX, NONE_MIN, UNKNOWN_MAX, UNKNOWN_MIN, Ints
 
 Places = NDArray[np.intp]
 
@@ -28,17 +28,19 @@ class Field:
         name: of the figure.
         merge: how two panes' figures become one; exact, whatever the order.
         nothing: the figure of no sample.
+        unknown: the figure of samples of which it was not kept; merged with any other it stays so.
     """
 
     name: str
     merge: np.ufunc
     nothing: int
+    unknown: int | None = None
 
 
 COUNT = Field("count", np.add, 0)
 AMOUNT = Field("amount", np.add, 0)
-MAXIMUM = Field("maximum", np.maximum, NONE_MAX)
-MINIMUM = Field("minimum", np.minimum, NONE_MIN)
+MAXIMUM = Field("maximum", np.maximum, NONE_MAX, UNKNOWN_MAX)
+MINIMUM = Field("minimum", np.minimum, NONE_MIN, UNKNOWN_MIN)
 
 SUMS = (COUNT, AMOUNT)
 EXTREMES = (MAXIMUM, MINIMUM)
@@ -142,6 +144,16 @@ def places_of(packed: bytes) -> Places:
     length, width = _HEAD.unpack_from(packed)
     kind = packed[_HEAD.size : _HEAD.size + 1].decode()
     return np.frombuffer(packed, kind, length, _HEAD.size + width + 1).astype(np.intp)
+
+
+def fitted(packed: bytes, fields: Sequence[Field]) -> bytes:
+    """Packed cells with just these figures: those behind them cut off, and those that they lack unknown."""
+    width = width_of(packed)
+    if width == len(fields):
+        return packed
+    cells = unpack(packed)
+    lacking = (np.full(len(cells.places), field.unknown, np.int64) for field in fields[width:])
+    return pack(Cells(cells.places, (*cells.columns[: len(fields)], *lacking)))
 
 
 def unpack(packed: bytes) -> Cells:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from self_healing.measures import MICRO, MOST, Grouped, Ints, Measure, Totals, value_of
+from self_healing.measures import MICRO, MOST, Grouped, Ints, Measure, Totals, judged, value_of
 from self_healing.model import Group
 from self_healing.spec import PERCENT, Aggregate, Baseline, RateOfChange, TriggerSpec
 from self_healing.telemetry.buckets import BUCKETS
@@ -111,7 +111,7 @@ class Measured:
         asked, place = self._asked[trigger], self._place(trigger, group)
         if place is None:
             return None
-        totals = self.window(self._measures[trigger], asked.window * MICRO, t_us).at([place])
+        totals = judged(asked, self.window(self._measures[trigger], asked.window * MICRO, t_us).at([place]))
         return float(value_of(asked, totals)[0]) if totals.count[0] else None
 
     def course(self, trigger: str, t_us: int, group: Group | None = None) -> tuple[Ints, Ints]:

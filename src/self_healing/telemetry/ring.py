@@ -187,18 +187,16 @@ class Ring:
         return packed
 
     def unpack(self, slot: int, packed: bytes) -> None:
-        """Put back a pane as :meth:`pack` gave it.
+        """Put back a pane as :meth:`pack` gave it; one that is too old is left out.
 
-        One that is too old is left out, and one from before the extremes were asked for, or while they were.
+        Of one from before the extremes were asked for, they are unknown; where they are asked for no more, they go.
         """
-        if packing.width_of(packed) != len(self.fields):
-            return
         self._advance(slot)
         self.close()
         if slot >= self.oldest:
             if slot not in self._closed:
                 insort(self._slots, slot)
-            self._closed[slot] = packed
+            self._closed[slot] = packing.fitted(packed, self.fields)
 
     def touch(self, slot: int) -> None:
         """Let a pane be packed with those that changed."""

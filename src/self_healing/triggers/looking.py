@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from self_healing.measures import MICRO, Ints, Totals, Windows, add_running, begins_us, successive_us
-from self_healing.spec import PERCENT, Baseline
+from self_healing.measures import MICRO, Ints, Totals, Windows, add_running, begins_us, judged, successive_us
+from self_healing.spec import Baseline
 from self_healing.taps import Restart
 from self_healing.triggers.figures import firing, signs_that_count, silence
 from self_healing.triggers.series import Gathered, Series
@@ -52,8 +52,9 @@ class Looking:
         totals, before = self._own(series, window, shared, t_us)
         if oldest is not None:
             totals = add_running(totals, self.counting(series, oldest), t_us)
-        if trigger.aggregate in PERCENT:
-            totals, before = _bucketed(totals), None if before is None else _bucketed(before)
+        totals = judged(trigger, totals)
+        if series.changes and before is not None:
+            before = judged(trigger, before)
         if before is not None and series.baseline is not None:
             before = self._before(series, series.baseline, before, t_us)
         series.gathered = Gathered(t_us, sources, totals, before)
@@ -120,11 +121,6 @@ class Looking:
         np.copyto(before.count, series.frozen_count, where=frozen)
         np.copyto(before.amount, series.frozen_amount, where=frozen)
         return before
-
-
-def _bucketed(totals: Totals) -> Totals:
-    """Panes may be older than the wish for a quantile: only what lies in buckets can be judged."""
-    return totals if totals.histograms is None else replace(totals, count=totals.histograms.samples)
 
 
 def _replaced(totals: Totals, restarted: Mapping[int, Restart], from_us: int, to_us: int) -> Totals:

@@ -12,7 +12,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from self_healing.clock import HOUR_US, SECOND_US
-from self_healing.measures import COARSE_US, FINE_US, MICRO, MOST, NONE_MAX, NONE_MIN, Ints, Measure, begins_us
+from self_healing.measures import (
+    COARSE_US,
+    FINE_US,
+    MICRO,
+    MOST,
+    NONE_MAX,
+    NONE_MIN,
+    UNKNOWN_MAX,
+    UNKNOWN_MIN,
+    Ints,
+    Measure,
+    begins_us,
+)
 from self_healing.telemetry.panes import AHEAD_US
 from self_healing.telemetry.table import PaneTable
 
@@ -289,13 +301,28 @@ def test_only_panes_that_changed_are_written() -> None:
     assert table.panes.fine.pack() == []
 
 
-def test_panes_from_before_the_extremes_were_asked_for_are_left_out() -> None:
+def test_panes_from_before_the_extremes_were_asked_for_keep_their_sums_and_know_no_extremes() -> None:
     stored = one_place([START_US], [7], extremes=()).panes.fine.pack()
     table = one_place([], [])
     for slot, packed in stored:
         table.panes.fine.unpack(slot, packed)
+    table.add(np.array([START_US + FINE_US] * 2), np.array([0, 1]), np.array([1, 1]), np.array([5, 6]))
 
-    assert table.window(60 * SECOND_US, START_US, 1).count.tolist() == [0]
+    found = table.window(60 * SECOND_US, START_US + FINE_US, 2)
+    later = table.window(60 * SECOND_US, START_US + 70 * SECOND_US, 2)
+
+    assert [found.count.tolist(), found.amount.tolist()] == [[2, 1], [12, 6]]
+    assert [found.maximum.tolist(), found.minimum.tolist()] == [[UNKNOWN_MAX, 6], [UNKNOWN_MIN, 6]]
+    assert [later.maximum.tolist(), later.minimum.tolist()] == [[5, 6], [5, 6]]
+
+
+def test_panes_from_while_the_extremes_were_asked_for_keep_their_sums() -> None:
+    stored = one_place([START_US], [7]).panes.fine.pack()
+    table = one_place([], [], extremes=())
+    for slot, packed in stored:
+        table.panes.fine.unpack(slot, packed)
+
+    assert table.window(60 * SECOND_US, START_US, 1).amount.tolist() == [7]
 
 
 def test_panes_of_agents_that_are_silent_take_no_room() -> None:

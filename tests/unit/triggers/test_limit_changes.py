@@ -33,8 +33,12 @@ class Kept:
 
     def restarted(self, engine: Engine, *most: int | None) -> Engine:
         """What a restart makes of an engine, with other limits of its triggers."""
+        return self.restarted_as(engine, *limited(engine, *most))
+
+    def restarted_as(self, engine: Engine, *triggers: TriggerSpec) -> Engine:
+        """What a restart makes of an engine, under other triggers."""
         self.save(engine)
-        again = Engine(*limited(engine, *most))
+        again = Engine(*triggers)
         again.telemetry.restore([(*key, columns) for key, columns in self.panes.items()], self.facts)
         for name, packed in self.series.items():
             again.framework.restore(name, packed, again.telemetry.moves.get(name))
@@ -230,3 +234,38 @@ def test_a_restart_of_the_state_goes_on_and_leaves_nothing_of_a_limit_that_is_no
     back.push(finished(3, 7, "c"))
     back.at(4)
     assert [(each.group, each.value) for each in told(back, 4)] == [(group("c"), 7)]
+
+
+@pytest.mark.parametrize("others", [("max",), ("p95",), ("max", "p95")])
+def test_what_another_trigger_asks_of_the_same_samples_costs_nobody_what_was_known(others: tuple[str, ...]) -> None:
+    few = trigger(name="few", aggregate="count", condition=("<", 2), window=600)
+    mean = trigger(name="mean", aggregate="mean", condition=(">=", 60), window=600, **{"for": 100})
+    more = [trigger(name=other, aggregate=other, window=600) for other in others]
+    engine = Engine(few, mean)
+    engine.push(*(finished(at, 70, "a") for at in range(1, 50, 10)))
+    engine.at(50)
+    kept = Kept()
+    again = kept.restarted_as(engine, few, mean, *more)
+    back = kept.restarted_as(again, few, mean)
+    again.at(51)
+
+    assert [each for each in told(again, 51) if each.trigger in ("few", "mean")] == told(engine, 51) == told(back, 51)
+    assert [again.state("a", name) for name in others] == [INACTIVE for _ in others]
+
+
+def test_a_maximum_is_told_once_all_samples_of_its_window_are_known_by_theirs() -> None:
+    mean, highest = trigger(name="mean", aggregate="mean", condition=(">=", 90)), trigger()
+    engine = Engine(mean)
+    engine.push(finished(1, 80, "a"))
+    engine.at(2)
+    kept = Kept()
+    again = kept.restarted_as(engine, mean, highest)
+    again.push(finished(21, 70, "a"), finished(21, 75, "b"))
+    again.at(22)
+    twice = kept.restarted_as(again, mean, highest)
+
+    for each in (again, twice):
+        told_of = each.framework.verdicts_of("tried", at_us(22))
+        assert [(verdict.group, verdict.value) for verdict in told_of] == [(group("b"), 75)]
+    again.at(75)
+    assert again.verdict(75, "a").value == 70
