@@ -188,6 +188,14 @@ def test_a_group_beyond_the_limit_of_its_trigger_is_told_to_be_part_of_the_overf
         assert one(asked(fleet, "slow_tasks", at_s=5, agent="overflow"))["state"] == "firing"
 
 
+def test_a_group_beyond_the_limit_of_all_groups_is_part_of_the_overflow_of_the_past_as_well(tmp_path: Path) -> None:
+    with Scenario(tmp_path, settings={"triggers": {"max_groups": 1}}) as fleet:
+        fleet.finish("t", duration_s=3.0).finish("u", "Other", duration_s=70.0).at(5)
+        now, before = asked(fleet, "slow_tasks", agent="Other"), asked(fleet, "slow_tasks", at_s=5, agent="Other")
+        assert (before["series"], before["why_none"]) == ([], now["why_none"])
+        assert one(asked(fleet, "slow_tasks", at_s=5, agent="overflow"))["state"] == "firing"
+
+
 def test_what_an_overflow_does_not_inhibit_is_told_now_and_of_the_past(tmp_path: Path) -> None:
     (tmp_path / "triggers.toml").write_text(
         '[[trigger]]\nname = "slow_tasks"\nmax_series = 1\n'

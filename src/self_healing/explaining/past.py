@@ -27,11 +27,11 @@ from self_healing.explaining.telling import (
 from self_healing.filenames import SEGMENTS
 from self_healing.model import OVERFLOW, UNKNOWN_VALUE, CloseReason, Incident, SeriesState, Verdict, group_label
 from self_healing.problems import suggestion
-from self_healing.spec import Composite, Spec, TriggerSpec
+from self_healing.spec import Composite, Spec
 from self_healing.telemetry.columns import asked_attributes
 from self_healing.telemetry.groups import BY_AGENT
 from self_healing.telemetry.query.files import Places
-from self_healing.telemetry.query.find import looked
+from self_healing.telemetry.query.find import MOST_NAMES, looked
 from self_healing.telemetry.query.past import past
 from self_healing.telemetry.query.rows import Wanted
 from self_healing.telemetry.signals import GROUP_COLUMNS, signal_of
@@ -91,10 +91,21 @@ class Looking:
             self.places,
             self.needed_us,
             to_us(at),
-            agent=_agent(self.triggers, keys),
+            agent=self._agent(),
             attributes=asked_attributes(self.triggers),
         )
         self.replay = Replay(spec, name, self.past, self.recorded, self.needed_us, drawn=drawn)
+
+    def _agent(self) -> str | None:
+        """The agent whose events are enough; None where all are needed, as to know which groups were there first."""
+        alone = all(trigger.group_by == BY_AGENT and trigger.max_series is None for trigger in self.triggers)
+        agent = self.keys.get("agent")
+        if not alone or agent in (None, OVERFLOW, UNKNOWN_VALUE):
+            return None
+        stretch = Wanted(since_us=self.needed_us, until_us=to_us(self.at) + 1)
+        agents = looked(self.places, stretch, lambda look: look.names("agent"))
+        # Fewer, since the group of the events that name no agent may come on top.
+        return agent if len(agents) < min(self.spec.max_groups, MOST_NAMES) else None
 
     def explain(self) -> Json:
         """The series at that instant, and the stretch before it where one series is asked for."""
@@ -268,13 +279,6 @@ def _marks(incidents: Iterable[Incident], since: datetime, at: datetime) -> Iter
     for note, id in sorted(notes, key=lambda pair: pair[0].at):
         if note.what in NOTABLE and since <= note.at <= at:
             yield {"at": msgspec.to_builtins(note.at), "what": note.what, "text": note.text, "incident": id}
-
-
-def _agent(triggers: Iterable[TriggerSpec], keys: Mapping[str, str]) -> str | None:
-    """The agent whose events are enough; None where all are needed, as to know which groups were there first."""
-    alone = all(trigger.group_by == BY_AGENT and trigger.max_series is None for trigger in triggers)
-    agent = keys.get("agent")
-    return agent if alone and agent not in (OVERFLOW, UNKNOWN_VALUE) else None
 
 
 def look_back(
