@@ -81,9 +81,9 @@ def save(
     if not store.durable and not whole and progress.evaluated_us - progress.series_us < PASSING_EVERY_US:
         return
     stored = telemetry.pack()
-    store.upsert(schema.panes, stored.panes)
-    if stored.panes or telemetry.forgets:
+    if stored.panes or telemetry.forgets:  # first: what was left lying may bear the name of what is written
         _drop_old_panes(store, telemetry)
+    store.upsert(schema.panes, stored.panes)
     everything = whole or progress.evaluated_us - progress.series_us >= SERIES_EVERY_US
     if everything:
         progress.series_us = progress.evaluated_us

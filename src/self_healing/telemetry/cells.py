@@ -75,6 +75,15 @@ class Cells:
         else:
             into[self.places] = how(into[self.places], column)  # each place is there once
 
+    def lack(self, fields: Sequence[Field]) -> bool:
+        """Whether some figure is unknown."""
+        return any(bool((column == each.unknown).any()) for each, column in zip(fields, self.columns, strict=True))
+
+    def sums_as(self, other: Cells, sums: int) -> bool:
+        """Whether so many columns, the first ones, are the same in both."""
+        both = zip((self.places, *self.columns[:sums]), (other.places, *other.columns[:sums]), strict=True)
+        return all(np.array_equal(one, another) for one, another in both)
+
     def merged(self, fields: Sequence[Field], other: Cells) -> Cells:
         """Both together."""
         columns = [np.concatenate(both) for both in zip(self.columns, other.columns, strict=True)]

@@ -54,7 +54,7 @@ class Measured:
         self._signs: dict[str, Signs] = {}
         self._beats: set[str] = set()  # the keys of the measures of heartbeats
         self._oldest_kept: dict[tuple[str, int], int] = {}
-        self._gone: set[tuple[str, int]] = set()  # rings in the state whose grouping is no more
+        self._gone: set[tuple[str, int]] = set()  # rings in the state that nobody asks for any more
         self._told = False  # whether the state has what is measured
         self.moves: Mapping[str, Move] = {}
         """The way of each trigger's measure that had another limit before the restart."""
@@ -209,7 +209,7 @@ class Measured:
         return moved
 
     def restore(self, panes: Iterable[Row], facts: dict[str, Any]) -> None:
-        """Put back what :meth:`pack` gave; panes of measures that are no longer asked for are left out.
+        """Put back what :meth:`pack` gave; panes that nobody asks for any more go, from the state as well.
 
         Of a measure of which only the limit has changed, all goes on by the places that its groups have now.
         """
@@ -219,17 +219,30 @@ class Measured:
             groupings[name].restore(stored[name])
         measured = msgspec.convert(facts.get("measures") or {}, dict[str, Measure])
         self.moves = moves(measured, self._measures, stored, self._groupings)
-        tables = {key: table for table in self._tables.values() for key, _ in table.rings}
-        rows = list(panes)
+        tables = {(key, ring.pane_us // MICRO): table for table in self._tables.values() for key, ring in table.rings}
+        rows = self._kept_on(panes, {measure.key for measure in measured.values()})
         for key, level, slot, columns in rows:
-            if key in tables:
-                tables[key].unpack(key, level * MICRO, slot, columns)
-            elif key.removesuffix(BUCKETS) in stored:
-                self._gone.add((key, level))  # nobody will know any more whose its places were
+            if (key, level) in tables:
+                tables[key, level].unpack(key, level * MICRO, slot, columns)
+            else:
+                self._gone.add((key, level))  # what comes meanwhile will be lacking, and others take its places
         for key, level, slot, columns in moved(rows, widest(self.moves.values())) if self.moves else ():
-            if key in tables:
-                tables[key].unpack(key, level * MICRO, slot, columns, anew=True)
+            if (key, level) in tables:
+                tables[key, level].unpack(key, level * MICRO, slot, columns, anew=True)
+        for table in self._tables.values():
+            table.complete()
         self._restore_signs(facts.get("signs") or {})
+
+    def _kept_on(self, panes: Iterable[Row], asked: set[str]) -> list[Row]:
+        """The stored panes of measures that somebody asked for up to the end: others were left lying, and go.
+
+        Args:
+            asked: the keys of those measures; none where the state does not say.
+        """
+        rows = list(panes)
+        left = {(row[0], row[1]) for row in rows if asked and row[0].removesuffix(BUCKETS) not in asked}
+        self._gone |= left
+        return [row for row in rows if (row[0], row[1]) not in left]
 
     def _restore_signs(self, stored: Mapping[str, bytes]) -> None:
         moved = {

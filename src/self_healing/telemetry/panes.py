@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, groupby
 
 import numpy as np
 
 from self_healing.clock import HOUR_US, MINUTE_US
 from self_healing.measures import COARSE_US, FINE_US, Ints, begins_us
-from self_healing.telemetry.cells import EXTREMES, Cells, Field, Places
+from self_healing.telemetry.cells import EXTREMES, Cells, Field, Places, pack
 from self_healing.telemetry.extremes import Extremes
 from self_healing.telemetry.ring import Ring
 from self_healing.telemetry.rolling import PER_COARSE, Sums
@@ -109,6 +109,25 @@ class Panes:
         """A new one, of a window of that length."""
         extremes = Extremes(self, coarse=coarse) if window_us in self._extreme_windows else None
         return Answer(Sums(self, self._sums, coarse=coarse), extremes)
+
+    def coarsen(self) -> None:
+        """Make coarse panes of the fine ones that were put back, where those are from before coarse ones were kept.
+
+        A coarse one of which the extremes are unknown is made anew where the fine ones are all that it was made of.
+        """
+        if self.coarse is None:
+            return
+        for slot, slots in groupby(self.fine.closed(), lambda fine: fine // PER_COARSE):
+            known = self.coarse.cells(slot)
+            if known is not None and not known.lack(self.coarse.fields):
+                continue
+            cells = [each for each in map(self.fine.cells, slots) if each is not None]
+            columns = [np.concatenate(same) for same in zip(*(each.columns for each in cells), strict=True)]
+            places = np.concatenate([each.places for each in cells])
+            made = Cells.gathered(self.coarse.fields, places, columns[: len(self.coarse.fields)])
+            if known is None or made.sums_as(known, self._sums):
+                self.coarse.unpack(slot, pack(made))
+                self.coarse.touch(slot)
 
     # -- questions
 

@@ -166,6 +166,10 @@ class Ring:
         if self.open is not None:
             yield self._open_cells().places
 
+    def closed(self) -> Sequence[int]:
+        """The closed panes that have samples, ascending."""
+        return self._slots
+
     def first_filled(self, slot: int) -> int | None:
         """The oldest pane with a sample, from `slot` on; None when there is none."""
         at = bisect_left(self._slots, slot)

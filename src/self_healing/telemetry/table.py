@@ -137,6 +137,12 @@ class PaneTable:
                 for slot, packed in self._buckets.pack(ring):
                     yield self.buckets_key, ring.pane_us, slot, packed
 
+    def complete(self) -> None:
+        """Make coarse panes of the fine ones that were put back, where there are none."""
+        self.panes.coarsen()
+        if self._buckets is not None:
+            self._buckets.panes.coarsen()
+
     def unpack(self, key: str, pane_us: int, slot: int, packed: bytes, *, anew: bool = False) -> None:
         """Put back a pane as :meth:`pack` gave it.
 

@@ -47,6 +47,9 @@ class Kept:
 
     def save(self, engine: Engine) -> None:
         stored = engine.telemetry.pack()
+        for key, level, oldest in engine.telemetry.forgotten_slots():
+            for each in [each for each in self.panes if each[:2] == (key, level) and each[2] < oldest]:
+                del self.panes[each]
         self.panes |= {(row["table_key"], row["level"], row["slot"]): row["columns"] for row in stored.panes}
         facts = {name: msgspec.msgpack.decode(msgspec.msgpack.encode(each)) for name, each in stored.facts.items()}
         self.facts |= facts
@@ -269,3 +272,56 @@ def test_a_maximum_is_told_once_all_samples_of_its_window_are_known_by_theirs() 
         assert [(verdict.group, verdict.value) for verdict in told_of] == [(group("b"), 75)]
     again.at(75)
     assert again.verdict(75, "a").value == 70
+
+
+def test_of_what_nobody_asks_for_any_more_nothing_is_left_to_whoever_takes_the_place_or_asks_again() -> None:
+    baseline = trigger(aggregate="mean", condition={"kind": "baseline", "ratio": 2, "over": 7200, "min_samples": 5})
+    engine = Engine(baseline, trigger(name="beside", signal="task.tokens"))
+    engine.push(finished(1, 5, "a"))
+    engine.at(2)
+    kept = Kept()
+    kept.restarted_as(engine, trigger(name="beside", signal="task.tokens"))
+
+    assert {key for key, _, _ in kept.panes} == set()
+
+
+def test_coarse_panes_go_that_no_window_and_no_baseline_needs_any_more() -> None:
+    engine = Engine(hour())
+    engine.push(finished(1, 5, "a"))
+    engine.at(2)
+    kept = Kept()
+    kept.restarted_as(engine, trigger())
+
+    assert {level for _, level, _ in kept.panes} == {10}
+
+
+def test_a_limit_that_comes_and_goes_finds_what_came_meanwhile() -> None:
+    engine = Engine(trigger(aggregate="count", condition=(">=", 5), window=600))
+    engine.push(finished(1, 5, "a"))
+    engine.at(2)
+    kept = Kept()
+    limited = kept.restarted(engine, 2)
+    limited.push(*(finished(at, 5, "a") for at in range(31, 36)))
+    limited.at(36)
+    back = kept.restarted(limited, None)
+    back.at(37)
+
+    assert (back.state("a"), back.verdict(37, "a").value) == (FIRING, 6)
+
+
+@pytest.mark.parametrize("aggregate", ["mean", "max", "count", "p95"])
+def test_a_window_that_becomes_longer_than_an_hour_keeps_what_was_there(aggregate: str) -> None:
+    shorter, longer = (trigger(aggregate=aggregate, condition=(">=", 1), window=length) for length in (1800, 7200))
+    lines = [finished(at * 60, float(at), "a") for at in range(30)]
+    engine, always = Engine(shorter), Engine(longer)
+    for each in (engine, always):
+        each.push(*lines)
+        each.at(1740)
+    kept = Kept()
+    again = kept.restarted_as(engine, longer)
+    twice = kept.restarted_as(again, longer)
+
+    for each in (again, twice, always):
+        each.push(finished(1741, 2.0, "a"))
+        each.at(1742)
+    assert told(again, 1742) == told(twice, 1742) == told(always, 1742) != []
