@@ -238,6 +238,7 @@ class Proposer:
     def _wait(self, incident: Incident, execution: Execution, carried: Execution | None, at: datetime) -> None:
         patience = timedelta(seconds=self._spec.limits.defer_at_most)
         asked = execution.status is ExecutionStatus.AWAITING_APPROVAL  # which has a time of its own, and ends with a no
+        # What waits beneath a parent is judged when the parent's handoff ends, and escalates with the parent.
         if not asked and incident.parent is None and at - execution.created_at >= patience:
             self._escalate(incident, at, f"{execution.action} waited too long: {execution.reason}")
         elif carried is None or carried.reason != execution.reason:
