@@ -207,7 +207,7 @@ def to_fire(case: Case) -> str | None:
         return None
     met = verdict.state is SeriesState.PENDING
     needs = [_waiting(case)] if met else [*_more_samples(case), _value(case)]
-    if not met and trigger.for_s:
+    if verdict.state is SeriesState.INACTIVE and trigger.for_s:  # one that recovers fires again at once
         needs.append(f"for {span(trigger.for_s)} on end")
     return ", ".join(needs)
 

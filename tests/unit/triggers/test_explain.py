@@ -196,6 +196,10 @@ def test_there_are_words_for_every_reason() -> None:
             "ratio task.errors >= 20 %: 2 more that go wrong, with none that goes well between, do it, for 5m on end",
         ),
         (
+            case(trigger(), Reason.RECOVERING, RECOVERING),
+            "ratio task.errors >= 20 %: 2 more that go wrong, with none that goes well between, do it",
+        ),
+        (
             case(trigger(signal="task.duration_s", aggregate="max", **{"for": 0}), Reason.BELOW_THRESHOLD, unit="s"),
             "one task.duration_s >= 0.2s",
         ),
