@@ -24,6 +24,7 @@ from self_healing.spec import (
 from self_healing.triggers.framework import Behind
 from self_healing.wording import amount, span
 
+_WANTING = (Reason.TOO_FEW_SAMPLES, Reason.NO_DATA, Reason.NO_BASELINE)
 _OPPOSITE = {Operator.GE: "below", Operator.GT: "at most", Operator.LE: "above", Operator.LT: "at least"}
 
 
@@ -90,7 +91,7 @@ class Case:
 def until(case: Case) -> datetime | None:
     """When the series' timer runs out, if nothing changes; None when none runs."""
     trigger, verdict = case.trigger, case.verdict
-    if verdict.since is None or verdict.reason is Reason.DISABLED:
+    if verdict.since is None or verdict.reason is Reason.DISABLED or _stays(case):
         return None
     match verdict.state:
         case SeriesState.PENDING:
@@ -98,6 +99,13 @@ def until(case: Case) -> datetime | None:
         case SeriesState.RECOVERING:
             return verdict.since + timedelta(seconds=trigger.rest_s if verdict.flapping else trigger.keep_firing_for)
     return None
+
+
+def _stays(case: Case) -> bool:
+    """Whether it stays recovering, whatever its timer says, until there is enough to judge it by."""
+    trigger, verdict = case.trigger, case.verdict
+    wanting = verdict.value is None or verdict.reason in _WANTING
+    return verdict.state is SeriesState.RECOVERING and wanting and trigger.no_data is not NoData.CLEAR
 
 
 def why(case: Case) -> str:
@@ -153,8 +161,9 @@ def _silent(case: Case) -> str:
     state, no_data = case.verdict.state, case.trigger.no_data
     if state in (SeriesState.INACTIVE, SeriesState.PENDING):
         return "silent because:"
-    stays = no_data is not NoData.CLEAR
-    return f"{'still fires' if state is SeriesState.FIRING and stays else 'recovers'} (no_data is {no_data.value}):"
+    fires = state is SeriesState.FIRING and no_data is not NoData.CLEAR
+    does = "still fires" if fires else "stays recovering" if _stays(case) else "recovers"
+    return f"{does} (no_data is {no_data.value}):"
 
 
 def _nothing(case: Case) -> str:

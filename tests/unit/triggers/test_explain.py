@@ -119,6 +119,10 @@ SAID = [
         "recovers (no_data is clear): not one sample within 15m",
     ),
     (
+        case(trigger(), Reason.NO_DATA, RECOVERING, samples=0, value=None),
+        "stays recovering (no_data is keep): not one sample within 15m",
+    ),
+    (
         case(on_few(), Reason.NO_DATA, samples=0, value=0.0),
         "silent because: not one sample within 15m; that counts as 0 for a series that once had some",
     ),
@@ -229,7 +233,9 @@ def test_so_many_more_that_go_wrong_reach_the_threshold_and_one_fewer_do_not(
 def test_only_what_waits_has_a_timer() -> None:
     assert until(case(trigger(), Reason.PENDING, PENDING)) == AT + timedelta(minutes=4)
     assert until(case(trigger(), Reason.RECOVERING, RECOVERING)) == AT
-    assert until(case(trigger(), Reason.NO_DATA, RECOVERING, samples=0)) == AT
+    assert until(case(trigger(no_data="clear"), Reason.NO_DATA, RECOVERING, samples=0)) == AT
+    assert until(case(trigger(), Reason.NO_DATA, RECOVERING, samples=0)) is None
+    assert until(case(trigger(), Reason.SILENCED, RECOVERING, samples=0, value=None)) is None
     assert until(case(trigger(), Reason.BELOW_THRESHOLD)) is None
     assert until(case(trigger(), Reason.DISABLED, PENDING)) is None
 
