@@ -74,7 +74,8 @@ def chart(told: Json, width: int, drawn: Strokes) -> Iterator[Text]:
         between = f"; what was between them, a shorter --for shows: they are {span(history['step_s'])} apart"
         yield Text(f"no value at any instant that is shown{between if history['step_s'] > 1 else ''}", style="dim")
         return
-    low, high = min([0.0, *values, *limits]), max([*values, *limits]) * HEADROOM or 1.0
+    low, high = min([0.0, *values, *limits]), max([0.0, *values, *limits]) * HEADROOM
+    high = high if low < high else 1.0
     labels = _labels(low, high, limits[-1] if limits else None, unit)
     margin = max(len("state"), *(len(label) for label in labels.values()))
     columns = _columns(history, max(width - margin - 3, 20), rising=told["rising"])

@@ -122,3 +122,10 @@ def test_without_any_value_it_says_so(step_s: int, more: str) -> None:
 
 def test_zero_all_along_can_be_drawn() -> None:
     assert row(drawn(told([0.0] * 61, threshold=None)), "0s")
+
+
+@pytest.mark.parametrize("value", [-1.1, -1.0, -0.5])
+def test_where_everything_is_negative_the_axis_ends_at_zero_with_the_lowest_beneath(value: float) -> None:
+    lines = drawn(told([value] * 60, threshold=-1.0))
+    assert lines[0].lstrip().startswith("0s")
+    assert lines[9].lstrip().startswith(("-1s", "-1.1s"))
