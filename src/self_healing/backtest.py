@@ -199,6 +199,8 @@ class Replay:
             silent_us = max(t_us - self._heard_us, STRETCH_US) // grid_us * grid_us
             return min(t_us + silent_us, end_us if queued_us is None else queued_us // grid_us * grid_us, end_us)
         until_us = min(history.stretch_us(hour_us, STRETCH_EVENTS), end_us)
+        if history.hangs_on_order(until_us):  # whoever speaks first is kept apart
+            until_us = max((queued_us - 1) // grid_us * grid_us, t_us + grid_us)
         self._heard_us = until_us
         return until_us
 
@@ -210,6 +212,10 @@ class Replay:
     def _look_along(self, ahead: LookAhead, t_us: int, until_us: int, tell: Tell) -> None:
         """Fold a stretch at once, and look at those of its instants at which something can happen, and at its end."""
         ahead.telemetry.gather(t_us, until_us)
+        if until_us <= t_us + self.spec.grid * SECOND_US:  # nothing lies ahead
+            self._look(until_us)
+            self._tell(until_us, tell)
+            return
         self._changed.clear()
         ahead.begin(t_us, until_us)
         while t_us < until_us:

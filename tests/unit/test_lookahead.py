@@ -246,6 +246,30 @@ def test_the_peak_of_a_change_is_the_largest_change_and_not_the_largest_value(tm
     assert [each.peak for each in replayed(spec, lines).incidents if each.trigger == "slow_tasks"] == [109.9]
 
 
+def test_who_speaks_first_is_kept_apart_of_whatever_signal(tmp_path: Path) -> None:
+    further = 'aggregate = "max"\ngroup_by = ["model"]\nseverity = "high"\ntarget_agent = "Helper"\ntype = "custom"'
+    condition = 'condition = { kind = "threshold", op = ">=", value = 5 }\nwindow = "1m"'
+    signals = [
+        f'[[trigger]]\nname = "{s}"\nsignal = "{s}.duration_s"\n{further}\n{condition}\n' for s in ("task", "llm")
+    ]
+    spec = loaded(tmp_path, "\n".join(signals)).model_copy(update={"max_groups": 1})
+    lines: list[Line] = [
+        {"ts": iso(1), "type": "llm_call", "agent": "Ada", "model": "m1", "duration_s": 9.0},
+        {
+            "ts": iso(30),
+            "type": "task_finished",
+            "status": "success",
+            "agent": "Ada",
+            "model": "m2",
+            "duration_s": 70.0,
+        },
+    ]
+
+    opened = {each.trigger: each.group for each in replayed(spec, lines).incidents}
+
+    assert (opened["llm"], opened["task"]) == ((("model", "m1"),), (("model", "overflow"),))
+
+
 def test_a_baseline_of_most_of_a_year_is_replayed_as_a_shorter_one_is(tmp_path: Path) -> None:
     condition = '{ kind = "baseline", ratio = 1.5, over = "300d", min_samples = 20 }'
     spec = loaded(tmp_path, f'[[trigger]]\nname = "duration_increase"\ncondition = {condition}\n')

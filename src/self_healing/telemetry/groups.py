@@ -63,6 +63,14 @@ class Grouping:
         """Whether there are more groups than are kept apart."""
         return self._overflow in self._place and self._full
 
+    def hangs_on_order(self, events: Sequence[Event]) -> bool:
+        """Whether it may hang on the order of `events` which of their groups are kept apart."""
+        room = self.most - len(self) + (self._overflow in self._place)
+        if not 0 < room <= len(events):  # where there is none, whatever is new overflows
+            return False
+        met = set(zip(*(map(value, events) for value in self._values), strict=True))
+        return len(met - self._place.keys()) >= room  # in the last of them what overflows elsewhere may stand
+
     def add(self, values: tuple[str | None, ...]) -> int:
         """The place of the group with these values: a new one where it was never seen, or that of the overflow."""
         place = self._place.get(values)

@@ -102,6 +102,14 @@ class Replayed(Telemetry):
             return most_us
         return min(most_us, -(-int(queue.ts[queue.at + most]) // self._grid_us) * self._grid_us)
 
+    def hangs_on_order(self, until_us: int) -> bool:
+        """Whether folding up to `until_us` at once may keep other groups apart than folding instant by instant."""
+        queue, tasks = self._queue, self.tasks
+        events = queue.events[queue.at : int(np.searchsorted(queue.ts, until_us, side="right"))]
+        for agent in tasks.agents.values():  # which may be lost by then
+            events += [tasks.start_event(agent.name, id, task) for id, task in agent.running.items()]
+        return any(grouping.hangs_on_order(events) for grouping in self._groupings.values())
+
     def gather(self, from_us: int, until_us: int) -> None:
         """Fold the events up to `until_us` ahead; what becomes of them is seen once :meth:`fold` comes there.
 
