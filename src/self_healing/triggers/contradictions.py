@@ -103,7 +103,7 @@ def _clear(values: Values) -> Iterator[Mistake]:
 
 def _min_samples(values: Values) -> Iterator[Mistake]:
     least, window_s = values.get("min_samples", 1), seconds_of(values.get("window"))
-    if not isinstance(least, int) or window_s is None:
+    if not isinstance(least, int) or window_s is None or not FINE_S <= window_s <= LONGEST_TIMER_S:
         return
     # One test run may bring any number of tests, each of which is a sample.
     if values.get("signal") != "task.tests" and least > window_s * _MOST_A_SECOND:

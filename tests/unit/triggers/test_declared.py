@@ -194,6 +194,7 @@ def test_an_override_is_validated_like_a_file(overrides: dict[str, Any], problem
         ('window = "5 min"', 'window: "5 min": allowed is a whole number and one of s, m, h, d, such as 90s, 5m, 24h'),
         ('window = "5s"', 'window: "5s": allowed is at least 10s'),
         ("window = 90000", "window: 90000: allowed is at most 24h"),
+        ("window = 0", "window: 0: allowed is at least 10s"),
         ("min_samples = 0", "min_samples: 0: allowed is at least 1"),
         ("min_samples = 1.5", "min_samples: 1.5: allowed is a whole number"),
         ("enabled = 3", "enabled: 3: allowed is true or false"),
