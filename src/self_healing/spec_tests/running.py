@@ -18,7 +18,7 @@ from self_healing.documents import Read, read_document
 from self_healing.loading import Loaded
 from self_healing.model import Directive, Execution, Group, Incident, Verdict, affected_agent
 from self_healing.orchestrator import SelfHealingOrchestrator
-from self_healing.spec import PERCENT, Spec, TriggerSpec
+from self_healing.spec import PERCENT, Composite, Spec, TriggerSpec
 from self_healing.spec_tests.declared import Ready, group_of, read_tests
 from self_healing.spec_tests.models import Expectation
 from self_healing.spec_tests.pushing import Line
@@ -115,9 +115,16 @@ def _run(test: Ready, settings: Settings, directory: Path, empty: Path) -> Ran:
 
 
 def _switched_on(spec: Spec, names: frozenset[str]) -> Spec:
-    """`spec` with what is tested switched on: a test holds whether or not its trigger is on where it is loaded."""
+    """`spec` with what is tested switched on: a test holds whether or not its trigger is on where it is loaded.
+
+    So are the members of a composite, which could not fire without them.
+    """
+    made = [
+        each.condition.members for each in spec.triggers if each.name in names and isinstance(each.condition, Composite)
+    ]
+    on = names.union(*made)
     triggers = [
-        trigger.model_copy(update={"enabled": True}) if trigger.name in names else trigger for trigger in spec.triggers
+        trigger.model_copy(update={"enabled": True}) if trigger.name in on else trigger for trigger in spec.triggers
     ]
     return spec.model_copy(update={"triggers": tuple(triggers)})
 

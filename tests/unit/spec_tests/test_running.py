@@ -139,6 +139,29 @@ def test_what_is_expected_between_two_instants_of_the_grid_is_looked_at(
     assert [failure.at_s for each in found for failure in each.failures] == [float(at.removesuffix("s"))]
 
 
+def test_a_composite_that_is_switched_off_is_tested_with_its_members_on(tmp_path: Path) -> None:
+    common = 'type = "custom"\nseverity = "low"\ntarget_agent = "Ann"\nenabled = false\n'
+    (tmp_path / "t.toml").write_text(
+        f'[[trigger]]\nname = "both"\n{common}condition = {{ kind = "composite", any = ["long", "longer"] }}\n'
+        + "".join(
+            f'[[trigger]]\nname = "{name}"\n{common}signal = "task.duration_s"\naggregate = "max"\nwindow = "1m"\n'
+            f'condition = {{ kind = "threshold", value = {value} }}\n'
+            for name, value in (("long", 60), ("longer", 90))
+        )
+    )
+    (test,) = ran(
+        tmp_path,
+        """
+        [[test]]
+        name = "one of them is enough"
+        series = [{ signal = "task.duration_s", group = { agent = "Coder" }, samples = "70" }]
+        expect = [{ at = "0s", trigger = "both", group = { agent = "Coder" }, state = "firing" }]
+        """,
+        Settings.model_validate({"triggers": {"files": [tmp_path / "t.toml"]}}),
+    )
+    assert told(test) == []
+
+
 def test_a_trigger_that_is_switched_off_is_tested_as_if_it_were_on(tmp_path: Path) -> None:
     file = tmp_path / "tests.toml"
     file.write_text(
