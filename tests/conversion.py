@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import Final
 
 from self_healing.api.conversion import Conversion
+from self_healing.api.worker import Worker
 from self_healing.clock import SystemClock
 from self_healing.telemetry.normalised import Normalised
 
-CONVERSION: Final = Conversion(SystemClock().now)
+WORKER: Final = Worker()
+
+
+def conversion() -> Conversion:
+    """One by that process."""
+    return Conversion(SystemClock().now, WORKER)
 
 
 def deadly(_body: bytes) -> Normalised:
     """What no body does that we know of: it ends the process."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
+
+
+def slow(_body: bytes) -> Normalised:
+    """It takes for ever."""
+    time.sleep(3600)
+    raise AssertionError
+
+
+def failing(_body: bytes) -> Normalised:
+    """It fails as nobody foresaw."""
+    raise KeyError("nobody foresaw it")

@@ -10,10 +10,11 @@
     ├── StorageError       a write did not commit; nothing of it was acknowledged
     ├── TurnFailed         a turn of the service failed as nobody foresaw; the service ends
     ├── Overloaded         more comes in than can be written; the same may be sent again later
-    ├── ConversionLost     the process that converts what is sent ended; the same may be sent again
+    ├── ConversionLost     the process that converts what is sent was lost; the same may be sent again
     ├── TelemetryError     the telemetry directory cannot be read
     ├── Undecodable        a request that is not what it says it is
-    │   └── TooMany        one that holds more than is taken at once
+    │   ├── TooMany        one that holds more than is taken at once
+    │   └── Unconvertible  one over which the process that converts it was lost, again and again
     ├── EffectError        an effect could not be brought about
     │   ├── EffectRefused  its recipient will not have it, however often it is tried
     │   └── EffectUntold   nobody can tell whether it was brought about
@@ -94,10 +95,14 @@ class Overloaded(SelfHealingError):
 
 
 class ConversionLost(SelfHealingError):
-    """The process that converts what is sent ended with it; nothing of it was taken, and it may be sent again."""
+    """The process that converts what is sent was lost over it; nothing of it was taken, and it may be sent again.
 
-    def __init__(self) -> None:
-        super().__init__("the process that converts what is sent ended; another one is made: send it again")
+    Args:
+        why: what became of the process.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the process that converts what is sent {why}; another one is made: send it again")
 
 
 class TelemetryError(SelfHealingError):
@@ -110,6 +115,16 @@ class Undecodable(SelfHealingError):
 
 class TooMany(Undecodable):
     """A request holds more than is taken at once; nothing of it was taken, and it is to be sent in smaller parts."""
+
+
+class Unconvertible(Undecodable):
+    """Over a request the process that converts it was lost more than once; nothing of it was taken."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the process that converts what is sent failed or ended over this more than once, or it took too long: do"
+            " not send the same again, send it in smaller batches"
+        )
 
 
 class EffectError(SelfHealingError):

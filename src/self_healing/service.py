@@ -71,8 +71,8 @@ class Service:
     ) -> None:
         self.settings = settings
         self.clock = clock
-        self.failures = 0
-        self._failed = False  # for a reason that nobody foresaw  # writes that failed, since the start
+        self.failures = 0  # writes that failed, since the start
+        self._failed = False  # for a reason that nobody foresaw
         self.missed_ticks = 0  # instants of the grid that were passed over, since the start
         self._stop = stop
         self._channel = channel
@@ -143,7 +143,7 @@ class Service:
             return explained(self.loop.settings, question, now=self.clock.now(), ask=asked)
 
         places = Places(telemetry=self.settings.telemetry.dir, segments=self.settings.storage.state_dir / SEGMENTS)
-        self._conversion = Conversion(self.clock.now)
+        self._conversion = Conversion(self.clock.now, unforeseen=self._not_converted)
         server = Server(
             self.settings.server,
             submit=submit,
@@ -160,6 +160,9 @@ class Service:
         await asyncio.to_thread(server.start)
         self._server = server
         return server
+
+    def _not_converted(self, error: Exception) -> None:
+        self.loop.logs.orchestrator.error("not_converted", why=repr(error), exc_info=error)
 
     def _verified(self) -> dict[str, Any]:
         """Whether the audit log is whole, by a connection of its own."""
@@ -304,8 +307,13 @@ class Service:
 
     async def close(self) -> None:
         """Let what is under way finish, within a bound, and give the state back."""
-        if self._conversion is not None:
-            await asyncio.to_thread(self._conversion.close)
+        try:
+            if self._conversion is not None:
+                await asyncio.to_thread(self._conversion.close)
+        finally:
+            await self._rest()
+
+    async def _rest(self) -> None:
         try:
             await self.loop.executor.close()
             if not self._failed:  # else what is in memory is not to be written

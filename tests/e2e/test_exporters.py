@@ -41,7 +41,7 @@ from self_healing.telemetry.encoded import Encoded
 from self_healing.telemetry.intake import Intake, Receipt
 from self_healing.telemetry.query.files import Places
 from self_healing.telemetry.segments import Segments
-from tests.conversion import CONVERSION
+from tests.conversion import conversion
 from tests.e2e.test_service import running
 from tests.unit.telemetry.test_intake import lines
 
@@ -209,7 +209,7 @@ def test_exporters_that_are_told_to_come_again_lose_nothing(way: str, tmp_path: 
     server = Server(
         ServerSettings(**FREE),
         submit=submit,
-        conversion=CONVERSION,
+        conversion=conversion(),
         ask=ask,
         places=nowhere,
         explain=lambda _: {},

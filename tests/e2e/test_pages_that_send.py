@@ -23,7 +23,7 @@ from self_healing.dashboard.changes import Changes
 from self_healing.telemetry.intake import Intake
 from self_healing.telemetry.query.files import Places
 from self_healing.telemetry.segments import Segments
-from tests.conversion import CONVERSION
+from tests.conversion import conversion
 from tests.e2e.frameworks.recording import SOURCES, exports, recorded
 from tests.unit.telemetry.test_intake import lines
 from tests.unit.test_docs import DOCS, blocks
@@ -73,7 +73,7 @@ def listening(segments: Path) -> Iterator[Server]:
     server = Server(
         ports,
         submit=intake.submit,
-        conversion=CONVERSION,
+        conversion=conversion(),
         ask=ask,
         places=places,
         explain=lambda _: {},

@@ -28,7 +28,7 @@ from self_healing.telemetry.encoded import Encoded
 from self_healing.telemetry.intake import Receipt
 from self_healing.telemetry.query.files import Places
 from tests.accounts import held
-from tests.conversion import CONVERSION
+from tests.conversion import conversion
 from tests.e2e.test_service import settings
 from tests.unit.api.test_server import END_NS, span, traces
 
@@ -91,7 +91,7 @@ class Door:
         self.server = Server(
             ports,
             submit=self._submit,
-            conversion=CONVERSION,
+            conversion=conversion(),
             ask=self._ask,
             places=NOWHERE,
             explain=lambda _: {},

@@ -21,7 +21,7 @@ from self_healing.errors import ServiceRefused, ServiceUnreachable
 from self_healing.model import ExecutionStatus, HandoffStatus, IncidentState
 from self_healing.surface import Surface
 from self_healing.testing import Scenario
-from tests.conversion import CONVERSION
+from tests.conversion import conversion
 from tests.unit.api.test_v1 import fleet_in, source
 
 TOKEN = "secret"
@@ -44,7 +44,7 @@ def server(fleet: Scenario, changes: Changes) -> Iterator[Server]:
     made = Server(
         ServerSettings(port=0, otlp_http_port=None, otlp_grpc_port=None, token=TOKEN),
         submit=lambda *_: pytest.fail("nothing is sent here"),
-        conversion=CONVERSION,
+        conversion=conversion(),
         ask=here.ask,
         explain=here.explain,
         verify=here.verify,

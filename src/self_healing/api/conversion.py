@@ -1,27 +1,22 @@
 """Conversion: what was sent becomes lines in a process of its own.
 
 That is most of the work with a request, and here it takes nothing from the loop, which folds meanwhile. And a body that
-nobody thought of can end no more than that process: whoever waits is asked to send again, and another one is made.
+nobody thought of can end no more than that process, or take no more than a bounded time of it: who sent it is asked to
+send it again, another process is made, and the second time it is refused for good.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-from asyncio import wrap_future
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+import asyncio
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from multiprocessing.connection import wait
-from pathlib import Path
+from hashlib import sha256
 from typing import Final
 
 from self_healing.api.bodies import decompressed
-from self_healing.errors import ConversionLost
+from self_healing.api.worker import Worker
+from self_healing.errors import ConversionLost, SelfHealingError, Unconvertible
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.encoded import Encoded, encoded
 from self_healing.telemetry.normalised import Normalised
@@ -31,10 +26,17 @@ Normalise = Callable[[bytes], Normalised]
 BodyError."""
 
 TOLD_FOR: Final = timedelta(minutes=1)
-"""So long it is a problem that the process ended unasked: senders come again, so one that ends once loses nothing."""
+"""So long it is a problem that a conversion was lost: senders come again, so one that is lost once loses nothing."""
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-"""What a terminal or a supervisor sends to all processes: the service ends this one when it is done with it."""
+CONVERT_S: Final = 8.0
+"""A body may take so long. The largest takes two seconds; and who waits behind it waits no longer than ten."""
+
+TRIES: Final = 2
+"""After so many conversions that were lost over the same body it is refused: a machine may be slow, or short of memory,
+once."""
+
+REMEMBERED: Final = 1000
+"""Of so many bodies it is known that a conversion was lost over them."""
 
 
 class Conversion:
@@ -42,13 +44,23 @@ class Conversion:
 
     Args:
         now: the present instant.
+        worker: the process that does it.
+        unforeseen: hears of an error that nobody foresaw.
     """
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        self.lost = 0  # how often it ended unasked
+    def __init__(
+        self,
+        now: Callable[[], datetime],
+        worker: Worker | None = None,
+        unforeseen: Callable[[Exception], None] = lambda _error: None,
+    ) -> None:
+        self.lost = 0  # conversions, since the start
         self._now = now
-        self._lost_at: datetime | None = None
-        self._pool: ProcessPoolExecutor | None = None
+        self._worker = worker or Worker()
+        self._unforeseen = unforeseen
+        self._turn = asyncio.Lock()
+        self._blamed = _Blamed()
+        self._problem: tuple[datetime, str] | None = None  # when one was lost last, and why
 
     async def encoded(self, normalise: Normalise, body: bytes, encoding: str | None, source: str) -> Encoded:
         """What `body` holds, as it is written. Called on one thread.
@@ -61,81 +73,88 @@ class Conversion:
 
         Raises:
             BodyError, Undecodable: it cannot be used.
-            ConversionLost: the process ended; the same may be sent again.
+            ConversionLost: the conversion was lost; the same may be sent again.
         """
-        pool = self._opened()
-        try:
-            return await wrap_future(_submitted(pool, normalise, body, encoding, source))
-        except BrokenProcessPool as error:
-            self._lose(pool)
-            raise ConversionLost from error
+        await self._turn.acquire()
+        converting = asyncio.create_task(self._converted(normalise, body, encoding, source))
+        converting.add_done_callback(lambda _: self._turn.release())
+        return await asyncio.shield(converting)  # the process is busy with it even when nobody waits for it any more
 
     @property
     def problems(self) -> list[str]:
         """What is wrong, for people."""
-        if self._lost_at is None or self._now() - self._lost_at >= TOLD_FOR:
+        if self._problem is None or self._now() - self._problem[0] >= TOLD_FOR:
             return []
         return [
-            "the process that converts what is sent ended, perhaps for want of memory: what it was given was refused"
-            f" and may be sent again, and another one is made ({self.lost} since the start)"
+            f"the process that converts what is sent {self._problem[1]}: what it was given was refused, and is taken"
+            f" when it is sent again unless it was to blame ({self.lost} since the start)"
         ]
 
     def close(self) -> None:
-        """Let it finish what it is at, and end; safe to call twice."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(cancel_futures=True)
+        """Let the process finish what it is at, within a bound, and end; safe to call twice."""
+        self._worker.close()
 
-    def _opened(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            # Spawned: a fork would have the locks of threads that it does not have.
-            self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_begin)
-        return self._pool
+    async def _converted(self, normalise: Normalise, body: bytes, encoding: str | None, source: str) -> Encoded:
+        if self._blamed.times(source, body) >= TRIES:
+            raise Unconvertible
+        try:
+            converting = await self._worker.give(_convert, normalise, body, encoding, source)
+        except (OSError, RuntimeError) as error:
+            raise self._lose(f"cannot be started ({error!r})") from error
+        await asyncio.wait({converting}, timeout=CONVERT_S)
+        if not converting.done():
+            converting.cancel()
+            self._worker.kill()
+            self._blamed.add(source, body)
+            raise self._lose(f"was ended, for something took it longer than {CONVERT_S:g} s")
+        try:
+            batch: Encoded = converting.result()
+        except SelfHealingError:
+            raise
+        except BrokenProcessPool as error:
+            self._worker.kill()
+            self._blamed.add(source, body)
+            raise self._lose("ended, perhaps for want of memory") from error
+        except Exception as error:
+            self._unforeseen(error)
+            self._blamed.add(source, body)
+            raise self._lose(f"failed as nobody foresaw ({error!r})") from error
+        self._blamed.forget(source, body)
+        return batch
 
-    def _lose(self, pool: ProcessPoolExecutor) -> None:
-        if pool is self._pool:  # all that was given to it hears of the same end
-            self._pool, self._lost_at = None, self._now()
-            self.lost += 1
-            pool.shutdown(wait=False)
+    def _lose(self, why: str) -> ConversionLost:
+        self.lost += 1
+        self._problem = (self._now(), why)
+        return ConversionLost(why)
 
 
-def _submitted(
-    pool: ProcessPoolExecutor, normalise: Normalise, body: bytes, encoding: str | None, source: str
-) -> Future[Encoded]:
-    with _held_back():  # the first starts the process
-        return pool.submit(_converted, normalise, body, encoding, source)
+class _Blamed:
+    """How often a conversion was lost over a body."""
+
+    def __init__(self) -> None:
+        self._times: dict[bytes, int] = {}
+
+    def times(self, source: str, body: bytes) -> int:
+        return self._times.get(_mark(source, body), 0) if self._times else 0
+
+    def add(self, source: str, body: bytes) -> None:
+        mark = _mark(source, body)
+        self._times[mark] = self._times.pop(mark, 0) + 1
+        if len(self._times) > REMEMBERED:
+            del self._times[next(iter(self._times))]
+
+    def forget(self, source: str, body: bytes) -> None:
+        if self._times:
+            self._times.pop(_mark(source, body), None)
 
 
-@contextmanager
-def _held_back() -> Iterator[None]:
-    """What is started inside gets none of the signals before it says what it does with them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _mark(source: str, body: bytes) -> bytes:
+    digest = sha256(source.encode() + b"\0")
+    digest.update(body)
+    return digest.digest()
 
 
-# --- in the process ------------------------------------------------------------------------------------------------
-
-
-def _converted(normalise: Normalise, body: bytes, encoding: str | None, source: str) -> Encoded:
+def _convert(normalise: Normalise, body: bytes, encoding: str | None, source: str) -> Encoded:
+    """In the process."""
     with collector_off():  # what one body becomes is gone before the next
         return encoded(normalise(decompressed(body, encoding)), source)
-
-
-def _begin() -> None:
-    for each in _SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with suppress(OSError):  # where memory runs out, and the kernel can be told, it ends this process and not the other
-        Path("/proc/self/oom_score_adj").write_text("500")
-    import self_healing.telemetry.otlp  # noqa: F401 what is mostly sent; the first need not wait for it longer
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])  # it was killed, for it ends this process before it ends itself
-        os._exit(0)

@@ -11,7 +11,15 @@ from starlette.requests import Request
 
 from self_healing.api.bodies import BodyError, Room, read_body
 from self_healing.api.conversion import Conversion, Normalise
-from self_healing.errors import ConversionLost, Overloaded, SelfHealingError, StorageError, TooMany, Undecodable
+from self_healing.errors import (
+    ConversionLost,
+    Overloaded,
+    SelfHealingError,
+    StorageError,
+    TooMany,
+    Unconvertible,
+    Undecodable,
+)
 from self_healing.telemetry.encoded import Encoded
 from self_healing.telemetry.intake import Receipt
 
@@ -25,7 +33,7 @@ UNSTORED_RETRY_S: Final = 5.0
 """When a sender may come again after a write failed."""
 
 LOST_RETRY_S: Final = 1.0
-"""When a sender may come again whose request was lost in its conversion: another process is there by then."""
+"""When a sender may come again whose request was lost in its conversion: another process is there by then, mostly."""
 
 
 class Submit(Protocol):
@@ -87,10 +95,11 @@ class RefusalReason(StrEnum):
     NOT_UNDERSTOOD = "not_understood"  # 400: it is no such message, or has a header that cannot be
     UNAUTHENTICATED = "unauthenticated"  # 401: the token is missing or wrong
     FORBIDDEN = "forbidden"  # 403: the token may not send, or the Host or the Origin is foreign
+    UNCONVERTIBLE = "unconvertible"  # 400: the process that converts what comes was lost over it before
     TOO_LARGE = "too_large"  # 413: more than is taken at once
     UNSUPPORTED = "unsupported"  # 415: its content type or its encoding is none of ours
     OVERLOADED = "overloaded"  # 503: there was no room for it
-    NOT_CONVERTED = "not_converted"  # 503: the process that converts what comes ended over it, or over another one
+    NOT_CONVERTED = "not_converted"  # 503: the process that converts what comes was lost over it, or cannot start
     NOT_STORED = "not_stored"  # 503: the disk did not take it
     TIMED_OUT = "timed_out"  # 503: it was not read or stored in time; it may be there all the same
 
@@ -121,6 +130,8 @@ class Refusal:
                 self.reason = _OF_STATUS.get(error.status, RefusalReason.NOT_UNDERSTOOD)
             case TooMany():
                 self.status, self.reason = 413, RefusalReason.TOO_LARGE
+            case Unconvertible():
+                self.status, self.reason = 400, RefusalReason.UNCONVERTIBLE
             case Undecodable():
                 self.status, self.reason = 400, RefusalReason.NOT_UNDERSTOOD
             case Overloaded():

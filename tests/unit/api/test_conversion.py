@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from multiprocessing import active_children
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
-from self_healing.api.bodies import BodyError
+from self_healing.api import worker as module
+from self_healing.api.bodies import BodyError, Room
 from self_healing.api.conversion import Conversion, Normalise
+from self_healing.api.taking import Taking
+from self_healing.api.worker import Worker
 from self_healing.clock import FakeClock
-from self_healing.errors import ConversionLost, SelfHealingError, TooMany, Undecodable
+from self_healing.errors import ConversionLost, SelfHealingError, TooMany, Unconvertible, Undecodable
 from self_healing.telemetry.encoded import Encoded, encoded
-from self_healing.telemetry.intake import Intake
+from self_healing.telemetry.intake import Intake, Receipt
 from self_healing.telemetry.junit import junit
 from self_healing.telemetry.native_batch import native_batch
 from self_healing.telemetry.otlp import traces
 from self_healing.telemetry.segments import Segments
-from tests.conversion import CONVERSION, deadly
+from tests.conversion import WORKER, deadly, failing, slow
+from tests.conversion import conversion as by_the_shared_process
 from tests.unit.api.test_server import post, protobuf, serving, span, stored
 from tests.unit.api.test_server import traces as request
 from tests.unit.telemetry.otlp.bodies import FIXTURES, KINDS
@@ -36,6 +44,24 @@ AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 
 def convert(conversion: Conversion, normalise: Normalise, body: bytes, encoding: str | None = None) -> Encoded:
     return asyncio.run(conversion.encoded(normalise, body, encoding, "otlp"))
+
+
+def process_of(worker: Worker) -> BaseProcess:
+    """Its process, which begins with this unless it is there."""
+    convert(Conversion(FakeClock(AT).now, worker), traces, b"")
+    assert worker._pool is not None
+    (process,) = worker._pool._processes.values()
+    return process
+
+
+def never(_batch: Encoded) -> Future[Receipt]:
+    raise AssertionError("nothing is stored here")
+
+
+@pytest.fixture
+def shared() -> Conversion:
+    """One by the process of all tests; whoever ends that has the next one begin it."""
+    return Conversion(FakeClock(AT).now, WORKER)
 
 
 @pytest.fixture
@@ -55,7 +81,7 @@ def test_it_gives_what_is_made_of_the_same_body_here() -> None:
         bodies.append((partial(KINDS[field][1], json=True), file.read_bytes()))
     assert len(bodies) > 10
     for normalise, body in bodies:
-        assert convert(CONVERSION, normalise, body) == encoded(normalise(body), "otlp")
+        assert convert(by_the_shared_process(), normalise, body) == encoded(normalise(body), "otlp")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +96,7 @@ def test_what_is_wrong_with_a_body_is_told_as_it_is_here(
     body: bytes, encoding: str | None, error: type[SelfHealingError]
 ) -> None:
     with pytest.raises(error) as told:
-        convert(CONVERSION, partial(traces, json=True), body, encoding)
+        convert(by_the_shared_process(), partial(traces, json=True), body, encoding)
     assert type(told.value) is error
     if encoding is None:
         with pytest.raises(error) as here:
@@ -82,16 +108,113 @@ def test_what_is_wrong_with_a_body_is_told_as_it_is_here(
 
 def test_a_process_that_ends_over_a_body_is_told_of_for_a_minute_and_followed_by_another() -> None:
     clock = FakeClock(AT)
-    conversion = Conversion(clock.now)
-    try:
-        with pytest.raises(ConversionLost, match="send it again"):
-            convert(conversion, deadly, b"")
-        assert "(1 since the start)" in conversion.problems[0]
-        assert len(convert(conversion, traces, protobuf(1)).sizes) == 1
-        clock.advance(61)
-        assert conversion.problems == []
-    finally:
-        conversion.close()
+    conversion = Conversion(clock.now, WORKER)
+    with pytest.raises(ConversionLost, match="send it again"):
+        convert(conversion, deadly, b"")
+    assert "(1 since the start)" in conversion.problems[0]
+    assert len(convert(conversion, traces, protobuf(1)).sizes) == 1
+    clock.advance(61)
+    assert conversion.problems == []
+
+
+def test_a_hung_process_is_ended_with_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CLOSE_S", 0.1)
+    own = Worker()
+    process = process_of(own)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    own.close()
+    assert wait([process.sentinel], 30)
+
+
+def test_a_slow_body_holds_up_no_other_for_long_and_is_refused_for_good_the_third_time(
+    shared: Conversion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limit(seconds: float) -> None:
+        monkeypatch.setattr("self_healing.api.conversion.CONVERT_S", seconds)
+
+    async def both() -> tuple[BaseException | None, Encoded]:
+        limit(0.2)
+        first = asyncio.create_task(shared.encoded(slow, b"slow", None, "otlp"))
+        first.add_done_callback(lambda _: limit(60))  # the other has it from then on
+        second = asyncio.create_task(shared.encoded(traces, protobuf(1), None, "otlp"))
+        await asyncio.wait({first, second})
+        return first.exception(), second.result()
+
+    lost, taken = asyncio.run(both())
+    assert (type(lost), len(taken.sizes)) == (ConversionLost, 1)
+    assert "took it longer than" in shared.problems[0]
+    limit(0.2)
+    with pytest.raises(ConversionLost):
+        convert(shared, slow, b"slow")
+    with pytest.raises(Unconvertible, match="smaller batches"):
+        convert(shared, slow, b"slow")
+
+
+def test_what_waits_its_turn_is_dropped_when_its_sender_gives_up_and_what_is_converted_is_let_finish(
+    shared: Conversion,
+) -> None:
+    process = process_of(WORKER)
+    pid = process.pid
+    assert pid is not None
+
+    async def given_up() -> Encoded:
+        os.kill(pid, signal.SIGSTOP)
+        waiting = [asyncio.create_task(shared.encoded(traces, protobuf(n), None, "otlp")) for n in range(3)]
+        await asyncio.sleep(0)
+        for each in waiting:
+            each.cancel()
+        await asyncio.wait(waiting)
+        os.kill(pid, signal.SIGCONT)
+        return await shared.encoded(traces, protobuf(4), None, "otlp")
+
+    assert len(asyncio.run(given_up()).sizes) == 1
+    assert (shared.lost, process.is_alive()) == (0, True)
+
+
+def test_a_process_that_ended_while_it_had_nothing_to_do_costs_no_request(shared: Conversion) -> None:
+    process = process_of(WORKER)
+    pool = WORKER._pool
+    assert pool is not None
+    process.kill()
+    while not pool._broken:
+        time.sleep(0.01)
+    assert len(convert(shared, traces, protobuf(1)).sizes) == 1
+    assert shared.problems == []
+
+
+def test_a_process_that_cannot_be_started_loses_the_request_for_now_and_is_tried_again(
+    shared: Conversion,
+) -> None:
+    taking = Taking(never, Room(), shared)
+    WORKER.kill()
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for _ in range(3):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")), files[1]))
+        try:
+            with pytest.raises(ConversionLost, match=r"cannot be started \(.*Too many open files") as lost:
+                convert(shared, traces, protobuf(1))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, files)
+    refusal = taking.refusal(lost.value)
+    assert (refusal.status, refusal.headers, taking.refused["not_converted"]) == (503, {"Retry-After": "1"}, 1)
+    assert "cannot be started" in shared.problems[0]
+    assert len(convert(shared, traces, protobuf(1)).sizes) == 1
+
+
+def test_a_body_that_fails_as_nobody_foresaw_is_told_with_its_error_and_refused_for_good_the_third_time() -> None:
+    errors: list[Exception] = []
+    conversion = Conversion(FakeClock(AT).now, WORKER, errors.append)
+    for _ in range(2):
+        with pytest.raises(ConversionLost, match="nobody foresaw"):
+            convert(conversion, failing, b"x")
+    with pytest.raises(Unconvertible) as refused:
+        convert(conversion, failing, b"x")
+    assert [type(error) for error in errors] == [KeyError, KeyError]
+    assert "in failing" in str(errors[0].__cause__)  # where it happened, in the other process
+    taking = Taking(never, Room(), conversion)
+    assert taking.refusal(refused.value).status == 400
+    assert taking.refused["unconvertible"] == 1
 
 
 def test_a_request_that_is_lost_with_the_process_is_asked_for_again_and_then_taken(

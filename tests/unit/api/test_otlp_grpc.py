@@ -30,7 +30,7 @@ from self_healing.config import ServerSettings
 from self_healing.errors import Overloaded, StorageError
 from self_healing.telemetry.encoded import Encoded
 from self_healing.telemetry.intake import Receipt
-from tests.conversion import CONVERSION
+from tests.conversion import conversion
 from tests.unit.api.test_server import Failing, protobuf, serving
 
 
@@ -199,7 +199,7 @@ def test_a_call_beyond_those_that_may_be_open_is_asked_to_come_again() -> None:
         return Future()
 
     async def refused() -> tuple[Any, int]:
-        taking = api.Taking(never, Room(), CONVERSION)
+        taking = api.Taking(never, Room(), conversion())
         server = make_server(taking, Tokens(ServerSettings(), {}), most_calls=1)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

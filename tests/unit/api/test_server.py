@@ -37,7 +37,7 @@ from self_healing.errors import ConfigError, NotFound, Overloaded, StorageError
 from self_healing.telemetry.encoded import Encoded
 from self_healing.telemetry.intake import Intake, Receipt
 from self_healing.telemetry.segments import Segments
-from tests.conversion import CONVERSION
+from tests.conversion import conversion as by_the_shared_process
 from tests.unit.telemetry.query.test_find import places
 
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -80,13 +80,13 @@ async def ask(command: str, **arguments: Any) -> dict[str, Any]:
     return STATUS if command in ("status", "figures") else {"status": "degraded"}
 
 
-def unstarted(submit: Any, events: Path = NOWHERE, conversion: Conversion = CONVERSION, **settings: Any) -> Server:
+def unstarted(submit: Any, events: Path = NOWHERE, conversion: Conversion | None = None, **settings: Any) -> Server:
     """A server on free ports that is not started; `events` holds what somebody may ask for."""
     given = {"otlp_http_port": 0, "otlp_grpc_port": None, "port": 0, **settings}
     return Server(
         ServerSettings.model_validate(given),
         submit=submit,
-        conversion=conversion,
+        conversion=conversion or by_the_shared_process(),
         ask=ask,
         places=places(events),
         explain=lambda _: {},

@@ -19,7 +19,7 @@ from self_healing.dashboard.changes import Changes
 from self_healing.model import Handoff
 from self_healing.surface import Surface
 from self_healing.testing import Scenario
-from tests.conversion import CONVERSION
+from tests.conversion import conversion
 from tests.unit.api.test_v1 import fleet_in, places_of
 
 ORIGIN = "http://127.0.0.1:8787"
@@ -48,7 +48,7 @@ class Browser:
         server = Server(
             settings,
             submit=lambda *_: pytest.fail("nothing is sent here"),
-            conversion=CONVERSION,
+            conversion=conversion(),
             ask=ask,
             explain=lambda _: {},
             verify=dict,

@@ -26,7 +26,7 @@ from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.surface import Surface
 from self_healing.telemetry.query.files import Places
 from self_healing.testing import Scenario
-from tests.conversion import CONVERSION
+from tests.conversion import conversion
 from tests.scenarios.test_approvals import options as slow_tasks_erase
 from tests.unit.actions.test_directives import directive
 
@@ -76,7 +76,7 @@ def serving(loop: SelfHealingOrchestrator, environment: str = "", **settings: An
     server = Server(
         ServerSettings(**given),
         submit=lambda *_: pytest.fail("nothing is sent here"),
-        conversion=CONVERSION,
+        conversion=conversion(),
         ask=ask,
         places=Places(telemetry=loop.settings.telemetry.dir, segments=loop.settings.storage.state_dir / SEGMENTS),
         verify=lambda: verified(loop.settings.storage.state_dir, loop.settings.storage.logs_dir),
