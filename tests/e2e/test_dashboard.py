@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from self_healing.clock import ScaledClock
 from self_healing.config import ServerSettings, Settings, StorageSettings, TelemetrySettings
@@ -148,6 +148,7 @@ def test_an_incident_is_followed_live_from_its_detection_until_it_is_healed(brow
         expect(page.get_by_role("table").last).to_contain_text("analyze slow tasks")
         assert wrong == []
         _every_page(browser, url)
+        _the_trial(browser, url)
         _the_stop(browser, url)
 
 
@@ -173,6 +174,31 @@ def _every_page(browser: Browser, url: str) -> None:
         page.close()
 
 
+def _the_trial(browser: Browser, url: str) -> None:
+    """What somebody opened stays open while the page follows; that a trial is under way is said, and it can be left."""
+    page, wrong = opened(browser)
+    held: list[Route] = []
+    page.route("**/try?*", lambda route: held.append(route))  # noqa: PLW0108 playwright marks what it calls
+    for leave in (True, False):
+        page.goto(f"{url}/triggers/slow_tasks")
+        made = page.locator("#main").get_attribute("data-now") or ""
+        page.get_by_text("Try another threshold").click()
+        expect(page.locator("#main")).not_to_have_attribute("data-now", made, timeout=LONGEST_MS)
+        expect(page.get_by_role("progressbar")).to_be_hidden()
+        page.get_by_role("button", name="Try it").click()
+        expect(page.get_by_role("status").filter(has_text="are replayed")).to_be_visible()
+        expect(page.get_by_role("progressbar")).to_be_visible()
+        if leave:
+            shoot(page, "trying-under-way")
+            assert serious(page) == []
+            page.get_by_role("link", name="leave it").click()
+    held[-1].continue_()
+    expect(page.locator("h1")).to_contain_text("Another threshold", timeout=LONGEST_MS)
+    expect(page.locator("h1")).to_be_focused()
+    assert wrong == []
+    page.close()
+
+
 def _the_stop(browser: Browser, url: str) -> None:
     page, wrong = opened(browser)
     page.goto(f"{url}/")
@@ -188,6 +214,7 @@ def _the_stop(browser: Browser, url: str) -> None:
     expect(page.locator("h1")).to_have_text("Healing is stopped")
     shoot(page, "stopped")
     page.goto(f"{url}/stop")
+    page.get_by_label("Why").fill("the drill is over")
     page.get_by_role("button", name="Resume healing").click()
     expect(page.get_by_role("button", name="Stop healing")).to_be_visible()
     assert wrong == []

@@ -116,6 +116,17 @@ function drawAll() {
   document.querySelectorAll("[data-spark]").forEach((each) => draw(each, "spark", spark));
 }
 
+// -- a page that takes a while: for how long it does already, beside what says that it is under way
+
+let since = 0;
+
+function tellWait() {
+  const place = document.querySelector(".waits.htmx-request span");
+  since = place ? since || Date.now() : 0;
+  const text = place ? `, for ${Math.round((Date.now() - since) / 1000)} s` : "";
+  if (place && place.textContent !== text) place.textContent = text;
+}
+
 // -- whether it is live
 
 let heard = 0;
@@ -134,13 +145,16 @@ follow.setAttribute("hx-sse:connect", follow.dataset.follow);
 htmx.process(follow);
 for (const name of ["changed", "alive", "htmx:sse:after:connection"]) follow.addEventListener(name, () => { heard = Date.now(); tellLive(); });
 
-document.addEventListener("htmx:after:swap", () => { tellTimes(); nameCells(); drawAll(); });
+// What had the focus went with the page that it was on: the new page's heading has it next, and is read out.
+function keepFocus() { if (document.activeElement === document.body) document.querySelector("h1[tabindex]")?.focus(); }
+
+document.addEventListener("htmx:after:swap", () => { tellTimes(); nameCells(); drawAll(); keepFocus(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   document.querySelectorAll("[data-chart], [data-spark]").forEach((each) => { const known = drawn.get(each); if (known) known.width = -1; });
   drawAll();
 });
 addEventListener("resize", drawAll);
-setInterval(() => { tellTimes(); tellLive(); }, 1000);
+setInterval(() => { tellTimes(); tellLive(); tellWait(); }, 1000);
 tellTimes();
 nameCells();
 drawAll();
