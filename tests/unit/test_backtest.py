@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from self_healing.backtest import replay
@@ -373,45 +373,7 @@ target_agent = "Helper"
 """
 
 
-@pytest.mark.parametrize(("seed", "step_s", "until_s"), [(5, 1, 400), (6, 7, 900), (7, 60, 2400)])
-def test_they_agree_on_every_kind_of_condition(tmp_path: Path, seed: int, step_s: int, until_s: int) -> None:
-    file = tmp_path / "others.toml"
-    file.write_text(OTHERS)
-    spec = load_spec(Settings.model_validate({"triggers": {"files": [file]}}))
-
-    found = seen(live(tmp_path, history(seed, until_s), step_s, (file,)))
-
-    assert found == seen(replay(spec, [tmp_path / "telemetry" / "events.jsonl"]).transitions)
-    assert {"quiet", "either"} <= {trigger for _, trigger, *_ in found}
-
-
-MUTED = (
-    OTHERS
-    + INHIBITED
-    + """
-[[maintenance]]
-name = "deploy"
-days = ["mon"]
-from = "10:20"
-to = "10:25"
-"""
-)
-
-
-@pytest.mark.parametrize(("seed", "step_s", "until_s"), [(6, 7, 900), (7, 60, 2400)])
-def test_they_agree_where_maintenance_and_inhibition_mute(tmp_path: Path, seed: int, step_s: int, until_s: int) -> None:
-    muted = muting(tmp_path, MUTED)
-
-    found = seen(live(tmp_path, history(seed, until_s), step_s, tuple(muted.triggers.files)))
-
-    done = replay(load_spec(muted), [tmp_path / "telemetry" / "events.jsonl"])
-    assert found == seen(done.transitions)
-    assert any(t.verdict.muted is not None for t in done.transitions)
-
-
-# --- the instants that are left out --------------------------------------------------------------------------------
-
-WITHOUT_SILENCE = OTHERS.replace('"quiet"', '"slow_tasks"').replace(
+WITHOUT_SILENCE = OTHERS.replace(
     """signal = "agent.events"
 condition = { kind = "absence", silent_for = "50s" }""",
     """signal = "task.duration_s"
@@ -420,6 +382,52 @@ window = "1m"
 no_data = "fire"
 condition = { kind = "threshold", op = ">=", value = 3 }""",
 )
+
+MUTED = (
+    INHIBITED
+    + """
+[[maintenance]]
+name = "deploy"
+days = ["mon"]
+from = "10:04"
+to = "10:05"
+"""
+)
+
+
+@settings(max_examples=4, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    step_s=st.sampled_from([1, 7, 60]),
+    until_s=st.integers(200, 500),
+    triggers=st.sampled_from([WITHOUT_SILENCE, OTHERS]),
+    muted=st.booleans(),
+)
+@example(seed=6, step_s=7, until_s=400, triggers=WITHOUT_SILENCE, muted=True)
+def test_they_agree_on_every_kind_of_condition_and_where_something_mutes(
+    seed: int, step_s: int, until_s: int, triggers: str, muted: bool
+) -> None:
+    with TemporaryDirectory() as name:
+        directory = Path(name)
+        configured = muting(directory, triggers + MUTED * muted)
+        found = seen(live(directory, history(seed, until_s), step_s, tuple(configured.triggers.files)))
+        done = replay(load_spec(configured), [directory / "telemetry" / "events.jsonl"])
+
+    assert done.sees_ahead is (triggers == WITHOUT_SILENCE)
+    assert found == seen(done.transitions)
+
+
+def test_every_kind_of_condition_fires_in_such_a_history_and_some_of_it_is_muted(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", history(6, 400))
+
+    done = [replay(load_spec(muting(tmp_path, each + MUTED)), [path]) for each in (OTHERS, WITHOUT_SILENCE)]
+
+    for each in done:
+        assert {"rising", "quiet", "either", "far_above"} <= {t.verdict.trigger for t in each.transitions}
+        assert any(t.verdict.muted is not None for t in each.transitions)
+
+
+# --- the instants that are left out --------------------------------------------------------------------------------
 
 
 @settings(max_examples=5, deadline=None)
