@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import string
+import time
 from typing import Any
 
 import msgspec
@@ -44,6 +46,24 @@ CANARIES = (
     f"access_token\n=\n{ALNUM}",
     f"'access_token': '{ALNUM}'",
 )
+
+
+def test_web_tokens_that_come_to_nothing_take_time_in_proportion_to_their_length() -> None:
+    def took_s(times: int) -> float:
+        began = time.process_time()
+        assert redact("eyJ-" * times) == "eyJ-" * times
+        return time.process_time() - began
+
+    took_s(1_000)
+    assert min(took_s(128_000) for _ in range(3)) < 40 * min(took_s(16_000) for _ in range(5))  # 64 where it is squared
+
+
+WEB_TOKEN = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*")
+
+
+@given(st.lists(st.sampled_from(["eyJ", "abcdefgh", ".", "-", "_", " ", "x", "é", "."]), max_size=24).map("".join))
+def test_a_web_token_is_found_wherever_it_stands(text: str) -> None:
+    assert redact(text) == WEB_TOKEN.sub(REDACTED, text)
 
 
 @pytest.mark.parametrize("canary", CANARIES)

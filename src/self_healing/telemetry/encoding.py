@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from self_healing.errors import TooMany
 from self_healing.model import Ingested
 from self_healing.redaction import REDACTED, is_secret, may_hold_secrets, redact
 from self_healing.telemetry.lines import DEPTH_MAX, OWN_PREFIX
@@ -54,6 +55,12 @@ class IntakeLine(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     dropped: dict[str, int] = {}
 
 
+LINES_MAX_BYTES: Final = 64 << 20
+"""So much may become of one request: three times the largest body and more, for each item says again what is shared."""
+
+_AT_ONCE: Final = 2_048
+"""So many events are encoded at once: larger slices are no quicker."""
+
 Shown = Callable[[str, int], str]
 """A text as it is written, with so many characters of it at most."""
 
@@ -71,7 +78,23 @@ def encode_intake(line: IntakeLine) -> bytes:
 
 def encode_events(events: Sequence[Ingested]) -> list[bytes]:
     """The line of each of `events`, with its newline: no longer than EVENT_MAX_BYTES, and free of what looks like a
-    secret."""
+    secret.
+
+    Raises:
+        TooMany: all together they are longer than LINES_MAX_BYTES.
+    """
+    lines: list[bytes] = []
+    left = LINES_MAX_BYTES
+    for start in range(0, len(events), _AT_ONCE):
+        some = _encoded(events[start : start + _AT_ONCE])
+        left -= sum(map(len, some))
+        if left < 0:
+            raise TooMany(f"the body becomes more than {LINES_MAX_BYTES >> 20} MiB of lines; send smaller batches")
+        lines += some
+    return lines
+
+
+def _encoded(events: Sequence[Ingested]) -> list[bytes]:
     try:
         lines = _ENCODER.encode_lines(events).splitlines(keepends=True)
     except _UNHELD:

@@ -12,7 +12,7 @@ from junitparser import Error, Failure, JUnitXml, JUnitXmlError, Skipped, TestCa
 
 from self_healing.clock import to_us
 from self_healing.model import Ingested
-from self_healing.telemetry.caps import VALUES_MAX
+from self_healing.telemetry.caps import ITEMS_MAX, VALUES_MAX
 from self_healing.telemetry.normalised import Normalised, key_of
 from self_healing.telemetry.timestamps import encode_ts
 
@@ -37,7 +37,8 @@ def junit(data: bytes, *, at: datetime, agent: str | None = None) -> Normalised:
         at: when it was written; the time of suites without one.
         agent: whose tests they are where a suite does not say.
     """
-    key = key_of(data)
+    # Whose they are taken for is part of it: the same bytes may be the tests of two.
+    key = key_of(data if agent is None else data + b"\0" + agent.encode())
     if len(data) > MAX_BYTES or data.count(b"<") > VALUES_MAX:
         return Normalised(rejected={TOO_LARGE: 1}, key=key)
     try:
@@ -45,6 +46,8 @@ def junit(data: bytes, *, at: datetime, agent: str | None = None) -> Normalised:
         events = [_event(suite, properties, at, agent) for suite, properties in _suites(document)]
     except (ElementTree.ParseError, JUnitXmlError, ValueError, LookupError, RecursionError):
         return Normalised(rejected={INVALID_XML: 1}, key=key)
+    if len(events) > ITEMS_MAX:
+        return Normalised(rejected={TOO_LARGE: 1}, key=key)
     return Normalised(events=[event for event in events if event is not None], key=key)
 
 

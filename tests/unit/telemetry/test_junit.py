@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from self_healing.telemetry.caps import ITEMS_MAX
 from self_healing.telemetry.junit import MAX_BYTES, junit
 from self_healing.telemetry.normalised import Normalised
 
@@ -94,7 +95,7 @@ def test_what_cannot_be_used_is_rejected_whole(data: bytes, reason: str) -> None
 
 
 def test_the_same_file_is_the_same_batch_and_another_is_not() -> None:
-    first, again, other = read("<testsuite/>"), read("<testsuite/>", "x"), read("<testsuites/>")
+    first, again, other = read("<testsuite/>"), read("<testsuite/>"), read("<testsuites/>")
     assert first.key == again.key != other.key
 
 
@@ -106,3 +107,15 @@ def test_what_pytest_writes_is_read(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junit-xml=out.xml", "."]
     subprocess.run(command, cwd=tmp_path, check=False, capture_output=True)
     assert counts(junit((tmp_path / "out.xml").read_bytes(), at=AT)) == [("t7", None, 1, 1)]
+
+
+def test_the_same_bytes_are_the_tests_of_two_where_they_are_brought_for_two() -> None:
+    file = "<testsuite><testcase name='a'/></testsuite>"
+    assert read(file, "Coder").key != read(file, "Tester").key
+    assert read(file, "Coder").key == read(file, "Coder").key
+
+
+def test_a_file_of_more_runs_than_are_taken_at_once_is_refused() -> None:
+    suites = "<testsuite name='s'><testcase/></testsuite>" * (ITEMS_MAX + 1)
+    many = read(f"<testsuites>{suites}</testsuites>")
+    assert (many.events, many.rejected) == ([], {"too_large": 1})

@@ -132,7 +132,7 @@ def origin_of(scope: str, resource: Attributes) -> Origin:
     """What the items of a scope with that name share, whose resource has these attributes."""
     known = _column_names()
     shared = tuple(pair for pair in resource if pair.key in known)[:KEPT_MAX]
-    kept = {pair.key: values.kept(pair.value) for pair in resource if pair.key in RESOURCE_KEPT}
+    kept = {pair.key: _cut(values.kept(pair.value)) for pair in resource if pair.key in RESOURCE_KEPT}
     service = kept.get("service.name")
     return Origin(
         scope=scope[:NAME_MAX],
@@ -141,6 +141,11 @@ def origin_of(scope: str, resource: Attributes) -> Origin:
         names=tuple([pair.key for pair in shared]),
         kept=kept,
     )
+
+
+def _cut(value: Kept) -> Kept:
+    """A value no longer than a text is kept: each of the items says it again."""
+    return value[: values.TEXT_MAX] if isinstance(value, str) else value
 
 
 def plan_for(origin: Origin, attributes: Attributes, event_source: str = "") -> tuple[Plan, list[KeyValue]]:

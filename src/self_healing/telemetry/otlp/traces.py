@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from self_healing.measures import LARGEST
 from self_healing.model import Ingested, Usage
-from self_healing.telemetry.caps import check_items
+from self_healing.telemetry.caps import ITEMS_MAX, check_items
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.otlp.attributes import RawTraceRequest, known
@@ -67,7 +67,10 @@ def traces(body: bytes, *, json: bool = False) -> Normalised:
         request = cast("ExportTraceServiceRequest", decode_json(body, TraceRequest))
     else:
         request = decode_protobuf(body, RawTraceRequest, like=ExportTraceServiceRequest)
-    check_items(sum(len(scope.spans) for each in request.resource_spans for scope in each.scope_spans))
+    scopes = [scope for each in request.resource_spans for scope in each.scope_spans]
+    check_items(sum(len(scope.spans) for scope in scopes))
+    if len(body) > 2 * ITEMS_MAX:  # a smaller one has no room for as many events of spans, each of which may be a score
+        check_items(sum(len(span.events) for scope in scopes for span in scope.spans))
     batch = Normalised()
     with collector_off():
         for resource_spans in request.resource_spans:
