@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from cyclopts import App
@@ -23,7 +24,7 @@ from pydantic import BaseModel
 
 from docs import api, healing, measured, tables
 from self_healing.actions.registry import read_actions
-from self_healing.cli import build
+from self_healing.cli import build, execute
 from self_healing.config import SETTING_KEYS, VARIABLE_PREFIX, Settings, load_spec
 from self_healing.constitution.articles import load
 from self_healing.constitution.cases import run_cases
@@ -52,6 +53,8 @@ MCP = DOCS / "how-to/work-handoffs-over-mcp.md"
 """The page whose code asks a service for work."""
 CLIENT = DOCS / "how-to/ask-from-python.md"
 """The page whose code asks a service by the client."""
+TUTORIAL = DOCS / "tutorial/first-healing.md"
+"""The page whose shell is run between its Python."""
 
 
 def name_of(page: object) -> str:
@@ -81,7 +84,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if any(blocks(p, "python")) and p not in (*SENDING, MCP, CLIENT)], ids=name_of
+    "page", [p for p in PAGES if any(blocks(p, "python")) and p not in (*SENDING, MCP, CLIENT, TUTORIAL)], ids=name_of
 )
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -91,6 +94,34 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     for line, code in blocks(page, "python"):
         # Blank lines in front make a traceback point at the page's own line.
         exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)
+
+
+def comparable(text: str) -> str:
+    """What is printed, without what each run has others of: ids, instants, how long it took, and so widths."""
+    for varies, stands in ((r"\b(inc|han)-\w+", r"\1"), (r"\d{4}-\d\d-\d\d ", ""), (r"\d\d:\d\d:\d\d", "TIME")):
+        text = re.sub(varies, stands, text)
+    text = re.sub(r"(1 of 1 +1 +)\S.*", r"\1SPAN", text)
+    return "\n".join(" ".join(line.split()) for line in text.strip().splitlines())
+
+
+def test_the_tutorial_prints_what_its_page_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    for name in [name for name in os.environ if name.startswith(VARIABLE_PREFIX)]:
+        monkeypatch.delenv(name)
+    namespace: dict[str, Any] = {"__name__": "__page__"}
+    for match in re.finditer(r"^```(python|console)\n(.*?)^```$", TUTORIAL.read_text(), re.MULTILINE | re.DOTALL):
+        if match[1] == "python":
+            exec(match[2], namespace)
+            continue
+        for words, shown in re.findall(r"^\$ self-healing (.*)\n((?:(?!\$ ).*\n)*)", match[2], re.MULTILINE):
+            capsys.readouterr()
+            assert execute(re.sub(r"inc-\w+", namespace["handoff"]["incident"], words).split()) == 0
+            printed = comparable(capsys.readouterr().out)
+            pieces = [comparable(piece) for piece in re.split(r"^\.\.\.$", shown, flags=re.MULTILINE)]
+            assert re.fullmatch(r"[\s\S]*".join(map(re.escape, pieces)), printed), printed
 
 
 def test_the_python_of_the_page_on_mcp_works_a_handoff_of_a_service(
