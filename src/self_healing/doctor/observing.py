@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from self_healing.clock import DAY_US, SECOND_US
 from self_healing.doctor.findings import Tell
 from self_healing.doctor.history import History
+from self_healing.doctor.keeping import Keeping
 from self_healing.measures import FINE_US, MICRO, Floats, Measure, add_running, value_of
 from self_healing.spec import COUNTING, Baseline, RateOfChange, Spec, Threshold, TriggerSpec
 from self_healing.telemetry.telemetry import Telemetry
@@ -98,7 +99,7 @@ def observe(spec: Spec, history: History, tell: Tell) -> dict[str, Observed]:
     observed = {trigger.name: Observed(trigger) for trigger in triggers}
     if not triggers or not history.events:
         return observed
-    telemetry = Telemetry(triggers, max_groups=spec.max_groups)
+    telemetry = Keeping(triggers, max_groups=spec.max_groups)
     telemetry.queue(list(history.events), history.kind, history.ts)
     steps = _instants(history.ts, triggers)
     for number, t_us in enumerate(steps):
@@ -108,6 +109,11 @@ def observe(spec: Spec, history: History, tell: Tell) -> dict[str, Observed]:
         telemetry.give_up_lost(t_us)
         for each in observed.values():
             each.see(telemetry, t_us)
+    grid_us = spec.grid * SECOND_US
+    end_us = -(-int(history.ts[-1]) // grid_us) * grid_us
+    for each in observed.values():
+        most, most_before = telemetry.most(each.trigger, grid_us, end_us)
+        each.most, each.most_before = max(each.most, most), max(each.most_before, most_before)
     return observed
 
 

@@ -163,6 +163,22 @@ def test_where_silence_fires_it_does_not_matter_that_no_window_ever_held_enough(
     assert "fires all the time" in found(examined(told), "trigger mine")[1]
 
 
+@pytest.mark.parametrize(("needed", "why"), [(1, None), (4, "ever held 4 samples; the most were 3")])
+def test_samples_between_two_looks_are_counted_as_well(tmp_path: Path, needed: int, why: str | None) -> None:
+    short = TRIGGER.replace('"30m"', '"1m"').replace("value = 10", "value = 60")
+    told = settings(tmp_path, short.format(name="mine", more=f"min_samples = {needed}"))
+    lines: list[dict[str, Any]] = [
+        {"ts": (NOW - timedelta(days=day)).isoformat(), "type": "log", "agent": "A"} for day in (13, 0)
+    ]
+    for number in range(3):
+        at = NOW - timedelta(days=8, seconds=100 - 5 * number)
+        done = {"ts": at.isoformat(), "type": "task_finished", "agent": "A", "status": "success", "duration_s": 5.0}
+        lines.append(done | {"id": f"t{number}"})
+    (tmp_path / "telemetry" / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = found(examined(told), "trigger mine")[1]
+    assert (why in words) if why else ("0 incidents in 13.0 days" in words)
+
+
 def test_a_change_from_windows_that_never_held_enough_cannot_fire(tmp_path: Path) -> None:
     changing = TRIGGER.replace('"threshold"', '"rate_of_change"').format(name="mine", more="min_samples = 3")
     told = settings(tmp_path, changing)
