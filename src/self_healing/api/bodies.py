@@ -45,6 +45,10 @@ class BodyError(SelfHealingError):
         return type(self), (self.status, str(self))
 
 
+class Abandoned(BodyError):
+    """A request whose sender went away before all of it was there."""
+
+
 class Room:
     """How much is held of requests that are not answered yet.
 

@@ -7,7 +7,8 @@ makes clients drop their data. See the `OTLP specification <https://opentelemetr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
@@ -18,7 +19,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
-from self_healing.api.bodies import MOST_BYTES, RETRY_AFTER_S, BodyError
+from self_healing.api.bodies import MOST_BYTES, RETRY_AFTER_S, Abandoned
 from self_healing.api.otlp import EXPORTS, UNAVAILABLE, Export
 from self_healing.api.taking import READ_S, REFUSALS, Refusal, Taking
 from self_healing.api.tokens import EVERYTHING, Scopes, Tokens
@@ -33,6 +34,9 @@ SERVICES: Final = {
 
 READING: Final = 8
 """So many messages are read at once; the others wait where they are sent. 160 MiB, were all as large as may be."""
+
+PLACE_S: Final = 5.0
+"""Whose message is not there by then gives up its place as soon as somebody else may want it."""
 
 STREAMS: Final = 100
 """So many calls of one client are open at once; its next ones wait there."""
@@ -72,12 +76,37 @@ class _Places(NamedTuple):
     reading: asyncio.Semaphore
 
     async def message(self, messages: AsyncIterator[bytes]) -> bytes:
-        """The one message of a call. Raises BodyError where gRPC itself refused it."""
-        async with asyncio.timeout(READ_S), self.reading:
-            body = await anext(messages, None)
-        if body is None:  # gRPC has told the sender so, and here only that there is no message
-            raise BodyError(413, f"no message, or one of more than {MOST_BYTES} bytes")
+        """The one message of a call.
+
+        Raises:
+            Abandoned: the sender went away, or gRPC itself refused the message.
+            TimeoutError: it does not come.
+        """
+        async with asyncio.timeout(READ_S) as limit, self.reading:
+            with self._given_up_to_others(limit):
+                body = await anext(messages, None)
+        if body is None:  # gRPC tells the sender if it is too large, and here only that there is no message
+            raise Abandoned(400, f"no message, or one of more than {MOST_BYTES} bytes")
         return body
+
+    @contextmanager
+    def _given_up_to_others(self, limit: asyncio.Timeout) -> Iterator[None]:
+        """Whoever reads inside goes on until `limit`, or until there is no place left for others."""
+        loop = asyncio.get_running_loop()
+        looking: asyncio.TimerHandle
+
+        def look() -> None:
+            nonlocal looking
+            if self.reading.locked():
+                limit.reschedule(loop.time())
+            else:
+                looking = loop.call_later(PLACE_S, look)
+
+        looking = loop.call_later(PLACE_S, look)
+        try:
+            yield
+        finally:
+            looking.cancel()
 
 
 def _export(export: Export, taking: Taking, tokens: Tokens, places: _Places) -> Callable[..., Any]:

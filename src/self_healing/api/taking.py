@@ -7,9 +7,9 @@ from concurrent.futures import Future
 from enum import StrEnum
 from typing import Final, Protocol
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
-from self_healing.api.bodies import BodyError, Room, read_body
+from self_healing.api.bodies import Abandoned, BodyError, Room, read_body
 from self_healing.api.conversion import Conversion, Normalise
 from self_healing.errors import (
     ConversionLost,
@@ -63,8 +63,11 @@ class Taking:
         """Take what an HTTP request holds, however it is compressed. Raises what :data:`REFUSALS` lists."""
         encoding = request.headers.get("content-encoding")
         with self._room.share() as share:
-            async with asyncio.timeout(READ_S):
-                body = await read_body(request, share)
+            try:
+                async with asyncio.timeout(READ_S):
+                    body = await read_body(request, share)
+            except ClientDisconnect:
+                raise Abandoned(400, "the sender went away before all of it was there") from None
             return await self._stored(body, encoding, normalise, source)
 
     async def take(self, body: bytes, normalise: Normalise, source: str) -> Receipt:
@@ -96,6 +99,7 @@ class RefusalReason(StrEnum):
     UNAUTHENTICATED = "unauthenticated"  # 401: the token is missing or wrong
     FORBIDDEN = "forbidden"  # 403: the token may not send, or the Host or the Origin is foreign
     UNCONVERTIBLE = "unconvertible"  # 400: the process that converts what comes was lost over it before
+    ABANDONED = "abandoned"  # its sender went away before all of it was there; nobody hears the answer
     TOO_LARGE = "too_large"  # 413: more than is taken at once
     UNSUPPORTED = "unsupported"  # 415: its content type or its encoding is none of ours
     OVERLOADED = "overloaded"  # 503: there was no room for it
@@ -125,6 +129,8 @@ class Refusal:
         self.message = str(error)
         self.retry_after_s: float | None = None
         match error:
+            case Abandoned():
+                self.status, self.reason = error.status, RefusalReason.ABANDONED
             case BodyError():
                 self.status = error.status
                 self.reason = _OF_STATUS.get(error.status, RefusalReason.NOT_UNDERSTOOD)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import resource
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -23,6 +25,7 @@ import pytest
 from self_healing.api import worker as module
 from self_healing.api.bodies import BodyError, Room
 from self_healing.api.conversion import Conversion, Normalise
+from self_healing.api.server import Server
 from self_healing.api.taking import Taking
 from self_healing.api.worker import Worker
 from self_healing.clock import FakeClock
@@ -49,6 +52,10 @@ def convert(conversion: Conversion, normalise: Normalise, body: bytes, encoding:
 def process_of(worker: Worker) -> BaseProcess:
     """Its process, which begins with this unless it is there."""
     convert(Conversion(FakeClock(AT).now, worker), traces, b"")
+    return process_of_pool(worker)
+
+
+def process_of_pool(worker: Worker) -> BaseProcess:
     assert worker._pool is not None
     (process,) = worker._pool._processes.values()
     return process
@@ -243,6 +250,34 @@ def test_a_request_that_is_lost_with_the_process_is_asked_for_again_and_then_tak
         {"duplicate": 1},
         f"{2:016x}",
     ]
+
+
+def test_of_many_senders_whose_process_is_killed_nobody_loses_anything_and_it_adds_up(tmp_path: Path) -> None:
+    process_of(WORKER)
+    intake = Intake(Segments(tmp_path, now=lambda: AT), now=lambda: AT)
+    intake.start()
+
+    def bring(server: Server, sender: int) -> Counter[str]:
+        became: Counter[str] = Counter()
+        for number in range(5):
+            line = {"ts": "2026-01-05T09:59:00Z", "type": "heartbeat", "agent": "A", "id": f"{sender}-{number}"}
+            if (sender, number) == (0, 2):
+                process_of_pool(WORKER).kill()
+            while (answer := post(server, "/v1/events", json.dumps(line).encode(), "application/json"))[0] != 200:
+                assert answer[0] == 503
+                time.sleep(0.01)
+            counts = json.loads(answer[2])
+            became.update(received=1, accepted=counts["accepted"], dropped=sum(counts["dropped"].values()))
+        return became
+
+    try:
+        with serving(intake.submit) as server, ThreadPoolExecutor(4) as senders:
+            became = sum(senders.map(lambda sender: bring(server, sender), range(4)), Counter[str]())
+    finally:
+        intake.stop()
+    assert became["received"] == became["accepted"] + became["dropped"] == 20
+    expected = sorted(f"{sender}-{number}" for sender in range(4) for number in range(5))
+    assert sorted(line["id"] for line in stored(tmp_path) if line["type"] == "heartbeat") == expected
 
 
 STANDING = """

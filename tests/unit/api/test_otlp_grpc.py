@@ -182,6 +182,15 @@ def test_no_more_messages_are_read_at_once_than_there_is_room_for() -> None:
         assert sender.is_taken(timeout=30)
 
 
+def test_those_whose_messages_do_not_come_give_up_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("self_healing.api.otlp_grpc.PLACE_S", 0.1)
+    with slow() as sender:
+        calls = [sender.call() for _ in range(READING)]
+        eventually(lambda: any(call.done() for call in calls))
+        assert next(call for call in calls if call.done()).exception().code() is grpc.StatusCode.UNAVAILABLE
+        assert sender.is_taken(timeout=30)
+
+
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
 def test_a_message_beyond_the_cap_is_refused_and_counted(compression: grpc.Compression) -> None:
     request = message(1)
@@ -191,7 +200,20 @@ def test_a_message_beyond_the_cap_is_refused_and_counted(compression: grpc.Compr
             traces.Export(request, timeout=30, compression=compression)
         error: Any = refused.value
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        eventually(lambda: server.refused["too_large"] == 1)
+        eventually(lambda: server.refused["abandoned"] == 1)  # gRPC does not tell us which of the two it was
+
+
+def test_a_call_that_its_client_gives_up_before_its_message_is_counted_as_abandoned() -> None:
+    with (
+        serving(Taking(), port=None, otlp_http_port=None, otlp_grpc_port=0) as server,
+        grpc.insecure_channel(server.addresses["otlp_grpc_port"]) as channel,
+    ):
+        sender = Slow(channel)
+        call = sender.call()
+        assert sender.is_taken(timeout=30)
+        call.cancel()
+        eventually(lambda: server.refused["abandoned"] == 1)
+        sender.over()
 
 
 def test_a_call_beyond_those_that_may_be_open_is_asked_to_come_again() -> None:

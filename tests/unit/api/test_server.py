@@ -292,6 +292,21 @@ class Failing:
         return result
 
 
+def test_a_sender_that_goes_away_while_it_sends_is_counted_and_nothing_else_said(
+    server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    host, _, port = server.addresses["otlp_http_port"].removeprefix("http://").rpartition(":")
+    head = "POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+    with socket.create_connection((host, int(port))) as sender:
+        sender.sendall(head.encode() + b"{")
+    for _ in range(1000):
+        if server.refused["abandoned"]:
+            break
+        time.sleep(0.01)
+    assert {reason: count for reason, count in server.refused.items() if count} == {"abandoned": 1}
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("failing", "retry_after"),
     [(Failing(at_once=Overloaded(3.0)), "3"), (Failing(later=StorageError("the disk is full")), "5")],
