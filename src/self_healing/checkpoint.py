@@ -43,6 +43,7 @@ _FACTS = (
     "signs",
     "silent",
     "measures",
+    "since",
 )
 
 
@@ -103,7 +104,7 @@ def load(store: Store, telemetry: Telemetry, framework: TriggerFramework) -> Pro
         return Progress()
     table = schema.panes
     rows = store.rows(sa.select(table.c.table_key, table.c.level, table.c.slot, table.c.columns).order_by(table.c.slot))
-    facts: dict[str, Any] = {name: store.fact(name) for name in _FACTS}
+    facts: dict[str, Any] = {name: store.fact(name) for name in _FACTS} | {"evaluated_us": int(evaluated_us)}
     telemetry.restore((tuple(row) for row in rows), facts)
     examples = store.fact("examples", bytes)
     if examples is not None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from self_healing.config import Settings, load_settings
 from self_healing.constitution.audit import Audit
 from self_healing.documents import Documents
 from self_healing.errors import ConfigError
-from self_healing.model import Decision
+from self_healing.model import Decision, Reason
 from self_healing.reloading import Configuration
 from self_healing.service import Service
 from self_healing.surface import Surface
@@ -440,3 +441,60 @@ def test_the_audit_log_is_verified_beside_the_loop_which_goes_on_meanwhile(bench
 
     at_once, told = asyncio.run(verifying())
     assert (at_once, told["ok"]) == (False, True)
+
+
+def test_a_trigger_on_what_nobody_measured_before_opens_nothing_until_its_window_was_watched(bench: Bench) -> None:
+    few = """
+        [[trigger]]
+        name = "few_tokens"
+        type = "custom"
+        signal = "task.tokens"
+        where = { model = "m" }
+        aggregate = "count"
+        window = "10m"
+        condition = { kind = "threshold", op = "<", value = 5 }
+        severity = "low"
+        target_agent = "Operator"
+        """
+    bench.turn()
+    bench.turn(300)  # the service is warm
+    bench.triggers.write_text(few)
+    bench.look()
+    since = bench.clock.now()
+    bench.event("task_finished", id="t1", status="success", model="m", usage={"total_tokens": 5})
+    bench.turn()
+    bench.restart()
+    bench.turn(120)
+
+    (verdict,) = [each for each in bench.service.loop.verdicts() if each.trigger == "few_tokens"]
+    assert (verdict.state.name, verdict.reason) == ("FIRING", Reason.WARMING_UP)
+    assert verdict.muted is not None
+    assert (verdict.muted.what, verdict.muted.until) == ("window", since + timedelta(seconds=610))
+    bench.turn(488)
+    assert bench.call("incidents")["incidents"] == []
+    bench.turn(2)
+    assert [each["trigger"] for each in bench.call("incidents")["incidents"]] == ["few_tokens"]
+
+
+def test_what_no_data_makes_fire_opens_by_samples_before_its_window_was_watched(bench: Bench) -> None:
+    dear = """
+        [[trigger]]
+        name = "dear"
+        type = "custom"
+        signal = "task.tokens"
+        where = { model = "m" }
+        aggregate = "mean"
+        window = "1m"
+        no_data = "fire"
+        condition = { kind = "threshold", value = 1000 }
+        severity = "low"
+        target_agent = "Operator"
+        """
+    bench.turn()
+    bench.turn(300)
+    bench.triggers.write_text(dear)
+    bench.look()
+    bench.event("task_finished", id="t1", status="success", model="m", usage={"total_tokens": 5000})
+    bench.turn()
+
+    assert [each["trigger"] for each in bench.call("incidents")["incidents"]] == ["dear"]

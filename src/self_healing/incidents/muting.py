@@ -7,16 +7,27 @@ from datetime import datetime, timedelta
 
 from self_healing.incidents.maintenance import covers, in_force, next_change
 from self_healing.model import Group, Muted, Reason, Silence
-from self_healing.spec import Maintenance, Spec
+from self_healing.spec import Composite, Maintenance, Spec
 
 START = "start"
 """What mutes while it warms up."""
+
+UNWATCHED = "window"
+"""What mutes while it was not watched in full."""
 
 Silenced = Callable[[str, Group, datetime], Silence | None]
 
 
 def nobody_silenced(_trigger: str, _group: Group, _at: datetime) -> Silence | None:
     """No silence at all."""
+    return None
+
+
+Unwatched = Callable[[str, Group, datetime], datetime | None]
+
+
+def all_watched(_trigger: str, _group: Group, _at: datetime) -> datetime | None:
+    """No window that was not watched in full."""
     return None
 
 
@@ -27,11 +38,20 @@ class Muting:
         spec: has the maintenance windows, and how long it warms up.
         silenced: the silence that mutes a series at an instant.
         started_at: when the service started that evaluates; None where silence is not our own: in a check, a backtest.
+        unwatched: until when the window of a series reaches back to before its samples were kept; None where not.
     """
 
-    def __init__(self, spec: Spec, silenced: Silenced = nobody_silenced, *, started_at: datetime | None = None) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        silenced: Silenced = nobody_silenced,
+        *,
+        started_at: datetime | None = None,
+        unwatched: Unwatched = all_watched,
+    ) -> None:
         self._spec = spec
         self._silenced = silenced
+        self._unwatched = unwatched
         self._warm_at = None if started_at is None else started_at + timedelta(seconds=spec.warm_up)
         self._in_force: tuple[datetime | None, list[tuple[Maintenance, datetime]]] = None, []
 
@@ -41,7 +61,7 @@ class Muting:
         return (
             _by_silence(silence)
             if silence is not None
-            else self._by_maintenance(trigger, group, at) or self._by_start(trigger, at)
+            else self._by_maintenance(trigger, group, at) or self._by_start(trigger, group, at)
         )
 
     def _by_maintenance(self, trigger: str, group: Group, at: datetime) -> Muted | None:
@@ -58,17 +78,30 @@ class Muting:
             self._in_force = at, [(window, until) for window, until in untils if until is not None]
         return self._in_force[1]
 
-    def _by_start(self, trigger: str, at: datetime) -> Muted | None:
-        if self._warm_at is None or at >= self._warm_at or trigger not in self._spec.warming:
+    def _by_start(self, trigger: str, group: Group, at: datetime) -> Muted | None:
+        if trigger not in self._spec.warming:
             return None
+        if self._warm_at is None or at >= self._warm_at:
+            return self._by_window(trigger, group, at)
         text = "what was silent may only have been unheard"
         return Muted(why=Reason.WARMING_UP, what=START, by="the spec", until=self._warm_at, text=text)
 
+    def _by_window(self, trigger: str, group: Group, at: datetime) -> Muted | None:
+        condition = self._spec.trigger(trigger).condition
+        looks_at = condition.members if isinstance(condition, Composite) else (trigger,)
+        untils = [self._unwatched(name, group, at) for name in looks_at if name in self._spec.warming]
+        until = max((each for each in untils if each is not None), default=None)
+        if until is None:
+            return None
+        text = "its window reaches back to before its samples were kept, so what is missing in it may have been there"
+        return Muted(why=Reason.WARMING_UP, what=UNWATCHED, by="the spec", until=until, text=text)
+
     def next_due(self, at: datetime) -> datetime | None:
-        """When a window begins or ends next after `at`, or it is warm."""
+        """When a window begins or ends next after `at`, or it is warm, or was watched in full."""
         due = [next_change(window, at) for window in self._spec.maintenance]
         due += [self._warm_at] if self._warm_at is not None and self._warm_at > at else []
-        return min(due, default=None)
+        watched = (self._unwatched(name, (), at) for name in self._spec.warming)
+        return min([*due, *(each for each in watched if each is not None)], default=None)
 
 
 def _by_silence(silence: Silence) -> Muted:

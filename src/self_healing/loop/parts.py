@@ -47,6 +47,7 @@ from self_healing.loop.versions import Versions
 from self_healing.model import (
     Approval,
     Directive,
+    Group,
     Handoff,
     IncidentState,
     Transition,
@@ -126,7 +127,12 @@ class Parts:
         all_undoable = all(action.reversible for action in spec.actions)
         telemetry = Telemetry(spec.measured, max_groups=spec.max_groups, ways_in=not all_undoable)
         silences = Silences(store, spec)
-        muting = Muting(spec, silences.mutes, started_at=started_at)
+
+        def unwatched(trigger: str, group: Group, at: datetime) -> datetime | None:
+            until_us = telemetry.unwatched_until_us(trigger, group, to_us(at))
+            return None if until_us is None else from_us(until_us)
+
+        muting = Muting(spec, silences.mutes, started_at=started_at, unwatched=unwatched)
         framework = TriggerFramework(spec, telemetry, muting.by)
         progress = checkpoint.load(store, telemetry, framework)
         versions = Versions(store, audit, spec)

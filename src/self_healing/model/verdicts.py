@@ -45,7 +45,7 @@ class Muted(Record, frozen=True, kw_only=True):
     """What keeps a series from opening an incident at an instant, whatever its value."""
 
     why: Reason  # silenced, maintenance, inhibited or warming_up
-    what: str  # the id of the silence, the name of the window or of the trigger; the start
+    what: str  # the id of the silence, the name of the window or of the trigger; start, window
     by: str  # whose word it is: a person, or the spec
     until: datetime | None  # when that ends by itself; None where nobody knows
     text: str  # in words

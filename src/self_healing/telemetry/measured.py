@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from self_healing.measures import MICRO, MOST, Grouped, Ints, Measure, Totals, judged, value_of
+from self_healing.measures import MICRO, MOST, Grouped, Ints, Measure, Totals, judged, pane_us_of, value_of
 from self_healing.model import Group
-from self_healing.spec import PERCENT, Aggregate, Baseline, RateOfChange, TriggerSpec
+from self_healing.spec import COUNTING, PERCENT, Aggregate, Baseline, RateOfChange, TriggerSpec
 from self_healing.telemetry.buckets import BUCKETS
 from self_healing.telemetry.groups import BY_AGENT, Grouping, name_of
 from self_healing.telemetry.moving import Move, Row, moved, moves, widest
 from self_healing.telemetry.signals import EVENTS, HEARTBEATS
 from self_healing.telemetry.signs import Signs
-from self_healing.telemetry.table import PaneTable
+from self_healing.telemetry.table import BOUNDS, PaneTable
 
 
 @dataclass(slots=True)
@@ -56,6 +57,7 @@ class Measured:
         self._oldest_kept: dict[tuple[str, int], int] = {}
         self._gone: set[tuple[str, int]] = set()  # rings in the state that nobody asks for any more
         self._told = False  # whether the state has what is measured
+        self._since: dict[str, int] = {}  # from when on all is there, by the name of what is kept; 0 where not said
         self.moves: Mapping[str, Move] = {}
         """The way of each trigger's measure that had another limit before the restart."""
         self._build(list(triggers))
@@ -147,6 +149,22 @@ class Measured:
     def _place(self, trigger: str, group: Group) -> int | None:
         return self._groupings[self._measures[trigger].grouped].place(group)
 
+    def unwatched_until_us(self, trigger: str, group: Group, t_us: int) -> int | None:
+        """When a series' window will be one that was watched in full; None where it is, or samples say enough.
+
+        Its measure may be kept only since a reload, or for longer windows than before: what is missing in it then says
+        nothing. Samples that are there do, but for where they are counted.
+        """
+        asked, measure = self._asked[trigger], self._measures[trigger]
+        table = self._tables.get(measure.key)
+        since_us = 0 if table is None else max(self._since.get(name, 0) for name in table.names_for(asked.aggregate))
+        window_us = asked.window * MICRO
+        reach_us = window_us * (2 if isinstance(asked.condition, RateOfChange) else 1) + pane_us_of(window_us)
+        if not since_us or t_us >= since_us + reach_us:
+            return None
+        told = asked.aggregate not in COUNTING and self.value(trigger, group, t_us) is not None
+        return None if told else since_us + reach_us
+
     # -- groups
 
     @property
@@ -186,6 +204,11 @@ class Measured:
         facts: dict[str, Any] = {
             "groups": [(name_of(grouped), grouping.groups) for grouped, grouping in self._groupings.items()],
             "signs": {key: signs.pack() for key, signs in self._signs.items()},
+            "since": {
+                name: max(self._since.get(name, 0), oldest_us)
+                for table in self._tables.values()
+                for name, oldest_us in table.kept_from()
+            },
         }
         if not self._told:
             facts["measures"], self._told = self._measures, True
@@ -231,6 +254,8 @@ class Measured:
                 tables[key, level].unpack(key, level * MICRO, slot, columns, anew=True)
         for table in self._tables.values():
             table.complete()
+        if facts.get("since") is not None:
+            self._restore_since(dict(facts["since"]), facts.get("evaluated_us", 0))
         self._restore_signs(facts.get("signs") or {})
 
     def _kept_on(self, panes: Iterable[Row], asked: set[str]) -> list[Row]:
@@ -243,6 +268,15 @@ class Measured:
         left = {(row[0], row[1]) for row in rows if asked and row[0].removesuffix(BUCKETS) not in asked}
         self._gone |= left
         return [row for row in rows if (row[0], row[1]) not in left]
+
+    def _restore_since(self, stored: dict[str, int], now_us: int) -> None:
+        """From when on all is there: what was not kept before is from now on."""
+        for way, suffix in product(self.moves.values(), ("", BUCKETS, BOUNDS)):
+            known = stored.get(way.before.key + suffix)
+            if known is not None:
+                stored.setdefault(way.after.key + suffix, known)
+        names = [name for table in self._tables.values() for name, _ in table.kept_from()]
+        self._since = {name: stored.get(name, now_us) for name in names}
 
     def _restore_signs(self, stored: Mapping[str, bytes]) -> None:
         moved = {

@@ -7,11 +7,15 @@ from collections.abc import Collection, Iterator
 import numpy as np
 
 from self_healing.measures import FINE_US, NONE_MAX, NONE_MIN, Ints, Measure, Totals
+from self_healing.spec import PERCENT, Aggregate
 from self_healing.telemetry.buckets import BUCKETS, Buckets
 from self_healing.telemetry.cells import EXTREMES, SUMS, Places
 from self_healing.telemetry.panes import Panes
 from self_healing.telemetry.ring import Ring
 from self_healing.telemetry.samples import Spread
+
+BOUNDS = " extremes"
+"""Comes behind the key of a measure in the name of its extremes, where it is said since when they are kept."""
 
 
 class PaneTable:
@@ -121,6 +125,24 @@ class PaneTable:
             yield self.measure.key, ring
         for ring in () if self._buckets is None else self._buckets.panes.rings:
             yield self.buckets_key, ring
+
+    def kept_from(self) -> Iterator[tuple[str, int]]:
+        """What is kept, each by its name, and when the oldest pane begins that is kept of it; 0 at first."""
+        yield self.measure.key, max(self.oldest_us, 0)
+        if self._extremes:
+            long = [ring for ring in self.panes.rings if ring.fields == self.panes.fields]
+            yield self.measure.key + BOUNDS, max(min(ring.oldest * ring.pane_us for ring in long), 0)
+        if self._buckets is not None:
+            yield self.buckets_key, max(min(ring.oldest * ring.pane_us for ring in self._buckets.panes.rings), 0)
+
+    def names_for(self, aggregate: Aggregate) -> list[str]:
+        """The names of what is looked at for an aggregate."""
+        names = [self.measure.key]
+        if aggregate in (Aggregate.MAX, Aggregate.MIN):
+            names.append(self.measure.key + BOUNDS)
+        elif aggregate in PERCENT:
+            names.append(self.buckets_key)
+        return names
 
     @property
     def buckets_key(self) -> str:
