@@ -176,10 +176,60 @@ def replayed(spec: Spec, lines: list[Line], *, every_event: bool = False) -> Rep
         return replay(spec, [path], every_event=every_event)
 
 
-@settings(max_examples=4, deadline=None)
-@given(seed=st.integers(0, 100_000), grid_s=st.sampled_from([3, 10, 60]))
-def test_what_is_seen_ahead_is_what_every_event_shows(spec: Spec, seed: int, grid_s: int) -> None:
-    spec, lines = spec.model_copy(update={"grid": grid_s}), history(seed, 600)
+LIMITS = {"task.duration_s": 20, "task.tokens": 5000, "task.cost_usd": 0.5, "llm.duration_s": 4, "task.attempts": 2}
+"""What some tasks exceed and others do not, by signal."""
+
+
+@st.composite
+def triggers(draw: st.DrawFn, name: str) -> str:
+    """One trigger of any kind that waits for no silence."""
+    signal = draw(st.sampled_from(sorted(LIMITS)))
+    limit, op = LIMITS[signal] * draw(st.sampled_from([0.5, 1, 2])), draw(st.sampled_from([">=", ">", "<=", "<"]))
+    aggregate = draw(st.sampled_from(["max", "max", "min", "mean", "sum", "count", "p90"]))
+    if aggregate == "count":
+        limit = draw(st.integers(1, 3))
+    kind = draw(st.sampled_from(["threshold", "threshold", "rate_of_change", "baseline"]))
+    condition = f'kind = "{kind}", op = "{op}", value = {limit}'
+    if kind == "baseline":
+        aggregate, condition = "mean", 'kind = "baseline", ratio = 1.2, over = "1h", min_samples = 2'
+    lines = [f'name = "{name}"\ntype = "custom"\nsignal = "{signal}"\nseverity = "high"\ntarget_agent = "Helper"']
+    lines += [f'aggregate = "{aggregate}"', f"condition = {{ {condition} }}"]
+    lines += [f'window = "{draw(st.sampled_from([20, 60, 300]))}s"', f'for = "{draw(st.sampled_from([0, 0, 20]))}s"']
+    further = [f'no_data = "{each}"' for each in ("clear", "fire")] + ["max_series = 1", 'group_by = ["model"]']
+    if kind == "threshold":
+        further.append(f"clear = {limit * (0.5 if op.startswith('>') else 2)}")
+    if aggregate in ("max", "min", "mean", "p90"):
+        further.append("min_samples = 2")
+    of_each = {each.split()[0]: each for each in draw(st.lists(st.sampled_from(further), max_size=2))}
+    return "\n".join(["[[trigger]]", *lines, *of_each.values(), ""])
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    seed=st.integers(0, 100_000),
+    grid_s=st.sampled_from([1, 7, 60]),
+    drawn=st.tuples(triggers("first"), triggers("second")),
+    most=st.sampled_from([1, 10_000]),
+)
+def test_what_is_seen_ahead_is_what_every_event_shows(
+    seed: int, grid_s: int, drawn: tuple[str, ...], most: int
+) -> None:
+    with TemporaryDirectory() as directory:
+        whole = loaded(Path(directory), "\n".join(drawn))
+    only = tuple(each for each in whole.triggers if each.name in ("first", "second"))
+    spec, lines = Spec(triggers=only, actions=(), grid=grid_s, max_groups=most), history(seed, 300)
+
+    ahead, plain = replayed(spec, lines), replayed(spec, lines, every_event=True)
+
+    assert ahead.transitions == plain.transitions
+    assert ahead.incidents == plain.incidents
+    assert ahead.telemetry.accounting == plain.telemetry.accounting
+
+
+@settings(max_examples=1, deadline=None)
+@given(seed=st.integers(0, 100_000))
+def test_many_triggers_that_look_at_one_another_are_seen_ahead(spec: Spec, seed: int) -> None:
+    spec, lines = spec.model_copy(update={"grid": 10}), history(seed, 600)
 
     ahead, plain = replayed(spec, lines), replayed(spec, lines, every_event=True)
 
