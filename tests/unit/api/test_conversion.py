@@ -287,8 +287,8 @@ from self_healing.clock import SystemClock
 from self_healing.telemetry.otlp import traces
 conversion = Conversion(SystemClock().now)
 asyncio.run(conversion.encoded(traces, b"", None, "otlp"))
-print("converted", flush=True)
 try:
+    print("converted", flush=True)
     sys.stdin.read()
 except KeyboardInterrupt:
     conversion.close()
