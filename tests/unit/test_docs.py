@@ -168,7 +168,7 @@ def test_more_is_said_only_about_settings_that_there_are() -> None:
 def test_the_tables_of_what_was_measured_are_of_what_was_kept_of_it(of: ModuleType) -> None:
     kept = json.loads((healing.RUNS if of is healing else measured.KEPT).read_text())
     text = of.PAGE.read_text(encoding="utf-8")
-    assert healing.filled(text, of.tables(kept)) == text
+    assert all(f"\n{table}\n" in text for table in of.tables(kept).values())
 
 
 def test_the_reference_of_the_api_is_its_openapi() -> None:
