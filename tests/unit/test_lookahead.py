@@ -204,6 +204,15 @@ def triggers(draw: st.DrawFn, name: str) -> str:
     return "\n".join(["[[trigger]]", *lines, *of_each.values(), ""])
 
 
+def assert_seen_ahead(spec: Spec, lines: list[Line]) -> None:
+    """What is seen ahead is what looking at every event shows."""
+    ahead, plain = replayed(spec, lines), replayed(spec, lines, every_event=True)
+
+    assert ahead.transitions == plain.transitions
+    assert ahead.incidents == plain.incidents
+    assert ahead.telemetry.accounting == plain.telemetry.accounting
+
+
 @settings(max_examples=12, deadline=None)
 @given(
     seed=st.integers(0, 100_000),
@@ -218,36 +227,21 @@ def test_what_is_seen_ahead_is_what_every_event_shows(
         whole = loaded(Path(directory), "\n".join(drawn))
     only = tuple(each for each in whole.triggers if each.name in ("first", "second"))
     spec, lines = Spec(triggers=only, actions=(), grid=grid_s, max_groups=most), history(seed, 300)
-
-    ahead, plain = replayed(spec, lines), replayed(spec, lines, every_event=True)
-
-    assert ahead.transitions == plain.transitions
-    assert ahead.incidents == plain.incidents
-    assert ahead.telemetry.accounting == plain.telemetry.accounting
+    assert_seen_ahead(spec, lines)
 
 
 @settings(max_examples=1, deadline=None)
 @given(seed=st.integers(0, 100_000))
 def test_many_triggers_that_look_at_one_another_are_seen_ahead(spec: Spec, seed: int) -> None:
     spec, lines = spec.model_copy(update={"grid": 10}), history(seed, 600)
-
-    ahead, plain = replayed(spec, lines), replayed(spec, lines, every_event=True)
-
-    assert ahead.transitions == plain.transitions
-    assert ahead.incidents == plain.incidents
-    assert ahead.telemetry.accounting == plain.telemetry.accounting
+    assert_seen_ahead(spec, lines)
 
 
 @settings(max_examples=1, deadline=None)
 @given(seed=st.integers(0, 100_000))
 def test_hours_without_an_event_and_tasks_that_hang_are_seen_ahead_as_well(spec: Spec, seed: int) -> None:
     spec, lines = spec.model_copy(update={"grid": 60}), history(seed, 12_000, rest_s=4000, lost=0.3)
-
-    ahead, plain = replayed(spec, lines), replayed(spec, lines, every_event=True)
-
-    assert ahead.transitions == plain.transitions
-    assert ahead.incidents == plain.incidents
-    assert ahead.telemetry.accounting == plain.telemetry.accounting
+    assert_seen_ahead(spec, lines)
 
 
 def loaded(tmp_path: Path, triggers: str) -> Spec:
