@@ -140,6 +140,8 @@ def test_an_incident_is_followed_live_from_its_detection_until_it_is_healed(brow
         link.click()
         expect(page.locator("h1")).to_contain_text("Coder")
         expect(page.locator(".timeline")).to_contain_text("verifying", timeout=LONGEST_MS)
+        for answer in page.locator(".story dt, .story dd").all():  # also to what is not known yet
+            expect(answer).to_be_visible()
         expect(page.locator("p.line .tag.healed")).to_be_visible(timeout=LONGEST_MS)
         expect(page.locator("#chart canvas")).to_be_visible(timeout=LONGEST_MS)
         expect(page.locator("#live")).to_have_text("live")

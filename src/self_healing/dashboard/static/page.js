@@ -121,7 +121,7 @@ function drawAll() {
 let since = 0;
 
 function tellWait() {
-  const place = document.querySelector(".waits.htmx-request span");
+  const place = document.querySelector(".replaying.htmx-request span");
   since = place ? since || Date.now() : 0;
   const text = place ? `, for ${Math.round((Date.now() - since) / 1000)} s` : "";
   if (place && place.textContent !== text) place.textContent = text;
