@@ -71,7 +71,8 @@ SHARES: dict[str, Callable[[Share, str], Iterator[Line]]] = {"task.errors": _err
 
 
 def _finished(task: str, **said: Any) -> Line:
-    return {"type": "task_finished", "id": task, "status": "success", **said}
+    # Without a status, it ended neither well nor badly: it is no sample of task.errors.
+    return {"type": "task_finished", "id": task, **said}
 
 
 VALUES: dict[str, Callable[[float, str], Line]] = {

@@ -10,6 +10,7 @@ import pytest
 
 from self_healing.config import Settings, load_spec
 from self_healing.spec_tests import running
+from self_healing.spec_tests.pushing import SHARES, VALUES
 from self_healing.spec_tests.running import Moment, Ran, run_files
 from self_healing.spec_tests.telling import as_json, told
 from self_healing.triggers.declared import in_pack
@@ -232,6 +233,38 @@ def test_a_quantile_is_taken_as_it_is_told_to_two_in_a_hundred(tmp_path: Path) -
         """
     assert lines(tmp_path, test.format(value=10)) == []
     assert "expected 11s  got" in lines(tmp_path, test.format(value=11))[2]
+
+
+MEASURED = {
+    "task.duration_s": ("slow_tasks", "5"),
+    "task.attempts": ("high_retry_rate", "2"),
+    "task.errors": ("high_error_rate", "0/1"),
+    "task.tokens": ("token_usage_spike", "100"),
+    "task.cost_usd": ("cost_efficiency_degradation", "0.1"),
+    "task.tests": ("test_failure_spike", "0/1"),
+    "task.quality": ("scores", "0.9"),
+}
+"""By signal: a trigger on it, and one sample."""
+
+
+def test_each_signal_that_has_a_notation_is_among_those_whose_samples_are_told_apart() -> None:
+    assert set(MEASURED) == {*SHARES, *VALUES}
+
+
+def test_a_pushed_sample_reaches_its_own_measure_and_no_other(tmp_path: Path) -> None:
+    tests = [("metric.queue", "3"), *((signal, samples) for signal, (_, samples) in MEASURED.items())]
+    text = 'triggers = ["scores.toml"]\n'
+    for pushed, samples in tests:
+        text += f'[[test]]\nname = "{pushed}"\n'
+        text += f'series = [{{ signal = "{pushed}", group = {{ agent = "Coder" }}, samples = "{samples}" }}]\n'
+        for signal, (trigger, _) in MEASURED.items():
+            text += f'[[test.expect]]\nat = "0s"\ntrigger = "{trigger}"\ngroup = {{ agent = "Coder" }}\n'
+            text += f"samples = {int(signal == pushed)}\n"
+    (tmp_path / "scores.toml").write_text(
+        '[[trigger]]\nname = "scores"\ntype = "custom"\nsignal = "task.quality"\naggregate = "mean"\nwindow = "10m"\n'
+        'condition = { kind = "threshold", op = "<", value = 0.6 }\nseverity = "low"\ntarget_agent = "Operator"\n'
+    )
+    assert lines(tmp_path, text) == []
 
 
 QUICK = """
