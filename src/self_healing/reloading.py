@@ -34,11 +34,16 @@ MOST_RELOADS = 20
 MOST_SHOWN = 5
 
 
+REFUSED = "the configuration on disk is refused"
+"""What the issue of health says while it is."""
+
+
 def refusal(problems: Sequence[str], version: str) -> str:
     """The issue of health while the configuration on disk is refused."""
-    further = f"; and {len(problems) - 1} more lines, which `self-healing config validate` shows"
-    told = f"{problems[0]}{further if len(problems) > 1 else ''}"
-    return f"the configuration on disk is refused, and spec {version} stays in force: {told}"
+    more = len(problems) - 1
+    further = f"; and {more} more {'line' if more == 1 else 'lines'}, which `self-healing config validate` shows"
+    told = f"{problems[0]}{further if more else ''}"
+    return f"{REFUSED}, and spec {version} stays in force: {told}"
 
 
 def failure(error: Exception, done: str) -> str:
@@ -74,11 +79,15 @@ class Reloader:
     Args:
         configuration: was read for the settings that the loop began with.
         loop: the loop of this moment.
-        tell: hears in a line what came of each reload.
+        tell: hears what came of each reload in a word (reloaded, unchanged, restart, refused, failed), and of what: a
+            call for each line.
     """
 
     def __init__(
-        self, configuration: Configuration, loop: Callable[[], SelfHealingOrchestrator], tell: Callable[[str], None]
+        self,
+        configuration: Configuration,
+        loop: Callable[[], SelfHealingOrchestrator],
+        tell: Callable[[str, str], None],
     ) -> None:
         self._configuration = configuration
         self._loop = loop
@@ -147,22 +156,31 @@ class Reloader:
         return settings, load_tested(settings, overrides, documents=documents)
 
     def _refuse(self, error: Exception, done: str, why: str) -> None:
-        """The configuration could not be `done` (read, followed); say so, and leave what is in force."""
+        """The configuration could not be `done` (read, followed): say all that is wrong; what is in force stays."""
         loop = self._loop()
         told = {"why": why, "spec_version": loop.spec.version}
         if isinstance(error, ConfigError):
             loop.refused = tuple(error.problems)
             loop.logs.orchestrator.warning("reload_refused", **told, problems=error.problems)
+            word = "refused"
         else:
             loop.refused = (failure(error, done),)
             loop.logs.orchestrator.error("reload_failed", **told, problems=list(loop.refused), exc_info=error)
+            word = "failed"
+        self._tell(word, f"{why}: spec {loop.spec.version} stays in force, for")
+        for problem in loop.refused:
+            self._tell(word, f"  {problem}")
 
     def _done(self, changes: Sequence[str], restart: Sequence[str], why: str) -> None:
         loop = self._loop()
         loop.logs.orchestrator.info("reloaded", why=why, spec_version=loop.spec.version, changes=list(changes))
         if restart:
             loop.logs.orchestrator.warning("restart_needed", changes=list(restart))
-        further = [f"and {len(changes) - MOST_SHOWN} more"] if len(changes) > MOST_SHOWN else []
-        self._tell(f"reloaded, as {why}: {'; '.join([*changes[:MOST_SHOWN], *further]) or 'nothing differs'}")
+        more = len(changes) - MOST_SHOWN
+        further = [f"and {more} more, which `self-healing status` shows"] if more > 0 else []
+        if changes:
+            self._tell("reloaded", f"{why}: {'; '.join([*changes[:MOST_SHOWN], *further])}")
+        elif not restart:
+            self._tell("unchanged", f"{why}: the files say what is in force, spec {loop.spec.version}")
         for each in restart:
-            self._tell(f"takes a restart: {each}")
+            self._tell("restart", f"{why}: takes a restart: {each}")

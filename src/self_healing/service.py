@@ -23,7 +23,7 @@ from self_healing.local_socket import SOCKET, listen
 from self_healing.loop.health import news
 from self_healing.model import Incident, Note
 from self_healing.orchestrator import SelfHealingOrchestrator
-from self_healing.reloading import LOOK_S, Configuration, Reloader
+from self_healing.reloading import LOOK_S, REFUSED, Configuration, Reloader
 from self_healing.surface import COMMANDS, Surface
 from self_healing.telemetry.encoded import Encoded
 from self_healing.telemetry.intake import Receipt
@@ -51,7 +51,8 @@ class Service:
         channel: stands in place of the files in ``logs/handoffs``, which every handoff has.
         crash: called at named points; for crash tests.
         on_note: hears every new line of an incident's timeline.
-        on_health: hears the status, and one line on each issue that is new or over, and on each reload.
+        on_health: hears the status, and one line on each issue that is new or over; and what came of each reload in a
+            word, and of what.
         configuration: where the settings came from; followed while the service runs.
         hangup: set it to have the configuration read anew.
     """
@@ -89,7 +90,7 @@ class Service:
         self._commits = 0  # that were told as changes
         self._hangup = hangup or asyncio.Event()
         self.loop = self._build(settings)
-        self.reloader = None if configuration is None else Reloader(configuration, lambda: self.loop, self._tell_reload)
+        self.reloader = None if configuration is None else Reloader(configuration, lambda: self.loop, on_health)
         self._summary_at = clock.now()
 
     def _build(self, settings: Settings, loaded: Loaded | None = None) -> SelfHealingOrchestrator:
@@ -216,9 +217,6 @@ class Service:
                 continue
             self._tell_health()  # at once: what is mended before the next turn was wrong all the same
 
-    def _tell_reload(self, line: str) -> None:
-        self._on_health(self.loop.health()["status"], line)
-
     async def turn(self) -> None:
         """One cycle, or as many as it takes to catch up; the loop is built anew when a write failed.
 
@@ -252,7 +250,8 @@ class Service:
         health = self.loop.health()
         for line in news(self._issues, health["issues"]):
             self.loop.logs.orchestrator.info("health_changed", status=health["status"], news=line)
-            self._on_health(health["status"], line)
+            if REFUSED not in line:  # the reload has told, with all that is wrong, and so does the one that mends it
+                self._on_health(health["status"], line)
         self._issues = health["issues"]
         status: str = health["status"]
         return status
@@ -348,7 +347,8 @@ async def serve(
         crash: called at named points; for crash tests.
         ready: called once the state is open and everything listens; gets the addresses of the ports by their settings.
         on_note: hears every new line of an incident's timeline.
-        on_health: hears the status, and one line on each issue that is new or over, and on each reload.
+        on_health: hears the status, and one line on each issue that is new or over; and what came of each reload in a
+            word, and of what.
         configuration: where the settings came from; followed while the service runs.
         hangup: set it to have the configuration read anew.
 

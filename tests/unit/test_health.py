@@ -18,6 +18,7 @@ STOPPED = "healing is stopped by ada"
         ([STOPPED], [], [f"over: {STOPPED}"]),
         (["5 of 90 lines"], ["7 of 99 lines"], []),
         (["5 of 90 lines"], [STOPPED], ["over: 5 of 90 lines", STOPPED]),
+        ([STOPPED, "late"], ["late"], [f"over: {STOPPED}; 1 more stays, see `self-healing status --health`"]),
     ],
 )
 def test_only_issues_that_are_new_or_over_are_told(before: list[str], now: list[str], told: list[str]) -> None:

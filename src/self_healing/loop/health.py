@@ -146,7 +146,9 @@ class Health:
 def news(before: Iterable[str], now: Iterable[str]) -> list[str]:
     """What changed between two lists of issues, a line each. That only its numbers changed is no news of an issue."""
     old, new = ({_about(issue): issue for issue in issues} for issues in (before, now))
-    gone = [f"over: {issue}" for about, issue in old.items() if about not in new]
+    stays = len(old.keys() & new.keys())
+    others = f"; {stays} more {'stays' if stays == 1 else 'stay'}, see `self-healing status --health`" if stays else ""
+    gone = [f"over: {issue}{others}" for about, issue in old.items() if about not in new]
     return gone + [issue for about, issue in new.items() if about not in old]
 
 
