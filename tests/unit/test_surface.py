@@ -303,8 +303,20 @@ def test_the_constitution_shows_what_is_used_of_its_limits(surface: Surface) -> 
     used = {each["name"]: each["used"] for each in told["limits"]}
     assert used["actions_per_minute"] == 2
     assert used["concurrent_actions"] == 0
+    assert used["concurrent_per_target"] == 0
+    assert used["attempts_per_target_per_day"] == 1
     assert used["fleet_stop_percent"] == 33
     assert told["violations"] == 0
+
+
+def test_a_list_of_triggers_shows_the_series_that_fires_or_is_nearest_to_it(surface: Surface) -> None:
+    told = {each["name"]: each["last"] for each in surface.call("sparks", {})["triggers"]}
+    fires, quiet = told["slow_tasks"], told["high_error_rate"]
+    assert (fires["state"], fires["group"]) == ("firing", {"agent": "Coder"})
+    assert "90s" in fires["why"]
+    assert quiet["state"] == "inactive"
+    assert quiet["why"]
+    assert told["cost_efficiency_degradation"] is None
 
 
 def test_the_audit_log_is_verified(surface: Surface) -> None:

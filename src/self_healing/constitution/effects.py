@@ -94,6 +94,10 @@ class Effects:
         """How many of those are about that agent."""
         return sum(about == target for about in self._running.values())
 
+    def targets(self) -> list[str]:
+        """The agents that any of them is about."""
+        return list(self._of_target)
+
     def running_of(self, action: str) -> int:
         """How many of those are of that action."""
         return sum(self._by_id[id].action == action for id in self._running)

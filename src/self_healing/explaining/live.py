@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from self_healing.clock import from_us
 from self_healing.explaining.telling import (
@@ -12,11 +12,14 @@ from self_healing.explaining.telling import (
     declared,
     fits,
     in_order,
+    nearest,
     refuse_foreign_keys,
     series,
     uninhibited,
 )
 from self_healing.loop.owner import Owner
+from self_healing.model import Verdict
+from self_healing.spec import TriggerSpec
 
 
 def live(owner: Owner, name: str, keys: Mapping[str, str]) -> Json:
@@ -51,3 +54,18 @@ def live(owner: Owner, name: str, keys: Mapping[str, str]) -> Json:
     if keys and not told and owner.telemetry.overflows(name):
         answer["why_none"] = beyond(trigger)
     return answer
+
+
+def last(owner: Owner, trigger: TriggerSpec, verdicts: Sequence[Verdict]) -> Json | None:
+    """What a trigger last said of the one series that a person should look at first; None without series.
+
+    Args:
+        owner: of the state.
+        trigger: whose verdicts they are.
+        verdicts: the last of each of its series.
+    """
+    if not verdicts:
+        return None
+    verdict = min(verdicts, key=lambda each: nearest(trigger, each))
+    behind = owner.framework.behind(trigger.name, verdict.group, owner.evaluated_us)
+    return series(trigger, verdict, behind, owner.register.of(trigger.name, verdict.group))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -64,6 +65,14 @@ def fits(group: Group, keys: Mapping[str, str]) -> bool:
 def in_order(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """Those that fire first, then by group."""
     return sorted(verdicts, key=lambda each: (_ORDER.index(each.state), each.group))
+
+
+def nearest(trigger: TriggerSpec, verdict: Verdict) -> tuple[int, float, Group]:
+    """Sorts those that fire first, and of equal states those whose value is furthest beyond its threshold."""
+    beyond = -math.inf
+    if verdict.value is not None and verdict.threshold is not None:
+        beyond = verdict.value - verdict.threshold if trigger.rising else verdict.threshold - verdict.value
+    return _ORDER.index(verdict.state), -beyond, verdict.group
 
 
 def about(spec: Spec, trigger: TriggerSpec, at: datetime | None, source: str, series: list[Json]) -> Json:

@@ -7,10 +7,11 @@ import msgspec
 from self_healing import status, views
 from self_healing.constitution import articles
 from self_healing.constitution.checkpoints import checkpoints_file, verify
-from self_healing.constitution.circumstances import Fleet
+from self_healing.constitution.used import used
 from self_healing.explaining.decided import decided
 from self_healing.model import (
     Decision,
+    Directive,
     Incident,
     Outcome,
 )
@@ -39,18 +40,16 @@ class Constitution(Answers):
         }
 
     def _limits(self) -> list[Json]:
-        """Each limit, and how much of it is used now where that is one number for the whole fleet."""
-        now = self._loop.clock.now()
-        effects = self._loop.effects
-        incidents = self._store.select(Incident, state=NOT_CLOSED)
-        fleet = Fleet.of(self._loop.telemetry.agents, incidents)
-        used = {
-            "concurrent_actions": effects.running(),
-            "actions_per_minute": effects.in_last_minute(now),
-            "fleet_stop_percent": 100 * fleet.unwell_with_one_cause // fleet.size if fleet.size else 0,
-            "attempts_per_incident": max((each.attempts for each in incidents), default=0),
-        }
-        return views.limits(self._loop.spec.limits, used)
+        """Each limit, and how much of it is used now where it fills up."""
+        now = used(
+            self._loop.spec,
+            self._loop.telemetry.agents,
+            self._loop.effects,
+            self._store.select(Incident, state=NOT_CLOSED),
+            self._store.select(Directive, open="yes"),
+            self._loop.clock.now(),
+        )
+        return views.limits(self._loop.spec.limits, now)
 
     def decision(self, id: str) -> Json:
         return decided(self._store, self._loop.spec.articles, id)

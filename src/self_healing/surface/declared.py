@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from self_healing import listing, views
-from self_healing.explaining.live import live
+from self_healing.explaining.live import last, live
 from self_healing.explaining.telling import declared
 from self_healing.model import (
     Group,
@@ -22,11 +22,15 @@ class Declared(Answers):
     """What is declared."""
 
     def triggers(self) -> Json:
+        verdicts = self._verdicts()
+        return {"triggers": [views.trigger(each, verdicts[each.name]) for each in self._loop.spec.triggers]}
+
+    def _verdicts(self) -> defaultdict[str, list[Verdict]]:
+        """Those of each trigger, by its name."""
         verdicts: defaultdict[str, list[Verdict]] = defaultdict(list)
         for verdict in self._loop.verdicts():
             verdicts[verdict.trigger].append(verdict)
-        spec = self._loop.spec
-        return {"triggers": [views.trigger(each, verdicts[each.name]) for each in spec.triggers]}
+        return verdicts
 
     def trigger(self, name: str) -> Json:
         spec = declared(self._loop.spec, name)
@@ -66,8 +70,16 @@ class Declared(Answers):
         return live(self._loop, name, keys)
 
     def sparks(self) -> Json:
+        verdicts = self._verdicts()
         return {
-            "triggers": [told | {"course": sparks(self._loop, told["name"])} for told in self.triggers()["triggers"]]
+            "triggers": [
+                {
+                    **views.trigger(each, verdicts[each.name]),
+                    "course": sparks(self._loop, each.name),
+                    "last": last(self._loop, each, verdicts[each.name]),
+                }
+                for each in self._loop.spec.triggers
+            ]
         }
 
     def enable(self, name: str, by: str) -> Json:
