@@ -350,8 +350,8 @@ def test_the_mode_is_followed_and_what_takes_a_restart_is_said(bench: Bench) -> 
     told = bench.call("status")
     assert told["mode"] == "observe"
     assert told["restart_needed"] == ["settings: server.port: 8787 -> 9000"]
-    (told,) = bench.told
-    assert told == f"restart: {bench.config} changed: takes a restart: settings: server.port: 8787 -> 9000"
+    _, restart = bench.told
+    assert restart == f"restart: {bench.config} changed: takes a restart: settings: server.port: 8787 -> 9000"
     assert [line["level"] for line in bench.logged() if line["event"] == "restart_needed"] == ["warning"]
     bench.event("task_finished", id="t", status="success", duration_s=90.0)
     bench.turn()
