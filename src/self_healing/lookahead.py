@@ -236,7 +236,7 @@ class Sight:
         met = finding == _MET
         if trigger.no_data is NoData.FIRE:
             met |= finding == _NO_DATA
-        if series.must_have_spoken:  # that it speaks must be seen
+        if series.must_have_spoken or series.asks_whole:  # that it speaks must be seen
             met |= _changes(sampled)
         turns = _changes(finding + sampled * np.uint8(_SAMPLED) + enough * np.uint8(_ENOUGH))
         turns |= self._worse(places, finding == _MET, totals, before)

@@ -352,6 +352,17 @@ class Windows(Protocol):
         """When the oldest pane with a sample begins, from the one that holds `from_us` on; None when there is none."""
         ...
 
+    def first_heard_us(self, measure: Measure, places: Ints, from_us: Ints, pane_us: int) -> Ints:
+        """When the first pane with a sample of each of those groups begins, from the one on that holds its `from_us`.
+
+        Args:
+            pane_us: the length of the pane that windows begin with (:func:`pane_us_of`).
+
+        Returns:
+            Microseconds; 0 where there is none.
+        """
+        ...
+
     def next_lost_us(self) -> int | None:
         """When the next running task is lost, if nothing more is heard of it; None when none runs."""
         ...

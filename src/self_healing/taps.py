@@ -56,6 +56,11 @@ class Restart(msgspec.Struct):
         """Put in one sample."""
         self.panes.setdefault(ts_us // FINE_US, Pane()).add(count, amount)
 
+    @property
+    def first_heard_us(self) -> int:
+        """When its first pane with a sample begins; 0 when there is none."""
+        return min((slot for slot, pane in self.panes.items() if pane.count), default=0) * FINE_US
+
     def totals(self, from_us: int, to_us: int) -> Totals:
         """Its panes between the two instants, merged; arrays of one element."""
         whole, buckets = Pane(), Counter[int]()

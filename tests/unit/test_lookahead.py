@@ -185,9 +185,9 @@ def triggers(draw: st.DrawFn, name: str) -> str:
     """One trigger of any kind that waits for no silence."""
     signal = draw(st.sampled_from(sorted(LIMITS)))
     limit, op = LIMITS[signal] * draw(st.sampled_from([0.5, 1, 2])), draw(st.sampled_from([">=", ">", "<=", "<"]))
-    aggregate = draw(st.sampled_from(["max", "max", "min", "mean", "sum", "count", "p90"]))
-    if aggregate == "count":
-        limit = draw(st.integers(1, 3))
+    aggregate = draw(st.sampled_from(["max", "max", "min", "mean", "sum", "count", "rate", "p90"]))
+    if aggregate in ("count", "rate"):
+        limit = draw(st.integers(1, 3)) / (20 if aggregate == "rate" else 1)
     kind = draw(st.sampled_from(["threshold", "threshold", "rate_of_change", "baseline"]))
     condition = f'kind = "{kind}", op = "{op}", value = {limit}'
     if kind == "baseline":

@@ -46,6 +46,7 @@ def live(owner: Owner, name: str, keys: Mapping[str, str]) -> Json:
             verdict,
             owner.framework.behind(name, verdict.group, at_us),
             owner.register.of(name, verdict.group),
+            whole_at=owner.framework.whole_at(name, verdict.group, at_us),
         )
         for verdict in verdicts
     ]

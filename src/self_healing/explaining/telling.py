@@ -96,9 +96,16 @@ def about(spec: Spec, trigger: TriggerSpec, at: datetime | None, source: str, se
     }
 
 
-def series(trigger: TriggerSpec, verdict: Verdict, behind: Behind | None, incident: Incident | None) -> Json:
+def series(
+    trigger: TriggerSpec,
+    verdict: Verdict,
+    behind: Behind | None,
+    incident: Incident | None,
+    *,
+    whole_at: datetime | None,
+) -> Json:
     """One series: what was seen of it, and in words why it is as it is and what would make it fire."""
-    case = Case(trigger=trigger, unit=unit(trigger), verdict=verdict, behind=behind)
+    case = Case(trigger=trigger, unit=unit(trigger), verdict=verdict, behind=behind, whole_at=whole_at)
     ends = until(case)
     return {
         "group": group_dict(verdict.group),

@@ -146,6 +146,9 @@ class Measured:
     def first_sampled_us(self, measure: Measure, from_us: int) -> int | None:
         return self._tables[measure.key].panes.first_sampled_us(from_us)
 
+    def first_heard_us(self, measure: Measure, places: Ints, from_us: Ints, pane_us: int) -> Ints:
+        return self._tables[measure.key].panes.first_heard_us(places, from_us, pane_us)
+
     def _place(self, trigger: str, group: Group) -> int | None:
         return self._groupings[self._measures[trigger].grouped].place(group)
 

@@ -232,6 +232,11 @@ class Panes:
         slot = ring.first_filled(max(from_us // ring.pane_us, 0))
         return None if slot is None else slot * ring.pane_us
 
+    def first_heard_us(self, places: Ints, from_us: Ints, pane_us: int) -> Ints:
+        """When the first pane of that length with a sample of each place begins, from its `from_us` on; 0 for none."""
+        ring = self.fine if self.coarse is None or pane_us == FINE_US else self.coarse
+        return ring.first_counted(places, from_us // ring.pane_us) * ring.pane_us
+
 
 def _look_up(cells: Cells, places: Places, wanted: Places, sums: list[Ints]) -> None:
     """Add what `cells` have of the wanted ones of those places."""

@@ -205,6 +205,10 @@ class Replayed(Telemetry):
         totals = self.flat[measure.key].between(places, from_us, until_us // FINE_US * FINE_US)
         return totals.count, totals.amount
 
+    def first_heard_us(self, measure: Measure, places: Ints, from_us: Ints, pane_us: int) -> Ints:
+        begins = from_us // pane_us * pane_us
+        return self.flat[measure.key].first_counted_us(places, begins, self._t_us) // pane_us * pane_us
+
     def _said(self, measure: Measure, from_us: int, until_us: int, *, extremes: bool) -> Totals:
         """The totals of all groups between two times; of the same samples the same object."""
         flat, groups = self.flat[measure.key], len(self.groups(measure.grouped))

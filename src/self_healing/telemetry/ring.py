@@ -177,6 +177,22 @@ class Ring:
             return self._slots[at]
         return self.open if self.open is not None and self.open >= slot else None
 
+    def first_counted(self, places: Ints, slots: Ints) -> Ints:
+        """The oldest pane with a sample of each of those places, from its own slot on; 0 where there is none."""
+        found, left = np.zeros(len(places), np.int64), np.arange(len(places))
+        filled = self._slots[bisect_left(self._slots, int(slots.min(initial=self.newest))) :]
+        for slot in filled if self.open is None else [*filled, self.open]:
+            cells = self._open_cells() if slot == self.open else packing.as_packed(self._closed[slot])
+            at = np.searchsorted(cells.places, places[left])
+            at[at == len(cells.places)] = 0
+            there = (slots[left] <= slot) & bool(len(cells.places))
+            if there.any():
+                there &= (cells.places[at] == places[left]) & (cells.columns[0][at] > 0)
+            found[left[there]], left = slot, left[~there]
+            if not len(left):
+                break
+        return found
+
     # -- state
 
     def pack(self) -> list[tuple[int, bytes]]:

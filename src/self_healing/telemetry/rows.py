@@ -151,6 +151,16 @@ class Flat:
             self._put_extremes(start, end, found)
         return Totals(count, amount, *found)
 
+    def first_counted_us(self, places: Ints, from_us: Ints, until_us: int) -> Ints:
+        """The time of the first sample of each place from its `from_us` on, up to `until_us`; 0 where there is none."""
+        start = np.searchsorted(self._sorted, self._keys(places, from_us))
+        row = np.searchsorted(self._count, self._count[start], side="right") - 1  # what counts nothing is passed over
+        there = row < len(self.ts)
+        row[~there] = 0
+        if there.any():
+            there &= (self.places[row] == places) & (self.ts[row] <= until_us)
+        return np.where(there, self.ts[row], 0) if len(self.ts) else np.zeros(len(places), np.int64)
+
     def _put_extremes(self, start: Ints, end: Ints, found: tuple[Ints, Ints]) -> None:
         """The extremes of stretches of rows, each from two overlapping stretches whose lengths are powers of two."""
         length = end - start

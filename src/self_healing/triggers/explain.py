@@ -35,12 +35,14 @@ class Case:
     Args:
         unit: what its value is measured in.
         behind: what its window is compared with; None where that is nothing.
+        whole_at: when its window, or all that a change is seen by, is known in full; None where it is.
     """
 
     trigger: TriggerSpec
     unit: str
     verdict: Verdict
     behind: Behind | None = None
+    whole_at: datetime | None = None
 
     @property
     def limit(self) -> str:
@@ -125,6 +127,8 @@ def why(case: Case) -> str:
         case Reason.FLAPPING:
             often = f"it began to fire {trigger.flap_after} times within {span(trigger.flap_window)}"
             return f"flaps: {often}, so it rests before it is over: {case.value}; {_left(case)}"
+        case Reason.TOO_FEW_SAMPLES | Reason.NO_BASELINE if case.whole_at is not None:
+            return f"{_silent(case)} {_not_whole(case.whole_at, case)}"
         case Reason.TOO_FEW_SAMPLES:
             return f"{_silent(case)} {_samples(verdict.samples)} within {case.window}, {trigger.min_samples} needed"
         case Reason.NO_DATA:
@@ -201,6 +205,14 @@ def _no_baseline(case: Case) -> str:
     return f"{case.value}, and its baseline has {_samples(count)} in {needed}"
 
 
+def _not_whole(whole_at: datetime, case: Case) -> str:
+    began = "its window began anew, or it was first heard of, less than"
+    if isinstance(case.trigger.condition, RateOfChange):
+        began = "its window began anew less than twice"
+    partial = f"{began} {case.window} ago, so its {case.trigger.aggregate} is not whole"
+    return f"{partial}; it is judged from {whole_at:%H:%M:%S} on"
+
+
 def _beneath(case: Case) -> str:
     """What a muted series does all the same."""
     state = case.verdict.state.name.lower()
@@ -215,6 +227,8 @@ def to_fire(case: Case) -> str | None:
     if verdict.state is SeriesState.FIRING or verdict.reason is Reason.DISABLED:
         return None
     met = verdict.state is SeriesState.PENDING
+    if case.whole_at is not None:
+        return f"{_value(case)}, at {case.whole_at:%H:%M:%S} or later"
     needs = [_waiting(case)] if met else [*_more_samples(case), _value(case)]
     if verdict.state is SeriesState.INACTIVE and trigger.for_s:  # one that recovers fires again at once
         needs.append(f"for {span(trigger.for_s)} on end")

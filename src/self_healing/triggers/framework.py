@@ -12,13 +12,14 @@ from datetime import datetime
 
 import numpy as np
 
-from self_healing.clock import SECOND_US
+from self_healing.clock import SECOND_US, from_us
 from self_healing.measures import Bools, Grouped, Ints, Windows
-from self_healing.model import OVERFLOW, Group, Muted, Reason, SeriesState, Transition, Verdict, group_label
+from self_healing.model import Group, Muted, SeriesState, Transition, Verdict
 from self_healing.spec import Spec
 from self_healing.triggers.conditions import Seen, find, look
 from self_healing.triggers.due import Due
 from self_healing.triggers.figures import in_order
+from self_healing.triggers.inhibiting import Inhibiting
 from self_healing.triggers.looking import Looking
 from self_healing.triggers.series import FORGET_US, Gathered, Packed, Series, Way
 from self_healing.triggers.states import Finding, States, next_timer_us, step
@@ -26,7 +27,6 @@ from self_healing.triggers.verdicts import MutedBy, figure, unseen, verdicts
 
 _CLEARED, _NO_BASELINE = np.uint8(Finding.CLEARED), np.uint8(Finding.NO_BASELINE)
 _WELL = frozenset((int(Finding.CLEARED), int(Finding.BETWEEN)))
-_STATES = tuple(SeriesState)  # by number
 
 __all__ = ["FORGET_US", "Behind", "Packed", "TriggerFramework"]
 
@@ -47,11 +47,6 @@ class Behind:
 def nobody_muted(_trigger: str, _group: Group, _at: datetime) -> Muted | None:
     """No silence at all."""
     return None
-
-
-def overflow(series: Series) -> Group:
-    """The group of all that a trigger does not keep apart."""
-    return tuple((column, OVERFLOW) for column in series.measure.group_by)
 
 
 @dataclass(slots=True)
@@ -87,6 +82,7 @@ class TriggerFramework:
         self._series = {trigger.name: Series(trigger) for trigger in in_order(spec)}
         self._looking = Looking(windows, self._series)
         self._due = Due(windows, self._looking)
+        self._inhibiting = Inhibiting(self._series, windows)
         self._unjudged = False  # whether what asks for silence was left out for want of reading on
         self._reset = False  # whether a series was set inactive since others looked at it
         self.evaluations = 0
@@ -124,9 +120,11 @@ class TriggerFramework:
             enough &= finding != _NO_BASELINE
         if series.absence is not None:  # its only sample is that it is heard of
             sampled = enough = finding == _CLEARED
+        self._looking.hear(series, sampled, t_us)
         series.saw(sampled, enough, t_us, t_us - self.spec.grid * SECOND_US)
         if series.must_have_spoken:
             finding = np.where(series.spoken, finding, _CLEARED)
+        finding = series.untold(finding, t_us)
         before = series.state
         state, since_us = step(series.trigger, before, series.since_us, series.flapping, finding, t_us)
         if state is before:
@@ -177,6 +175,14 @@ class TriggerFramework:
             return None
         return Behind(samples=int(before.count[place]), frozen=bool(series.frozen_count[place] >= 0))
 
+    def whole_at(self, trigger: str, group: Group, t_us: int) -> datetime | None:
+        """When the window of a series that is not judged for that will be known in full; None where it is judged."""
+        found = self._find(trigger, group)
+        if found is None or not found[0].asks_whole:
+            return None
+        whole_us = int(found[0].whole_us()[found[1]])
+        return from_us(whole_us) if whole_us > t_us else None
+
     def _verdicts(self, series: Series, places: Ints, found: Gathered, t_us: int) -> Iterator[Verdict]:
         groups, version = self._windows.groups(series.measure.grouped), self.spec.version
         return verdicts(series, places, found, t_us, groups=groups, muted_by=self.muted_by, spec_version=version)
@@ -185,39 +191,11 @@ class TriggerFramework:
 
     def muted_by(self, trigger: str, group: Group, at: datetime) -> Muted | None:
         """What keeps a series from opening an incident at the newest evaluated instant; None when nothing does."""
-        return self._muted(trigger, group, at) or self._inhibited(trigger, group)
-
-    def _inhibited(self, trigger: str, group: Group) -> Muted | None:
-        for other, of in self._inhibitors(trigger, group):
-            name = other.trigger.name
-            if of is not None and self.state_of(name, of) >= SeriesState.FIRING:
-                text = f"{name} fires for {group_label(of)}"
-                return Muted(why=Reason.INHIBITED, what=name, by="the spec", until=None, text=text)
-        return None
+        return self._muted(trigger, group, at) or self._inhibiting.by(trigger, group)
 
     def overflowing(self, trigger: str, group: Group) -> list[str]:
         """The triggers that would inhibit a series if what fires in their overflow is its group, which nobody knows."""
-        return [
-            other.trigger.name
-            for other, of in self._inhibitors(trigger, group)
-            if of is None and self.state_of(other.trigger.name, overflow(other)) >= SeriesState.FIRING
-        ]
-
-    def _inhibitors(self, trigger: str, group: Group) -> Iterator[tuple[Series, Group | None]]:
-        """The triggers that inhibit this one, where they are on, and the group of each that has to fire for that.
-
-        None where it is in the overflow: that is of many, and says of no single one that it fires. Only where both keep
-        the same groups apart is the overflow of the one that of the other.
-        """
-        series = self._series.get(trigger)
-        for name in () if series is None else series.trigger.inhibited_by:
-            other = self._series.get(name)
-            if series is None or other is None or not other.trigger.enabled:
-                continue
-            of = tuple(pair for column in other.measure.group_by for pair in group if pair[0] == column)
-            grouped, several = other.measure.grouped, bool(of) and of == overflow(other)
-            apart = not several and self._windows.place(grouped, of) is not None
-            yield other, of if apart or grouped == series.measure.grouped else None
+        return self._inhibiting.overflowing(trigger, group)
 
     # -- what the incidents need
 
@@ -270,6 +248,7 @@ class TriggerFramework:
             gathered.seen = look(series.trigger, gathered.totals, gathered.before)
             if series.must_have_spoken:
                 gathered.seen.finding[~series.spoken] = _CLEARED
+            gathered.seen.finding = series.untold(gathered.seen.finding, t_us)
         return gathered.seen, place
 
     def silent(self, grouped: Grouped) -> Bools:
@@ -309,7 +288,7 @@ class TriggerFramework:
     def state_of(self, trigger: str, group: Group) -> SeriesState:
         """The state of one series; inactive when nobody knows it."""
         found = self._find(trigger, group)
-        return SeriesState.INACTIVE if found is None else _STATES[found[0].state[found[1]]]
+        return SeriesState.INACTIVE if found is None else found[0].state_of(found[1])
 
     def enough_at_us(self, trigger: str, group: Group) -> int:
         """When the series last had enough samples, microseconds; 0 when it never had."""
@@ -369,8 +348,9 @@ class TriggerFramework:
         for name, series in self._series.items():
             if series.trigger.enabled and len(series):
                 timer_us = next_timer_us(series.trigger, series.state, series.since_us, series.flapping, t_us)
-                if timer_us is not None:
-                    found[name] = timer_us
+                due = [each for each in (timer_us, series.next_whole_us(t_us)) if each is not None]
+                if due:
+                    found[name] = min(due)
         return found
 
     @property

@@ -7,11 +7,25 @@ from dataclasses import replace
 
 import numpy as np
 
-from self_healing.measures import MICRO, Ints, Totals, Windows, add_running, begins_us, judged, successive_us
+from self_healing.measures import (
+    FINE_US,
+    MICRO,
+    Bools,
+    Ints,
+    Totals,
+    Windows,
+    add_running,
+    begins_us,
+    judged,
+    pane_us_of,
+    successive_us,
+)
 from self_healing.spec import Baseline
 from self_healing.taps import Restart
 from self_healing.triggers.figures import firing, signs_that_count, silence
 from self_healing.triggers.series import Gathered, Series
+
+_NONE = np.zeros(0, np.int64)
 
 
 class Looking:
@@ -59,6 +73,29 @@ class Looking:
             before = self._before(series, series.baseline, before, t_us)
         series.gathered = Gathered(t_us, sources, totals, before)
         return series.gathered
+
+    def hear(self, series: Series, sampled: Bools, t_us: int) -> None:
+        """Remember from when on what is first heard of at `t_us` was watched: from after the pane of its first sample.
+
+        That is told by the samples and not by the instant, so whoever looks seldom tells the same.
+
+        Args:
+            sampled: which groups have samples then. Those that had some before are known already.
+        """
+        new: Ints = np.flatnonzero(sampled & ~series.spoken) if series.asks_whole else _NONE
+        if not len(new):
+            return
+        window_us = series.window_us
+        pane_us = FINE_US if series.changes else pane_us_of(window_us)
+        begun_us = successive_us(window_us, t_us)[1] if series.changes else begins_us(window_us, t_us)
+        # What was sampled in the window before this one as well was only not looked at.
+        from_us = np.maximum(begun_us - window_us, -(-series.restarted_us[new] // pane_us) * pane_us)
+        first_us = self._windows.first_heard_us(series.measure, new, from_us, pane_us)
+        restarted = self._windows.restarted(series.trigger.name, begun_us)
+        for number, place in enumerate(new.tolist() if restarted else ()):
+            if place in restarted:
+                first_us[number] = restarted[place].first_heard_us
+        series.watch(new, first_us // pane_us * pane_us + pane_us)
 
     def _seen_at(self, series: Series, member: Series) -> Ints:
         """The places among a composite's groups of the groups of one of its triggers, -1 for one that it has not."""

@@ -91,6 +91,9 @@ class _Fixed:
     def first_sampled_us(self, measure: Measure, from_us: int) -> int | None:
         return None
 
+    def first_heard_us(self, measure: Measure, places: Ints, from_us: Ints, pane_us: int) -> Ints:
+        return np.zeros_like(places)
+
     def next_lost_us(self) -> int | None:
         return None
 

@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 
 from self_healing.clock import HOUR_US, SECOND_US
-from self_healing.measures import COARSE_US, NONE_MIN, Bools, Ints, Measure, Totals
+from self_healing.measures import COARSE_US, FINE_US, NONE_MIN, Bools, Ints, Measure, Totals
 from self_healing.model import SeriesState
-from self_healing.spec import COUNTING, Absence, Baseline, Composite, NoData, RateOfChange, TriggerSpec
+from self_healing.spec import COUNTING, Absence, Aggregate, Baseline, Composite, NoData, RateOfChange, TriggerSpec
 from self_healing.triggers.conditions import Seen
-from self_healing.triggers.states import States, begins, flaps
+from self_healing.triggers.states import Finding, States, begins, flaps
 
 FORGET_US = 25 * HOUR_US
 """A series without samples for so long, and without an incident, is forgotten."""
@@ -23,6 +23,10 @@ NEVER = 0
 """An instant that never was."""
 
 NOT_FROZEN = -1
+
+_STATES = tuple(SeriesState)  # by number
+_NO_DATA = np.uint8(Finding.NO_DATA)
+_NOT_WHOLE = (np.uint8(Finding.TOO_FEW), np.uint8(Finding.NO_BASELINE))  # of a window, and of a change from one
 
 Interval = tuple[int, int | None]
 
@@ -34,6 +38,7 @@ COLUMNS: dict[str, tuple[Any, int]] = {
     "sampled": (np.bool_, False),  # the same for any sample at all
     "sampled_us": (np.int64, NEVER),
     "restarted_us": (np.int64, NEVER),  # when its last incident closed; what ran then counts by age no longer
+    "watched_us": (np.int64, NEVER),  # from when on all its samples count: it was first heard of then, or began anew
     "frozen_count": (np.int64, NOT_FROZEN),  # the baseline as it was when it began to fire
     "frozen_amount": (np.int64, 0),
     "flapping": (np.bool_, False),
@@ -93,6 +98,7 @@ class Series:
     sampled: Bools
     sampled_us: Ints
     restarted_us: Ints
+    watched_us: Ints
     frozen_count: Ints
     frozen_amount: Ints
     flapping: Bools
@@ -109,6 +115,10 @@ class Series:
         # Where silence itself can fire, a group that never spoke here is no series of this trigger.
         counts = trigger.aggregate in COUNTING
         self.must_have_spoken = trigger.no_data is NoData.FIRE or counts
+        # What adds up over a window is too little while that was not watched in full: judged from below it would be a
+        # fall, and as what a later window is compared with, a rise.
+        adds_up = (counts or trigger.aggregate is Aggregate.SUM) and not self.members and self.absence is None
+        self.asks_whole = adds_up and (self.changes or not trigger.rising)
         self.needed = 1 if counts else trigger.min_samples
         self.evaluated_us = NEVER
         self.left_out: dict[int, list[Interval]] = {}  # the times of its own incidents
@@ -136,6 +146,40 @@ class Series:
         before: Bools = self.sampled_us != NEVER
         return self.sampled | before
 
+    # -- windows that were not watched in full
+
+    def whole_us(self) -> Ints:
+        """From when on all that each group is judged by was watched in full, where the trigger asks for that."""
+        if self.changes:
+            return -(-self.watched_us // FINE_US) * FINE_US + 2 * self.window_us
+        return self.watched_us + self.window_us
+
+    def untold(self, finding: States, t_us: int, places: Ints | None = None) -> States:
+        """The findings at `t_us`, but that where a window was not watched in full it says too little.
+
+        Args:
+            finding: of the groups in `places`, or of all.
+        """
+        if not self.asks_whole:
+            return finding
+        partial = self.whole_us()[slice(None) if places is None else places] > t_us
+        if not partial.any():
+            return finding
+        return np.where(partial & (finding != _NO_DATA), _NOT_WHOLE[self.changes], finding)
+
+    def next_whole_us(self, t_us: int) -> int | None:
+        """When the next window was watched in full, after `t_us`; None where none is waited for."""
+        if not self.asks_whole:
+            return None
+        whole_us = self.whole_us()
+        due_us = whole_us[whole_us > t_us]
+        return int(due_us.min()) if len(due_us) else None
+
+    def watch(self, places: Ints, from_us: Ints) -> None:
+        """Remember from when on all samples of the groups in these places count."""
+        self.watched_us[places] = np.maximum(self.watched_us[places], from_us)
+        self.changed = True
+
     def saw(self, sampled: Bools, enough: Bools, t_us: int, before_us: int) -> None:
         """Remember which groups have samples, and enough of them, at `t_us`.
 
@@ -152,6 +196,10 @@ class Series:
             if ended.any():
                 at_us[ended] = last_us
         self.sampled, self.enough, self.evaluated_us = sampled, enough, t_us
+
+    def state_of(self, place: int) -> SeriesState:
+        """The state of the group in that place; inactive for one that was never looked at."""
+        return _STATES[self.state[place]] if place < len(self) else SeriesState.INACTIVE
 
     def enough_at_us(self, place: int) -> int:
         """When the group last had enough samples; ``NEVER`` when it never had."""
@@ -189,7 +237,7 @@ class Series:
         """Set one group inactive at `t_us`, as the close of its incident does."""
         if self.absence is None or self.state[place] == SeriesState.FIRING:
             # Of a group that is silent still: it must speak before it can fall silent again.
-            self.restarted_us[place] = t_us
+            self.restarted_us[place] = self.watched_us[place] = t_us
         self.state[place], self.since_us[place] = SeriesState.INACTIVE, t_us
         self.frozen_count[place] = NOT_FROZEN
         self.flapping[place] = False  # how often it began to fire is remembered all the same

@@ -57,6 +57,7 @@ def verdicts(
     if series.must_have_spoken:  # the count of nothing is none, for who never spoke
         unheard = ~series.spoken[places] & (seen.samples == 0)
         seen.finding[unheard & (seen.finding == Finding.MET)] = Finding.NO_DATA
+    seen.finding = series.untold(seen.finding, t_us, places)
     flapping = series.flapping[places]
     columns = (places, series.state[places], series.since_us[places], flapping, seen.finding, seen.samples)
     figures = (seen.value, seen.threshold, seen.baseline)
