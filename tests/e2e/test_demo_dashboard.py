@@ -13,9 +13,11 @@ from pathlib import Path
 from urllib.request import urlopen
 
 WELL = """
+import signal
 from self_healing.simulation.demo import demo
 from self_healing.simulation.faults import FAULTS
 
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell has it of what it starts in the background
 slow = [fault for fault in FAULTS if fault.trigger == "slow_tasks"]
 raise SystemExit(demo(faults=slow, dashboard=True))
 """
@@ -66,7 +68,7 @@ def test_the_dashboard_goes_on_after_the_demo_until_it_is_told_to_end_and_nothin
         assert address is not None, told
         with urlopen(address[1], timeout=30) as page:
             assert b"Open incidents" in page.read()
-        demo.terminate()  # of which it makes a Ctrl-C
+        demo.terminate()
         demo.communicate(timeout=30)  # its fleet writes there as well
     assert (demo.returncode, list(tmp_path.iterdir())) == (0, [])
     assert "1 of 1 faults were detected, acted on and verified healed." in told

@@ -40,16 +40,7 @@ def live(owner: Owner, name: str, keys: Mapping[str, str]) -> Json:
     if not at_us:
         return about(owner.spec, trigger, None, "live", [])
     verdicts = in_order(each for each in owner.framework.verdicts_of(name, at_us) if fits(each.group, keys))
-    told = [
-        series(
-            trigger,
-            verdict,
-            owner.framework.behind(name, verdict.group, at_us),
-            owner.register.of(name, verdict.group),
-            whole_at=owner.framework.whole_at(name, verdict.group, at_us),
-        )
-        for verdict in verdicts
-    ]
+    told = [_series(owner, trigger, verdict) for verdict in verdicts]
     answer = about(owner.spec, trigger, from_us(at_us), "live", told)
     answer["warnings"] = list(uninhibited(owner.framework, verdicts))
     if keys and not told and owner.telemetry.overflows(name):
@@ -68,5 +59,15 @@ def last(owner: Owner, trigger: TriggerSpec, verdicts: Sequence[Verdict]) -> Jso
     if not verdicts:
         return None
     verdict = min(verdicts, key=lambda each: nearest(trigger, each))
-    behind = owner.framework.behind(trigger.name, verdict.group, owner.evaluated_us)
-    return series(trigger, verdict, behind, owner.register.of(trigger.name, verdict.group))
+    return _series(owner, trigger, verdict)
+
+
+def _series(owner: Owner, trigger: TriggerSpec, verdict: Verdict) -> Json:
+    about_it = trigger.name, verdict.group
+    return series(
+        trigger,
+        verdict,
+        owner.framework.behind(*about_it, owner.evaluated_us),
+        owner.register.of(*about_it),
+        whole_at=owner.framework.whole_at(*about_it, owner.evaluated_us),
+    )

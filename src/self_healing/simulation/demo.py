@@ -215,13 +215,19 @@ def demo(
     console = console or Terminal()
     with ExitStack() as stack:
         root = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="self-healing-demo-")))
-        return asyncio.run(_demo(console, root, keep, scale, faults, dashboard))
+        try:
+            return asyncio.run(_demo(console, root, keep, scale, faults, dashboard))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
 
 async def _demo(
     console: Console, root: Path, keep: Path | None, scale: float, faults: Sequence[Fault], dashboard: bool
 ) -> int:
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+    whole = asyncio.current_task()
+    assert whole is not None
+    # Not by way of SIGINT, which a shell has what it starts in the background ignore.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, whole.cancel)
     settings = Settings(
         telemetry=TelemetrySettings(dir=root / "telemetry"),
         actions=ActionSettings(),
