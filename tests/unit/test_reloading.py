@@ -480,7 +480,7 @@ def test_a_trigger_on_what_nobody_measured_before_opens_nothing_until_its_window
     bench.turn(120)
 
     (verdict,) = [each for each in bench.service.loop.verdicts() if each.trigger == "few_tokens"]
-    assert (verdict.state.name, verdict.reason) == ("FIRING", Reason.WARMING_UP)
+    assert (verdict.state.name, verdict.reason) == ("INACTIVE", Reason.WARMING_UP)
     assert verdict.muted is not None
     assert (verdict.muted.what, verdict.muted.until) == ("window", since + timedelta(seconds=610))
     bench.turn(488)

@@ -63,11 +63,5 @@ def last(owner: Owner, trigger: TriggerSpec, verdicts: Sequence[Verdict]) -> Jso
 
 
 def _series(owner: Owner, trigger: TriggerSpec, verdict: Verdict) -> Json:
-    about_it = trigger.name, verdict.group
-    return series(
-        trigger,
-        verdict,
-        owner.framework.behind(*about_it, owner.evaluated_us),
-        owner.register.of(*about_it),
-        whole_at=owner.framework.whole_at(*about_it, owner.evaluated_us),
-    )
+    stands_on = owner.framework.grounds(trigger.name, verdict.group, owner.evaluated_us)
+    return series(trigger, verdict, stands_on, owner.register.of(trigger.name, verdict.group))

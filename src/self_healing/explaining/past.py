@@ -152,9 +152,8 @@ class Looking:
         told = series(
             self.trigger,
             verdict,
-            self.replay.framework.behind(name, group, at_us),
+            self.replay.framework.grounds(name, group, at_us),
             None if opening is None else opening.incident,
-            whole_at=self.replay.framework.whole_at(name, group, at_us),
         )
         state, since, version = self._recorded(verdict)
         if state is not None:

@@ -16,7 +16,8 @@ from self_healing.problems import suggestion
 from self_healing.spec import COUNTING, Absence, Baseline, Composite, RateOfChange, Spec, TriggerSpec
 from self_healing.telemetry.signals import unit
 from self_healing.triggers.explain import Case, to_fire, until, why
-from self_healing.triggers.framework import Behind, TriggerFramework
+from self_healing.triggers.framework import TriggerFramework
+from self_healing.triggers.grounds import Behind, Grounds
 
 Json = dict[str, Any]
 
@@ -99,13 +100,11 @@ def about(spec: Spec, trigger: TriggerSpec, at: datetime | None, source: str, se
 def series(
     trigger: TriggerSpec,
     verdict: Verdict,
-    behind: Behind | None,
+    stands_on: Grounds,
     incident: Incident | None,
-    *,
-    whole_at: datetime | None,
 ) -> Json:
     """One series: what was seen of it, and in words why it is as it is and what would make it fire."""
-    case = Case(trigger=trigger, unit=unit(trigger), verdict=verdict, behind=behind, whole_at=whole_at)
+    case = Case(trigger=trigger, unit=unit(trigger), verdict=verdict, grounds=stands_on)
     ends = until(case)
     return {
         "group": group_dict(verdict.group),
@@ -121,7 +120,7 @@ def series(
         "clear": trigger.clear,
         "samples": verdict.samples,
         "samples_needed": 0 if trigger.aggregate in COUNTING else trigger.min_samples,
-        "baseline": _baseline(trigger, verdict, behind),
+        "baseline": _baseline(trigger, verdict, stands_on.behind),
         "muted_by": None if verdict.muted is None else _muted(verdict.muted),
         "flapping": verdict.flapping,
         "incident": None if incident is None else _incident(incident),

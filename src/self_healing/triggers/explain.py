@@ -21,7 +21,7 @@ from self_healing.spec import (
     Threshold,
     TriggerSpec,
 )
-from self_healing.triggers.framework import Behind
+from self_healing.triggers.grounds import Grounds
 from self_healing.wording import amount, span
 
 _WANTING = (Reason.TOO_FEW_SAMPLES, Reason.NO_DATA, Reason.NO_BASELINE)
@@ -34,15 +34,13 @@ class Case:
 
     Args:
         unit: what its value is measured in.
-        behind: what its window is compared with; None where that is nothing.
-        whole_at: when its window, or all that a change is seen by, is known in full; None where it is.
+        grounds: what its verdict stands on.
     """
 
     trigger: TriggerSpec
     unit: str
     verdict: Verdict
-    behind: Behind | None = None
-    whole_at: datetime | None = None
+    grounds: Grounds
 
     @property
     def limit(self) -> str:
@@ -127,10 +125,10 @@ def why(case: Case) -> str:
         case Reason.FLAPPING:
             often = f"it began to fire {trigger.flap_after} times within {span(trigger.flap_window)}"
             return f"flaps: {often}, so it rests before it is over: {case.value}; {_left(case)}"
-        case Reason.TOO_FEW_SAMPLES | Reason.NO_BASELINE if case.whole_at is not None:
-            return f"{_silent(case)} {_not_whole(case.whole_at, case)}"
+        case Reason.TOO_FEW_SAMPLES | Reason.NO_BASELINE if case.grounds.whole_at is not None:
+            return f"{_silent(case)} {_not_whole(case.grounds.whole_at, case)}"
         case Reason.TOO_FEW_SAMPLES:
-            return f"{_silent(case)} {_samples(verdict.samples)} within {case.window}, {trigger.min_samples} needed"
+            return f"{_silent(case)} {_too_few(case)}"
         case Reason.NO_DATA:
             return f"{_silent(case)} {_nothing(case)}{_however(case)}"
         case Reason.NO_BASELINE:
@@ -178,7 +176,18 @@ def _nothing(case: Case) -> str:
             return f"no {case.trigger.signal} that counts within {within}, after which none is expected any more"
         case Composite(members=members):
             return f"none of {', '.join(members)} has a sample, or fires"
-    return f"not one sample within {case.window}"
+    return f"not one sample within {case.window}" if not case.grounds.untold else _untold(case)
+
+
+def _untold(case: Case) -> str:
+    """What there is that says nothing of the value."""
+    came = f"{_samples(case.grounds.untold)} within {case.window} came before"
+    return f"{came} anybody asked for their {case.trigger.aggregate}, and it cannot be told of them"
+
+
+def _too_few(case: Case) -> str:
+    few = f"{_samples(case.verdict.samples)} within {case.window}, {case.trigger.min_samples} needed"
+    return f"{few}; {_untold(case)}" if case.grounds.untold else few
 
 
 def _however(case: Case) -> str:
@@ -196,21 +205,19 @@ def _samples(count: int) -> str:
 def _no_baseline(case: Case) -> str:
     condition = case.trigger.condition
     if not isinstance(condition, Baseline):
-        count = 0 if case.behind is None else case.behind.samples
+        count = 0 if case.grounds.behind is None else case.grounds.behind.samples
         return f"{_samples(count)} in the window before it, {max(case.trigger.min_samples, 1)} needed to see a change"
-    if case.behind is not None and case.behind.samples >= condition.min_samples:
+    if case.grounds.behind is not None and case.grounds.behind.samples >= condition.min_samples:
         return f"{case.value}, and its baseline is 0: nothing is a multiple of that"
-    count = 0 if case.behind is None else case.behind.samples
+    count = 0 if case.grounds.behind is None else case.grounds.behind.samples
     needed = f"the {span(condition.over)} before its window, {condition.min_samples} needed"
     return f"{case.value}, and its baseline has {_samples(count)} in {needed}"
 
 
 def _not_whole(whole_at: datetime, case: Case) -> str:
-    began = "its window began anew, or it was first heard of, less than"
-    if isinstance(case.trigger.condition, RateOfChange):
-        began = "its window began anew less than twice"
-    partial = f"{began} {case.window} ago, so its {case.trigger.aggregate} is not whole"
-    return f"{partial}; it is judged from {whole_at:%H:%M:%S} on"
+    windows = "two windows" if isinstance(case.trigger.condition, RateOfChange) else "a whole window"
+    began = f"its window began anew, or it was first heard of, too lately for {windows} of {case.window}"
+    return f"{began}; its {case.trigger.aggregate} is judged from {whole_at:%H:%M:%S} on"
 
 
 def _beneath(case: Case) -> str:
@@ -227,8 +234,8 @@ def to_fire(case: Case) -> str | None:
     if verdict.state is SeriesState.FIRING or verdict.reason is Reason.DISABLED:
         return None
     met = verdict.state is SeriesState.PENDING
-    if case.whole_at is not None:
-        return f"{_value(case)}, at {case.whole_at:%H:%M:%S} or later"
+    if case.grounds.whole_at is not None:
+        return f"{_value(case)}, at {case.grounds.whole_at:%H:%M:%S} or later"
     needs = [_waiting(case)] if met else [*_more_samples(case), _value(case)]
     if verdict.state is SeriesState.INACTIVE and trigger.for_s:  # one that recovers fires again at once
         needs.append(f"for {span(trigger.for_s)} on end")
@@ -247,7 +254,7 @@ def _more_samples(case: Case) -> list[str]:
     if missing > 0:
         needs.append(f"{missing} more sample{'' if missing == 1 else 's'} within {case.window}")
     condition = trigger.condition
-    behind = 0 if case.behind is None else case.behind.samples
+    behind = 0 if case.grounds.behind is None else case.grounds.behind.samples
     match condition:
         case Baseline(min_samples=needed, over=over) if behind < needed:
             needs.append(f"{needed - behind} more in the {span(over)} before")

@@ -12,13 +12,14 @@ from datetime import datetime
 
 import numpy as np
 
-from self_healing.clock import SECOND_US, from_us
+from self_healing.clock import SECOND_US
 from self_healing.measures import Bools, Grouped, Ints, Windows
 from self_healing.model import Group, Muted, SeriesState, Transition, Verdict
 from self_healing.spec import Spec
 from self_healing.triggers.conditions import Seen, find, look
 from self_healing.triggers.due import Due
 from self_healing.triggers.figures import in_order
+from self_healing.triggers.grounds import Grounds, grounds
 from self_healing.triggers.inhibiting import Inhibiting
 from self_healing.triggers.looking import Looking
 from self_healing.triggers.series import FORGET_US, Gathered, Packed, Series, Way
@@ -28,20 +29,7 @@ from self_healing.triggers.verdicts import MutedBy, figure, unseen, verdicts
 _CLEARED, _NO_BASELINE = np.uint8(Finding.CLEARED), np.uint8(Finding.NO_BASELINE)
 _WELL = frozenset((int(Finding.CLEARED), int(Finding.BETWEEN)))
 
-__all__ = ["FORGET_US", "Behind", "Packed", "TriggerFramework"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Behind:
-    """What the window of a series is compared with.
-
-    Args:
-        samples: how many there are before the window.
-        frozen: whether they are those from before it fired, since it still does.
-    """
-
-    samples: int
-    frozen: bool
+__all__ = ["FORGET_US", "Packed", "TriggerFramework"]
 
 
 def nobody_muted(_trigger: str, _group: Group, _at: datetime) -> Muted | None:
@@ -164,24 +152,10 @@ class TriggerFramework:
         known = np.flatnonzero(series.known() | (found.totals.count > 0))
         return list(self._verdicts(series, known, found, t_us))
 
-    def behind(self, trigger: str, group: Group, t_us: int) -> Behind | None:
-        """What the window of a series is compared with at `t_us`; None where that is nothing, or nobody knows it."""
+    def grounds(self, trigger: str, group: Group, t_us: int) -> Grounds:
+        """What the verdict on a series at `t_us` stands on beside its figures; nothing where nobody knows its group."""
         found = self._find(trigger, group)
-        if found is None:
-            return None
-        series, place = found
-        before = self._looking.gather(series, t_us).before
-        if before is None:
-            return None
-        return Behind(samples=int(before.count[place]), frozen=bool(series.frozen_count[place] >= 0))
-
-    def whole_at(self, trigger: str, group: Group, t_us: int) -> datetime | None:
-        """When the window of a series that is not judged for that will be known in full; None where it is judged."""
-        found = self._find(trigger, group)
-        if found is None or not found[0].asks_whole:
-            return None
-        whole_us = int(found[0].whole_us()[found[1]])
-        return from_us(whole_us) if whole_us > t_us else None
+        return Grounds() if found is None else grounds(*found, self._looking.gather(found[0], t_us), t_us)
 
     def _verdicts(self, series: Series, places: Ints, found: Gathered, t_us: int) -> Iterator[Verdict]:
         groups, version = self._windows.groups(series.measure.grouped), self.spec.version

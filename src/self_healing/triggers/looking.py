@@ -66,12 +66,12 @@ class Looking:
         totals, before = self._own(series, window, shared, t_us)
         if oldest is not None:
             totals = add_running(totals, self.counting(series, oldest), t_us)
-        totals = judged(trigger, totals)
+        held, totals = totals.count, judged(trigger, totals)
         if series.changes and before is not None:
             before = judged(trigger, before)
         if before is not None and series.baseline is not None:
             before = self._before(series, series.baseline, before, t_us)
-        series.gathered = Gathered(t_us, sources, totals, before)
+        series.gathered = Gathered(t_us, sources, totals, before, held)
         return series.gathered
 
     def hear(self, series: Series, sampled: Bools, t_us: int) -> None:

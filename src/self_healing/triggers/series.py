@@ -77,6 +77,9 @@ class Gathered:
     sources: tuple[Totals | Ints | None, ...]
     totals: Totals
     before: Totals | None
+    held: Ints | None = (
+        None  # how many samples there are, also those that the value cannot be told of; None where of all
+    )
     seen: Seen | None = None  # what it shows, once somebody asked
 
     def is_from(self, t_us: int, sources: tuple[Totals | Ints | None, ...]) -> bool:

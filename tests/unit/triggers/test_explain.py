@@ -10,7 +10,7 @@ import pytest
 from self_healing.model import Muted, Reason, SeriesState, Verdict
 from self_healing.spec import TriggerSpec
 from self_healing.triggers.explain import Case, to_fire, until, why
-from self_healing.triggers.framework import Behind
+from self_healing.triggers.grounds import Behind, Grounds
 
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 
@@ -83,7 +83,7 @@ def case(
         since=AT - timedelta(seconds=since_s),
         **{"samples": 20, "value": 0.15, "threshold": 0.2} | figures,
     )
-    return Case(trigger=spec, unit=unit, verdict=verdict, behind=behind)
+    return Case(trigger=spec, unit=unit, verdict=verdict, grounds=Grounds(behind=behind))
 
 
 ON_SILENCE = on_no_sample(signal="agent.events", condition={"kind": "absence", "silent_for": 600})

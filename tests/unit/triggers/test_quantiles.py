@@ -7,11 +7,12 @@ import pytest
 from self_healing.histograms import bucket_of
 from self_healing.measures import MICRO
 from self_healing.model import Reason, SeriesState
-from self_healing.spec import PERCENT, Aggregate, Operator, Spec
+from self_healing.spec import PERCENT, Aggregate, Operator, Spec, TriggerSpec
 from self_healing.taps import Seen
+from self_healing.triggers.explain import Case, why
 from self_healing.triggers.selftest import failures
 from self_healing.verification import growing
-from tests.unit.triggers.engine import Engine, finished, trigger
+from tests.unit.triggers.engine import Engine, at_us, finished, group, trigger
 
 FIRING, RECOVERING = SeriesState.FIRING, SeriesState.RECOVERING
 
@@ -72,20 +73,42 @@ def test_boundary_tests_pass_at_every_quantile_and_relation(aggregate: Aggregate
     assert failures(Spec(triggers=(tried,), actions=())) == []
 
 
-def test_a_quantile_only_sees_samples_from_since_it_was_asked_for() -> None:
-    before = Engine(trigger(aggregate="max"))
+def asked_later(first: str, tried: TriggerSpec) -> Engine:
+    """Five samples in panes that were kept for another aggregate."""
+    before, after = Engine(trigger(aggregate=first)), Engine(tried)
     before.push(*(finished(1, 90.0) for _ in range(5)))
     before.at(2)
     stored = before.telemetry.pack()
-    after = Engine(trigger(aggregate="p50", min_samples=2))
     facts = stored.facts | {"taps": {"restarts": {}, "accumulators": {}}, "accounting": {}}
     rows = [(row["table_key"], row["level"], row["slot"], row["columns"]) for row in stored.panes]
     after.telemetry.restore(rows, facts)
+    return after
+
+
+def explained(engine: Engine, tried: TriggerSpec, seconds: float) -> str:
+    grounds = engine.framework.grounds("tried", group("A"), at_us(seconds))
+    return why(Case(trigger=tried, unit="s", verdict=engine.verdict(seconds), grounds=grounds))
+
+
+def test_a_quantile_only_sees_samples_from_since_it_was_asked_for() -> None:
+    after = asked_later("max", tried := trigger(aggregate="p50", min_samples=2))
     after.push(finished(3, 90.0))
 
     after.at(4)
 
     assert (after.verdict(4).samples, after.verdict(4).reason) == (1, Reason.TOO_FEW_SAMPLES)
+    assert "1 sample within 1m, 2 needed; 5 samples within 1m came before anybody" in explained(after, tried, 4)
+
+
+def test_samples_from_before_a_maximum_was_asked_for_are_not_said_to_be_none() -> None:
+    after = asked_later("mean", tried := trigger(aggregate="max"))
+
+    after.at(4)
+
+    assert after.verdict(4).reason is Reason.NO_DATA
+    assert explained(after, tried, 4) == (
+        "silent because: 5 samples within 1m came before anybody asked for their max, and it cannot be told of them"
+    )
 
 
 def test_an_amount_that_was_added_late_without_a_sample_is_no_sample_of_the_histogram() -> None:

@@ -60,10 +60,10 @@ def test_who_looks_seldom_is_told_the_same() -> None:
     lines = steady(5, 400)
     seldom = watching(LOW[0], *lines)
     seldom.at(20)
-    assert seldom.framework.whole_at("tried", group("A"), at_us(20)) == from_us(at_us(70))
+    assert seldom.framework.grounds("tried", group("A"), at_us(20)).whole_at == from_us(at_us(70))
     seldom.close("tried", "A", 120, 110)
     seldom.at(140)
-    assert seldom.framework.whole_at("tried", group("A"), at_us(140)) == from_us(at_us(190))
+    assert seldom.framework.grounds("tried", group("A"), at_us(140)).whole_at == from_us(at_us(190))
 
 
 def test_who_is_silent_longer_than_a_window_after_a_close_is_new() -> None:
@@ -95,10 +95,10 @@ def test_it_says_why_it_is_not_judged_and_until_when() -> None:
     engine = watching(LOW[0], *steady(5, 400))
     engine.every_instant(0, 20)
     verdict = engine.verdict(20)
-    whole_at = engine.framework.whole_at("tried", group("A"), at_us(20))
-    assert (verdict.reason, whole_at) == (Reason.TOO_FEW_SAMPLES, from_us(at_us(70)))
-    said = why(Case(trigger=LOW[0], unit="", verdict=verdict, whole_at=whole_at))
-    assert said.endswith("less than 1m ago, so its rate is not whole; it is judged from 10:01:10 on")
+    grounds = engine.framework.grounds("tried", group("A"), at_us(20))
+    assert (verdict.reason, grounds.whole_at) == (Reason.TOO_FEW_SAMPLES, from_us(at_us(70)))
+    said = why(Case(trigger=LOW[0], unit="", verdict=verdict, grounds=grounds))
+    assert said.endswith("too lately for a whole window of 1m; its rate is judged from 10:01:10 on")
 
 
 def test_it_is_not_judged_sooner_for_being_put_back_from_the_state() -> None:

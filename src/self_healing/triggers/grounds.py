@@ -1,0 +1,53 @@
+"""Grounds: what the verdict on a series stands on, beside its figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from self_healing.clock import from_us
+from self_healing.triggers.series import NOT_FROZEN, Gathered, Series
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """What the window of a series is compared with.
+
+    Args:
+        samples: how many there are before the window.
+        frozen: whether they are those from before it fired, since it still does.
+    """
+
+    samples: int
+    frozen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounds:
+    """What a verdict stands on.
+
+    Args:
+        behind: what its window is compared with; None where that is nothing, or nobody knows it.
+        whole_at: when all that it is judged by was watched in full; None where it was, or need not be.
+        untold: how many samples of the window its value cannot be told of: they came before anybody asked for it.
+    """
+
+    behind: Behind | None = None
+    whole_at: datetime | None = None
+    untold: int = 0
+
+
+def grounds(series: Series, place: int, found: Gathered, t_us: int) -> Grounds:
+    """What stands behind the verdict on one series at `t_us`.
+
+    Args:
+        place: of its group.
+        found: what was looked at.
+    """
+    behind = None
+    if found.before is not None:
+        frozen = bool(series.frozen_count[place] != NOT_FROZEN)
+        behind = Behind(samples=int(found.before.count[place]), frozen=frozen)
+    whole_us = int(series.whole_us()[place]) if series.asks_whole else t_us
+    untold = 0 if found.held is None else int(found.held[place] - found.totals.count[place])
+    return Grounds(behind=behind, whole_at=from_us(whole_us) if whole_us > t_us else None, untold=untold)
