@@ -43,8 +43,8 @@ def _print(told: dict[str, Any]) -> None:
     if told["proposals"]:
         output.title("proposed thresholds, for a file that triggers.files names")
         for each in told["proposals"]:
-            then, now = each["incidents_then"], each["incidents_now"]
-            print(f"\n# {then} incidents in the stored history instead of {now}; once a week each is {each['allowed']}")
+            print()
+            output.line(f"# {each['says']}")
             print(each["toml"], end="")
     counts = told["counts"]
     print(f"\n{counts['problem']} problems, {counts['warn']} warnings, {counts['ok']} ok")

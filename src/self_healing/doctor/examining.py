@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -12,7 +12,7 @@ import msgspec
 from self_healing.clock import DAY_US
 from self_healing.config import Mode, Settings, load_spec
 from self_healing.doctor.findings import Finding, Outcome, Proposal, Tell, ok, problem
-from self_healing.doctor.fitting import as_toml, fired, fits, propose, too_often
+from self_healing.doctor.fitting import as_toml, fired, fits, in_words, propose, too_often
 from self_healing.doctor.history import arrival, read_history
 from self_healing.doctor.observing import observe
 from self_healing.doctor.surroundings import surroundings
@@ -37,7 +37,7 @@ def examine(load: Callable[[], Settings], *, at: datetime, tell: Tell) -> dict[s
     try:
         settings = load()
     except ConfigError as error:
-        return _report(_mistakes("configuration", error), [])
+        return _report(_mistakes("configuration", error), [], {})
     findings, spec = _declared(settings)
     findings += surroundings(settings, spec, at)
     history = read_history(settings, at, tell, () if spec is None else asked_attributes(spec.triggers))
@@ -51,7 +51,8 @@ def examine(load: Callable[[], Settings], *, at: datetime, tell: Tell) -> dict[s
         noisy = [name for name, each in now.items() if too_often(each, history)]
         findings += fits(spec, observed, now, proposals, history)
     findings.append(_mode(settings, findings, noisy, history.span_us))
-    return _report(findings, proposals)
+    says = {} if spec is None else {each.trigger: in_words(each, spec, history) for each in proposals}
+    return _report(findings, proposals, says)
 
 
 def _declared(settings: Settings) -> tuple[list[Finding], Spec | None]:
@@ -89,10 +90,12 @@ def _mode(settings: Settings, findings: Iterable[Finding], noisy: Sequence[str],
     return ok("mode", 'observe, and time to act: set mode = "act" in [actions]; the thresholds are quiet enough')
 
 
-def _report(findings: list[Finding], proposals: list[Proposal]) -> dict[str, Any]:
+def _report(findings: list[Finding], proposals: list[Proposal], says: Mapping[str, str]) -> dict[str, Any]:
     counts = {outcome.value: sum(each.outcome is outcome for each in findings) for outcome in Outcome}
     return {
         "counts": counts,
         "checks": msgspec.to_builtins(findings),
-        "proposals": [msgspec.to_builtins(each) | {"toml": as_toml(each)} for each in proposals],
+        "proposals": [
+            msgspec.to_builtins(each) | {"says": says[each.trigger], "toml": as_toml(each)} for each in proposals
+        ],
     }

@@ -1,4 +1,4 @@
-"""Fitting: which triggers cannot fire on the stored history, which would fire all the time, and a better threshold.
+"""Fitting: how often each trigger would have fired on the stored history, and a better threshold for what is too often.
 
 A threshold is proposed so that a trigger would have fired about once a week an agent at most. Once a week is one day
 in seven: so of the worst value of each agent and day, the one that six in seven do not exceed, and the next round
@@ -8,7 +8,6 @@ crosses it several times a day, the next round number beyond the worst of all ta
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,16 +19,14 @@ from self_healing.backtest import Tell as Told
 from self_healing.clock import DAY_US, SECOND_US
 from self_healing.doctor.findings import Finding, Proposal, Tell, ok, warn
 from self_healing.doctor.history import History
-from self_healing.doctor.observing import Observed
+from self_healing.doctor.observing import Observed, beyond
+from self_healing.doctor.silent import doubts, why_silent
 from self_healing.measures import Floats
 from self_healing.model import SeriesState
-from self_healing.problems import shown, suggestion
-from self_healing.spec import Absence, Baseline, Composite, NoData, RateOfChange, Spec, Threshold, TriggerSpec
+from self_healing.spec import Baseline, RateOfChange, Spec, Threshold, TriggerSpec
 from self_healing.telemetry.assembly import traced
-from self_healing.telemetry.columns import getter
-from self_healing.telemetry.samples import matches
 from self_healing.telemetry.signals import signal_of
-from self_healing.wording import span
+from self_healing.wording import counted, span
 
 ALL_THE_TIME: Final = 0.5
 """Open for a larger part of the time than this, a trigger says nothing."""
@@ -96,90 +93,6 @@ def too_often(now: Fired, history: History) -> bool:
     return now.incidents > allowed(now, history) or now.share > ALL_THE_TIME
 
 
-# -- what cannot fire
-
-
-def why_silent(
-    spec: Spec, observed: Mapping[str, Observed], now: Mapping[str, Fired], history: History
-) -> dict[str, tuple[str, str]]:
-    """Why enabled triggers cannot fire on the history, and what to do, by trigger; of those that can nothing."""
-    enabled = [trigger for trigger in spec.triggers if trigger.enabled and not now[trigger.name].fires]
-    found = {trigger.name: _silent(trigger, observed, history) for trigger in enabled}
-    silent = {name: why for name, why in found.items() if why is not None}
-    for trigger in enabled:
-        if isinstance(trigger.condition, Composite):
-            dead = [name for name in trigger.condition.members if name in silent]
-            if len(trigger.condition.members) - len(dead) < trigger.condition.needed:
-                says = f"{' and '.join(dead)}, of which it is made, cannot fire: {silent[dead[0]][0]}"
-                silent[trigger.name] = says, silent[dead[0]][1]
-    return silent
-
-
-def _silent(trigger: TriggerSpec, observed: Mapping[str, Observed], history: History) -> tuple[str, str] | None:
-    """Why a trigger that looks at a signal cannot fire."""
-    if isinstance(trigger.condition, Absence):
-        return None if _spoke(trigger, history) else _unmeasured(trigger, history)
-    return _too_little(observed[trigger.name], history) if trigger.name in observed else None
-
-
-def _spoke(trigger: TriggerSpec, history: History) -> bool:
-    """Whether any group ever gave the sign of life for want of which the trigger fires."""
-    signal = signal_of(trigger.signal)
-    kind = None if signal is None else signal.kind
-    rows = range(len(history.events)) if kind is None else np.flatnonzero(history.kind == kind).tolist()
-    where, groups = tuple(trigger.where.items()), [getter(column) for column in trigger.group_by]
-    spoke = (history.events[row] for row in rows)
-    return any(matches(event, where) and all(group(event) for group in groups) for event in spoke)
-
-
-def _too_little(observed: Observed, history: History) -> tuple[str, str] | None:
-    """Why no window of a trigger was ever judged."""
-    trigger, condition = observed.trigger, observed.trigger.condition
-    if observed.most == 0:
-        return _unmeasured(trigger, history)
-    if trigger.no_data is NoData.FIRE:
-        return None  # a window that holds nothing is judged as well
-    if observed.most < observed.needed:
-        held = f"no window of {span(trigger.window)} ever held {_samples(observed.needed)}"
-        return f"{held}; the most were {observed.most}", "lengthen its window, or lower min_samples"
-    if isinstance(condition, Baseline) and observed.most_before < condition.min_samples:
-        says = f"no baseline ever held {_samples(condition.min_samples)}; the most were {observed.most_before}"
-        return says, "let more history come in, lengthen `over`, or lower condition.min_samples"
-    if isinstance(condition, RateOfChange) and observed.most_before < trigger.min_samples:
-        says = f"no window of {span(trigger.window)} before another ever held {_samples(trigger.min_samples)}"
-        return f"{says}; the most were {observed.most_before}", "lengthen its window, or lower min_samples"
-    return None
-
-
-def _samples(count: int) -> str:
-    return f"{count} sample{'' if count == 1 else 's'}"
-
-
-def _unmeasured(trigger: TriggerSpec, history: History) -> tuple[str, str]:
-    for column, value in trigger.where.items():
-        seen = _values(column, history)
-        if value not in seen:
-            some = f"; seen were {', '.join(sorted(seen)[:5])}" if seen else ""
-            near = suggestion(value, seen)
-            return f"no event has {column} = {shown(value)}{some};{near}".removesuffix(";"), "correct `where`"
-    for column in trigger.group_by:
-        if not _values(column, history):
-            return f"no event names its {column}, by which it groups", f"send {column}, or group by another column"
-    signal = signal_of(trigger.signal)
-    kind = "no event" if signal is None or signal.kind is None else f"no event of type {signal.kind.name.lower()}"
-    if isinstance(trigger.condition, Absence):
-        return f"{kind} came of any group that it watches, and whoever never spoke cannot fall silent", SWITCH_OFF
-    return f"{kind} has brought a sample of {trigger.signal}", SWITCH_OFF
-
-
-SWITCH_OFF: Final = "send it, or switch the trigger off"
-
-
-def _values(column: str, history: History) -> set[str]:
-    """The values of a column, or of an attribute, in the history."""
-    return {value for value in map(getter(column), history.events) if value is not None}
-
-
 # -- a better threshold
 
 
@@ -238,16 +151,6 @@ def _limit(observed: Observed, quiet: float) -> float | None:
     return None if share and not 0 <= limit <= 1 else limit
 
 
-def beyond(value: float, *, rising: bool) -> float:
-    """The next number of two digits above `value`, or below it when less is worse."""
-    digits = 1 - math.floor(math.log10(abs(value))) if value else 2
-    scaled = value * 10.0**digits
-    # What is a round number itself, but for how it is stored, is not to be stepped from twice, or not at all.
-    whole = round(scaled) if abs(scaled - round(scaled)) < 1e-6 else math.floor(scaled) if rising else math.ceil(scaled)
-    limit = (whole + (1 if rising else -1)) / 10.0**digits
-    return round(limit, max(digits, 0))
-
-
 def _with(trigger: TriggerSpec, limit: float) -> TriggerSpec:
     """`trigger` with another limit in its condition."""
     match trigger.condition:
@@ -274,33 +177,51 @@ def fits(
 ) -> Iterator[Finding]:
     """How each enabled trigger fits the history."""
     proposed = {each.trigger: each for each in proposals}
-    cannot = why_silent(spec, observed, now, history)
+    cannot = why_silent(spec, observed, {name for name, each in now.items() if each.fires}, history)
     for trigger in spec.triggers:
         if trigger.enabled and trigger.name in now:
             silent = cannot.get(trigger.name)
             check = f"trigger {trigger.name}"
+            doubt = doubts(trigger, observed.get(trigger.name), history) if silent is None else None
             if silent is not None:
                 yield warn(check, f"cannot fire: {silent[0]}", silent[1])
+            elif doubt is not None:
+                yield warn(check, *doubt)
             else:
                 yield _frequency(check, now[trigger.name], proposed.get(trigger.name), history)
 
 
 def _frequency(check: str, now: Fired, proposal: Proposal | None, history: History) -> Finding:
-    days = history.span_us / DAY_US
-    opened = f"{now.incidents} {'incident' if now.incidents == 1 else 'incidents'}"
-    says = f"{opened} in {days:.1f} days of {now.groups} {'group' if now.groups == 1 else 'groups'}"
+    says = f"{counted(now.incidents, 'incident')} in {_seen(history)} of {counted(now.groups, 'group')}"
     if not too_often(now, history):
         return ok(check, says)
     if now.share > ALL_THE_TIME:
         says = f"fires all the time: {now.share:.0%} of it; {says}"
     else:
-        says = f"fires too often: {says}; once a week each is {allowed(now, history)}"
+        says = f"fires too often: {says}; one a week for each group would be {allowed(now, history)}"
+    look = "look at what it fires for: self-healing explain says what it saw"
     if proposal is not None:
-        then = proposal.incidents_then
-        return warn(check, says, f"see its fleet, or take the threshold proposed below: {then} then")
+        then = counted(proposal.incidents_then, "incident")
+        return warn(check, says, f"{look}; or take the threshold proposed below, with which that is {then}")
     if history.span_us < LEAST_SPAN_US:
-        return warn(check, says, "see its fleet; with a day of history a threshold is proposed")
-    return warn(check, says, "see its fleet: no threshold would make it quiet")
+        return warn(check, says, f"{look}; once there is a day of history a threshold is proposed")
+    return warn(check, says, f"{look}; no threshold would make it quiet")
+
+
+def _seen(history: History) -> str:
+    """How long the history is."""
+    days = history.span_us / DAY_US
+    return f"{days:.1f} days" if days > 0.9 else span(history.span_us // SECOND_US)
+
+
+def in_words(proposal: Proposal, spec: Spec, history: History) -> str:
+    """What a proposal changes, and what a backtest says of it."""
+    before, after = _condition(spec.trigger(proposal.trigger)), proposal.condition
+    [key] = [key for key, value in after.items() if before.get(key) != value]
+    changed = f"{key} = {_toml(after[key])} in place of {_toml(before[key])}"
+    opens = f"{counted(proposal.incidents_then, 'incident')} in place of {proposal.incidents_now}"
+    usual = f"one a week for each group would be {proposal.allowed}"
+    return f"{changed}: on the stored history ({_seen(history)}) it opens {opens}; {usual}"
 
 
 def as_toml(proposal: Proposal) -> str:

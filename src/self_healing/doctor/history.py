@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ from self_healing.errors import TelemetryError
 from self_healing.filenames import SEGMENTS as SEGMENT_DIR
 from self_healing.loop.health import CLOCK_OFF_US, QUARANTINE_SHARE
 from self_healing.model import Event
-from self_healing.telemetry.lines import SEGMENTS, native_asking
+from self_healing.telemetry.lines import SEGMENTS, attributes_of, native_asking, read_line
 from self_healing.telemetry.native import decode
 from self_healing.telemetry.query.files import EventFile, Form, Places, list_files
 from self_healing.wording import span
@@ -29,6 +30,9 @@ DAYS: Final = 14
 
 QUIET_US: Final = HOUR_US
 """No event at all for longer is worth a look."""
+
+_LOOKED_THROUGH: Final = 2_000
+"""So many lines are looked through for the names of what they carry."""
 
 _CHUNK_BYTES: Final = 16 * 2**20
 _CHUNK_LINES: Final = 50_000
@@ -43,6 +47,7 @@ class History:
         kind, ts: of each event; microseconds.
         newest: the time of the newest event of each source, microseconds.
         received, bad: lines, and those of them that could not be used, by reason.
+        attributes: the names of what events have beside columns, where one that was asked for was found in none.
         warnings: what of it could not be read.
     """
 
@@ -52,6 +57,7 @@ class History:
     newest: dict[str, int] = field(default_factory=dict)
     received: int = 0
     bad: Counter[str] = field(default_factory=Counter)
+    attributes: set[str] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -92,7 +98,18 @@ def read_history(settings: Settings, at: datetime, tell: Tell, attributes: tuple
     order = np.argsort(ts, kind="stable")
     history.events = [history.events[place] for place in order.tolist()]
     history.kind, history.ts = np.concatenate(kinds)[order], ts[order]
+    found = {name for event in history.events for name in event.attributes or ()}
+    if not found.issuperset(attributes):
+        history.attributes = found | _names(listing.files)
     return history
+
+
+def _names(files: Sequence[EventFile]) -> set[str]:
+    """What the newest native lines name beside columns: it is decoded where it is asked for alone."""
+    native = [file for file in files if file.form is Form.NATIVE][-1:]
+    lines = [line for file in native for chunk in islice(_chunks(file, History()), 1) for line in chunk.splitlines()]
+    good = (line for line in lines[-_LOOKED_THROUGH:] if isinstance(read_line(line), Event))
+    return {name for line in good for name in attributes_of(line)}
 
 
 def _note_sources(history: History, events: list[Event], ts: NDArray[np.int64]) -> None:

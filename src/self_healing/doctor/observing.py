@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,7 +19,7 @@ from self_healing.spec import COUNTING, Baseline, RateOfChange, Spec, Threshold,
 from self_healing.telemetry.telemetry import Telemetry
 
 MOST_STEPS: Final = 4_000
-"""So many instants of the history are looked at: every five minutes of two weeks."""
+"""At so many instants of the history a trigger is looked at: every five minutes of two weeks."""
 
 
 @dataclass(slots=True)
@@ -93,6 +94,16 @@ def _above(condition: Baseline, value: Floats, mean: Floats) -> Floats:
     return found
 
 
+def beyond(value: float, *, rising: bool) -> float:
+    """The next number of two digits above `value`, or below it when less is worse."""
+    digits = 1 - math.floor(math.log10(abs(value))) if value else 2
+    scaled = value * 10.0**digits
+    # What is a round number itself, but for how it is stored, is not to be stepped from twice, or not at all.
+    whole = round(scaled) if abs(scaled - round(scaled)) < 1e-6 else math.floor(scaled) if rising else math.ceil(scaled)
+    limit = (whole + (1 if rising else -1)) / 10.0**digits
+    return round(limit, max(digits, 0))
+
+
 def observe(spec: Spec, history: History, tell: Tell) -> dict[str, Observed]:
     """What each enabled trigger that has a window saw in `history`, by its name."""
     triggers = [each for each in spec.triggers if each.enabled and measured(each)]
@@ -101,14 +112,14 @@ def observe(spec: Spec, history: History, tell: Tell) -> dict[str, Observed]:
         return observed
     telemetry = Keeping(triggers, max_groups=spec.max_groups)
     telemetry.queue(list(history.events), history.kind, history.ts)
-    steps = _instants(history.ts, triggers)
-    for number, t_us in enumerate(steps):
+    due = _instants(history.ts, triggers)
+    for number, t_us in enumerate(sorted(due)):
         if number % 50 == 0:
-            tell("looking at windows", number / len(steps))
+            tell("looking at windows", number / len(due))
         telemetry.fold(t_us)
         telemetry.give_up_lost(t_us)
-        for each in observed.values():
-            each.see(telemetry, t_us)
+        for name in due[t_us]:
+            observed[name].see(telemetry, t_us)
     grid_us = spec.grid * SECOND_US
     end_us = -(-int(history.ts[-1]) // grid_us) * grid_us
     for each in observed.values():
@@ -122,9 +133,13 @@ def measured(trigger: TriggerSpec) -> bool:
     return isinstance(trigger.condition, Threshold | Baseline | RateOfChange)
 
 
-def _instants(ts: NDArray[np.int64], triggers: Sequence[TriggerSpec]) -> list[int]:
-    """When to look: four times in the shortest window, but not more often than makes :data:`MOST_STEPS`."""
+def _instants(ts: NDArray[np.int64], triggers: Sequence[TriggerSpec]) -> dict[int, list[str]]:
+    """When to look at which: four times in the window of each, but not at more instants than :data:`MOST_STEPS`."""
     first_us, last_us = int(ts[0]), int(ts[-1])
-    apart_us = max(min(each.window for each in triggers) * SECOND_US // 4, (last_us - first_us) // MOST_STEPS)
-    apart_us = max(apart_us // FINE_US, 1) * FINE_US
-    return list(range(first_us // FINE_US * FINE_US + FINE_US, last_us + apart_us, apart_us))
+    due: dict[int, list[str]] = {}
+    for each in triggers:
+        apart_us = max(each.window * SECOND_US // 4, (last_us - first_us) // MOST_STEPS)
+        apart_us = max(apart_us // FINE_US, 1) * FINE_US
+        for t_us in range(first_us // FINE_US * FINE_US + FINE_US, last_us + apart_us, apart_us):
+            due.setdefault(t_us, []).append(each.name)
+    return due

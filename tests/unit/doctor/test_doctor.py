@@ -17,8 +17,7 @@ from self_healing.clock import FakeClock
 from self_healing.config import NO_PORTS, Settings
 from self_healing.constitution.stop import stop
 from self_healing.doctor.examining import examine
-from self_healing.doctor.fitting import beyond
-from self_healing.doctor.observing import Observed
+from self_healing.doctor.observing import Observed, beyond
 from self_healing.doctor.surroundings import FEW_FREE_BYTES, LEAST_FREE_BYTES
 from self_healing.errors import ConfigError
 from self_healing.orchestrator import SelfHealingOrchestrator
@@ -157,6 +156,38 @@ def test_a_trigger_that_cannot_fire_on_what_is_there_is_told_with_the_reason(
     assert (outcome, "cannot fire" in words, why in words) == ("warn", True, True), words
 
 
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ('op = ">=", value = 60000', "practically never fires: it takes 16h 40m, 667 times as much as the largest"),
+        ('op = ">=", value = 4500', "practically never fires: it takes 75m, 50 times as much as the largest"),
+        ('op = ">=", value = 4499', None),
+        ('op = "<", value = 0.3', "practically never fires: it takes 0.3s, 67 times less than the smallest"),
+        ('op = "<", value = 5', None),
+    ],
+)
+def test_a_threshold_far_beyond_all_that_was_seen_is_told_with_what_was(
+    tmp_path: Path, condition: str, told: str | None
+) -> None:
+    declared = TRIGGER.format(name="mine", more="").replace('op = ">=", value = 10', condition)
+    fastest = settings(tmp_path, declared.replace('"mean"', '"max"'))
+    history(tmp_path, 2)
+    outcome, words = found(examined(fastest), "trigger mine")
+    assert (outcome, (told or "practically") in words) == ("warn" if told else "ok", bool(told)), words
+
+
+def test_an_attribute_that_no_event_has_is_told_with_the_nearest_that_some_have(tmp_path: Path) -> None:
+    told = settings(tmp_path, TRIGGER.format(name="mine", more='group_by = ["agent", "attributes.tenat"]'))
+    event = {"ts": NOW.isoformat(), "type": "task_finished", "id": "t", "agent": "A", "status": "success"}
+    line = json.dumps(event | {"duration_s": 5.0, "tenant": "acme", "region": "eu"})
+    (tmp_path / "telemetry" / "a.jsonl").write_text(f"{line}\n")
+    assert found(examined(told), "trigger mine") == (
+        "warn",
+        "no event names its attributes.tenat, by which it groups; did you mean attributes.tenant?"
+        " -> send attributes.tenat, or group by another column",
+    )
+
+
 def test_where_silence_fires_it_does_not_matter_that_no_window_ever_held_enough(tmp_path: Path) -> None:
     told = settings(tmp_path, TRIGGER.format(name="mine", more='min_samples = 50\nno_data = "fire"'))
     history(tmp_path, 1, every_s=6 * 3600)
@@ -224,6 +255,7 @@ def test_for_a_trigger_that_fires_all_the_time_a_threshold_is_proposed_that_a_ba
         "value": 21.0,
     }  # beyond six in seven days, not beyond the worst
     assert (proposal["incidents_then"] <= proposal["allowed"], proposal["incidents_now"]) == (True, 2)
+    assert proposal["says"].startswith("value = 21.0 in place of 10.0: on the stored history (8.0 days) it opens ")
     assert "mine would act too often" in found(found_all, "mode")[1]
     # what is proposed is taken as it stands
     (tmp_path / "p.toml").write_text(proposal["toml"])
