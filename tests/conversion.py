@@ -26,10 +26,22 @@ def deadly(_body: bytes) -> Normalised:
     raise AssertionError
 
 
-def slow(_body: bytes) -> Normalised:
-    """It takes for ever."""
+def endless(_body: bytes) -> Normalised:
+    """It is at it for ever."""
+    while True:
+        pass
+
+
+def hanging(_body: bytes) -> Normalised:
+    """It waits for ever."""
     time.sleep(3600)
     raise AssertionError
+
+
+def starved(_body: bytes) -> Normalised:
+    """It waits, and so uses no processor, for longer than it may use one."""
+    time.sleep(0.3)
+    return Normalised()
 
 
 def failing(_body: bytes) -> Normalised:

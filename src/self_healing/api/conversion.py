@@ -2,20 +2,20 @@
 
 That is most of the work with a request, and here it takes nothing from the loop, which folds meanwhile. And a body that
 nobody thought of can end no more than that process, or take no more than a bounded time of it: who sent it is asked to
-send it again, another process is made, and the second time it is refused for good.
+send it again, another process is made, and the second time it is refused for good. What only waited behind it is given
+to the other process.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
 from self_healing.api.bodies import decompressed
-from self_healing.api.worker import Worker
+from self_healing.api.worker import Lost, Worker
 from self_healing.errors import ConversionLost, SelfHealingError, Unconvertible
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.encoded import Encoded, encoded
@@ -29,7 +29,13 @@ TOLD_FOR: Final = timedelta(minutes=1)
 """So long it is a problem that a conversion was lost: senders come again, so one that is lost once loses nothing."""
 
 CONVERT_S: Final = 8.0
-"""A body may take so long. The largest takes two seconds; and who waits behind it waits no longer than ten."""
+"""A body may take so much time of a processor. The largest takes two seconds."""
+
+HANG_S: Final = 60.0
+"""A process that says nothing for so long hangs, however starved the machine is."""
+
+AHEAD: Final = 2
+"""So many bodies the process has at once: while it converts one, the next is on its way."""
 
 TRIES: Final = 2
 """After so many conversions that were lost over the same body it is refused: a machine may be slow, or short of memory,
@@ -58,7 +64,9 @@ class Conversion:
         self._now = now
         self._worker = worker or Worker()
         self._unforeseen = unforeseen
-        self._turn = asyncio.Lock()
+        self._places = asyncio.Semaphore(AHEAD)
+        self._giving = asyncio.Lock()
+        self._first = asyncio.Lock()  # whoever has it waits for what the process is at; the others come after it
         self._blamed = _Blamed()
         self._problem: tuple[datetime, str] | None = None  # when one was lost last, and why
 
@@ -75,9 +83,9 @@ class Conversion:
             BodyError, Undecodable: it cannot be used.
             ConversionLost: the conversion was lost; the same may be sent again.
         """
-        await self._turn.acquire()
+        await self._places.acquire()
         converting = asyncio.create_task(self._converted(normalise, body, encoding, source))
-        converting.add_done_callback(lambda _: self._turn.release())
+        converting.add_done_callback(lambda _: self._places.release())
         return await asyncio.shield(converting)  # the process is busy with it even when nobody waits for it any more
 
     @property
@@ -98,34 +106,42 @@ class Conversion:
         if self._blamed.times(source, body) >= TRIES:
             raise Unconvertible
         try:
-            converting = await self._worker.give(_convert, normalise, body, encoding, source)
+            async with self._giving:
+                answer = await self._worker.give(_convert, normalise, body, encoding, source, cpu_s=CONVERT_S)
         except (OSError, RuntimeError) as error:
             raise self._lose(f"cannot be started ({error!r})") from error
-        await asyncio.wait({converting}, timeout=CONVERT_S)
-        if not converting.done():
-            converting.cancel()
-            self._worker.kill()
-            self._blamed.add(source, body)
-            raise self._lose(f"was ended, for something took it longer than {CONVERT_S:g} s")
+        async with self._first:
+            await asyncio.wait({answer}, timeout=HANG_S)
+            if not answer.done():
+                answer.add_done_callback(asyncio.Future.exception)  # nobody else asks what became of it
+                self._worker.kill()
+                raise self._blame(source, body, f"was ended, for it said nothing for {HANG_S:g} s")
         try:
-            batch: Encoded = converting.result()
+            batch: Encoded = answer.result()
         except SelfHealingError:
             raise
-        except BrokenProcessPool as error:
-            self._worker.kill()
-            self._blamed.add(source, body)
-            raise self._lose("ended, perhaps for want of memory") from error
+        except Lost as error:
+            if not error.begun:
+                return await self._converted(normalise, body, encoding, source)
+            why = f"took more than {CONVERT_S:g} s of a processor" if error.out_of_time else _ENDED
+            raise self._blame(source, body, why) from error
         except Exception as error:
             self._unforeseen(error)
-            self._blamed.add(source, body)
-            raise self._lose(f"failed as nobody foresaw ({error!r})") from error
+            raise self._blame(source, body, f"failed as nobody foresaw ({error!r})") from error
         self._blamed.forget(source, body)
         return batch
+
+    def _blame(self, source: str, body: bytes, why: str) -> ConversionLost:
+        self._blamed.add(source, body)
+        return self._lose(why)
 
     def _lose(self, why: str) -> ConversionLost:
         self.lost += 1
         self._problem = (self._now(), why)
         return ConversionLost(why)
+
+
+_ENDED: Final = "ended, perhaps for want of memory"
 
 
 class _Blamed:

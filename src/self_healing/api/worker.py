@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
+import fcntl
 import os
+import pickle
 import signal
+import subprocess
+import sys
 import threading
+import traceback
 from asyncio import wrap_future
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
-from multiprocessing.connection import wait
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Final
 
 START_S: Final = 30.0
@@ -22,67 +26,188 @@ START_S: Final = 30.0
 CLOSE_S: Final = 5.0
 """So long it may finish what it is at when the service ends."""
 
+PIPE_BYTES: Final = 1 << 20
+"""So much is passed on without either side waiting for the other, where the system allows it: most bodies."""
+
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What a terminal or a supervisor sends to all processes: the service ends this one when it is done with it."""
+
+
+class Lost(RuntimeError):
+    """The process ended before it was done with something.
+
+    Args:
+        exitcode: of the process, below zero for the signal that ended it; None where it had ended before.
+        begun: it was at that; else that only waited.
+    """
+
+    def __init__(self, exitcode: int | None, *, begun: bool) -> None:
+        super().__init__(f"the process ended with {exitcode}")
+        self.begun = begun
+        self.out_of_time = exitcode == -signal.SIGPROF
+
+
+class Elsewhere(Exception):
+    """Where an error happened in the process, in its own words."""
 
 
 class Worker:
     """Has one process, which begins with the first thing that is given to it."""
 
     def __init__(self) -> None:
-        self._pool: ProcessPoolExecutor | None = None
+        self._process: _Process | None = None
         self._closed = False
 
-    async def give(self, call: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
-        """Have the process call something; returns once it has begun, with what becomes of it.
+    async def give(self, call: Callable[..., Any], *arguments: Any, cpu_s: float) -> asyncio.Future[Any]:
+        """Have the process call something after what it was given before; returns what becomes of it, once it has that.
+
+        What becomes of it may be :class:`Lost`.
+
+        Args:
+            cpu_s: so much time of a processor that may take; then the process ends.
 
         Raises:
             OSError, RuntimeError: there is no process, and none can be started.
         """
-        pool = self._pool or await self._started()
-        try:
-            return wrap_future(pool.submit(call, *arguments))
-        except BrokenProcessPool:  # it ended while it had nothing to do: nothing was given to it
-            self.kill()
-            return wrap_future((await self._started()).submit(call, *arguments))
+        process = self._process
+        if process is None or process.ended:
+            process = await self._started()
+        return wrap_future(process.give(cpu_s, call, *arguments))
 
     def kill(self) -> None:
         """End the process, whatever it is at; the next thing that is given begins another."""
-        self._end(0.0)
+        process, self._process = self._process, None
+        if process is not None:
+            process.end(0.0)
 
     def close(self) -> None:
         """Let it finish what it is at, within a bound, and end; none begins any more. Safe to call twice."""
         self._closed = True
-        self._end(CLOSE_S)
+        process, self._process = self._process, None
+        if process is not None:
+            process.end(CLOSE_S)
 
-    async def _started(self) -> ProcessPoolExecutor:
+    async def _started(self) -> _Process:
         if self._closed:
             raise RuntimeError("the service ends")
-        # Spawned: a fork would have the locks of threads that it does not have.
-        pool = self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_begin)
+        process = self._process = _Process()
         try:
-            with _held_back():
-                there = pool.submit(os.getpid)
             async with asyncio.timeout(START_S):
-                await wrap_future(there)
+                await wrap_future(process.give(START_S, os.getpid))
         except BaseException:
             self.kill()
             raise
-        return pool
+        return process
 
-    def _end(self, within_s: float) -> None:
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        # As kill_workers of Python 3.14 does: the pool itself only asks, and a process that hangs does not hear.
-        processes = [*(pool._processes or {}).values()]
-        results = pool._result_queue
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            wait([process.sentinel], within_s)
-            process.kill()
-        # Else whoever reads waits for ever for the rest of a result in the midst of which the process ended.
-        results._writer.close()  # type: ignore[attr-defined]
+
+class _Process:
+    """A process, and what it was given and has not answered yet.
+
+    Raises:
+        OSError, RuntimeError: it cannot be started.
+    """
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._changing = threading.Lock()
+        self._given: deque[Future[Any]] = deque()
+        self._to_send: SimpleQueue[bytes] = SimpleQueue()
+        with ExitStack() as unless_started, ExitStack() as theirs:
+            given, self._given_to = _pipe(theirs, unless_started)
+            self._answers, answers = _pipe(unless_started, theirs)
+            began = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import work; work({given}, {answers})"
+            with _held_back():
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", began], stdin=subprocess.DEVNULL, pass_fds=(given, answers)
+                )
+            unless_started.callback(self._process.kill)
+            threading.Thread(target=self._send, daemon=True).start()
+            threading.Thread(target=self._hear, daemon=True).start()
+            unless_started.pop_all()
+
+    def give(self, cpu_s: float, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Have it do something after all else that it was given."""
+        pickled = pickle.dumps((cpu_s, call, arguments), pickle.HIGHEST_PROTOCOL)
+        told: Future[Any] = Future()
+        told.set_running_or_notify_cancel()  # nobody can take back what it may be at
+        with self._changing:
+            if self.ended:
+                told.set_exception(Lost(None, begun=False))
+            else:
+                self._given.append(told)
+                self._to_send.put(pickled)
+        return told
+
+    def end(self, within_s: float) -> None:
+        """End it once it is done with what it was given, within a bound."""
+        self._to_send.put(_NO_MORE)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(within_s)
+        self._process.kill()
+
+    # -- on threads of its own: either side may have to wait for the other
+
+    def _send(self) -> None:
+        try:
+            with suppress(OSError):  # it ended, as whoever listens hears
+                while each := self._to_send.get():
+                    _put(each, self._given_to)
+                _put(_NO_MORE, self._given_to)
+        finally:
+            os.close(self._given_to)
+
+    def _hear(self) -> None:
+        try:
+            for answer in _messages(self._answers):
+                result, error, where = pickle.loads(answer)
+                told = self._given.popleft()
+                if error is None:
+                    told.set_result(result)
+                else:
+                    error.__cause__ = Elsewhere(where)
+                    told.set_exception(error)
+        finally:
+            with self._changing:
+                self.ended = True
+            os.close(self._answers)
+            self._to_send.put(_NO_MORE)
+            self._process.kill()
+            exitcode = self._process.wait()
+            for place, told in enumerate(self._given):
+                told.set_exception(Lost(exitcode, begun=not place))
+
+
+_NO_MORE: Final = b""
+
+
+def _pipe(theirs: ExitStack, unless_started: ExitStack) -> tuple[int, int]:
+    """A pipe from this process, or to it: where it is read, and where it is written."""
+    for end, ended in zip(ends := os.pipe(), (theirs, unless_started), strict=True):
+        ended.callback(os.close, end)
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with suppress(OSError):  # nobody may have more than so much of them
+            fcntl.fcntl(ends[0], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return ends
+
+
+def _put(message: bytes, to: int) -> None:
+    """Pass a message on, in one go: each time that something is written, another thread takes the interpreter."""
+    left = memoryview(len(message).to_bytes(_SIZE, "big") + message)
+    while left:
+        left = left[os.write(to, left) :]
+
+
+def _messages(coming: int) -> Iterator[bytes]:
+    """The messages that are passed on, until there is an end to them, be it in the midst of one."""
+    held = bytearray()
+    while piece := os.read(coming, PIPE_BYTES):
+        held += piece
+        while len(held) >= _SIZE and len(held) >= (end := _SIZE + int.from_bytes(held[:_SIZE], "big")):
+            yield bytes(memoryview(held)[_SIZE:end])
+            del held[:end]
+
+
+_SIZE: Final = 8
 
 
 @contextmanager
@@ -98,18 +223,53 @@ def _held_back() -> Iterator[None]:
 # --- in the process ------------------------------------------------------------------------------------------------
 
 
-def _begin() -> None:
+def work(given: int, answers: int) -> None:
+    """Do what comes, one thing after the other.
+
+    Args:
+        given: the descriptor that it comes from.
+        answers: the one that is told what became of it.
+    """
     for each in _SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(OSError):  # where memory runs out, and the kernel can be told, it ends this process and not the other
         Path("/proc/self/oom_score_adj").write_text("500")
+    waiting: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_read_ahead, args=(given, waiting), daemon=True).start()
     import self_healing.telemetry.otlp  # noqa: F401 what is mostly sent; the first need not wait for it longer
 
+    while pickled := waiting.get():
+        _put(_answer(pickled), answers)
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])  # it was killed, for it ends this process before it ends itself
-        os._exit(0)
+
+def _read_ahead(given: int, waiting: SimpleQueue[bytes]) -> None:
+    """Have what is next there when it is wanted."""
+    for pickled in _messages(given):
+        waiting.put(pickled)
+        if not pickled:
+            return
+    os._exit(0)  # the other process was killed, for it says so when it wants no more
+
+
+def _answer(pickled: bytes) -> bytes:
+    try:
+        cpu_s, call, arguments = pickle.loads(pickled)
+        # Whatever it is at then, the kernel ends it; and that it has to wait for others on its machine is no reason to.
+        signal.setitimer(signal.ITIMER_PROF, cpu_s)
+        try:
+            return pickle.dumps((call(*arguments), None, ""), pickle.HIGHEST_PROTOCOL)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+    except Exception as error:
+        return _told(error, traceback.format_exc())
+
+
+def _told(error: Exception, where: str) -> bytes:
+    """An error as it is passed on; in words where its kind cannot be."""
+    try:
+        told = pickle.dumps((None, error, where))
+        pickle.loads(told)
+    except Exception:
+        return pickle.dumps((None, RuntimeError(repr(error)), where))
+    return told

@@ -11,13 +11,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from multiprocessing import active_children
-from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -36,7 +32,7 @@ from self_healing.telemetry.junit import junit
 from self_healing.telemetry.native_batch import native_batch
 from self_healing.telemetry.otlp import traces
 from self_healing.telemetry.segments import Segments
-from tests.conversion import WORKER, deadly, failing, slow
+from tests.conversion import WORKER, deadly, endless, failing, hanging, starved
 from tests.conversion import conversion as by_the_shared_process
 from tests.unit.api.test_server import post, protobuf, serving, span, stored
 from tests.unit.api.test_server import traces as request
@@ -49,16 +45,15 @@ def convert(conversion: Conversion, normalise: Normalise, body: bytes, encoding:
     return asyncio.run(conversion.encoded(normalise, body, encoding, "otlp"))
 
 
-def process_of(worker: Worker) -> BaseProcess:
+def process_of(worker: Worker) -> subprocess.Popen[bytes]:
     """Its process, which begins with this unless it is there."""
     convert(Conversion(FakeClock(AT).now, worker), traces, b"")
-    return process_of_pool(worker)
+    return process_that_is_there(worker)
 
 
-def process_of_pool(worker: Worker) -> BaseProcess:
-    assert worker._pool is not None
-    (process,) = worker._pool._processes.values()
-    return process
+def process_that_is_there(worker: Worker) -> subprocess.Popen[bytes]:
+    assert worker._process is not None
+    return worker._process._process
 
 
 def never(_batch: Encoded) -> Future[Receipt]:
@@ -69,13 +64,6 @@ def never(_batch: Encoded) -> Future[Receipt]:
 def shared() -> Conversion:
     """One by the process of all tests; whoever ends that has the next one begin it."""
     return Conversion(FakeClock(AT).now, WORKER)
-
-
-@pytest.fixture
-def conversion() -> Iterator[Conversion]:
-    made = Conversion(FakeClock(AT).now)
-    yield made
-    made.close()
 
 
 def test_it_gives_what_is_made_of_the_same_body_here() -> None:
@@ -128,34 +116,45 @@ def test_a_hung_process_is_ended_with_the_service(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "CLOSE_S", 0.1)
     own = Worker()
     process = process_of(own)
-    assert process.pid is not None
     os.kill(process.pid, signal.SIGSTOP)
     own.close()
-    assert wait([process.sentinel], 30)
+    assert process.wait(30) == -signal.SIGKILL
 
 
+@pytest.mark.parametrize(
+    ("limit", "normalise", "why"),
+    [("CONVERT_S", endless, "took more than 0.2 s of a processor"), ("HANG_S", hanging, "said nothing for 0.2 s")],
+)
 def test_a_slow_body_holds_up_no_other_for_long_and_is_refused_for_good_the_third_time(
-    shared: Conversion, monkeypatch: pytest.MonkeyPatch
+    shared: Conversion, monkeypatch: pytest.MonkeyPatch, limit: str, normalise: Normalise, why: str
 ) -> None:
-    def limit(seconds: float) -> None:
-        monkeypatch.setattr("self_healing.api.conversion.CONVERT_S", seconds)
-
     async def both() -> tuple[BaseException | None, Encoded]:
-        limit(0.2)
-        first = asyncio.create_task(shared.encoded(slow, b"slow", None, "otlp"))
-        first.add_done_callback(lambda _: limit(60))  # the other has it from then on
+        limited(0.2)
+        first = asyncio.create_task(shared.encoded(normalise, b"slow", None, "otlp"))
+        first.add_done_callback(lambda _: limited(60))  # the other has it from then on
         second = asyncio.create_task(shared.encoded(traces, protobuf(1), None, "otlp"))
         await asyncio.wait({first, second})
         return first.exception(), second.result()
 
+    def limited(seconds: float) -> None:
+        monkeypatch.setattr(f"self_healing.api.conversion.{limit}", seconds)
+
     lost, taken = asyncio.run(both())
-    assert (type(lost), len(taken.sizes)) == (ConversionLost, 1)
-    assert "took it longer than" in shared.problems[0]
-    limit(0.2)
+    assert (type(lost), len(taken.sizes), shared.lost) == (ConversionLost, 1, 1)
+    assert why in shared.problems[0]
+    limited(0.2)
     with pytest.raises(ConversionLost):
-        convert(shared, slow, b"slow")
+        convert(shared, normalise, b"slow")
     with pytest.raises(Unconvertible, match="smaller batches"):
-        convert(shared, slow, b"slow")
+        convert(shared, normalise, b"slow")
+
+
+def test_a_machine_on_which_the_process_has_to_wait_for_others_is_no_reason_to_end_it(
+    shared: Conversion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("self_healing.api.conversion.CONVERT_S", 0.1)
+    assert convert(shared, starved, b"").sizes == []
+    assert shared.lost == 0
 
 
 def test_what_waits_its_turn_is_dropped_when_its_sender_gives_up_and_what_is_converted_is_let_finish(
@@ -163,7 +162,6 @@ def test_what_waits_its_turn_is_dropped_when_its_sender_gives_up_and_what_is_con
 ) -> None:
     process = process_of(WORKER)
     pid = process.pid
-    assert pid is not None
 
     async def given_up() -> Encoded:
         os.kill(pid, signal.SIGSTOP)
@@ -176,15 +174,13 @@ def test_what_waits_its_turn_is_dropped_when_its_sender_gives_up_and_what_is_con
         return await shared.encoded(traces, protobuf(4), None, "otlp")
 
     assert len(asyncio.run(given_up()).sizes) == 1
-    assert (shared.lost, process.is_alive()) == (0, True)
+    assert (shared.lost, process.poll()) == (0, None)
 
 
 def test_a_process_that_ended_while_it_had_nothing_to_do_costs_no_request(shared: Conversion) -> None:
-    process = process_of(WORKER)
-    pool = WORKER._pool
-    assert pool is not None
-    process.kill()
-    while not pool._broken:
+    process_of(WORKER).kill()
+    assert WORKER._process is not None
+    while not WORKER._process.ended:
         time.sleep(0.01)
     assert len(convert(shared, traces, protobuf(1)).sizes) == 1
     assert shared.problems == []
@@ -194,10 +190,16 @@ def test_a_process_that_cannot_be_started_loses_the_request_for_now_and_is_tried
     shared: Conversion,
 ) -> None:
     taking = Taking(never, Room(), shared)
+    process_of(WORKER)
+    process = WORKER._process
     WORKER.kill()
+    while process is None or {process._given_to, process._answers} & {*map(int, os.listdir("/dev/fd"))}:
+        time.sleep(0.01)
     files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for _ in range(3):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")), files[1]))
+    opened = {*map(int, os.listdir("/dev/fd"))}
+    free = [number for number in range(len(opened) + 5) if number not in opened]
+    for _ in range(3):  # there are three more for a loop, and for one of two pipes
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free[4], files[1]))
         try:
             with pytest.raises(ConversionLost, match=r"cannot be started \(.*Too many open files") as lost:
                 convert(shared, traces, protobuf(1))
@@ -224,19 +226,17 @@ def test_a_body_that_fails_as_nobody_foresaw_is_told_with_its_error_and_refused_
     assert taking.refused["unconvertible"] == 1
 
 
-def test_a_request_that_is_lost_with_the_process_is_asked_for_again_and_then_taken(
-    tmp_path: Path, conversion: Conversion
-) -> None:
-    before = {child.pid for child in active_children()}
+def test_a_request_that_is_lost_with_the_process_is_asked_for_again_and_then_taken(tmp_path: Path) -> None:
+    worker = Worker()
+    conversion = Conversion(FakeClock(AT).now, worker)
     intake = Intake(Segments(tmp_path, now=lambda: AT), now=lambda: AT)
     intake.start()
     sent = [request(span(number)) for number in (1, 2)]
     try:
         with serving(intake.submit, conversion=conversion) as server, ThreadPoolExecutor(1) as sender:
-            assert [child for child in active_children() if child.pid not in before] == []  # before a body comes
+            assert worker._process is None  # before a body comes
             assert post(server, "/v1/traces", sent[0], "application/json")[0] == 200
-            (process,) = [child for child in active_children() if child.pid not in before]
-            assert process.pid is not None
+            process = process_that_is_there(worker)
             os.kill(process.pid, signal.SIGSTOP)
             held = sender.submit(post, server, "/v1/traces", sent[1], "application/json")
             process.kill()
@@ -244,6 +244,7 @@ def test_a_request_that_is_lost_with_the_process_is_asked_for_again_and_then_tak
             assert (status, headers["retry-after"], server.refused["not_converted"]) == (503, "1", 1)
             assert [post(server, "/v1/traces", body, "application/json")[0] for body in sent] == [200, 200]
     finally:
+        worker.close()
         intake.stop()
     assert [line.get("span_id", line.get("dropped")) for line in stored(tmp_path)] == [
         f"{1:016x}",
@@ -262,7 +263,7 @@ def test_of_many_senders_whose_process_is_killed_nobody_loses_anything_and_it_ad
         for number in range(5):
             line = {"ts": "2026-01-05T09:59:00Z", "type": "heartbeat", "agent": "A", "id": f"{sender}-{number}"}
             if (sender, number) == (0, 2):
-                process_of_pool(WORKER).kill()
+                process_that_is_there(WORKER).kill()
             while (answer := post(server, "/v1/events", json.dumps(line).encode(), "application/json"))[0] != 200:
                 assert answer[0] == 503
                 time.sleep(0.01)
