@@ -37,6 +37,14 @@ def good(fleet: Scenario, from_s: float, *agents: str, **fields: Any) -> None:
             fleet.finish(f"g{agent}{fleet.now_s - 5}", agent, **{"duration_s": 5.0, **fields})
 
 
+def slow_by_model(fleet: Scenario) -> list[str]:
+    """Of twelve agents three are slow, with a model that no other has, so that there is a parent; returns those."""
+    ill = fleet_of(fleet, 12)
+    slow(fleet.at(10), *ill)
+    fleet.at(12)
+    return ill
+
+
 def parents(fleet: Scenario) -> list[Incident]:
     fleet.at(fleet.now_s)
     return [incident for incident in fleet.loop.store.select(Incident) if incident.is_parent]
@@ -52,9 +60,7 @@ def complete(fleet: Scenario, handoff: Handoff) -> None:
 
 
 def test_three_series_that_share_a_model_are_handed_over_once_and_healed_each_by_itself(fleet: Scenario) -> None:
-    ill = fleet_of(fleet, 12)
-    slow(fleet.at(10), *ill)
-    fleet.at(12)
+    ill = slow_by_model(fleet)
 
     [parent] = parents(fleet)
     assert (parent.trigger, parent.group, parent.state) == (SLOW, CAUSE, IncidentState.ACTING)

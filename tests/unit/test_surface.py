@@ -20,6 +20,7 @@ from self_healing.storage.store import Store
 from self_healing.surface import COMMANDS, Surface, open_surface
 from self_healing.testing import Scenario
 from tests.scenarios.test_approvals import options as slow_tasks_erase
+from tests.scenarios.test_causes import slow_by_model
 from tests.unit.actions.test_directives import directive
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -148,6 +149,20 @@ def test_an_incident_names_the_filters_of_the_events_that_it_rests_on(surface: S
     surface.call("close", {"id": slow["id"], "by": "Ada", "reason": "tested"})
     closed = surface.call("incident", {"id": slow["id"]})
     assert closed["evidence"]["until"] == closed["incident"]["closed_at"]
+
+
+def test_a_parent_tells_what_is_beneath_it_and_the_events_of_all_that_also_once_it_is_closed(tmp_path: Path) -> None:
+    with Scenario(tmp_path) as fleet:
+        ill = slow_by_model(fleet)
+        surface = Surface(fleet.loop)
+        [parent] = [each for each in surface.call("incidents", {})["incidents"] if "cause" in each["group"]]
+        stands = surface.call("incident", {"id": parent["id"]})
+        surface.call("close", {"id": parent["id"], "by": "Ada", "reason": "tested"})
+        closed = surface.call("incident", {"id": parent["id"]})
+
+    for told, state in ((stands, "open"), (closed, "closed")):
+        assert [(each["group"]["agent"], each["state"]) for each in told["beneath"]] == [(each, state) for each in ill]
+        assert told["evidence"]["agent"] == ill
 
 
 def test_the_figures_count_what_fires_and_is_not_muted(surface: Surface) -> None:

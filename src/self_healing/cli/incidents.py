@@ -124,7 +124,10 @@ def _print_one(told: Json) -> None:
             ("closed", closed),
             ("attempts", incident["attempts"]),
             *([("parent", incident["parent"])] if incident["parent"] else []),
-            *(("beneath it", f"{each['id']} {output.group(each['group'])}") for each in told["beneath"]),
+            *(
+                ("beneath it", f"{each['id']} {output.group(each['group'])} {each['close_reason'] or each['state']}")
+                for each in told["beneath"]
+            ),
             ("escalated", incident["escalation"]),
             ("acknowledged by", incident["acknowledged_by"]),
             ("spec version", incident["spec_version"]),

@@ -31,7 +31,7 @@ def _record_table(name: str, *fields: str) -> Table:
     return table
 
 
-incidents = _record_table("incidents", "trigger", "state", "closed_at")
+incidents = _record_table("incidents", "trigger", "state", "closed_at", "parent")
 decisions = _record_table("decisions", "incident", "outcome")
 directives = _record_table("directives", "agent", "owner", "open")
 handoffs = _record_table("handoffs", "incident", "execution", "status")

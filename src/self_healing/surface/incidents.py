@@ -29,12 +29,13 @@ class Incidents(Answers):
 
     def incident(self, id: str) -> Json:
         incident = self._store.get(Incident, id)
+        beneath = self._store.select(Incident, parent=id)
         return {
             "incident": self._incident(incident),
             "series": self._series(incident),
             "goes_on_by": self._loop.goes_on_by(incident),
-            "evidence": self._evidence(incident),
-            "beneath": [self._incident(each) for each in self._loop.register.children(incident)],
+            "evidence": self._evidence(incident, beneath),
+            "beneath": [self._incident(each) for each in beneath],
             "timeline": [views.plain(note) for note in incident.notes],
             "executions": [views.execution(each) for each in self._store.select(Execution, incident=id)],
             "decisions": [views.decision(each) for each in self._store.select(Decision, incident=id)],
@@ -44,12 +45,11 @@ class Incidents(Answers):
             "similar": self._past(similar(self._store, incident)),
         }
 
-    def _evidence(self, incident: Incident) -> Json:
-        """The events in the windows over which it was open."""
-        about = self._store.select(Incident, parent=incident.id) if incident.is_parent else [incident]
+    def _evidence(self, incident: Incident, beneath: list[Incident]) -> Json:
+        """The events in the windows over which it was open; of a parent, those of all that are or were beneath it."""
         window_s = next((each.window for each in self._loop.spec.triggers if each.name == incident.trigger), 0)
         since = incident.opened_at - timedelta(seconds=window_s)
-        return views.evidence([each.group for each in about], since, incident.closed_at)
+        return views.evidence([each.group for each in beneath or [incident]], since, incident.closed_at)
 
     def _series(self, incident: Incident) -> Json | None:
         """What the trigger says of an incident's series now; None of a parent, and once it is closed."""

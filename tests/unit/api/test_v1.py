@@ -24,6 +24,7 @@ from self_healing.surface import Surface
 from self_healing.telemetry.query.files import Places
 from self_healing.testing import Scenario
 from tests.scenarios.test_approvals import options
+from tests.scenarios.test_causes import slow_by_model
 
 Json = dict[str, Any]
 ADA = {"by": "Ada", "reason": "tested"}
@@ -159,6 +160,15 @@ OFTEN_EMPTY = (
     *("handoffs", "in_force", "environment", "deleted", "requests_refused", "trimmed"),
 )
 """What says nothing where all is well."""
+
+
+def test_a_parent_is_answered_with_what_is_beneath_it(tmp_path: Path) -> None:
+    with Scenario(tmp_path) as made:
+        slow_by_model(made)
+        [parent] = [each for each in made.loop.register.open.values() if each.is_parent]
+        told = get(made, f"/incidents/{parent.id}")
+    exactly(models.IncidentDetail, told)
+    assert {each["parent"] for each in told["beneath"]} == {parent.id}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -28,6 +29,7 @@ from self_healing.telemetry.query.files import Places
 from self_healing.testing import Scenario
 from tests.conversion import conversion
 from tests.scenarios.test_approvals import options as slow_tasks_erase
+from tests.scenarios.test_causes import slow_by_model
 from tests.unit.actions.test_directives import directive
 
 AT = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -119,6 +121,18 @@ def test_every_page_answers(loop: SelfHealingOrchestrator) -> None:
         answers = {path: get(port, path)[0] for path in [*PAGES, *(f"/incidents/{id}" for id in ids)]}
     assert len(ids) == 2
     assert set(answers.values()) == {200}
+
+
+def test_the_page_of_a_parent_leads_to_each_incident_beneath_it(tmp_path: Path) -> None:
+    with Scenario(tmp_path) as fleet:
+        ill = slow_by_model(fleet)
+        [parent] = [each for each in fleet.loop.register.open.values() if each.is_parent]
+        children = {each.group[0][1]: each.id for each in fleet.loop.register.children(parent)}
+        with serving(fleet.loop) as port:
+            first, page = get(port, "/")[1], get(port, f"/incidents/{parent.id}")[1]
+    assert f"/incidents/{parent.id}" in first
+    assert list(children) == ill
+    assert all(f'<a href="/incidents/{id}">{agent}</a>' in page for agent, id in children.items())
 
 
 def test_the_first_page_says_what_is_wrong_and_what_was_done(loop: SelfHealingOrchestrator) -> None:

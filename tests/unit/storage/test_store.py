@@ -191,7 +191,7 @@ def test_a_record_and_a_schema_version_that_nobody_wrote_are_corrupt(tmp_path: P
 def downgrade(connection: sqlite3.Connection, to: str) -> None:
     """Undo what came after version 0003, and say that it is of version `to`."""
     connection.execute("DROP TABLE approvals")
-    for table, column in (("incidents", "closed_at"), ("executions", "updated_at")):
+    for table, column in (("incidents", "parent"), ("incidents", "closed_at"), ("executions", "updated_at")):
         connection.execute(f"DROP INDEX ix_{table}_{column}")
         connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     connection.execute(f"UPDATE alembic_version SET version_num = '{to}'")
@@ -207,6 +207,16 @@ def test_the_newest_are_found_by_when_they_ended_also_in_a_state_of_an_earlier_r
     other.close()
     with Store(tmp_path) as store:
         assert [each.id for each in store.select(Incident, newest=2, by="closed_at", state="closed")] == ["b", "a"]
+
+
+def test_what_is_beneath_a_parent_is_found_also_in_a_state_of_an_earlier_release(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.put(incident(id="parent"), incident(id="child", parent="parent"))
+    with sqlite3.connect(tmp_path / DATABASE) as other:
+        downgrade(other, "0003")
+    other.close()
+    with Store(tmp_path) as store:
+        assert [each.id for each in store.select(Incident, parent="parent")] == ["child"]
 
 
 def test_lessons_that_an_earlier_release_wrote_get_the_time_of_their_newest_result(tmp_path: Path) -> None:

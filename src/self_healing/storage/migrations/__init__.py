@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from self_healing.storage.schema import metadata
 
-VERSIONS = ("0001", "0002", "0003", "0004", "0005")
+VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Every version that a state can have, the oldest first."""
 
 HEAD = VERSIONS[-1]
