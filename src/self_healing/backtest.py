@@ -24,7 +24,7 @@ from self_healing.incidents.muting import Muting
 from self_healing.lookahead import LookAhead
 from self_healing.measures import Grouped, Ints, Measure
 from self_healing.model import Event, Group, SeriesState, Transition
-from self_healing.spec import Absence, Spec, TriggerSpec
+from self_healing.spec import Spec, TriggerSpec
 from self_healing.telemetry.assembly import traced
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.columns import asked_attributes
@@ -83,11 +83,6 @@ ASKED_TIMES: Final = 32
 """In so many equal stretches stored events are looked at, and after each it is asked whether that is enough."""
 
 
-def waits_for_silence(spec: Spec) -> bool:
-    """Whether a trigger of it that is enabled fires because nothing is heard, which is not seen ahead."""
-    return any(isinstance(each.condition, Absence) and each.enabled for each in spec.triggers)
-
-
 @dataclass(slots=True)
 class Replay:
     """A history in event time.
@@ -123,10 +118,8 @@ class Replay:
     _told_us: int = 0  # up to when somebody has heard of it
 
     def __post_init__(self) -> None:
-        # To what waits for silence every event is a sign of life.
-        absence = waits_for_silence(self.spec)
         triggers, groups, grid_us = self.spec.triggers, self.spec.max_groups, self.spec.grid * SECOND_US
-        by_step = self.every_event or self.by_step or absence
+        by_step = self.every_event or self.by_step
         seen = None if by_step else Replayed(triggers, grid_us=grid_us, max_groups=groups)
         ahead = None if seen is None or not seen.tells_apart else seen
         self.telemetry = ahead or Telemetry(triggers, max_groups=groups)

@@ -10,7 +10,6 @@ instants are kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from self_healing.measures import (
     whole,
 )
 from self_healing.model import Group, SeriesState
+from self_healing.sights import Quiet, Seen, Sight, Stretch, distinct, nothing
 from self_healing.spec import PERCENT, Aggregate, NoData, Operator, Spec, Threshold
 from self_healing.telemetry.replayed import Replayed
 from self_healing.telemetry.rows import Flat
@@ -43,57 +43,8 @@ Peak = Callable[[str, int], float | None]
 """The worst value so far of the open incident of a series, by trigger and place; None where none is open."""
 
 
-@dataclass(slots=True)
-class Stretch:
-    """The instants of the grid after `from_us`, up to and including `until_us`, microseconds."""
-
-    from_us: int
-    until_us: int
-    grid_us: int
-
-    def at(self, us: Ints) -> Ints:
-        """The number of the first instant from `us` on; `from_us` is 0."""
-        return -((self.from_us - us) // self.grid_us)
-
-    @property
-    def width(self) -> int:
-        """How many instants there are, `from_us` being one."""
-        return (self.until_us - self.from_us) // self.grid_us + 1
-
-
-@dataclass(slots=True)
-class Seen:
-    """What is seen ahead of one trigger, one element an instant of a series.
-
-    Args:
-        places: of the series' groups.
-        at: the number of the instant.
-        met: whether something can happen then while the series is inactive.
-        turns: whether something can happen then while it is not.
-    """
-
-    places: Ints
-    at: Ints
-    met: Bools
-    turns: Bools
-
-    def without(self, place: int) -> Seen:
-        """The same without one series."""
-        kept = self.places != place
-        return Seen(self.places[kept], self.at[kept], self.met[kept], self.turns[kept])
-
-    def joined(self, other: Seen) -> Seen:
-        """Both."""
-        return Seen(
-            np.concatenate([self.places, other.places]),
-            np.concatenate([self.at, other.at]),
-            np.concatenate([self.met, other.met]),
-            np.concatenate([self.turns, other.turns]),
-        )
-
-
-class Sight:
-    """What is seen ahead of all series of one trigger.
+class Sampled(Sight):
+    """What is seen ahead of all series of a trigger that judges samples.
 
     Args:
         series: the trigger's.
@@ -103,8 +54,8 @@ class Sight:
     """
 
     def __init__(self, series: Series, telemetry: Replayed, peak: Peak, *, member: bool) -> None:
+        super().__init__(series)
         self._member = member
-        self._series = series
         self._telemetry = telemetry
         self._peak = peak
         self._trigger = trigger = series.trigger
@@ -117,19 +68,11 @@ class Sight:
             and (self._ages is None or self._ages.op in (Operator.LT, Operator.LE) or trigger.min_samples > 1)
         )
         self._unseen = self._unseen or (series.counts_running and series.must_have_spoken)
-        self._stretch = Stretch(0, 0, 1)
-        self._seen = _nothing()
-        self._for: tuple[bytes, bool] | None = None
-        self._instants = np.zeros(0, np.int64)
 
-    def begin(self, stretch: Stretch) -> None:
-        """Look along a stretch that was folded ahead."""
-        self._stretch = stretch
-        self._for = None
-        self._seen = self._look(slice(None), 0)
+    def _along(self) -> Seen:
+        return self._look(slice(None), 0)
 
     def again(self, group: Group, t_us: int) -> None:
-        """Look again at the series of one group, of which more has changed at `t_us` than time."""
         place = self._telemetry.place(self._series.measure.grouped, group)
         if place is None:
             return
@@ -137,33 +80,13 @@ class Sight:
         self._for = None
         self._seen = self._seen.without(place).joined(self._look(self._flat.of_group(place), now, place))
 
-    def next(self, now: int, *, watched: bool) -> int | None:
-        """The number of the next instant at which something can happen; None when nothing does.
-
-        Args:
-            now: the number of the instant that was looked at.
-            watched: whether all series matter as those do that are not inactive.
-        """
-        troubled = self._series.state != SeriesState.INACTIVE
-        if watched:
-            troubled[:] = True
-        known = troubled.tobytes(), watched
-        if known != self._for:
-            self._for, seen = known, self._seen
-            wide = np.full(int(seen.places.max(initial=-1)) + 1, watched)
-            wide[: len(troubled)] = troubled[: len(wide)]
-            at = seen.at[np.where(wide[seen.places], seen.turns, seen.met)]
-            self._instants = _distinct(at, self._stretch.width)
-        place = int(np.searchsorted(self._instants, now, side="right"))
-        return int(self._instants[place]) if place < len(self._instants) else None
-
     def _look(self, part: slice, now: int, place: int | None = None) -> Seen:
         """What is seen after the instant number `now` in a part of the samples, of all series or of one."""
         places, ts = self._flat.places[part], self._flat.ts[part]
         late = [each for each in self._flat.late if place in (None, each.row[0])]
         whose, when, heard = np.array([(*each.row[:2], each.at_us) for each in late], np.int64).reshape(-1, 3).T
         rows = self._rows(np.concatenate([places, whose]), np.concatenate([ts, when]), now)
-        seen = self._judged(rows, now) if len(rows) else _nothing()
+        seen = self._judged(rows, now) if len(rows) else nothing()
         if late:  # what they add to is not known beforehand
             irregular = np.isin(seen.places, whose)
             seen.met |= irregular
@@ -184,14 +107,14 @@ class Sight:
         recent = np.flatnonzero(ts > stretch.from_us - self._back_us)
         of, when = places[recent], ts[recent]
         groups = int(places.max(initial=-1)) + 1
-        present = _distinct(places, groups)
+        present = distinct(places, groups)
         found = [present * width + now]
         for moments in self._moments(when):
             at = stretch.at(moments)
             kept = (at > now) & (at < width)
             found.append(of[kept] * width + at[kept])
         found += [present * width + moved for moved in self._moved(now)]
-        return _distinct(np.concatenate(found), groups * width)
+        return distinct(np.concatenate(found), groups * width)
 
     @property
     def _back_us(self) -> int:
@@ -314,11 +237,11 @@ class Sight:
         ended = until < NONE_MIN
         ends = stretch.at(np.where(ended, until, stretch.from_us))
         if self._ages is None:
-            return _nothing()
+            return nothing()
         beyond = int(self._ages.op in (Operator.GT, Operator.LE))  # those turn just after the value, the others at it
         limits = {self._ages.value, self._ages.value if self._trigger.clear is None else self._trigger.clear}
         limits_us = [int(whole(limit * MICRO)) + beyond for limit in limits]
-        seen = _nothing()
+        seen = nothing()
         for limit_us in limits_us:  # it reaches a limit
             reached = np.maximum(started + limit_us, told)
             runs = reached < until
@@ -339,41 +262,17 @@ class Sight:
         troubled[: len(state)] |= state != SeriesState.INACTIVE
         mine = np.flatnonzero(troubled[places])
         if not len(mine):
-            return _nothing()
+            return nothing()
         places = np.concatenate([places[mine], places[mine]])
         at = np.concatenate([begins[mine], ends[mine]])
         kept = (at > now) & (at < self._stretch.width)
         places, at = places[kept], at[kept]
         if not len(at):
-            return _nothing()
+            return nothing()
         totals, _ = self._totals(places, self._stretch.from_us + at * self._stretch.grid_us)
         empty = totals.count == 0
         yes = np.ones(int(np.count_nonzero(empty)), np.bool_)
         return Seen(places[empty], at[empty], ~yes, yes)
-
-    def _always(self, places: Ints, at: Ints, now: int) -> Seen:
-        kept = (at > now) & (at < self._stretch.width)
-        yes = np.ones(int(np.count_nonzero(kept)), np.bool_)
-        return Seen(places[kept], at[kept], yes, yes)
-
-
-def _nothing() -> Seen:
-    none: Any = np.zeros(0, np.int64)
-    no: Any = np.zeros(0, np.bool_)
-    return Seen(none, none, no, no)
-
-
-def _distinct(numbers: Ints, below: int) -> Ints:
-    """Each of `numbers` once, ascending; all are less than `below`."""
-    if below <= _SPARSE * len(numbers):
-        marks = np.zeros(below, np.bool_)
-        marks[numbers] = True
-        return np.flatnonzero(marks)
-    numbers = np.sort(numbers)
-    return numbers[np.diff(numbers, prepend=-1) > 0]
-
-
-_SPARSE = 16  # so many marks for each number are made and looked through in the time in which that is sorted
 
 
 def _changes(column: Any) -> Bools:
@@ -397,11 +296,13 @@ class LookAhead:
         enabled = [series for series in framework.series if series.trigger.enabled]
         self._composites = [series for series in enabled if series.members]
         members = {name for series in self._composites for name in series.members}
-        self._sights = {
-            series.trigger.name: Sight(series, telemetry, peak, member=series.trigger.name in members)
-            for series in enabled
-            if not series.members and series.absence is None
-        }
+        self._sights: dict[str, Sight] = {}
+        for series in enabled:
+            name = series.trigger.name
+            if series.absence is not None:
+                self._sights[name] = Quiet(series, series.absence, telemetry)
+            elif not series.members:
+                self._sights[name] = Sampled(series, telemetry, peak, member=name in members)
         self.telemetry = telemetry
         self._grid_us = spec.grid * MICRO
         self._from_us = 0

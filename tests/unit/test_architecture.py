@@ -61,6 +61,7 @@ JOINTS = {
     "schemas": "says what files of settings, triggers and actions may hold",
     "service": "gives the loop its executor and its channel",
     "spec_tests.declared": "reads tests of triggers, whose events are decoded and whose specs are tried at once",
+    "sights": "sees in what was heard of groups where triggers that wait for silence can come to anything",
     "status": "reads the stop, and says what is wrong with a line in quarantine",
     "surface.standing": "takes tests in that people bring, and lets them stop and resume healing",
 }

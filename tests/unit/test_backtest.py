@@ -413,7 +413,7 @@ def test_they_agree_on_every_kind_of_condition_and_where_something_mutes(
         found = seen(live(directory, history(seed, until_s), step_s, tuple(configured.triggers.files)))
         done = replay(load_spec(configured), [directory / "telemetry" / "events.jsonl"])
 
-    assert done.sees_ahead is (triggers == WITHOUT_SILENCE)
+    assert done.sees_ahead
     assert found == seen(done.transitions)
 
 

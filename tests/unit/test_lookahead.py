@@ -104,6 +104,29 @@ condition = { kind = "composite", all = ["slow_tasks", "dear"] }
 severity = "high"
 target_agent = "Helper"
 
+[[trigger]]
+name = "silent"
+type = "custom"
+signal = "agent.events"
+condition = { kind = "absence", silent_for = "1m" }
+severity = "high"
+target_agent = "Helper"
+
+[[trigger]]
+name = "stuck"
+type = "custom"
+signal = "task.heartbeat"
+condition = { kind = "absence", silent_for = "15s" }
+severity = "high"
+target_agent = "Helper"
+
+[[trigger]]
+name = "quiet"
+type = "custom"
+condition = { kind = "composite", any = ["silent", "stuck"] }
+severity = "high"
+target_agent = "Helper"
+
 [[maintenance]]
 name = "deploy"
 days = ["mon"]
@@ -181,8 +204,21 @@ LIMITS = {"task.duration_s": 20, "task.tokens": 5000, "task.cost_usd": 0.5, "llm
 
 
 @st.composite
+def silences(draw: st.DrawFn, name: str) -> str:
+    """One trigger that waits for silence, of agents or of their tasks."""
+    signal = draw(st.sampled_from(["agent.events", "task.heartbeat"]))
+    lines = [f'name = "{name}"\ntype = "custom"\nsignal = "{signal}"\nseverity = "high"\ntarget_agent = "Helper"']
+    lines += [f'condition = {{ kind = "absence", silent_for = "{draw(st.sampled_from([10, 25, 90]))}s" }}']
+    lines += [f'for = "{draw(st.sampled_from([0, 0, 20]))}s"']
+    further = ["max_series = 1", 'group_by = ["model"]', 'where = { agent = "Ada" }']
+    return "\n".join(["[[trigger]]", *lines, *draw(st.lists(st.sampled_from(further), unique=True)), ""])
+
+
+@st.composite
 def triggers(draw: st.DrawFn, name: str) -> str:
-    """One trigger of any kind that waits for no silence."""
+    """One trigger of any kind."""
+    if draw(st.integers(0, 3)) == 0:
+        return draw(silences(name))
     signal = draw(st.sampled_from(sorted(LIMITS)))
     limit, op = LIMITS[signal] * draw(st.sampled_from([0.5, 1, 2])), draw(st.sampled_from([">=", ">", "<=", "<"]))
     aggregate = draw(st.sampled_from(["max", "max", "min", "mean", "sum", "count", "rate", "p90"]))
@@ -329,9 +365,10 @@ def test_a_baseline_of_most_of_a_year_is_replayed_as_a_shorter_one_is(tmp_path: 
         for n, s in enumerate([10.0] * 120 + [100.0] * 20)
     ]
 
-    opened = [each for each in replayed(spec, lines).incidents if each.trigger == "duration_increase"]
+    done = replayed(spec, lines)
 
-    assert len(opened) == 1
+    assert [each.trigger for each in done.incidents].count("duration_increase") == 1
+    assert done.sees_ahead
 
 
 def test_a_well_fleet_is_hardly_looked_at() -> None:

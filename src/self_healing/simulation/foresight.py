@@ -10,7 +10,7 @@ from datetime import datetime
 
 import numpy as np
 
-from self_healing.backtest import decoded_lines, waits_for_silence
+from self_healing.backtest import decoded_lines
 from self_healing.clock import SECOND_US, to_us
 from self_healing.lookahead import LookAhead
 from self_healing.orchestrator import SelfHealingOrchestrator
@@ -28,7 +28,6 @@ class Foresight:
     def __init__(self, loop: SelfHealingOrchestrator) -> None:
         spec = loop.spec
         self._loop = loop
-        self._absence = waits_for_silence(spec)
         self._asked = asked_attributes(spec.triggers)
         self._grid_us = spec.grid * SECOND_US
         self._telemetry = Replayed(spec.triggers, grid_us=self._grid_us, max_groups=spec.max_groups)
@@ -40,10 +39,10 @@ class Foresight:
     def sees(self, now: datetime) -> bool:
         """Whether it can see ahead of the loop, which stands at `now`: it must be at rest, with no window begun anew.
 
-        What waits for silence it does not see, nor series of groups that it would take for one another.
+        Nor may it take groups or times for one another.
         """
         restarts = self._loop.telemetry.taps.restarts
-        if self._absence or not self._telemetry.tells_apart or not self._loop.at_rest or any(restarts.values()):
+        if not self._telemetry.tells_apart or not self._loop.at_rest or any(restarts.values()):
             return False
         self._queue()
         if self._seen_us < to_us(now):

@@ -66,6 +66,7 @@ class Agent:
         due_us: none of the tasks that run is lost before; for the order of what is due.
         beat_us, patience_us: the usual gap between heartbeats, and how long a task may be silent before it is lost; as
             :meth:`beats` sets them.
+        beats_since_us: when it was first known to send any.
     """
 
     name: str | None
@@ -80,6 +81,7 @@ class Agent:
     due_us: int = NONE_MIN
     beat_us: int = 0
     patience_us: int = LOST_AFTER_US
+    beats_since_us: int = 0
 
     def beats(self, gap_us: int) -> None:
         """The usual gap between the heartbeats of its tasks is `gap_us`; 0 when it sends none."""
@@ -123,6 +125,39 @@ class Over:
         self.told_us.append(task.told_us)
         self.until_us.append(at)
         self.tasks.append((agent, id, task))
+
+
+@dataclass(slots=True)
+class Quiet:
+    """How long tasks of agents that send heartbeats were silent, one element a silence.
+
+    Args:
+        places: of their agents.
+        seen_us: the sign of life before it.
+        from_us: when it was known to be one; that of a task that began before its agent's first heartbeat is no sooner.
+        until_us: the sign of life after it, or when the task was over.
+        tasks: with their agents and ids.
+    """
+
+    places: array[int] = field(default_factory=lambda: array("q"))
+    seen_us: array[int] = field(default_factory=lambda: array("q"))
+    from_us: array[int] = field(default_factory=lambda: array("q"))
+    until_us: array[int] = field(default_factory=lambda: array("q"))
+    tasks: list[tuple[Agent, str | None, Running]] = field(default_factory=list)
+
+    @property
+    def times(self) -> tuple[array[int], ...]:
+        """The columns that are times."""
+        return self.seen_us, self.from_us, self.until_us
+
+    def add(self, agent: Agent, id: str | None, task: Running, until_us: int) -> None:
+        """Nothing was heard of a task since its newest sign of life until then."""
+        if agent.beat_us:
+            self.places.append(agent.place)
+            self.seen_us.append(task.seen_us)
+            self.from_us.append(max(task.seen_us, agent.beats_since_us))
+            self.until_us.append(until_us)
+            self.tasks.append((agent, id, task))
 
 
 class Repair(msgspec.Struct, frozen=True):

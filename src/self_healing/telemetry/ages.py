@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from self_healing.clock import SECOND_US
-from self_healing.measures import NONE_MIN, Ints, Measure
+from self_healing.measures import NONE_MIN, Bools, Ints, Measure
 from self_healing.telemetry.agents import Over
 from self_healing.telemetry.groups import Grouping
 from self_healing.telemetry.samples import matches
@@ -32,6 +32,10 @@ class Ran:
     started_us: Ints
     from_us: Ints
     until_us: Ints
+
+    def of(self, rows: Bools) -> Ran:
+        """Some of them."""
+        return Ran(self.places[rows], self.started_us[rows], self.from_us[rows], self.until_us[rows])
 
     def at(self, t_us: int) -> Ints:
         """Which of them ran at `t_us`."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from self_healing.clock import HOUR_US, SECOND_US
 from self_healing.measures import Ints
 from self_healing.model import OVERFLOW, Event, Kind
-from self_healing.telemetry.agents import Agent, Folded, Key, Over, Repair, Running, Unpaid
+from self_healing.telemetry.agents import Agent, Folded, Key, Over, Quiet, Repair, Running, Unpaid
 from self_healing.telemetry.calls import Retried
 from self_healing.telemetry.columns import ATTRIBUTE, getter, harmless
 from self_healing.telemetry.ends import add_call, add_retried, gather, start_of, unsaid_start
@@ -74,6 +74,8 @@ class Folding:
         """Of a history that is folded ahead: tasks are lost at the instants of this grid, between its events."""
         self.log: Over | None = None
         """Hears of every task that no longer runs, where somebody asks."""
+        self.quiet: Quiet | None = None
+        """Hears how long tasks that send heartbeats were silent, where somebody asks."""
         self._by_agent = by_agent
         self._columns = tuple(columns)
         self._reading = [(column, getter(column)) for column in self._columns]
@@ -120,7 +122,7 @@ class Folding:
         starts: bool,
     ) -> None:
         agents, finish, start = self.agents, self._finish, self._start
-        tests = out.tests
+        tests, quiet = out.tests, self.quiet
         due_us, soon_us = self._due()
         for event, kind, at in zip(events, kinds, ts, strict=True):
             if at > due_us:
@@ -142,10 +144,14 @@ class Folding:
             if kind == HEARTBEAT:
                 task = agent.running.get(event.task_id)
                 if task is not None and (gap := at - task.seen_us) > 0:
+                    if quiet is not None:
+                        quiet.add(agent, event.task_id, task, at)
                     task.seen_us = at
                     if gap != agent.beat_us:
                         self._beat(agent, gap, at)
                 if agent.silent and (task := agent.silent.get(event.task_id)) is not None:
+                    if quiet is not None:
+                        quiet.add(agent, event.task_id, task, at)
                     task.seen_us = max(at, task.seen_us)
             elif kind == FINISHED:
                 finish(agent, event, at, out, starts)
@@ -211,12 +217,13 @@ class Folding:
         Returns:
             The tasks with their agents and ids.
         """
-        lost = self._losses.give_up(t_us, self.repairs, keep_silent=self._keep_silent)
+        lets_go = self._losses.quiet_us <= t_us
+        lost = self._losses.give_up(t_us, self.repairs, keep_silent=self._keep_silent, quiet=self.quiet)
         if self.log is not None:
             for each in lost:
                 self.log.add(*each, t_us)
         self.lost += len(lost)
-        self.version += bool(lost)
+        self.version += bool(lost) or lets_go
         return lost
 
     def _turn(self, at: int) -> None:
@@ -291,6 +298,14 @@ class Folding:
         """A task no longer runs."""
         if self.log is not None:
             self.log.add(agent, id, task, at)
+        if self.quiet is not None:
+            self.quiet.add(agent, id, task, at)
+
+    def _heard_again(self, agent: Agent, id: str | None, at: int) -> None:
+        """A task that was lost because it was silent begins anew, or ends."""
+        task = agent.silent.pop(id, None)
+        if task is not None and self.quiet is not None:
+            self.quiet.add(agent, id, task, at)
 
     def _start(self, agent: Agent, event: Event, at: int) -> None:
         id, attempt = event.task_id, event.attempt
@@ -315,19 +330,19 @@ class Folding:
         if due_us < agent.due_us:
             self._losses.expect(agent, due_us)
         if agent.silent:
-            agent.silent.pop(id, None)
+            self._heard_again(agent, id, at)
 
     def _finish(self, agent: Agent, event: Event, at: int, out: Folded, starts: bool) -> None:
         id, attempt = event.task_id, event.attempt
         task = agent.running.pop(id, None)
         if agent.silent:
-            agent.silent.pop(id, None)
+            self._heard_again(agent, id, at)
         remember = id is not None
         if task is None or (attempt != task.attempt and attempt is not None and task.attempt is not None):
             remember = remember and self._is_news(agent, event, task, at)
             task = None
         elif self.log is not None:
-            self.log.add(agent, id, task, at)
+            self._over(agent, id, task, at)
         started_at = event.started_at
         if started_at is None:
             started_at = unsaid_start(event, task, at)

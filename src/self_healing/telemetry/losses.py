@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 
 from self_healing.clock import DAY_US
 from self_healing.measures import NONE_MIN
-from self_healing.telemetry.agents import Agent, Key, Running
+from self_healing.telemetry.agents import Agent, Key, Quiet, Running
 
 Lost = tuple[Agent, str | None, Running]
 """A task that was given up: its agent, its id, and what is known of it."""
@@ -51,6 +51,8 @@ class Losses:
     def quicken(self, agent: Agent, beat_us: int, at: int) -> None:
         """The usual gap between heartbeats became less: from `at` on all tasks are waited for less long."""
         longer_us = agent.patience_us
+        if not agent.beat_us:
+            agent.beats_since_us = at
         agent.beats(beat_us)
         self.quickened_us = at
         if agent.due_us < NONE_MIN:
@@ -75,12 +77,15 @@ class Losses:
                 heappop(self._due)
         return None
 
-    def give_up(self, t_us: int, repairs: Mapping[Key, str], *, keep_silent: bool) -> list[Lost]:
+    def give_up(
+        self, t_us: int, repairs: Mapping[Key, str], *, keep_silent: bool, quiet: Quiet | None = None
+    ) -> list[Lost]:
         """Let go of what is lost at `t_us`: tasks after three missed heartbeats, or a day; agents after a day.
 
         Args:
             repairs: the tasks that repair others; who has one is kept.
             keep_silent: whether tasks that missed heartbeats are remembered by their agents.
+            quiet: hears of those that are so no longer, where somebody asks.
         """
         lost: list[Lost] = []
         while self._due and self._due[0][0] <= t_us:
@@ -94,14 +99,18 @@ class Losses:
         if lost and keep_silent:
             self.quiet_us = min([self.quiet_us, *(task.seen_us + DAY_US + 1 for _, _, task in lost)])
         if self.quiet_us <= t_us:
-            self._let_go(t_us, {name for name, _ in repairs})
+            self._let_go(t_us, {name for name, _ in repairs}, quiet)
         return lost
 
-    def _let_go(self, t_us: int, repairing: set[str | None]) -> None:
+    def _let_go(self, t_us: int, repairing: set[str | None], quiet: Quiet | None) -> None:
         """Let go of the agents that have been quiet for a day, and of the lost tasks that have."""
         self.quiet_us = NONE_MIN
         for name, agent in list(self._agents.items()):
             if agent.silent:
+                gone = [each for each in agent.silent.items() if each[1].seen_us < t_us - DAY_US]
+                if quiet is not None:
+                    for id, task in gone:
+                        quiet.add(agent, id, task, t_us)
                 agent.silent = {id: task for id, task in agent.silent.items() if task.seen_us >= t_us - DAY_US}
             if agent.seen_us < t_us - DAY_US:
                 agent.seen_us = 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from self_healing.measures import COARSE_US, FINE_US, Grouped, Ints, Measure, Totals, begins_us, successive_us
+from self_healing.measures import COARSE_US, FINE_US, Bools, Grouped, Ints, Measure, Totals, begins_us, successive_us
 from self_healing.model import Event
 from self_healing.spec import MAX_GROUPS, TriggerSpec
 from self_healing.telemetry.ages import Ages, Ran, oldest, oldest_since
@@ -23,6 +23,7 @@ from self_healing.telemetry.groups import BY_AGENT
 from self_healing.telemetry.pulse import Pulse
 from self_healing.telemetry.rows import Flat
 from self_healing.telemetry.samples import Joining
+from self_healing.telemetry.silences import Heard, Silences
 from self_healing.telemetry.table import PaneTable
 from self_healing.telemetry.telemetry import Telemetry
 
@@ -72,8 +73,12 @@ class Replayed(Telemetry):
         super().__init__(triggers, max_groups=max_groups)
         self.examples, self.pulse = _NoExamples(), _NoPulse()
         self._grid_us = grid_us
-        self.flat = {key: Flat.of([t for t in triggers if Measure.of(t).key == key]) for key in self._tables}
+        most = max_groups + 2  # with that of the overflow, and one behind the last
+        self.flat = {key: Flat.of([t for t in triggers if Measure.of(t).key == key], most) for key in self._tables}
         self._ages = Ages(self.tasks, self._groupings[BY_AGENT])
+        of_life = [m for m in self._measures.values() if m.key in self._signs or m.key in self._beats]
+        known = {measure: self._groupings[measure.grouped] for measure in of_life}
+        self._silences = Silences(known, self._signs, self.tasks, grid_us)
         self._waiting: list[Waiting] = []
         self._totals: dict[tuple[str, int, int], tuple[tuple[int, int], Totals]] = {}
         self._gathered_us = 0  # up to when events are folded ahead
@@ -82,8 +87,8 @@ class Replayed(Telemetry):
 
     @property
     def tells_apart(self) -> bool:
-        """Whether its rows tell all times and groups apart that triggers ask of; else nothing is to be seen ahead."""
-        return all(flat.fits(self._max_groups + 1) for flat in self.flat.values())
+        """Whether its rows tell all times apart that triggers ask of; else nothing is to be seen ahead."""
+        return all(flat.fits for flat in self.flat.values())
 
     def number_as(self, telemetry: Telemetry) -> None:
         """Give groups the places that they have in another telemetry."""
@@ -123,6 +128,7 @@ class Replayed(Telemetry):
         self.tasks.lose(until_us + 1)
         self._gathered_us = until_us
         self._ages.gather()
+        self._silences.gather()
         for flat in self.flat.values():
             flat.gather()
         self._oldest_at.clear()
@@ -177,6 +183,21 @@ class Replayed(Telemetry):
         if not self.ahead:
             return super().oldest_running_since(measure, group, since_us)
         return oldest_since(self.ran(measure), group, since_us, self._t_us)
+
+    def heard(self, measure: Measure) -> Heard:
+        """The signs of life of `measure` that were the newest at some time of what was folded ahead."""
+        return self._silences.of(measure)
+
+    def last_sign(self, measure: Measure) -> Ints:
+        return self._silences.last(measure, self._t_us)
+
+    def last_sign_since(self, measure: Measure, group: int, since_us: int) -> int:
+        return self._silences.last_since(measure, group, since_us, self._t_us)
+
+    def forget(self, grouped: Grouped, silent: Bools) -> Ints:
+        places = super().forget(grouped, silent)
+        self._silences.forget(grouped, places)
+        return places
 
     def give_up_lost(self, t_us: int) -> None:
         """Nothing: what is lost was given up while it was folded."""

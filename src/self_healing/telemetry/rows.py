@@ -17,7 +17,6 @@ from self_healing.spec import Aggregate, Baseline, RateOfChange, TriggerSpec
 from self_healing.telemetry.cells import Places
 from self_healing.telemetry.samples import Joining
 
-_TIME_BITS = 44  # half a year of microseconds; what is left of 63 bits numbers half a million groups
 _COLUMNS = 6
 
 
@@ -42,9 +41,11 @@ class Flat:
         before_us: how far behind that a baseline begins; 0 when none is asked for. What lies there is merged by the 15
             minutes, for nothing that is asked begins or ends within them.
         extremes: which of the largest and the smallest sample some trigger asks for.
+        groups: how many there can be.
     """
 
-    def __init__(self, reach_us: int, before_us: int, extremes: Collection[Aggregate]) -> None:
+    def __init__(self, reach_us: int, before_us: int, extremes: Collection[Aggregate], groups: int) -> None:
+        self._time_bits = 63 - groups.bit_length()  # of a number of group and time: nine years of 20,000 groups
         self._tells = tuple(aggregate in extremes for aggregate in (Aggregate.MAX, Aggregate.MIN))
         self._reach_us = reach_us
         self._before_us = before_us
@@ -56,8 +57,8 @@ class Flat:
         self._take(tuple(np.zeros(0, np.int64) for _ in range(_COLUMNS)))
 
     @classmethod
-    def of(cls, triggers: Collection[TriggerSpec]) -> Flat:
-        """That of triggers which measure the same."""
+    def of(cls, triggers: Collection[TriggerSpec], groups: int) -> Flat:
+        """That of triggers which measure the same, of so many groups at most."""
         reach_us = before_us = 0
         for trigger in triggers:
             windows = 2 if isinstance(trigger.condition, RateOfChange) else 1
@@ -66,12 +67,12 @@ class Flat:
                 before_us = max(before_us, trigger.condition.over * MICRO)
         # A call of a model may come an hour after the end of its task, whose sample it adds to.
         extremes = {trigger.aggregate for trigger in triggers if trigger.aggregate in (Aggregate.MAX, Aggregate.MIN)}
-        return cls(reach_us + HOUR_US + 2 * COARSE_US, before_us, extremes)
+        return cls(reach_us + HOUR_US + 2 * COARSE_US, before_us, extremes, groups)
 
-    def fits(self, groups: int) -> bool:
-        """Whether it reaches back no further than times can be told apart, and so many groups can."""
-        reach_us = self._reach_us + self._before_us + 2 * HOUR_US
-        return reach_us < 1 << _TIME_BITS and groups < 1 << (63 - _TIME_BITS)
+    @property
+    def fits(self) -> bool:
+        """Whether it reaches back no further than times can be told apart."""
+        return self._reach_us + self._before_us + 2 * HOUR_US < 1 << self._time_bits
 
     def add(self, samples: Joining) -> None:
         """Take in samples."""
@@ -134,7 +135,7 @@ class Flat:
 
     def _keys(self, places: Ints, ts: Ints) -> Ints:
         # Not clip(), which on what is asked at one instant takes longer than all else here.
-        return (places << _TIME_BITS) + np.minimum(np.maximum(ts - self._base_us, 0), (1 << _TIME_BITS) - 1)
+        return (places << self._time_bits) + np.minimum(np.maximum(ts - self._base_us, 0), (1 << self._time_bits) - 1)
 
     def of_group(self, place: int) -> slice:
         """Where the samples of one group lie."""

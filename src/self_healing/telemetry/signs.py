@@ -27,6 +27,8 @@ class Signs:
         self.measure = measure
         self._grouping = grouping
         self._last_us = np.zeros(0, np.int64)
+        self.log: list[tuple[Ints, Ints, bool]] | None = None
+        """Hears of every sign, where somebody asks: whose each is, when it was, and whether all of them are excuses."""
 
     @property
     def last_us(self) -> Ints:
@@ -53,16 +55,26 @@ class Signs:
             last_us = self.last_us.copy()
             np.maximum.at(last_us, places, ts)
             self._last_us = last_us
+            self._log(places, ts, excuses=False)
         return places, ts
+
+    def _log(self, places: Ints, ts: Ints, *, excuses: bool) -> None:
+        if self.log is not None:
+            self.log.append((places, ts, excuses))
 
     def excuse(self, events: Iterable[tuple[Event, int]]) -> None:
         """Take in repair work, with its times: who does it is alive, and need not do anything else to be so."""
         last_us = self.last_us.copy()
+        excused = []
         for event, at in events:
             place = self._grouping.find(event)
             if place is not None and place < len(last_us) and last_us[place] and matches(event, self.measure.where):
                 last_us[place] = max(int(last_us[place]), at)
+                excused.append((place, at))
         self._last_us = last_us
+        if excused:
+            places, ts = np.array(excused, np.int64).T
+            self._log(places, ts, excuses=True)
 
     def forget(self, places: Ints) -> None:
         """Others come to these places."""

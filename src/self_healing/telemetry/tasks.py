@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from self_healing.clock import SECOND_US
-from self_healing.measures import NONE_MIN, NOT_SILENT, Ints, Measure
+from self_healing.measures import NONE_MIN, NOT_SILENT, Bools, Grouped, Ints, Measure
 from self_healing.model import Event
 from self_healing.telemetry.agents import Agent, Ended, Key, Running
 from self_healing.telemetry.columns import put
@@ -39,6 +39,7 @@ class TaskTable(Folding):
         super().__init__(by_agent, columns, keep_silent=keep_silent, find_handoff=find_handoff)
         self._oldest: dict[Measure, tuple[int, Ints]] = {}
         self._beats: dict[Measure, tuple[int, Ints]] = {}
+        self._ever_beat: dict[Measure, Bools] = {}  # whether any task of a group ever sent heartbeats
 
     # -- questions
 
@@ -46,10 +47,12 @@ class TaskTable(Folding):
         """The places of the agents that are known here."""
         return [agent.place for agent in self.agents.values()]
 
-    def regrouped(self) -> None:
-        """Groups changed places: what was worked out by place is so no more."""
+    def forget(self, grouped: Grouped, places: Ints) -> None:
+        """Others come to these places of a grouping."""
         self.version += 1
-        self._beats.clear()
+        for measure, beat in self._ever_beat.items():
+            if measure.grouped == grouped:
+                beat[places[places < len(beat)]] = False
 
     def longest_running(self, agent: str, most: int) -> list[tuple[str | None, Running]]:
         """The tasks of an agent that started first, with their ids."""
@@ -119,12 +122,13 @@ class TaskTable(Folding):
         quietest = np.full(len(grouping.groups), NOT_SILENT, np.int64)
         places, signs = np.array(found, np.int64).reshape(-1, 2).T
         np.minimum.at(quietest, places, signs)
-        known = np.zeros(len(quietest), np.bool_)
-        if cached is not None:
-            known[: len(cached[1])] = cached[1] > 0
+        known = quietest < NOT_SILENT
+        before = self._ever_beat.get(measure, known)
+        known[: len(before)] |= before
         if grouping is self._by_agent and not measure.where:
             known[[agent.place for agent in self.agents.values() if agent.beat_us]] = True
-        quietest[~known & (quietest == NOT_SILENT)] = 0
+        quietest[~known] = 0
+        self._ever_beat[measure] = known
         self._beats[measure] = (self.version, quietest)
         return quietest
 

@@ -321,7 +321,7 @@ class Telemetry(Measured):
         found = np.flatnonzero(gone)
         if len(found):
             grouping.forget(found.tolist())
-            self.tasks.regrouped()
+            self.tasks.forget(grouped, found)
             for signs in self._signs.values():
                 if signs.measure.grouped == grouped:
                     signs.forget(found)

@@ -46,8 +46,8 @@ def signs_that_count(series: Series, last_us: Ints, since: Callable[[int, int], 
 
 
 def next_silence_us(silent_for_s: int, last_us: Ints, t_us: int) -> Iterator[int]:
-    """When the next group will have been silent for so long, or for a day."""
-    for length_us in (silent_for_s * MICRO, DAY_US):
+    """When the next group will have been silent for so long, or for a day, right after which lost tasks go."""
+    for length_us in (silent_for_s * MICRO, DAY_US, DAY_US + 1):
         ends_us = last_us[(last_us > 0) & (last_us < NOT_SILENT)] + length_us
         ends_us = ends_us[ends_us > t_us]
         if len(ends_us):
