@@ -105,12 +105,11 @@ def _print_one(told: Json, series: Json) -> None:
 def _print_chart(told: Json) -> None:
     import shutil
 
-    from rich.console import Console
-
     from self_healing.cli.chart import chart, strokes
+    from self_healing.terminal import Terminal
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED_WIDTH
-    console = Console(highlight=False)
+    console = Terminal()
     print()
     with console.capture() as captured:
         for line in chart(told, width, strokes(sys.stdout.encoding)):

@@ -62,11 +62,10 @@ def table(columns: Sequence[str | Column], rows: Iterable[Sequence[Any]], *, emp
     if not cells:
         print(empty)
         return
-    from rich.console import Console
-
     from self_healing.cli.tables import laid_out
+    from self_healing.terminal import Terminal
 
-    console = Console(highlight=False)
+    console = Terminal()
     # A pipe has no width; there, cells that are broken over lines would only be in the way.
     width = console.width if sys.stdout.isatty() else None
     declared = [Column(each) if isinstance(each, str) else each for each in columns]

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from self_healing.handoffs.cleaning import escape
+
 BAR_AFTER_S = 1.0
 """What is done sooner needs no bar."""
 
@@ -20,17 +22,18 @@ def progress() -> Iterator[Tell]:
     if not sys.stderr.isatty():
         yield lambda _what, _share: None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    from self_healing.terminal import Terminal
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Terminal(stderr=True), transient=True)
     task, began = bar.add_task("", total=1.0), time.monotonic()
 
     def tell(what: str, share: float) -> None:
         if time.monotonic() - began > BAR_AFTER_S:
             bar.start()
-        bar.update(task, description=what, completed=share)
+        bar.update(task, description=escape(what), completed=share)
 
     try:
         yield tell

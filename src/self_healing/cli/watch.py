@@ -42,8 +42,10 @@ def watch(
         return 0
     from rich.live import Live
 
+    from self_healing.terminal import Terminal
+
     try:
-        with Live(_page(told), screen=True, auto_refresh=False) as live:
+        with Live(_page(told), console=Terminal(), screen=True, auto_refresh=False) as live:
             while True:
                 time.sleep(every)
                 live.update(_page(call(settings, "overview")), refresh=True)
@@ -52,9 +54,9 @@ def watch(
 
 
 def _print(told: Json) -> None:
-    from rich.console import Console
+    from self_healing.terminal import Terminal
 
-    console = Console(highlight=False, width=160)
+    console = Terminal(width=160)
     with console.capture() as captured:
         console.print(_page(told))
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))

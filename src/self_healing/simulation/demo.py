@@ -33,10 +33,12 @@ from self_healing.config import (
     StorageSettings,
     TelemetrySettings,
 )
+from self_healing.handoffs.cleaning import escape
 from self_healing.model import CloseReason, Incident, IncidentState, Note, affected_agent
 from self_healing.service import serve
 from self_healing.simulation.faults import FAULTS, Fault
 from self_healing.simulation.history import backfill
+from self_healing.terminal import Terminal
 
 HEAD_START_S = 3.0
 """Real seconds before the fleet's time begins: the service reads the day of history meanwhile."""
@@ -84,7 +86,7 @@ class Story:
         return self.incident.closed_at - self.onset
 
 
-class Terminal(Console):
+class Screen(Terminal):
     """Where the demo shows; once nobody reads it any more it is quiet, which :func:`_watch` sees.
 
     Rich would exit from wherever it prints, which may be in the midst of a turn of the loop.
@@ -123,7 +125,7 @@ class Board:
         line.append(f"{_since(note.at - self.clock.start):>6} ", style="dim")
         line.append(f"{note.what:<12}", style=_STYLES.get(note.what, ""))
         line.append(f"{incident.trigger} {affected_agent(incident.group)}: ", style="bold")
-        line.append(note.text)
+        line.append(escape(note.text))
         self.lines.append(line)
         if not self.live:
             self.console.print(line, soft_wrap=True)
@@ -212,7 +214,7 @@ def demo(
     Raises:
         BrokenPipeError: nobody reads any more what it shows.
     """
-    console = console or Terminal()
+    console = console or Screen()
     with ExitStack() as stack:
         root = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="self-healing-demo-")))
         try:

@@ -57,7 +57,7 @@ PRINTING = [
     ["audit", "verify"],
     ["config", "validate"],
 ]
-HOSTILE = "Co\x1b[31mder\u202e [bold]"
+HOSTILE = "Co\x1b[31mder\u202e [bold]:bug:[/x]"
 
 
 @pytest.fixture
@@ -132,8 +132,8 @@ def test_what_is_printed_for_people_obeys_nothing_that_came_with_telemetry(
     assert printed.out.strip()
     assert "\x1b" not in printed.out
     assert "\u202e" not in printed.out
-    if words[0] == "incidents":
-        assert r"Co\x1b[31mder\u202e [bold]" in printed.out
+    if words[0] in ("incidents", "watch"):
+        assert r"Co\x1b[31mder\u202e [bold]:bug:[/x]" in printed.out
 
 
 @pytest.mark.parametrize("words", [words for words in PRINTING if words != ["status", "--health"]], ids=" ".join)

@@ -11,7 +11,7 @@ import pytest
 from self_healing.cli import progress
 
 
-def told(monkeypatch: pytest.MonkeyPatch, after_s: float) -> str:
+def told(monkeypatch: pytest.MonkeyPatch, after_s: float, what: str = "replaying history") -> str:
     """What a terminal is shown of something that tells of itself once, at half of it."""
     monkeypatch.setattr(progress, "BAR_AFTER_S", after_s)
     monkeypatch.setenv("TERM", "xterm")
@@ -19,7 +19,7 @@ def told(monkeypatch: pytest.MonkeyPatch, after_s: float) -> str:
     with os.fdopen(theirs, "w") as stderr, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", stderr)
         with progress.progress() as tell:
-            tell("replaying history", 0.5)
+            tell(what, 0.5)
         stderr.write("over\n")
         stderr.flush()
         shown = b""
@@ -33,6 +33,10 @@ def test_a_terminal_is_shown_what_is_done_and_how_much_of_it(monkeypatch: pytest
     shown = told(monkeypatch, after_s=-1)
     assert "replaying history" in shown
     assert "50%" in shown
+
+
+def test_what_is_done_is_named_to_the_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "[/x]:bug:[bold]" in told(monkeypatch, after_s=-1, what="[/x]:bug:[bold]")
 
 
 def test_what_is_soon_done_shows_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:

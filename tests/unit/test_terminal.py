@@ -1,0 +1,41 @@
+"""What is shown on a terminal is shown to the letter, whoever chose the letters."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+
+import self_healing
+from self_healing.clock import ScaledClock
+from self_healing.model import Note
+from self_healing.simulation.demo import Board
+from self_healing.terminal import Terminal
+from tests.unit.constitution.fine import incident
+
+MARKUP = "[/x][bold]:bug:"
+
+
+def test_a_text_in_a_line_a_cell_or_a_title_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("agent", title=f"title {MARKUP}")
+    table.add_row(f"cell {MARKUP}")
+    console = Terminal(width=80)
+    console.print(f"line {MARKUP}")
+    console.print(table)
+    printed = capsys.readouterr().out
+    assert all(f"{where} {MARKUP}" in printed for where in ("line", "cell", "title"))
+
+
+def test_the_demo_shows_what_happened_to_the_letter(capsys: pytest.CaptureFixture[str]) -> None:
+    start = datetime(2026, 1, 5, tzinfo=UTC)
+    board = Board(Terminal(width=200), ScaledClock(1.0, start), [], live=False)
+    board.note(incident(), Note(at=start, what="detected", text=f"\x1b[2J{MARKUP}"))
+    assert rf"\x1b[2J{MARKUP}" in capsys.readouterr().out
+
+
+def test_no_other_console_is_made() -> None:
+    package = Path(self_healing.__file__).parent
+    makers = [file.name for file in package.rglob("*.py") if "= Console(" in file.read_text(encoding="utf-8")]
+    assert makers == []
