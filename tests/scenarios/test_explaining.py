@@ -218,13 +218,27 @@ def test_a_trigger_that_is_off_says_so(fleet: Scenario) -> None:
     assert not told["enabled"]
 
 
-def test_a_spec_that_changed_since_is_said(fleet: Scenario) -> None:
+def test_a_spec_that_changed_since_is_said_where_that_concerns_the_trigger(fleet: Scenario) -> None:
     slow(fleet)
     before = fleet.loop.spec.version
     fleet.loop.override_trigger("high_retry_rate", {"enabled": False}, "ada")
+    fleet.loop.override_trigger("slow_tasks", {"severity": "low"}, "ada")
+    told = asked(fleet, "slow_tasks", at_s=65, agent="Coder")
+    assert not any("the spec has changed" in each for each in told["warnings"])
+    assert one(told)["recorded"]["spec_version"] == before != told["spec_version"]
+    fleet.loop.override_trigger("slow_tasks", {"window": "10m"}, "ada")
     told = asked(fleet, "slow_tasks", at_s=65, agent="Coder")
     assert any(f"the spec has changed: around then it was {before}" in each for each in told["warnings"])
-    assert one(told)["recorded"]["spec_version"] == before != told["spec_version"]
+
+
+@pytest.mark.parametrize("at_s", [None, 1])
+def test_a_trigger_of_the_pack_that_nobody_enabled_is_off_and_not_unknown(fleet: Scenario, at_s: float | None) -> None:
+    fleet.finish("t", duration_s=3.0).at(5)
+    told = asked(fleet, "stuck_tasks", at_s=at_s)
+    assert (told["enabled"], told["series"]) == (False, [])
+    assert told["why_none"] == "stuck_tasks is off: `self-healing triggers enable stuck_tasks` switches it on"
+    shown = Surface(fleet.loop).call("trigger", {"name": "stuck_tasks"})
+    assert (shown["trigger"]["enabled"], shown["series"]) == (False, [])
 
 
 def test_history_that_begins_too_late_is_said_and_one_that_is_whole_is_not(fleet: Scenario) -> None:

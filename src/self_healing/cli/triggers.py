@@ -188,7 +188,9 @@ def _print_one(told: Json) -> None:
             )
             for each in told["series"]
         ),
-        empty="none yet",
+        empty="none yet"
+        if declared["enabled"]
+        else f"none: it is off, and `self-healing triggers enable {declared['name']}` switches it on",
     )
 
 

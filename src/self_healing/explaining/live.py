@@ -13,6 +13,7 @@ from self_healing.explaining.telling import (
     fits,
     in_order,
     nearest,
+    off,
     refuse_foreign_keys,
     series,
     uninhibited,
@@ -37,8 +38,9 @@ def live(owner: Owner, name: str, keys: Mapping[str, str]) -> Json:
     trigger = declared(owner.spec, name)
     refuse_foreign_keys(trigger, keys)
     at_us = owner.evaluated_us
-    if not at_us:
-        return about(owner.spec, trigger, None, "live", [])
+    if not at_us or trigger not in owner.spec.triggers:
+        why_none = None if trigger.enabled else off(trigger)
+        return about(owner.spec, trigger, from_us(at_us) if at_us else None, "live", []) | {"why_none": why_none}
     verdicts = in_order(each for each in owner.framework.verdicts_of(name, at_us) if fits(each.group, keys))
     told = [_series(owner, trigger, verdict) for verdict in verdicts]
     answer = about(owner.spec, trigger, from_us(at_us), "live", told)

@@ -20,6 +20,7 @@ from self_healing.explaining.telling import (
     declared,
     fits,
     in_order,
+    off,
     refuse_foreign_keys,
     series,
     uninhibited,
@@ -178,7 +179,7 @@ class Looking:
 
     def _doubts(self, verdicts: list[Verdict]) -> Iterator[str]:
         """What anyone should know who relies on what was recomputed."""
-        others = sorted(self.recorded.versions - {self.spec.version})
+        others = [each for each in sorted(self.recorded.versions - {self.spec.version}) if self._saw_otherwise(each)]
         if others:
             yield (
                 f"the spec has changed: around then it was {', '.join(others)}, and now it is {self.spec.version};"
@@ -200,11 +201,16 @@ class Looking:
                 why = "the spec was another, or events came late"
                 yield f"{group_label(verdict.group)}: {stood}, and {found}: {why}"
 
+    def _saw_otherwise(self, version: str) -> bool:
+        """Whether the trigger may have seen something else under another spec; what nobody knows of one may be so."""
+        then, now = self.recorded.prints.get(version), self.spec.prints
+        return then is None or any(then.get(name) != now[name] for name in ("", *(each.name for each in self.triggers)))
+
     def _why_none(self) -> str:
         """Why there is no series at all. Raises NotFound for a group that never was."""
         name, trigger = self.trigger.name, self.trigger
         if not trigger.enabled:
-            return f"{name} is off: `self-healing triggers enable {name}` switches it on"
+            return off(trigger)
         for key, value in self.keys.items():
             known = self._values(key)
             if known is not None and value not in known:
@@ -295,4 +301,7 @@ def look_back(
 
     Raises as :class:`Looking` does.
     """
+    trigger = declared(spec, name)
+    if trigger not in spec.triggers:
+        return about(spec, trigger, at, "recomputed", []) | {"why_none": off(trigger)}
     return Looking(settings, spec, name, keys, at, round(span.total_seconds()), drawn=drawn).explain()

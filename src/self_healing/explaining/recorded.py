@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from self_healing.clock import SECOND_US, from_us, to_us
 from self_healing.incidents.silences import covers
+from self_healing.loop.versions import PRINTS, Prints
 from self_healing.model import CloseReason, Group, Incident, Note, Silence, Transition, Verification
 from self_healing.storage import schema
 from self_healing.storage.readonly import DATABASE
@@ -54,6 +55,7 @@ class Recorded:
         since: since when transitions are kept; None when there is none at all.
         versions: of the last transition of any trigger up to the instant that is asked about, and of the first after
             it: the spec versions that the fleet was judged by around it.
+        prints: :attr:`Spec.prints` of the newest of all versions.
     """
 
     trigger: str
@@ -62,6 +64,7 @@ class Recorded:
     silences: list[Silence] = field(default_factory=list)
     since: datetime | None = None
     versions: frozenset[str] = frozenset()
+    prints: Prints = field(default_factory=dict)
 
     def silence(self, trigger: str, group: Group, at: datetime) -> Silence | None:
         """The silence that muted a series at an instant, if one did."""
@@ -137,6 +140,7 @@ def recorded(state_dir: Path, trigger: str, names: Collection[str], at_us: int) 
             silences=store.select(Silence),
             since=None if first is None else datetime.fromisoformat(first),
             versions=frozenset(each.verdict.spec_version for each in around),
+            prints=store.fact(PRINTS, Prints) or {},
         )
 
 

@@ -15,6 +15,7 @@ from self_healing.model import Group, Incident, Muted, SeriesState, Verdict, gro
 from self_healing.problems import suggestion
 from self_healing.spec import COUNTING, Absence, Baseline, Composite, RateOfChange, Spec, TriggerSpec
 from self_healing.telemetry.signals import unit
+from self_healing.triggers.declared import from_pack, in_pack
 from self_healing.triggers.explain import Case, to_fire, until, why
 from self_healing.triggers.framework import TriggerFramework
 from self_healing.triggers.grounds import Behind, Grounds
@@ -25,11 +26,21 @@ _ORDER = (SeriesState.FIRING, SeriesState.RECOVERING, SeriesState.PENDING, Serie
 
 
 def declared(spec: Spec, name: str) -> TriggerSpec:
-    """The trigger of that name. Raises NotFound, with the name that may have been meant."""
+    """The trigger of that name, also one of the pack that is no part of the spec yet.
+
+    Raises NotFound, with the name that may have been meant.
+    """
     found = next((each for each in spec.triggers if each.name == name), None)
-    if found is None:
-        raise NotFound("trigger", name, suggestion(name, [each.name for each in spec.triggers]))
-    return found
+    if found is not None:
+        return found
+    if name in in_pack():
+        return from_pack(name)
+    raise NotFound("trigger", name, suggestion(name, [*(each.name for each in spec.triggers), *in_pack()]))
+
+
+def off(trigger: TriggerSpec) -> str:
+    """That a trigger is off, and how to switch it on."""
+    return f"{trigger.name} is off: `self-healing triggers enable {trigger.name}` switches it on"
 
 
 def refuse_foreign_keys(trigger: TriggerSpec, keys: Mapping[str, str]) -> None:

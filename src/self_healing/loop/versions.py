@@ -27,6 +27,14 @@ ENTRY = "spec"
 
 _PREFIX = "spec/"
 
+PRINTS = "prints"
+"""The fact that keeps :attr:`Spec.prints` of the newest specs, which stay when the specs themselves are let go."""
+
+Prints = dict[str, dict[str, str]]
+
+MOST_PRINTS = 20
+"""As many as reloads that ``history`` shows."""
+
 
 class Kept(msgspec.Struct, frozen=True):
     """A spec that was loaded.
@@ -46,6 +54,9 @@ def keep(store: Store, audit: Audit, spec: Spec, at: datetime) -> None:
         if _recorded(store, audit, spec.version) is None:
             entry = audit.append(ENTRY, {"version": spec.version, "tests": "passed"}, at)
             store.put_fact(_PREFIX + spec.version, Kept(spec.text, entry.seq))
+        known = store.fact(PRINTS, Prints) or {}
+        if spec.version not in known:
+            store.put_fact(PRINTS, dict([*known.items(), (spec.version, spec.prints)][-MOST_PRINTS:]))
 
 
 def renew(store: Store, audit: Audit, before: int, at: datetime) -> None:

@@ -16,6 +16,9 @@ from self_healing.spec.declared import Declared, Duration, Name, Whole
 from self_healing.spec.maintenance import Maintenance
 from self_healing.spec.triggers import UNASKED, TriggerSpec
 
+UNSEEING = {"type", "severity", "target_agent", "actions", "when", "description"}
+"""The fields of a trigger by which it sees nothing else: what is done about it, and by whom."""
+
 MAX_GROUPS = 20_000
 """How many groups are kept apart for each way to group, unless the spec says otherwise."""
 
@@ -128,6 +131,14 @@ class Spec(Declared):
     def version(self) -> str:
         """The first 16 hex digits of the sha256 over its canonical JSON."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+
+    @property
+    def prints(self) -> dict[str, str]:
+        """Of each trigger a hash of that by which it sees what it does; of what is for all of them, as ``""``."""
+        whole = self.model_dump(mode="json", include={"grid", "max_groups", "maintenance", "warm_up"})
+        seen = {each.name: each.model_dump(mode="json", by_alias=True, exclude=UNSEEING) for each in self.triggers}
+        hashed = {name: json.dumps(of, sort_keys=True).encode() for name, of in {"": whole, **seen}.items()}
+        return {name: hashlib.sha256(text).hexdigest()[:8] for name, text in hashed.items()}
 
     @cached_property
     def _triggers(self) -> dict[str, TriggerSpec]:

@@ -30,6 +30,12 @@ def in_pack() -> frozenset[str]:
     return frozenset(table["name"] for table in read_document(PACK).values["trigger"])
 
 
+def from_pack(name: str) -> TriggerSpec:
+    """A trigger of the pack as it comes along, which is off."""
+    offered = load_triggers([], overrides={name: {"enabled": False}})
+    return next(trigger for trigger in offered if trigger.name == name)
+
+
 def load_triggers(
     files: Sequence[Path], *, overrides: Mapping[str, Values] | None = None, actions: Collection[str] | None = None
 ) -> tuple[TriggerSpec, ...]:
