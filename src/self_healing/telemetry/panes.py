@@ -65,6 +65,7 @@ class Panes:
         if long or baseline_us:
             rows = (window_us + baseline_us + AHEAD_US) // COARSE_US + 3
             self.coarse = Ring(COARSE_US, rows, fields if long else fields[: self._sums])
+        self._first_heard: tuple[tuple[int, int, bytes, bytes], Ints] | None = None
         self._windows: dict[int, Answer] = {}
         self._baselines: dict[tuple[int, int], Answer] = {}
         self._successive: dict[tuple[int, bool], Answer] = {}  # by length, and whether it is the later one
@@ -234,8 +235,11 @@ class Panes:
 
     def first_heard_us(self, places: Ints, from_us: Ints, pane_us: int) -> Ints:
         """When the first pane of that length with a sample of each place begins, from its `from_us` on; 0 for none."""
-        ring = self.fine if self.coarse is None or pane_us == FINE_US else self.coarse
-        return ring.first_counted(places, from_us // ring.pane_us) * ring.pane_us
+        asked = (self.version, pane_us, places.tobytes(), from_us.tobytes())
+        if self._first_heard is None or self._first_heard[0] != asked:  # many triggers ask of the same groups at once
+            ring = self.fine if self.coarse is None or pane_us == FINE_US else self.coarse
+            self._first_heard = asked, ring.first_counted(places, from_us // ring.pane_us) * ring.pane_us
+        return self._first_heard[1].copy()
 
 
 def _look_up(cells: Cells, places: Places, wanted: Places, sums: list[Ints]) -> None:

@@ -82,14 +82,13 @@ class Looking:
         Args:
             sampled: which groups have samples then. Those that had some before are known already.
         """
-        new: Ints = np.flatnonzero(sampled & ~series.spoken) if series.asks_whole else _NONE
+        new = series.unheard(sampled) if series.asks_whole else _NONE
         if not len(new):
             return
         window_us = series.window_us
         pane_us = FINE_US if series.changes else pane_us_of(window_us)
         begun_us = successive_us(window_us, t_us)[1] if series.changes else begins_us(window_us, t_us)
-        # What was sampled in the window before this one as well was only not looked at.
-        from_us = np.maximum(begun_us - window_us, -(-series.restarted_us[new] // pane_us) * pane_us)
+        from_us = -(-series.restarted_us[new] // pane_us) * pane_us
         first_us = self._windows.first_heard_us(series.measure, new, from_us, pane_us)
         restarted = self._windows.restarted(series.trigger.name, begun_us)
         for number, place in enumerate(new.tolist() if restarted else ()):

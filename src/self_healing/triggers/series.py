@@ -24,6 +24,7 @@ NEVER = 0
 
 NOT_FROZEN = -1
 
+_NONE = np.zeros(0, np.int64)
 _STATES = tuple(SeriesState)  # by number
 _NO_DATA = np.uint8(Finding.NO_DATA)
 _NOT_WHOLE = (np.uint8(Finding.TOO_FEW), np.uint8(Finding.NO_BASELINE))  # of a window, and of a change from one
@@ -124,6 +125,7 @@ class Series:
         self.asks_whole = adds_up and (self.changes or not trigger.rising)
         self.needed = 1 if counts else trigger.min_samples
         self.evaluated_us = NEVER
+        self._watched_last_us = NEVER
         self.left_out: dict[int, list[Interval]] = {}  # the times of its own incidents
         self.gathered: Gathered | None = None
         self.changed = True  # since it was last packed
@@ -157,30 +159,38 @@ class Series:
             return -(-self.watched_us // FINE_US) * FINE_US + 2 * self.window_us
         return self.watched_us + self.window_us
 
+    def unheard(self, sampled: Bools) -> Ints:
+        """The places of those of the sampled groups that never had a sample here before."""
+        began = sampled > self.sampled
+        return np.flatnonzero(began & (self.sampled_us == NEVER)) if began.any() else _NONE
+
     def untold(self, finding: States, t_us: int, places: Ints | None = None) -> States:
         """The findings at `t_us`, but that where a window was not watched in full it says too little.
 
         Args:
             finding: of the groups in `places`, or of all.
         """
-        if not self.asks_whole:
+        if not self._waits(t_us):
             return finding
         partial = self.whole_us()[slice(None) if places is None else places] > t_us
-        if not partial.any():
-            return finding
         return np.where(partial & (finding != _NO_DATA), _NOT_WHOLE[self.changes], finding)
 
     def next_whole_us(self, t_us: int) -> int | None:
         """When the next window was watched in full, after `t_us`; None where none is waited for."""
-        if not self.asks_whole:
+        if not self._waits(t_us):
             return None
         whole_us = self.whole_us()
         due_us = whole_us[whole_us > t_us]
         return int(due_us.min()) if len(due_us) else None
 
+    def _waits(self, t_us: int) -> bool:
+        """Whether some window may be one that was not watched in full; mostly none is, and to see that is quick."""
+        return self.asks_whole and self._watched_last_us + 2 * self.window_us + FINE_US > t_us
+
     def watch(self, places: Ints, from_us: Ints) -> None:
         """Remember from when on all samples of the groups in these places count."""
         self.watched_us[places] = np.maximum(self.watched_us[places], from_us)
+        self._watched_last_us = max(self._watched_last_us, int(from_us.max()))
         self.changed = True
 
     def saw(self, sampled: Bools, enough: Bools, t_us: int, before_us: int) -> None:
@@ -240,7 +250,8 @@ class Series:
         """Set one group inactive at `t_us`, as the close of its incident does."""
         if self.absence is None or self.state[place] == SeriesState.FIRING:
             # Of a group that is silent still: it must speak before it can fall silent again.
-            self.restarted_us[place] = self.watched_us[place] = t_us
+            self.restarted_us[place] = t_us
+            self.watch(np.array([place]), np.array([t_us]))
         self.state[place], self.since_us[place] = SeriesState.INACTIVE, t_us
         self.frozen_count[place] = NOT_FROZEN
         self.flapping[place] = False  # how often it began to fire is remembered all the same
@@ -327,6 +338,7 @@ class Series:
         for place, began_us in packed.began_us.items():
             kept_us = began_us[max(len(began_us) - self.trigger.flap_after, 0) :]
             self.began_us[place, self.trigger.flap_after - len(kept_us) :] = kept_us
+        self._watched_last_us = int(self.watched_us.max(initial=NEVER))
         self.evaluated_us, self.left_out = packed.evaluated_us, packed.left_out
         if not self.trigger.flap_after:
             self.flapping[:] = False

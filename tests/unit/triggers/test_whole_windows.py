@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from self_healing.backtest import Replay, replay
 from self_healing.clock import from_us
@@ -25,6 +27,33 @@ def watching(tried: TriggerSpec, *lines: Line) -> Engine:
     engine = Engine(tried)
     engine.push(*lines)
     return engine
+
+
+def on_change(name: str, op: str, value: float) -> TriggerSpec:
+    condition = {"kind": "rate_of_change", "op": op, "value": value, "per": 60}
+    return trigger(name=name, aggregate="count", condition=condition)
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    every_s=st.integers(2, 60),
+    first_s=st.integers(0, 25),
+    closed_s=st.lists(st.integers(30, 150), max_size=2, unique=True).map(sorted),
+)
+def test_steady_work_neither_falls_nor_rises_whenever_a_window_began(
+    every_s: int, first_s: int, closed_s: list[int]
+) -> None:
+    fall = trigger(aggregate="count", condition=("<", 60 // every_s))
+    tried = (fall, on_change("down", "<=", -2), on_change("up", ">=", 2))
+    engine = Engine(*tried)
+    engine.push(*steady(first_s, 280, every_s))
+    found, at_s = [], 0
+    for until_s in (*closed_s, 280 - every_s):
+        found += engine.due_instants(at_s, until_s)[0]
+        at_s = until_s + 1
+        for each in tried if first_s <= until_s < 280 - every_s else ():
+            engine.close(each.name, "A", until_s, until_s - 10)
+    assert found == []
 
 
 @pytest.mark.parametrize("tried", LOW)
