@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from self_healing.model import Event, Ingested, Kind, Usage
+from self_healing.telemetry.lines import SERVICE
 from self_healing.telemetry.samples import Rows, Samples, amounts_of, errors_of, tokens_of
 
 Told = tuple[int, Event, float | None]
@@ -15,9 +16,6 @@ Told = tuple[int, Event, float | None]
 
 CALL_SIGNALS = ("tool.errors", "tool.duration_s", "llm.duration_s", "llm.tokens", "llm.cost_usd")
 """The signals that :func:`call_samples` yields."""
-
-SERVICE = "service.name"
-"""The attribute that names what a span ran in; it stands for the agent where the span names none."""
 
 
 class Call(msgspec.Struct, gc=False, array_like=True):

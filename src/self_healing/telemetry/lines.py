@@ -6,6 +6,7 @@ import json
 import math
 import re
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, Final, cast
@@ -20,6 +21,9 @@ from self_healing.model import Event, Ingested, KindName, StatusName
 
 LINE_MAX_BYTES = 1 << 20
 """The longest line that is read, without its newline."""
+
+SERVICE: Final = "service.name"
+"""The attribute that names what a span ran in; it stands for the agent where the span names none."""
 
 DEPTH_MAX = 32
 """How deep a line's objects and arrays may nest; the line's own object is the first level."""
@@ -111,6 +115,12 @@ class SegmentLine(Ingested, gc=False):  # noqa: PLW1641 as unhashable as what it
         return isinstance(other, Ingested) and msgspec.to_builtins(self) == msgspec.to_builtins(other)
 
 
+class _FoldedLine(SegmentLine, gc=False):
+    """A line whose attributes are bytes still; :func:`put_wanted` makes of them what somebody wants."""
+
+    attributes: msgspec.Raw = None  # type: ignore[assignment]
+
+
 _FIELDS: Final = frozenset(_Line.__struct_encode_fields__)
 
 Lines = tuple[msgspec.json.Decoder[Event], ...]
@@ -127,6 +137,41 @@ NATIVE: Final[Lines] = (KNOWN_KINDS, ANY_KIND)
 
 SEGMENTS: Final[Lines] = (cast("msgspec.json.Decoder[Event]", msgspec.json.Decoder(SegmentLine)),)
 """Lines of our own segments."""
+
+FOLDED: Final[Lines] = (cast("msgspec.json.Decoder[Event]", msgspec.json.Decoder(_FoldedLine)), *SEGMENTS)
+"""The same, to be folded: what a part of a trace keeps beside the columns is read by nobody there."""
+
+
+class _Service(msgspec.Struct, gc=False):
+    name: str | None = msgspec.field(name=SERVICE, default=None)
+
+
+_SERVICE: Final = msgspec.json.Decoder(_Service)
+_ATTRIBUTES: Final = msgspec.json.Decoder(dict[str, Any] | None)
+
+
+def put_wanted(events: Sequence[Event]) -> None:
+    """Read the attributes of events that the first of :data:`FOLDED` decoded, as far as somebody wants them there.
+
+    Of a part of a trace that can be no task that is the service which stands for its agent, where that is so: to make
+    objects of the others, and to let go of them, takes as long as all else that is done with it.
+
+    Raises:
+        ValueError: some cannot be read.
+    """
+    for event in cast("Sequence[SegmentLine]", events):
+        raw = event.attributes
+        if raw is None:
+            continue
+        if event.parent_id is None or event.role not in _PARTS or event.span_id is None or event.trace_id is None:
+            event.attributes = _ATTRIBUTES.decode(cast("msgspec.Raw", raw))
+        else:
+            service = _SERVICE.decode(cast("msgspec.Raw", raw)).name
+            event.attributes = {SERVICE: service} if service is not None and service == event.agent else None
+
+
+_PARTS: Final = frozenset(("model", "tool", "other"))
+"""The roles of spans that are no tasks where there is a span above them."""
 
 
 @cache

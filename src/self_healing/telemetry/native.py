@@ -20,6 +20,7 @@ from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.encoding import SHORT_LINE, are_held, bounded
 from self_healing.telemetry.lines import (
     DEPTH_MAX,
+    FOLDED,
     INTAKE,
     LINE_MAX_BYTES,
     NATIVE,
@@ -30,6 +31,7 @@ from self_healing.telemetry.lines import (
     SegmentLine,
     attributes_of,
     put_asked,
+    put_wanted,
     read_line,
 )
 from self_healing.telemetry.metric import POINT, point_of
@@ -82,7 +84,7 @@ def decode(lines: Chunk, *, now_us: int, attributes: bool = False, form: Lines =
         lines = bytes(lines) + b"\n"
     with collector_off():
         rows = _rows(lines, form)
-        if form is not NATIVE and form is not SEGMENTS:
+        if form not in (NATIVE, SEGMENTS, FOLDED):
             for event in rows.events:
                 put_asked(event)
                 _hold(event)
@@ -195,12 +197,16 @@ def _events(lines: Chunk, count: int, form: Lines, longest: int) -> list[Event] 
     for decoder in form:
         try:
             events = decoder.decode_lines(lines)
+            if decoder is FOLDED[0]:
+                put_wanted(events)
         except ValueError:  # what is wrong, and where, is found line by line
             continue
         if len(events) != count:
             return None
-        # The decoder before the last takes none with attributes.
-        if decoder is form[-1] and (longest > SHORT_LINE or not are_held([event.attributes for event in events])):
+        # The decoder before the last takes none of native lines with attributes.
+        if (form is FOLDED or decoder is form[-1]) and (
+            longest > SHORT_LINE or not are_held([event.attributes for event in events])
+        ):
             for event in events:
                 _hold(event)
         return events

@@ -20,7 +20,7 @@ import msgspec
 from self_healing.errors import TelemetryError
 from self_healing.filenames import OWN_EVENTS, SUFFIX
 from self_healing.telemetry.batch import Batch, Gathered, Quarantined
-from self_healing.telemetry.lines import SEGMENTS, Lines, native_asking
+from self_healing.telemetry.lines import FOLDED, Lines, native_asking
 from self_healing.telemetry.native import LINE_MAX_BYTES, BadLine, decode
 from self_healing.telemetry.tail import Position, Tail
 
@@ -264,7 +264,7 @@ class DirectoryReader:
         return 0
 
     def _form(self, file: Tail) -> Lines:
-        return SEGMENTS if file.segment else native_asking(self._attributes())
+        return FOLDED if file.segment else native_asking(self._attributes())
 
     def _advance_in(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -227,3 +228,24 @@ def test_one_check_reads_both_and_the_next_reads_neither_again(tmp_path: Path) -
         # The batch that came again is counted too: its event as a duplicate, its bad items once more.
         came = {"received": 7, "accepted": 3, "rejected": {"bad_span": 4}}
         assert told == {**came, "aggregated": 2, "dropped": {"duplicate": 1}}
+
+
+@pytest.mark.parametrize(
+    ("span", "kept"),
+    [
+        ({"role": "model"}, {"a": 1, "service.name": "shop"}),  # a root span is a task, as an agent's may be
+        ({"role": "agent", "parent_id": "ef"}, {"a": 1, "service.name": "shop"}),
+        ({"role": "score 1", "parent_id": "ef", "span_id": None}, {"a": 1, "service.name": "shop"}),
+        ({"role": "model", "parent_id": "ef"}, {"service.name": "shop"}),
+        ({"role": "tool", "parent_id": "ef", "agent": "Coder"}, None),  # which its service does not stand for
+    ],
+)
+def test_of_a_part_of_a_trace_only_the_service_that_stands_for_its_agent_is_folded(
+    at: Directories, span: dict[str, str], kept: dict[str, Any] | None
+) -> None:
+    line = {"ts": encode_ts(START_US), "agent": "shop", "trace_id": "ab", "span_id": "cd"} | span
+    append(
+        at.segments / "1.jsonl", msgspec.json.encode(line | {"attributes": {"a": 1, "service.name": "shop"}}) + b"\n"
+    )
+    (event,) = at.reader().read(NOW_US).events
+    assert (event.agent, event.attributes) == (line["agent"], kept)
