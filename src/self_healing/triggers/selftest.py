@@ -7,15 +7,12 @@ They run on the real engine, over totals made for the purpose, whenever a spec i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-import numpy as np
-
-from self_healing.histograms import Histograms, bucket_of
-from self_healing.measures import MICRO, MOST, NONE_MAX, NONE_MIN, Grouped, Ints, Measure, Totals
-from self_healing.model import Group, SeriesState
+from self_healing.measures import MICRO, MOST, Totals
+from self_healing.model import SeriesState
 from self_healing.spec import (
     COUNTING,
     Absence,
@@ -29,9 +26,9 @@ from self_healing.spec import (
     Threshold,
     TriggerSpec,
 )
-from self_healing.taps import Restart
 from self_healing.telemetry.signals import METRIC, signal_of
 from self_healing.triggers.framework import TriggerFramework
+from self_healing.triggers.made import Fixed, Some, nothing, totals_of
 
 Found = tuple[str, str]
 """What fails of a trigger: the key that it comes of, and what is wrong."""
@@ -45,57 +42,6 @@ MOST_KNOWN = 10_000
 
 _KNOWN: dict[str, tuple[Found, ...]] = {}
 RISING = {Operator.GE: 0, Operator.GT: 1, Operator.LE: 0, Operator.LT: -1}
-
-
-@dataclass(slots=True)
-class _Fixed:
-    """Windows that show what a test puts there; one group."""
-
-    totals: Totals
-    before: Totals
-    last_us: int = 0
-
-    def groups(self, grouped: Grouped) -> Sequence[Group]:
-        return [tuple((column, "test") for column in grouped)] if isinstance(grouped, tuple) else []
-
-    def place(self, grouped: Grouped, group: Group) -> int | None:
-        return 0
-
-    def window(self, measure: Measure, window_us: int, t_us: int) -> Totals:
-        return self.totals
-
-    def baseline(self, measure: Measure, window_us: int, over_us: int, t_us: int) -> Totals:
-        return self.before if over_us else _nothing()
-
-    def successive(self, measure: Measure, window_us: int, t_us: int) -> tuple[Totals, Totals]:
-        return self.totals, self.before
-
-    def single(self, measure: Measure, places: Ints, from_us: Ints, until_us: Ints) -> tuple[Ints, Ints]:
-        return np.zeros_like(places), np.zeros_like(places)
-
-    def oldest_running(self, measure: Measure) -> Ints:
-        return np.array([NONE_MIN], np.int64)
-
-    def oldest_running_since(self, measure: Measure, group: int, since_us: int) -> int:
-        return NONE_MIN
-
-    def last_sign(self, measure: Measure) -> Ints:
-        return np.array([self.last_us], np.int64)
-
-    def last_sign_since(self, measure: Measure, group: int, since_us: int) -> int:
-        return self.last_us
-
-    def restarted(self, trigger: str, from_us: int) -> Mapping[int, Restart]:
-        return {}
-
-    def first_sampled_us(self, measure: Measure, from_us: int) -> int | None:
-        return None
-
-    def first_heard_us(self, measure: Measure, places: Ints, from_us: Ints, pane_us: int) -> Ints:
-        return np.zeros_like(places)
-
-    def next_lost_us(self) -> int | None:
-        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,10 +157,10 @@ def _silence(trigger: TriggerSpec) -> Iterator[Found]:
     after = {NoData.KEEP: SeriesState.FIRING, NoData.CLEAR: SeriesState.RECOVERING, NoData.FIRE: SeriesState.FIRING}
     firing, quiet = _Trial(trigger), _Trial(trigger)
     firing.show(_window(trigger, met + edge))
-    firing.show(_nothing(), 0)
+    firing.show(nothing(), 0)
     if firing.state is not after[trigger.no_data]:
         yield "no_data", f"{trigger.no_data.value}: missing data while it fires does something else"
-    quiet.show(_nothing())
+    quiet.show(nothing())
     if (quiet.state is SeriesState.FIRING) != (trigger.no_data is NoData.FIRE):
         yield "no_data", f"{trigger.no_data.value}: missing data while all is well does something else"
 
@@ -268,15 +214,6 @@ def _level(trigger: TriggerSpec) -> int:
     return least + max(0, 2 - min(_limit_steps(trigger)[0], _cleared(trigger)))
 
 
-class _Some(_Fixed):
-    """Windows that show nothing but in measures of some runs."""
-
-    runs: tuple[str, ...] = ()
-
-    def window(self, measure: Measure, window_us: int, t_us: int) -> Totals:
-        return self.totals if dict(measure.where).get("run_id") in self.runs else _totals(1, 0, 0)
-
-
 def _together(trigger: TriggerSpec, condition: Composite) -> Iterator[str]:
     """A trigger that looks at others fires with as many of them as it needs, and recovers with one fewer."""
     for fire in range(len(condition.members) + 1):
@@ -291,7 +228,7 @@ def _together(trigger: TriggerSpec, condition: Composite) -> Iterator[str]:
 def _tried_together(trigger: TriggerSpec, condition: Composite, fire: int) -> tuple[bool, bool]:
     """Whether it fires with so many of its triggers, and recovers once none of them does any more."""
     stand_ins = tuple(_stand_in(trigger, name) for name in condition.members)
-    windows = _Some(_totals(1, MICRO, MICRO), _nothing())
+    windows = Some(totals_of(1, MICRO, MICRO), nothing())
     engine = TriggerFramework(Spec(triggers=(*stand_ins, trigger), actions=()), windows)
     group = windows.groups(trigger.group_by)[0]
     t_us = START_US
@@ -328,7 +265,7 @@ class _Trial:
 
     def __init__(self, trigger: TriggerSpec) -> None:
         self.trigger = trigger
-        self.windows = _Fixed(_nothing(), _before(trigger))
+        self.windows = Fixed(nothing(), _before(trigger))
         self.engine = TriggerFramework(Spec(triggers=(trigger,), actions=()), self.windows)
         self.t_us = START_US
         self.show(_window(trigger, _cleared(trigger)))
@@ -370,8 +307,8 @@ def _before(trigger: TriggerSpec) -> Totals:
         case RateOfChange():
             return _samples(trigger, _level(trigger))
         case Baseline() as condition:
-            return _totals(condition.min_samples, round(BASELINE * MICRO) * condition.min_samples, 0)
-    return _nothing()
+            return totals_of(condition.min_samples, round(BASELINE * MICRO) * condition.min_samples, 0)
+    return nothing()
 
 
 def _window(trigger: TriggerSpec, steps: int, samples: int | None = None) -> Totals:
@@ -384,23 +321,10 @@ def _samples(trigger: TriggerSpec, steps: int, samples: int | None = None) -> To
     samples = trigger.min_samples if samples is None else samples
     match trigger.aggregate:
         case Aggregate.COUNT | Aggregate.RATE:
-            return _totals(max(steps, 0), 0, 0)
+            return totals_of(max(steps, 0), 0, 0)
         case Aggregate.MEAN | Aggregate.RATIO:
-            return _totals(samples, steps * samples, steps)
+            return totals_of(samples, steps * samples, steps)
         case Aggregate.SUM:
-            return _totals(samples, steps, steps)
+            return totals_of(samples, steps, steps)
         case _:
-            return _totals(samples, steps * samples, steps)
-
-
-def _totals(count: int, amount: int, extreme: int) -> Totals:
-    return _one_group(count, amount, extreme, extreme, {bucket_of(extreme): count})
-
-
-def _nothing() -> Totals:
-    return _one_group(0, 0, NONE_MAX, NONE_MIN, {})
-
-
-def _one_group(count: int, amount: int, maximum: int, minimum: int, buckets: Mapping[int, int]) -> Totals:
-    columns = (np.array([value], np.int64) for value in (count, amount, maximum, minimum))
-    return Totals(*columns, histograms=Histograms.single(buckets))
+            return totals_of(samples, steps * samples, steps)
