@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from self_healing.model import Ingested
 from self_healing.telemetry.encoding import encode_events
 from self_healing.telemetry.normalised import Normalised
-from self_healing.telemetry.recovery import span_parts
+from self_healing.telemetry.recovery import span_known_by
 from self_healing.telemetry.timestamps import UNREAD, parse_one, parse_usual
 
 
@@ -34,7 +34,7 @@ class Encoded(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     lines: bytes
     sizes: list[int]
-    known_by: list[tuple[str, ...] | None]
+    known_by: list[str | None]
     times_us: list[int]
     rejected: dict[str, int]
     key: str | None
@@ -60,7 +60,7 @@ def encoded(batch: Normalised, source: str) -> Encoded:
         source=source,
         lines=b"".join(lines),
         sizes=[*map(len, lines)],
-        known_by=[span_parts(event.trace_id, event.span_id, event.parent_id, event.role) for event in events],
+        known_by=[span_known_by(event.trace_id, event.span_id, event.parent_id, event.role) for event in events],
         times_us=_all_read(events, parse_usual([event.ts for event in events])),
         rejected={reason: count for reason, count in batch.rejected.items() if count},
         key=batch.key,

@@ -23,9 +23,10 @@ SEALED_PART = 16
 """One in so many is gathered before they become a sorted column: few columns to search, and little that is not one."""
 
 
-def identity(*parts: str) -> int:
-    """A number for `parts`, within this process: 64 bits, so that of two million one is mistaken in 10^13 looks."""
-    return hash(parts)
+def identity(known_by: str) -> int:
+    """A number for what is known by that, within this process: 64 bits, so that of two million one is mistaken in 10^13
+    looks."""
+    return hash(known_by)
 
 
 class Identities:

@@ -167,7 +167,7 @@ class _Batch:
         batch, (forgotten_us, batch_forgotten_us) = self._batch, self._intake.forgotten
         if batch.key is None:  # what has nothing to be known by was never known again
             batch_forgotten_us = UNREAD
-        ids = [None if parts is None else identity(*parts) for parts in batch.known_by]
+        ids = [None if known_by is None else identity(known_by) for known_by in batch.known_by]
         spans = [id for id in ids if id is not None]
         before = self._intake.known(spans)
         fresh = {*spans}

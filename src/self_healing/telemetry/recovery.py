@@ -118,21 +118,22 @@ class _Known(msgspec.Struct, gc=False):
     key: str | None = None
 
 
-def span_parts(
-    trace_id: str | None, span_id: str | None, parent_id: str | None, role: str | None
-) -> tuple[str, ...] | None:
+def span_known_by(trace_id: str | None, span_id: str | None, parent_id: str | None, role: str | None) -> str | None:
     """What a span, or a score that a span carries, is known again by; None for any other event: a log may name the span
-    in which it was written."""
+    in which it was written.
+
+    One text, for many are passed on to another process; with lengths, for ids may be any texts.
+    """
     if not trace_id or not role:
         return None
     if span_id:
-        return trace_id, span_id
-    return (trace_id, parent_id, role) if parent_id else None
+        return f"{len(trace_id)} {len(span_id)} {trace_id}{span_id}"
+    return f"{len(trace_id)} {len(parent_id)} {trace_id}{parent_id}{role}" if parent_id else None
 
 
 def key_identity(source: str, key: str) -> int:
     """The identity of a batch."""
-    return identity("batch", source, key)
+    return identity(f"batch {len(source)} {source}{key}")
 
 
 def remember(directory: Path, remembered: Remembered, now_us: int, kept_us: int, most: int) -> dict[Path, str]:
@@ -191,9 +192,9 @@ def _found(lines: Iterable[_Known]) -> _Found:
             if line.key is not None:
                 found.keys.append(key_identity(line.source, line.key))
         else:
-            parts = span_parts(line.trace_id, line.span_id, line.parent_id, line.role)
-            if parts is not None:
-                found.spans.append(identity(*parts))
+            known_by = span_known_by(line.trace_id, line.span_id, line.parent_id, line.role)
+            if known_by is not None:
+                found.spans.append(identity(known_by))
     return found
 
 

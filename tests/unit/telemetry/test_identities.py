@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from self_healing.clock import DAY_US, HOUR_US
 from self_healing.telemetry.identities import Identities, identity
+from self_healing.telemetry.recovery import key_identity, span_known_by
 
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
 
@@ -40,5 +41,8 @@ def test_there_are_never_more_than_allowed_and_the_oldest_go_first() -> None:
     assert identities.forgotten_us == newest_forgotten
 
 
-def test_identities_of_different_parts_differ() -> None:
-    assert len({identity("a", "b"), identity("ab", ""), identity("b", "a"), identity("batch", "a", "b")}) == 4
+def test_identities_of_different_spans_scores_and_batches_differ() -> None:
+    spans = [("a", "b", None), ("ab", "c", None), ("a", "bc", None), ("a", None, "b"), ("a", None, "bc")]
+    known_by = [span_known_by(trace_id, id, parent, "score 1") for trace_id, id, parent in spans]
+    keys = [key_identity("a", "b"), key_identity("ab", ""), key_identity("", "ab")]
+    assert len({*map(identity, filter(None, known_by)), *keys}) == len(spans) + len(keys)

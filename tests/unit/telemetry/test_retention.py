@@ -14,7 +14,7 @@ from self_healing.clock import DAY_US, FakeClock, to_us
 from self_healing.errors import StorageError
 from self_healing.telemetry.identities import Remembered, identity
 from self_healing.telemetry.intake import Receipt
-from self_healing.telemetry.recovery import key_identity, remember
+from self_healing.telemetry.recovery import key_identity, remember, span_known_by
 from self_healing.telemetry.retention import CRASH_POINTS, Retention
 from tests.unit.telemetry.test_intake import batch, opened, plain, send, span
 from tests.unit.telemetry.test_segments import files_no_larger_than
@@ -84,7 +84,8 @@ def test_what_was_compacted_is_still_known_when_it_comes_again(tmp_path: Path) -
     retention(tmp_path).tend(everything(tmp_path), active=None, now=AT)
     remembered = Remembered()
     remember(tmp_path, remembered, to_us(AT), DAY_US, 100)
-    assert remembered.spans.known([identity("t", "1")]) == remembered.keys.known([key_identity("otlp", "1")]) == [True]
+    known = identity(span_known_by("t", "1", None, "agent") or "")
+    assert remembered.spans.known([known]) == remembered.keys.known([key_identity("otlp", "1")]) == [True]
     with opened(tmp_path, FakeClock(AT)) as intake:
         assert send(intake, batch(span(1), plain("c"))).dropped == {"duplicate": 1}
     assert names(tmp_path) == ["0000000001.parquet", "0000000002.jsonl"]

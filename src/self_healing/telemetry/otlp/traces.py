@@ -213,7 +213,8 @@ def _ids(spans: Sequence[Span]) -> tuple[list[str], list[str], list[str | None]]
     if _NO_TRACE in trace_ids or _NO_SPAN in span_ids:
         raise BadItem(Rejection.INVALID_ID)
     parents = [None if not id or id == _NO_SPAN else id.hex() for id in parent_ids]
-    return [id.hex() for id in trace_ids], [id.hex() for id in span_ids], parents
+    traces = {id: id.hex() for id in {*trace_ids}}  # of which there are fewer than spans
+    return [traces[id] for id in trace_ids], [id.hex() for id in span_ids], parents
 
 
 _NO_TRACE = bytes(16)
