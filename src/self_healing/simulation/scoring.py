@@ -187,10 +187,17 @@ def _is_false(incident: Incident, troubles: Sequence[Trouble], spec: Spec) -> bo
 
 
 def _harmful(records: Records, troubles: Sequence[Trouble], spec: Spec) -> int:
-    """How often an agent was restrained that had nothing the matter with it."""
+    """How often an agent was restrained that had nothing the matter with it.
+
+    To be let back from a pause one task at a time is no new restraint, though the fault may be gone by then: nobody can
+    know that while the agent does nothing.
+    """
     triggers = {each.id: each.trigger for each in records.executions}
+    let_back = {(each.execution, each.undone_at) for each in records.directives if each.name == "paused"}
     harmful = set()
     for directive in records.directives:
+        if directive.name != "paused" and (directive.execution, directive.created_at) in let_back:
+            continue
         window = timedelta(seconds=spec.trigger(triggers[directive.execution]).window)
         if not any(trouble.is_felt(directive.agent, directive.created_at, window) for trouble in troubles):
             harmful.add(directive.execution)
