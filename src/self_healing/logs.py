@@ -6,18 +6,16 @@ Saying so must never stop the loop: a line that cannot be written is counted, an
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
-
 from self_healing.clock import Clock
 from self_healing.filenames import OWN_EVENTS, SUFFIX
-from self_healing.handoffs.cleaning import clean
+from self_healing.handoffs.cleaning import clean, encode_clean
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger
@@ -46,61 +44,69 @@ class DailyLines:
         self.lost = 0  # lines that could not be written, since the start
         self.problem: str | None = None  # why the last line could not be written
         self._held = False
-        self._open: tuple[Path, int] | None = None  # the file of the last line and its descriptor, while it is held
+        self._waiting: list[bytes] = []  # lines of one day, while they are held
+        self._day = date.min  # that day
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep the file open from one line to the next; in between, rotating or removing it needs no word to us."""
+        """Many lines follow: write them together in the end; in between, rotating the file needs no word to us."""
         self._held = True
         try:
             yield
         finally:
             self._held = False
-            self._let_go()
+            self._write()
 
     def append(self, line: bytes, at: datetime) -> bool:
-        """Append one line to the file of `at`'s day in UTC; whether that worked."""
-        path = self._directory / f"{self._prefix}{at.astimezone(UTC):%Y%m%d}{self._suffix}"
+        """Append one line to the file of `at`'s day in UTC; whether that worked, or may yet while lines are held."""
+        day = at.astimezone(UTC).date()
+        written = True
+        if day != self._day:
+            written, self._day = self._write(), day
+        self._waiting.append(line)
+        return written if self._held else self._write()
+
+    def _write(self) -> bool:
+        """Write the lines that wait; whether that worked."""
+        if not self._waiting:
+            return True
+        lines, self._waiting = self._waiting, []
+        path = self._directory / f"{self._prefix}{self._day:%Y%m%d}{self._suffix}"
         try:
-            _write(self._descriptor(path), line + b"\n")
-        except OSError as error:
-            self._let_go()  # half a line may be there
-            self.lost += 1
-            self.problem = f"{path} cannot be written ({error.strerror}); {self.lost} lines are lost"
-            return False
-        if not self._held:
-            self._let_go()
-        self.problem = None
-        return True
+            if self._make_directory:
+                self._directory.mkdir(parents=True, exist_ok=True)
+            whole, error = _append(path, b"\n".join((*lines, b"")))
+        except OSError as refused:
+            whole, error = 0, refused
+        if error is None:
+            self.problem = None
+            return True
+        self.lost += len(lines) - whole
+        self.problem = f"{path} cannot be written ({error.strerror}); {self.lost} lines are lost"
+        return False
 
-    def _descriptor(self, path: Path) -> int:
-        if self._open is not None and self._open[0] == path:
-            return self._open[1]
-        self._let_go()
-        if self._make_directory:
-            self._directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self._open = path, descriptor
+
+def _append(path: Path, text: bytes) -> tuple[int, OSError | None]:
+    """Append lines; returns how many are there whole, and why not all. Raises OSError when none is."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
         _end_line(descriptor)
-        return descriptor
-
-    def _let_go(self) -> None:
-        if self._open is not None:
-            descriptor, self._open = self._open[1], None
-            os.close(descriptor)
+        written = os.write(descriptor, text)
+        try:
+            while written < len(text):  # says what is wrong, or goes on
+                written += os.write(descriptor, text[written:])
+        except OSError as error:
+            return text.count(b"\n", 0, written), error
+        return text.count(b"\n"), None
+    finally:
+        os.close(descriptor)
 
 
 def _end_line(descriptor: int) -> None:
     """Lets whole lines follow, even where a full disk or a crash left half a line."""
     size = os.fstat(descriptor).st_size
     if size > 0 and os.pread(descriptor, 1, size - 1) != b"\n":
-        _write(descriptor, b"\n")
-
-
-def _write(descriptor: int, text: bytes) -> None:
-    written = os.write(descriptor, text)
-    if written < len(text):
-        os.write(descriptor, text[written:])  # says what is wrong, or ends the line
+        os.write(descriptor, b"\n")
 
 
 class Logs:
@@ -140,7 +146,7 @@ class Logs:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Many lines follow: keep the files open in between."""
+        """Many lines follow: write them together in the end."""
         with ExitStack() as stack:
             for lines in self._lines.values():
                 stack.enter_context(lines.held())
@@ -164,8 +170,8 @@ class Logs:
 
         def line(_logger: object, method: str, fields: EventDict) -> tuple[tuple[bytes, datetime], dict[str, Any]]:
             at = self._clock.now()
-            event = {"level": method, "event": fields.pop("event"), "at": at}
-            return (msgspec.json.encode({**clean(event), **_fields(dict(fields), event)}), at), {}
+            own = {"level": method, "event": clean(fields.pop("event")), "at": at}
+            return (_line(own, fields), at), {}
 
         logger: FilteringBoundLogger = structlog.wrap_logger(
             _Sink(self._lines[name]),
@@ -202,11 +208,10 @@ class OwnTelemetry:
     def emit(self, kind: OwnEvent, at: datetime, **fields: Any) -> bool:
         """Append one event in the native format; whether that worked."""
         ts = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        own = {"ts": ts, "type": kind}
-        return self._lines.append(msgspec.json.encode({**own, **_fields(fields, own)}), at)
+        return self._lines.append(_line({"ts": ts, "type": kind}, fields), at)
 
     def held(self) -> AbstractContextManager[None]:
-        """Many events follow: keep the file open in between."""
+        """Many events follow: write them together in the end."""
         return self._lines.held()
 
     @property
@@ -220,7 +225,6 @@ class OwnTelemetry:
         return self._lines.problem
 
 
-def _fields(fields: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """`fields` made harmless, without those that would pass for our `own`."""
-    cleaned: dict[str, Any] = clean({name: value for name, value in fields.items() if name not in own})
-    return cleaned
+def _line(own: dict[str, Any], fields: MutableMapping[str, Any]) -> bytes:
+    """One line of JSON: our `own` fields, and `fields` made harmless but for those that would pass for them."""
+    return encode_clean({name: value for name, value in fields.items() if name not in own}, own)

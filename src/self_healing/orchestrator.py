@@ -24,10 +24,14 @@ from self_healing.config import load_settings
 from self_healing.errors import ConfigError, StateError, TelemetryError
 from self_healing.local_socket import ask
 from self_healing.loop.attending import Attended
+from self_healing.loop.treatment import FOLLOWED
 from self_healing.model import Execution, IncidentState, Transition
 from self_healing.status import evaluated_at
+from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.reader import SLICE_BYTES, Batch
 from self_healing.watching import refuse_far_ahead
+
+_PEAKING = frozenset((IncidentState.OPEN, IncidentState.ACTING))
 
 TURN_SLICES = 8
 """How many slices one turn reads at most, before it commits what came of them."""
@@ -79,7 +83,7 @@ class SelfHealingOrchestrator(Attended):
         Raises:
             StorageError: nothing of this turn was committed; build a new orchestrator on the state and go on.
         """
-        with self._committing():
+        with collector_off(), self._committing():
             self.executor.check()
             batch = self._sense(self.reader.read, now)
             t_us = self._parts.detecting.instant(batch, to_us(now), exact=exact)
@@ -200,12 +204,13 @@ class SelfHealingOrchestrator(Attended):
         for id in list(self.register.open):
             # As it stands now: following a parent moves on what is beneath it.
             incident = self.register.open[id]
-            if incident.state in (IncidentState.OPEN, IncidentState.ACTING) and not incident.is_parent:
+            if incident.state in _PEAKING and not incident.is_parent:
                 # A value on too few samples is no measure of how bad it was.
                 value = met(incident.trigger, incident.group)
                 if value != incident.peak:  # in a storm nearly all are as they were
                     incident = self.register.peak(incident, value)
-            self._parts.treatment.follow(incident, at)
+            if incident.state in FOLLOWED:
+                self._parts.treatment.follow(incident, at)
         self.register.tend(at)
         for opened in self.register.unmute(at):
             self._parts.diagnoser.count(opened, at)

@@ -82,7 +82,7 @@ class Directives:
             ConstitutionBypass: no decision on record allows them; nothing is set.
         """
         directives = []
-        with self._store.transaction():
+        with self._store.joined():
             decision = self._covering(execution, settings, renewal)
             before = effective(self.in_force(execution.target, at=at), at)
             for name, value in settings.items():
@@ -136,7 +136,7 @@ class Directives:
             by: the person, where it was one.
         """
         said = reason if by == OURSELVES else f"{by}: {reason}"
-        with self._store.transaction():
+        with self._store.joined():
             found = [self._store.get(Directive, id) for id in ids]
             undone = [_ended(directive, at, said) for directive in found if directive.undone_at is None]
             self._store.put(*undone)
@@ -162,7 +162,7 @@ class Directives:
             ConstitutionBypass: that decision does not allow them, or they are another execution's; nothing is restored.
         """
         restored = []
-        with self._store.transaction():
+        with self._store.joined():
             for id in ids:
                 directive = self._store.get(Directive, id)
                 if (directive.execution, directive.agent) != (execution.id, execution.target):
@@ -180,7 +180,7 @@ class Directives:
         """Close the books on those whose time is over; returns them. They stopped counting at their very instant."""
         over = [directive for directive in self._store.select(Directive, open="yes") if directive.expires_at <= at]
         expired = [_ended(directive, directive.expires_at, EXPIRED) for directive in over]
-        with self._store.transaction():
+        with self._store.joined():
             self._store.put(*expired)
             for directive in expired:
                 self._tell("directive_expired", directive, at)

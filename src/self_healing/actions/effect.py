@@ -155,7 +155,7 @@ class Effect:
 
     def _refuse(self, bypass: ConstitutionBypass) -> None:
         """End what somebody wrote into the state past the gate, so that the rest goes on."""
-        with self._store.transaction():
+        with self._store.joined():
             self._failed(bypass.execution, str(bypass))
             self._bypassed(bypass)
 
@@ -286,7 +286,7 @@ class Effect:
         at = self._now()
         effect_at = execution.effect_at or (at if execution.settings else None)
         begun = msgspec.structs.replace(execution, tries=execution.tries + 1, effect_at=effect_at, updated_at=at)
-        with self._store.transaction():
+        with self._store.joined():
             self._store.put(begun)
             self._directives.set(
                 begun,
@@ -309,7 +309,7 @@ class Effect:
 
     def _dispatched(self, id: str, spec: ActionSpec, receipt: Receipt | None) -> None:
         at = self._now()
-        with self._store.transaction():
+        with self._store.joined():
             execution = self._store.get(Execution, id)
             handoff = self._handoff(execution)
             if handoff is not None and handoff.status is HandoffStatus.CREATED:
@@ -321,7 +321,7 @@ class Effect:
 
     def _failed(self, id: str, error: str) -> None:
         at = self._now()
-        with self._store.transaction():
+        with self._store.joined():
             execution = self._store.get(Execution, id)
             self._directives.undo([directive.id for directive in self._directives.of(execution)], at=at, reason=error)
             handoff = self._own_handoff(execution)
@@ -348,7 +348,7 @@ class Effect:
         self._crash("outcome.committed")
 
     def _end(self, execution: Execution, status: ExecutionStatus, at: datetime, error: str | None) -> None:
-        with self._store.transaction():
+        with self._store.joined():
             self._store.put(msgspec.structs.replace(execution, status=status, updated_at=at, error=error))
             told = {"execution": execution.id, "handoff": execution.handoff, "status": status.value, "error": error}
             self._audit("outcome", told, at)

@@ -175,7 +175,7 @@ class Approvals:
         return self._put(msgspec.structs.replace(approval, status=status, by=by, reason=reason, answered_at=at), at)
 
     def _put(self, approval: Approval, at: datetime) -> Approval:
-        with self._store.transaction():
+        with self._store.joined():
             entry = self._audit.append("approval", _told(approval), at)
             kept = msgspec.structs.replace(approval, entry=entry.seq)
             self._store.put(kept)

@@ -29,7 +29,7 @@ class Decisions:
 
     def record(self, decision: Decision) -> None:
         """Put a decision on record. Raises StateCorrupt, StorageError: it is not."""
-        with self._store.transaction():
+        with self._store.joined():
             entry = self._audit.append("decision", told(decision), decision.at)
             self._store.put(msgspec.structs.replace(decision, entry=entry.seq))
 

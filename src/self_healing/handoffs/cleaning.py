@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -82,7 +83,29 @@ def clean(value: Any) -> Any:
     return fit(cleaned) if isinstance(cleaned, dict) else cleaned
 
 
+def encode_clean(value: dict[str, Any], own: dict[str, Any]) -> bytes:
+    """A line of JSON: `own`, which is harmless already, and after it what :func:`clean` makes of `value`."""
+    cleaned = _clean_object(value, MAX_DEPTH)
+    line = msgspec.json.encode({**own, **cleaned})
+    # Nearly always it fits, and the whole is measured as it is encoded anyway.
+    return line if len(line) <= MAX_BYTES else msgspec.json.encode({**own, **fit(cleaned)})
+
+
 def _clean(value: Any, depth: int) -> Any:
+    # Nearly all that there is are these; what inherits from them, and all else, is looked at more closely.
+    kind = type(value)
+    if kind is str:
+        return clean_text(value)
+    if value is None or kind is bool:
+        return value
+    if kind is float and math.isfinite(value):
+        return value
+    if kind is dict and depth:
+        return _clean_object(value, depth)
+    return _clean_other(value, depth)
+
+
+def _clean_other(value: Any, depth: int) -> Any:
     match value:
         case None | bool():
             return value
@@ -111,12 +134,26 @@ def _clean(value: Any, depth: int) -> Any:
 
 def _clean_object(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     cleaned: dict[str, Any] = {}
-    for key, item in list(value.items())[:MAX_ITEMS]:
-        name = clean_text(str(key), MAX_KEY)
-        cleaned[name] = REDACTED if is_secret(str(key), item) else _clean(item, depth - 1)
+    for key, item in islice(value.items(), MAX_ITEMS):
+        name, telling = _key(key) if type(key) is str and len(key) <= SHORT else _clean_key(str(key))
+        if telling and is_secret(str(key), item):
+            cleaned[name] = REDACTED
+        elif type(item) is str and len(item) <= SHORT:  # most are, and a call more is felt with every line of a log
+            cleaned[name] = _clean_short(item, MAX_TEXT)
+        else:
+            cleaned[name] = _clean(item, depth - 1)
     if len(value) > MAX_ITEMS:
         cleaned["..."] = f"({len(value) - MAX_ITEMS} more)"
     return cleaned
+
+
+def _clean_key(key: str) -> tuple[str, bool]:
+    """A key made harmless, and whether a text behind it is a secret."""
+    return clean_text(key, MAX_KEY), is_secret(key, "")
+
+
+_key = lru_cache(maxsize=MOST_SHORT)(_clean_key)
+"""The same of short keys, nearly all of which come again and again."""
 
 
 def _clean_list(value: list[Any], depth: int) -> list[Any]:

@@ -144,7 +144,7 @@ class Inbox:
     def _answered(self, id: str, to: HandoffStatus, by: str, at: datetime, result: str | None) -> Handoff:
         by = clean_text(by, 200)
         result = None if result is None else clean_text(result)
-        with self._store.transaction():
+        with self._store.joined():
             moved = advance(self._store.get(Handoff, id), to, at, result=result)
             moved = _noted(moved, at, to.value, f"by {by}")
             self._store.put(moved)

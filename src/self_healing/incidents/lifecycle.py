@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 
@@ -39,6 +40,7 @@ NEXT: dict[IncidentState, frozenset[IncidentState]] = {
 """Which state may follow which; no state is without an exit."""
 
 
+@lru_cache(maxsize=1024)
 def plan_version(spec_version: str, plan: tuple[str, ...]) -> str:
     """The version of a plan: 16 hex digits of the sha256 over the spec version and its actions."""
     text = msgspec.json.encode([spec_version, plan])

@@ -58,11 +58,11 @@ class Muting:
     def by(self, trigger: str, group: Group, at: datetime) -> Muted | None:
         """What mutes a series at an instant; None when nothing does."""
         silence = self._silenced(trigger, group, at)
-        return (
-            _by_silence(silence)
-            if silence is not None
-            else self._by_maintenance(trigger, group, at) or self._by_start(trigger, group, at)
-        )
+        if silence is not None:
+            return _by_silence(silence)
+        # Asked of all that is open at every instant, and mostly there is neither.
+        muted = self._by_maintenance(trigger, group, at) if self._spec.maintenance else None
+        return self._by_start(trigger, group, at) if muted is None and trigger in self._spec.warming else muted
 
     def _by_maintenance(self, trigger: str, group: Group, at: datetime) -> Muted | None:
         for window, until in self._windows(at):
@@ -79,8 +79,6 @@ class Muting:
         return self._in_force[1]
 
     def _by_start(self, trigger: str, group: Group, at: datetime) -> Muted | None:
-        if trigger not in self._spec.warming:
-            return None
         if self._warm_at is None or at >= self._warm_at:
             return self._by_window(trigger, group, at)
         text = "what was silent may only have been unheard"

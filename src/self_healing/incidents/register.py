@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from datetime import datetime
+from functools import cache
 from typing import Protocol
 
 import msgspec
@@ -48,7 +49,7 @@ REMEMBERED = 5_000
 FEW_CLOSED = 1_000
 """So many closed ones are held before any is let go of; then twice as many as may still be reopened."""
 
-_UNATTENDED = (IncidentState.OPEN, IncidentState.ESCALATED)
+_UNATTENDED = frozenset((IncidentState.OPEN, IncidentState.ESCALATED))
 
 Key = tuple[str, Group]
 
@@ -70,6 +71,10 @@ class SeriesPort(Protocol):
 
     def state_of(self, trigger: str, group: Group) -> SeriesState:
         """The state of the series."""
+        ...
+
+    def stirring(self, trigger: str) -> Set[Group]:
+        """The groups of which a trigger's series is not inactive."""
         ...
 
     def verdict(self, trigger: str, group: Group, t_us: int) -> Verdict:
@@ -126,7 +131,9 @@ class Register:
         self._told = told
         states = [state.value for state in IncidentState if state is not IncidentState.CLOSED]
         self.open = {incident.id: incident for incident in store.select(Incident, state=states)}
+        self.openings = 0  # how often incidents were opened or closed; that of two instants tells whether any was
         self._of = {(i.trigger, i.group): i.id for i in self.open.values()}
+        self._parents = {id: None for id, incident in self.open.items() if incident.is_parent}  # in their order
         self._closed: dict[Key, Incident] = {}  # the last one of each series that has none open, while it may reopen
         self._many_closed = FEW_CLOSED
         self._silent_from: datetime | None = None  # before it none has been silent for a day; None where nobody looked
@@ -159,13 +166,18 @@ class Register:
         self._store.put(incident)
         if incident.state is IncidentState.CLOSED:
             self.open.pop(incident.id, None)
+            self._parents.pop(incident.id, None)
             self._of.pop(key, None)
             self._closed[key] = incident
         else:
             self.open[incident.id] = incident
             self._of[key] = incident.id
+            if incident.is_parent:
+                self._parents[incident.id] = None
         fresh = fresh_notes(before.notes if before is not None else (), incident.notes)
         changed = before is None or before.state is not incident.state
+        if before is None or IncidentState.CLOSED in (before.state, incident.state):
+            self.openings += 1
         if fresh or changed:
             self._told(incident, fresh, changed)
         return incident
@@ -226,15 +238,18 @@ class Register:
     def tend(self, at: datetime) -> None:
         """What no transition says: silences that begin, a day without data, series that are well unattended."""
         may_be_silent = self._silent_from is None or at >= self._silent_from
+        stirring = cache(self._series.stirring)  # what is closed on the way sets no series inactive but its own
         for incident in [each for each in self.open.values() if not each.is_parent]:
             muted = self._series.muted_by(incident.trigger, incident.group, at)
             if muted is not None and muted.suppresses:
                 self.close(incident, at, CloseReason.SUPPRESSED, str(muted), by=muted.by)
             elif may_be_silent and at >= self._silent_at(incident):
                 self.close(incident, at, CloseReason.NO_DATA, "24 h without enough samples")
-            elif incident.state in _UNATTENDED and self._inactive(incident) and self._well(incident, at):
+            elif incident.state not in _UNATTENDED or incident.group in stirring(incident.trigger):
+                continue
+            elif self._well(incident, at):
                 self._let_go(incident, at)
-        for parent in [each for each in self.open.values() if each.is_parent and not self.children(each)]:
+        for parent in [self.open[id] for id in self._parents if not self.children(self.open[id])]:
             self.close(parent, at, parent.worst_ending or CloseReason.RECOVERED, "nothing is open beneath it any more")
         if may_be_silent:
             # What opens later, and what had samples since, is silent for a day later still.
@@ -261,9 +276,6 @@ class Register:
 
     def _fires(self, incident: Incident) -> bool:
         return self._series.state_of(incident.trigger, incident.group) is SeriesState.FIRING
-
-    def _inactive(self, incident: Incident) -> bool:
-        return self._series.state_of(incident.trigger, incident.group) is SeriesState.INACTIVE
 
     def _forget(self, at: datetime) -> None:
         """Let go of the closed ones that nothing reopens any more; looked through only when there are many."""

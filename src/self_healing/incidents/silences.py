@@ -38,7 +38,10 @@ class Silences:
 
     def mutes(self, trigger: str, group: Group, at: datetime) -> Silence | None:
         """The silence that mutes a series at an instant, if one does."""
-        return next((each for each in self._open.values() if covers(each, trigger, group, at)), None)
+        for each in self._open.values():  # mostly none
+            if covers(each, trigger, group, at):
+                return each
+        return None
 
     def add(
         self,

@@ -116,8 +116,8 @@ class Diagnoser:
         """Ask for a report on what was escalated since the last time, and tell a person; close ones share both."""
         told = self.diagnosis.told
         # A parent before those beneath it, so that what they share is told as what it is.
-        first = sorted(self._register.open.values(), key=lambda incident: not incident.is_parent)
-        escalated = {i.id: i for i in first if i.state is IncidentState.ESCALATED}
+        all_escalated = [each for each in self._register.open.values() if each.state is IncidentState.ESCALATED]
+        escalated = {each.id: each for each in sorted(all_escalated, key=lambda incident: not incident.is_parent)}
         self.diagnosis.told = {id: since for id, since in told.items() if id in escalated}
         for id, incident in escalated.items():
             since = incident.escalated_at or at

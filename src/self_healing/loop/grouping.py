@@ -26,10 +26,14 @@ class Grouping:
     def __init__(self, register: Register, telemetry: Telemetry) -> None:
         self._register = register
         self._telemetry = telemetry
+        self._openings: int | None = None  # all of them when last looked at; None before the first time
         self._looked: dict[str, frozenset[tuple[str, int]]] = {}  # a trigger's openings when last looked at
 
     def group(self, at: datetime) -> None:
         """Put what shares a cause beneath a parent; looked at again only when other incidents are open."""
+        if self._register.openings == self._openings:
+            return
+        self._openings = self._register.openings
         for trigger, ill in self._by_trigger().items():
             ids = frozenset((incident.id, incident.reopened) for incident in ill)
             if len(ill) < TOGETHER or self._looked.get(trigger) == ids:
@@ -45,6 +49,8 @@ class Grouping:
         """The attributes that the agents of these incidents share, and few of those without any incident have."""
         unwell = {affected_agent(incident.group) for incident in self._register.open.values()}
         well = [self._telemetry.examples.attributes(name) for name in self._telemetry.agents if name not in unwell]
+        if not well:
+            return []  # what all have tells nothing
         return shared([self._attributes(incident) for incident in incidents if not incident.is_parent], well)
 
     def _by_trigger(self) -> dict[str, list[Incident]]:
@@ -56,8 +62,9 @@ class Grouping:
 
     def _attributes(self, incident: Incident) -> frozenset[Attribute]:
         """What the newest work of its agent says, and what its own group does."""
-        own = frozenset(pair for pair in incident.group if pair[0] != "agent")
-        return own | self._telemetry.examples.attributes(affected_agent(incident.group))
+        attributes = self._telemetry.examples.attributes(affected_agent(incident.group))
+        own = [pair for pair in incident.group if pair[0] != "agent"]
+        return attributes.union(own) if own else attributes
 
     def _together(self, trigger: str, cause: Attribute, sharing: list[Incident], at: datetime) -> None:
         alone = [incident for incident in sharing if incident.parent is None]

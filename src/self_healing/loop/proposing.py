@@ -101,7 +101,7 @@ class Proposer:
         """
         allowed: list[str] = []
         waiting = [i for i in self._register.open.values() if i.state is IncidentState.OPEN]
-        order = sorted(waiting, key=self._urgency)
+        order = sorted(waiting, key=self._urgencies())
         for place, found in enumerate(order):
             execution = self._look(found, decide, at, full=False)
             if execution is not None and execution.status is ExecutionStatus.INTENDED:
@@ -151,9 +151,19 @@ class Proposer:
         if _last(incident) != "muted":
             self._register.note(incident, at, "muted", f"{muted}; nothing is proposed")
 
-    def _urgency(self, incident: Incident) -> tuple[int, datetime]:
-        action = self._action_of(incident)
-        return (len(self._order) if action is None else self._order[action.priority], incident.opened_at)
+    def _urgencies(self) -> Callable[[Incident], tuple[int, datetime]]:
+        """How urgent each incident is; found out once for all that have the same plan and stand at the same step."""
+        known: dict[tuple[str, str, int], int] = {}
+
+        def urgency(incident: Incident) -> tuple[int, datetime]:
+            stands = (incident.trigger, incident.plan_version, incident.step)
+            place = known.get(stands)
+            if place is None:
+                action = self._action_of(incident)
+                place = known[stands] = len(self._order) if action is None else self._order[action.priority]
+            return place, incident.opened_at
+
+        return urgency
 
     def _action_of(self, incident: Incident) -> ActionSpec | None:
         name = incident.plan[incident.step] if incident.step < len(incident.plan) else None

@@ -46,6 +46,9 @@ from self_healing.telemetry.signals import unit
 from self_healing.verification import Judgement
 from self_healing.wording import amount
 
+FOLLOWED = frozenset((IncidentState.ACTING, IncidentState.VERIFYING, IncidentState.MITIGATED))
+"""The states in which an incident has something under way."""
+
 MOST_STEPS = 3  # at one instant: acting, verifying, mitigated
 
 
@@ -94,7 +97,7 @@ class Treatment:
     def follow(self, incident: Incident, at: datetime) -> None:
         """Carry `incident` as far as what is known at `at` allows: what is there already may be judged at once."""
         for _ in range(MOST_STEPS):
-            if incident.state not in (IncidentState.ACTING, IncidentState.VERIFYING, IncidentState.MITIGATED):
+            if incident.state not in FOLLOWED:
                 return
             self._follow(incident, at)
             after = self._register.open.get(incident.id)

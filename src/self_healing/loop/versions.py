@@ -50,7 +50,7 @@ class Kept(msgspec.Struct, frozen=True):
 
 def keep(store: Store, audit: Audit, spec: Spec, at: datetime) -> None:
     """Keep a spec that is loaded and has passed its tests, for as long as an incident may go on by it."""
-    with store.transaction():
+    with store.joined():
         if _recorded(store, audit, spec.version) is None:
             entry = audit.append(ENTRY, {"version": spec.version, "tests": "passed"}, at)
             store.put_fact(_PREFIX + spec.version, Kept(spec.text, entry.seq))

@@ -32,7 +32,10 @@ def group_label(group: Group) -> str:
 
 def affected_agent(group: Group) -> str:
     """The *target* of limits and keys: the agent that a series is about; its whole label when it is not about one."""
-    return group_dict(group).get("agent", group_label(group))
+    for key, value in group:
+        if key == "agent":
+            return value
+    return group_label(group)
 
 
 def new_id(kind: str) -> str:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cache, partial
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -61,16 +62,24 @@ DERIVED: dict[tuple[str, str], Callable[[Any], str]] = {
 """The look-up columns that are no field of their record, by table and column."""
 
 
+_JOINED: Final = nullcontext()
+
 _FACT = sa.select(schema.facts.c.value).where(schema.facts.c.name == sa.bindparam("name"))
 
 
-def _looked_up(table: sa.Table, column: str, record: model.Record) -> str | None:
-    """The value of a look-up column: the field of that name, or what is derived from the record."""
-    derive = DERIVED.get((table.name, column))
-    value = getattr(record, column) if derive is None else derive(record)
+@cache
+def _look_up(table: sa.Table) -> list[tuple[str, Callable[[Any], Any]]]:
+    """The look-up columns of a table, and what the value of each is of: the field of that name, or what is derived."""
+    columns = [name for name in table.columns.keys() if name not in ("seq", "record")]
+    return [(name, DERIVED.get((table.name, name)) or attrgetter(name)) for name in columns]
+
+
+def _as_column(value: Any) -> str | None:
+    if value is None or type(value) is str:
+        return value
     if isinstance(value, datetime):  # of one length, so that their order is that of time
         return value.astimezone(UTC).isoformat(timespec="microseconds")
-    return None if value is None else str(value)
+    return str(value)
 
 
 class Store:
@@ -93,7 +102,8 @@ class Store:
         self.read_only = read_only
         self.durable = durable
         self._answers: dict[type[model.Record], dict[Any, list[Any]]] = {}  # in transactions, by kind and question
-        self._records: dict[type[model.Record], dict[str, Any]] = {}  # the same by id, None for none of that id
+        # The same by id: as text until somebody asks, None for none of that id.
+        self._records: dict[type[model.Record], dict[str, Any]] = {}
         self.transactions = 0  # that were begun
         # What is written waits, row by key, until something is read or all commits: in a storm that is one statement.
         self._rows: dict[sa.Table, dict[Any, Mapping[str, Any]]] = {}
@@ -199,19 +209,23 @@ class Store:
 
     def joined(self) -> AbstractContextManager[object]:
         """The transaction that is open, or one of its own, for what may be written with others later in it."""
-        return self.transaction() if self._connection is None else nullcontext()
+        return self.transaction() if self._connection is None else _JOINED
 
     def _write(self, connection: sa.Connection) -> None:
         """Write what waits, what others refer to first."""
-        if self._rows:
-            waiting, self._rows = self._rows, {}
-            for table in schema.metadata.sorted_tables:
-                if table in waiting:
-                    connection.execute(_upserting(table), list(waiting[table].values()))
+        for table in schema.metadata.sorted_tables if self._rows else ():
+            self._write_rows(connection, table)
         if self._appended:
             appended, self._appended = self._appended, {}
             for table, rows in appended.items():
                 connection.execute(_inserting(table), rows)
+
+    def _write_rows(self, connection: sa.Connection, table: sa.Table) -> None:
+        waiting = self._rows.pop(table, None)
+        if waiting:
+            for key in table.foreign_keys:
+                self._write_rows(connection, key.column.table)
+            connection.execute(_upserting(table), list(waiting.values()))
 
     def after_commit(self, kind: type[model.Record], tell: Callable[[], None]) -> None:
         """Call `tell` after each commit that wrote records of that kind."""
@@ -229,9 +243,13 @@ class Store:
         self._records.clear()
 
     @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
+    def _reading(self, table: sa.Table | None = None) -> Iterator[sa.Connection]:
+        """A connection to read from, with all that waits; with what waits of one table, where nothing else is read."""
         if self._connection is not None:
-            self._write(self._connection)
+            if table is None:
+                self._write(self._connection)
+            else:
+                self._write_rows(self._connection, table)
             yield self._connection
             return
         with self._failing("read"), self._engine.connect() as connection:
@@ -257,24 +275,19 @@ class Store:
         with self.joined():
             for record in records:
                 table = TABLES[type(record)]
-                values = {
-                    name: _looked_up(table, name, record)
-                    for name in table.columns.keys()
-                    if name not in ("seq", "record")
-                }
+                values = {name: _as_column(of(record)) for name, of in _look_up(table)}
                 values["record"] = text = msgspec.json.encode(record).decode()
                 self._rows.setdefault(table, {})[values["id"]] = values
                 self._answers.pop(type(record), None)
                 # As it would be read: what is remembered shares nothing with what was given.
-                self._remember(type(record), str(values["id"]), self._record(text, type(record)))
+                self._remember(type(record), str(values["id"]), text)
                 self._written.add(type(record))
 
-    def _remember(self, kind: type[R], id: str, record: R | None) -> R | None:
+    def _remember(self, kind: type[R], id: str, record: R | str | None) -> None:
         known = self._records.setdefault(kind, {})
         if len(known) >= MOST_RECORDS:
             known.clear()
         known[id] = record
-        return record
 
     def delete(self, kind: type[R], *conditions: sa.ColumnElement[bool]) -> int:
         """Delete the records of that kind of which all conditions hold; returns how many there were.
@@ -300,11 +313,16 @@ class Store:
     def find(self, kind: type[R], id: str) -> R | None:
         """The record of that kind and id, or None."""
         # Only within transactions, as all that is remembered.
-        known: dict[str, R | None] = self._records.get(kind, {}) if self._connection is not None else {}
-        if id in known:
-            return known[id]
+        known: dict[str, R | str | None] = self._records.get(kind, {}) if self._connection is not None else {}
+        remembered = known.get(id)
+        if isinstance(remembered, str):
+            remembered = known[id] = self._record(remembered, kind)
+        if remembered is not None or id in known:
+            return remembered
         found = next(iter(self._select(kind, {"id": [id]}, None, "seq")), None)
-        return found if self._connection is None else self._remember(kind, id, found)
+        if self._connection is not None:
+            self._remember(kind, id, found)
+        return found
 
     def select(
         self, kind: type[R], *, newest: int | None = None, by: str = "seq", **where: str | Iterable[str]
@@ -339,7 +357,7 @@ class Store:
 
     def _select(self, kind: type[R], wanted: Mapping[str, list[str]], newest: int | None, by: str) -> list[R]:
         query = _selecting(TABLES[kind], tuple(wanted), by, newest is not None)
-        with self._reading() as connection:
+        with self._reading(TABLES[kind]) as connection:
             rows = connection.scalars(query, {**wanted, **({} if newest is None else {"newest": newest})}).all()
         records = [self._record(row, kind) for row in rows]
         return records if newest is None else records[::-1]
@@ -360,7 +378,7 @@ class Store:
             query = query.where(table.c[column].in_(list(values)))
         if before is not None:
             query = query.where(table.c.seq < before)
-        with self._reading() as connection:
+        with self._reading(table) as connection:
             rows = connection.execute(query).all()
         return [(row.seq, self._record(row.record, kind)) for row in rows]
 
@@ -370,7 +388,7 @@ class Store:
         query = sa.select(sa.func.count()).select_from(table)
         for column, value in where.items():
             query = query.where(table.c[column] == value)
-        with self._reading() as connection:
+        with self._reading(table) as connection:
             return int(connection.scalar(query) or 0)
 
     def _record(self, row: str, kind: type[R]) -> R:
@@ -392,7 +410,7 @@ class Store:
 
         Raises msgspec.DecodeError when it is not of that type.
         """
-        with self._reading() as connection:
+        with self._reading(schema.facts) as connection:
             packed = connection.scalar(_FACT, {"name": name})
         return None if packed is None else msgspec.msgpack.decode(packed, type=type)
 

@@ -6,7 +6,7 @@ however many events there were. Only changes of state come out; a verdict is wor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -263,6 +263,14 @@ class TriggerFramework:
         """The state of one series; inactive when nobody knows it."""
         found = self._find(trigger, group)
         return SeriesState.INACTIVE if found is None else found[0].state_of(found[1])
+
+    def stirring(self, trigger: str) -> Set[Group]:
+        """The groups of which a trigger's series is not inactive now."""
+        series = self._series.get(trigger)
+        if series is None:
+            return frozenset()
+        groups = self._windows.groups(series.measure.grouped)
+        return {groups[place] for place in np.flatnonzero(series.state != SeriesState.INACTIVE).tolist()}
 
     def enough_at_us(self, trigger: str, group: Group) -> int:
         """When the series last had enough samples, microseconds; 0 when it never had."""

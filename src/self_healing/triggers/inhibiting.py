@@ -23,6 +23,9 @@ class Inhibiting:
 
     def by(self, trigger: str, group: Group) -> Muted | None:
         """What inhibits a series as of the newest evaluated instant; None when nothing does."""
+        series = self._series.get(trigger)
+        if series is None or not series.trigger.inhibited_by:  # nearly all: asked of all that is open at every instant
+            return None
         for other, of in self._inhibitors(trigger, group):
             if of is not None and self._fires(other, of):
                 name = other.trigger.name
