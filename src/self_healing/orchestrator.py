@@ -221,7 +221,7 @@ class SelfHealingOrchestrator(Attended):
 
     def _decide(self, at: datetime) -> list[str]:
         """Propose what is next to the gate; returns the executions that may begin. Not while a person has said stop."""
-        parts, stop = self._parts, self._stop()
+        parts, stop = self._parts, self._stopping.stands()
         if stop is not None:
             parts.proposer.rest(stop.by or "a person", at)
             parts.diagnoser.rest(at)

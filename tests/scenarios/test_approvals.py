@@ -79,6 +79,19 @@ def test_what_cannot_be_undone_waits_and_a_person_is_told_what_and_until_when(fl
     assert told(fleet) == [("pending", None)]
 
 
+def test_the_timeline_says_once_that_a_person_is_asked_whatever_else_comes_and_goes_meanwhile(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    fleet = scenario(settings=options(tmp_path, actions_per_minute=1))
+    fleet.start("slow", started_at=fleet.clock.now().timestamp() - 70)
+    fleet.at(10).finish("tried", "Writer", attempt=5)  # what is done about that uses the rate up, for a minute
+    fleet.at(80).expect_actions("high_retry_rate", "Writer", resolve_retry_failures="dispatched")
+    decisions = fleet.loop.store.select(Decision, incident=fleet.incident(SLOW).id)
+    assert [len(decision.findings) for decision in decisions] == [1, 2, 1]
+
+    assert [note.what for note in fleet.incident(SLOW).notes] == ["detected", "awaiting_approval"]
+
+
 def test_a_yes_lets_that_plan_be_decided_anew_and_done_once(fleet: Scenario) -> None:
     approval = pending(fleet)
     fleet.at(100).loop.answer_approval(approval.id, True, "Ada", "do", approval.plan)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from self_healing.clock import FakeClock, to_us
 from self_healing.config import Settings
-from self_healing.constitution.stop import resume, stop
+from self_healing.constitution.stop import STOP, resume, stop
 from self_healing.errors import StateError, StorageError
 from self_healing.measures import MICRO, Measure
 from self_healing.model import (
@@ -154,6 +154,29 @@ def test_a_stop_and_its_end_are_each_on_the_audit_log_once(fleet: Fleet) -> None
     assert sorted((entry.kind, *entry.payload.values()) for entry in said) == [
         ("resumed", "Ada", "looked"),
         ("stopped", "Ada", "looking"),
+    ]
+
+
+def test_every_word_about_the_stop_is_on_the_audit_log_also_where_nobody_looked_in_between(fleet: Fleet) -> None:
+    state_dir = fleet.settings.storage.state_dir
+    fleet.check(10)
+    stop(state_dir, "looking", "Ada", AT)
+    resume(state_dir, "looked", "Bo", AT)
+    stop(state_dir, "again", "Cy", AT)
+    fleet.check(11)
+    resume(state_dir, "good", "Di", AT)
+    stop(state_dir, "no", "Ed", AT)
+    (state_dir / STOP).unlink()  # by hand
+    fleet.check(12)
+    with fleet.open(13) as loop:
+        said = [entry for entry in loop.audit.tail(100) if entry.kind in ("stopped", "resumed")]
+    assert [(entry.kind, entry.payload.get("by")) for entry in said] == [
+        ("stopped", "Ada"),
+        ("resumed", "Bo"),
+        ("stopped", "Cy"),
+        ("resumed", "Di"),
+        ("stopped", "Ed"),
+        ("resumed", None),
     ]
 
 

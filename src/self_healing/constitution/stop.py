@@ -21,9 +21,9 @@ from self_healing.errors import StateError
 STOP = "stop"
 """The name of the file in the state directory."""
 
-RESUMED = "resumed"
-"""The name of the file that says who took the last one away, until there is another: the audit log is not to be
-written by who does not own the state."""
+WORDS = "stops.jsonl"
+"""The name of the file beside it with every word of a person that stopped or resumed healing, in their order: the audit
+log is not to be written by who does not own the state, and who owns it may not look before both were said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,25 @@ class StopRecord:
     def said(self) -> dict[str, str | None]:
         """What the audit log is told of it."""
         return {"by": self.by, "reason": self.reason}
+
+    @property
+    def told(self) -> dict[str, str | None]:
+        """All of it as JSON has it; no two words of a person are the same."""
+        return {**self.said, "at": None if self.at is None else self.at.isoformat()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Word:
+    """A person's word.
+
+    Args:
+        what: stopped or resumed.
+        end: where it ends in the file of all words.
+    """
+
+    what: str
+    record: StopRecord
+    end: int
 
 
 def stop(state_dir: Path, reason: str, by: str, at: datetime) -> StopRecord:
@@ -57,9 +76,8 @@ def stop(state_dir: Path, reason: str, by: str, at: datetime) -> StopRecord:
     record = StopRecord(reason=reason, by=by, at=at)
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
-        (state_dir / RESUMED).unlink(missing_ok=True)  # or it would be taken for the end of this one
         try:
-            _write(state_dir, STOP, record)
+            _write(state_dir, record)
         except OSError:
             # An empty file needs no space, and stops just as well.
             os.close(os.open(state_dir / STOP, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -69,6 +87,7 @@ def stop(state_dir: Path, reason: str, by: str, at: datetime) -> StopRecord:
         raise StateError(
             f"could not stop: {state_dir / STOP} cannot be written: {error.strerror}; make that file by hand"
         ) from error
+    _put_down(state_dir, "stopped", record)
     return record
 
 
@@ -88,8 +107,8 @@ def resume(state_dir: Path, reason: str, by: str, at: datetime) -> bool:
     path = state_dir / STOP
     if not os.path.lexists(path):
         return False
-    with suppress(OSError):  # a full disk; what counts is that the stop is gone
-        _write(state_dir, RESUMED, StopRecord(reason=reason, by=by, at=at))
+    # First, so that whoever sees that the stop is gone finds who took it away.
+    _put_down(state_dir, "resumed", StopRecord(reason=reason, by=by, at=at))
     try:
         path.unlink()
         _sync(state_dir)
@@ -115,38 +134,70 @@ def stopped(state_dir: Path) -> StopRecord | None:
         return _unreadable(f"it is not what a stop looks like ({type(error).__name__})")
 
 
-def resumed(state_dir: Path) -> StopRecord | None:
-    """Who took the last stop away, and why; None where nobody said so, as when its file was removed by hand."""
+def words(state_dir: Path, after: int) -> list[Word]:
+    """What people said since then, oldest first.
+
+    Args:
+        after: where the last one ended that was read; from the beginning where the file is not as long any more.
+    """
     try:
-        return _read(state_dir / RESUMED)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None  # nothing depends on it
+        with (state_dir / WORDS).open("rb") as file:
+            file.seek(after if after <= os.fstat(file.fileno()).st_size else 0)
+            found, end = [], file.tell()
+            for line in file:
+                end += len(line)
+                if line.endswith(b"\n"):  # else it is being written
+                    found.append((line, end))
+    except OSError:
+        return []  # nothing depends on it but who is named
+    return [word for line, end in found if (word := _word(line, end)) is not None]
+
+
+def _word(line: bytes, end: int) -> Word | None:
+    try:
+        found = json.loads(line)
+        return Word(what=str(found["what"]), record=_record(found), end=end)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None  # half a line, from a full disk or a crash
 
 
 def _read(path: Path) -> StopRecord:
-    found = json.loads(path.read_bytes())
-    at = datetime.fromisoformat(found["at"])
-    return StopRecord(reason=str(found["reason"]), by=str(found["by"]), at=at)
+    return _record(json.loads(path.read_bytes()))
+
+
+def _record(found: dict[str, str]) -> StopRecord:
+    return StopRecord(reason=str(found["reason"]), by=str(found["by"]), at=datetime.fromisoformat(found["at"]))
 
 
 def _unreadable(why: str) -> StopRecord:
     return StopRecord(reason=f"the stop file cannot be read: {why}", by=None, at=None)
 
 
-def _write(state_dir: Path, name: str, record: StopRecord) -> None:
+def _write(state_dir: Path, record: StopRecord) -> None:
     """The whole file or none: written beside, synced, then renamed."""
-    at = None if record.at is None else record.at.isoformat()
-    text = json.dumps({"reason": record.reason, "by": record.by, "at": at}) + "\n"
-    descriptor, beside = tempfile.mkstemp(prefix=f".{name}-", dir=state_dir)
+    descriptor, beside = tempfile.mkstemp(prefix=f".{STOP}-", dir=state_dir)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.write(json.dumps(record.told) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, state_dir / name)
+        os.replace(beside, state_dir / STOP)
     except OSError:
         os.unlink(beside)
         raise
+
+
+def _put_down(state_dir: Path, what: str, record: StopRecord) -> None:
+    """Add a person's word to all of them; on a full disk it is lost, as what counts is the stop."""
+    with suppress(OSError):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(state_dir / WORDS, flags, 0o600)
+        try:
+            # The empty line ends what a full disk may have cut off.
+            os.write(descriptor, b"\n" + json.dumps({"what": what, **record.told}).encode() + b"\n")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _sync(directory: Path) -> None:

@@ -21,7 +21,6 @@ from self_healing.constitution.audit import Audit
 from self_healing.constitution.checkpoints import Checkpoints, checkpoints_file
 from self_healing.constitution.decisions import Decisions
 from self_healing.constitution.effects import Effects
-from self_healing.constitution.stop import StopRecord, resumed, stopped
 from self_healing.errors import (
     ApprovalRefused,
     ConstitutionBypass,
@@ -43,6 +42,7 @@ from self_healing.loop.judging import TESTED_SPEC
 from self_healing.loop.parts import Parts
 from self_healing.loop.reporting import report
 from self_healing.loop.retaining import Retaining
+from self_healing.loop.stopping import Stopping
 from self_healing.loop.telling import Telling
 from self_healing.loop.versions import keep
 from self_healing.model import (
@@ -121,7 +121,7 @@ class Owner:
         self._retaining = (
             None if self._checkpoints is None else Retaining(store, self.audit, self._checkpoints, settings.storage)
         )
-        self._stop_told: dict[str, Any] | None = store.fact("stop")  # the stop that is on the audit log
+        self._stopping = Stopping(store, self.audit, settings.storage.state_dir)
         self._decisions = Decisions(store, self.audit)
         self._approvals = Approvals(store, self.audit)
         self._directives = Directives(store, allowing=self._decisions.allowing, audit=self.audit.append)
@@ -157,7 +157,7 @@ class Owner:
             audit=self.audit.append,
             action=self._declared,
             now=self.now,
-            stopped=lambda: self._stop() is not None,
+            stopped=lambda: self._stopping.stands() is not None,
             observe=lambda: self.settings.actions.mode is Mode.OBSERVE,
             bypassed=self._bypassed,
             crash=crash,
@@ -238,7 +238,7 @@ class Owner:
             telling=self._telling,
             now=self.now,
             free=self._free,
-            stopped=lambda: self._stop() is not None,
+            stopped=lambda: self._stopping.stands() is not None,
             unread_since_us=lambda: self.reader.unread_since_us(),  # noqa: PLW0108 it is made further down
             started_at=self._started_at,
         )
@@ -253,12 +253,9 @@ class Owner:
         """The present: the instant of a check that is under way, else the clock's; never before the last evaluated."""
         return max(self._checked_at or self.clock.now(), from_us(self.evaluated_us))
 
-    def _stop(self) -> StopRecord | None:
-        return stopped(self.settings.storage.state_dir)
-
     def _free(self) -> bool:
         """Whether effects may happen: not in observe mode, nor while a person has said stop."""
-        return self.settings.actions.mode is Mode.ACT and self._stop() is None
+        return self.settings.actions.mode is Mode.ACT and self._stopping.stands() is None
 
     @property
     def handoffs_dir(self) -> Path:
@@ -333,7 +330,7 @@ class Owner:
         others += [refusal(self.refused, self.spec.version)] if self.refused else []
         if self._checkpoints is not None and self._checkpoints.problem is not None:
             others.append(self._checkpoints.problem)
-        stop = self._stop()
+        stop = self._stopping.stands()
         if stop is not None:
             others.append(
                 f"healing is stopped by {stop.by}: {stop.reason}; `self-healing resume-healing` lets it go on"
@@ -382,7 +379,7 @@ class Owner:
     def _commit(self, batch: Batch | None, transitions: Sequence[Transition] = ()) -> None:
         """Write what the turn came to, in the transaction that is open."""
         self._unwritten = None  # or this fails, and is said anew
-        self._heed_stop()
+        self._stopping.heed(self.now())
         self._parts.save(batch, transitions, health=self.health(), intake=self._health.intake)
         if self._checkpoints is not None:
             self._checkpoints.publish()  # the one that was taken before, and is committed
@@ -394,15 +391,6 @@ class Owner:
         self._touched = False
         self.commits += 1
         self._crash("cycle.written")
-
-    def _heed_stop(self) -> None:
-        """Put on the audit log that a person stopped or resumed healing: that needs no owner, so it is noticed here."""
-        told = stop.said if (stop := self._stop()) else None
-        if told != self._stop_told:
-            whose = stop or resumed(self.settings.storage.state_dir)
-            self.audit.append("stopped" if stop else "resumed", whose.said if whose else {}, self.now())
-            self.store.put_fact("stop", told)
-            self._stop_told = told
 
     @contextmanager
     def _by_person(self, loaded: Loaded | None = None, settings: Settings | None = None) -> Iterator[None]:

@@ -251,7 +251,7 @@ class Proposer:
         # What waits beneath a parent is judged when the parent's handoff ends, and escalates with the parent.
         if not asked and incident.parent is None and at - execution.created_at >= patience:
             self._escalate(incident, at, f"{execution.action} waited too long: {execution.reason}")
-        elif carried is None or carried.reason != execution.reason:
+        elif carried is None or (carried.reason != execution.reason and not (asked and _asked(incident, execution))):
             self._register.note(incident, at, str(execution.status), f"{execution.action}: {execution.reason}")
 
     def _skip(self, incident: Incident, at: datetime, what: str, text: str) -> Incident:
@@ -280,6 +280,18 @@ def _resting(incident: Incident) -> bool:
 def _last(incident: Incident) -> str | None:
     """What the last line of its timeline is about."""
     return incident.notes[-1].what if incident.notes else None
+
+
+def _asked(incident: Incident, execution: Execution) -> bool:
+    """Whether its timeline says already that a person is asked for a step that waits.
+
+    What else speaks against it may come and go meanwhile; the question stays.
+    """
+    return any(
+        note.what == ExecutionStatus.AWAITING_APPROVAL.value and note.text.startswith(f"{execution.action}: ")
+        for note in incident.notes
+        if note.at >= incident.opened_at
+    )
 
 
 def _reasons(execution: Execution) -> frozenset[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from self_healing.constitution.stop import STOP, StopRecord, resume, resumed, stop, stopped
+from self_healing.constitution.stop import STOP, WORDS, StopRecord, resume, stop, stopped, words
 from self_healing.errors import StateError
 from self_healing.storage.store import Store
 from tests.unit.constitution.fine import NOW
@@ -35,7 +35,7 @@ def test_a_stop_says_who_and_why_until_it_is_taken_away(tmp_path: Path) -> None:
     assert resume(tmp_path, "looked", "Ada", NOW)
     assert stopped(tmp_path) is None
     assert not resume(tmp_path, "again", "Bob", NOW)
-    assert resumed(tmp_path) == StopRecord(reason="looked", by="Ada", at=NOW)
+    assert said(tmp_path) == [("stopped", "ann", "it burns"), ("resumed", "Ada", "looked")]
 
 
 def test_it_works_before_there_is_any_state_and_while_another_process_owns_it(tmp_path: Path) -> None:
@@ -55,16 +55,30 @@ def test_stopping_again_replaces_the_reason_and_leaves_nothing_beside_it(tmp_pat
     found = stopped(tmp_path)
     assert found is not None
     assert (found.reason, found.by) == ("it burns\nmore \u202e", "bob")
-    assert [path.name for path in tmp_path.iterdir()] == [STOP]
+    assert {path.name for path in tmp_path.iterdir()} == {STOP, WORDS}
 
 
-def test_who_let_it_go_on_is_not_taken_for_who_ends_the_next_stop(tmp_path: Path) -> None:
+def said(state_dir: Path, after: int = 0) -> list[tuple[str, str | None, str]]:
+    return [(word.what, word.record.by, word.record.reason) for word in words(state_dir, after)]
+
+
+def test_words_are_read_on_from_where_the_last_one_ended_and_anew_where_their_file_is(tmp_path: Path) -> None:
     stop(tmp_path, "it burns", "ann", NOW)
+    [first] = words(tmp_path, 0)
     resume(tmp_path, "looked", "Ada", NOW)
-    stop(tmp_path, "it burns again", "ann", NOW)
-    assert [path.name for path in tmp_path.iterdir()] == [STOP]
-    (tmp_path / STOP).unlink()
-    assert resumed(tmp_path) is None
+    assert said(tmp_path, first.end) == [("resumed", "Ada", "looked")]
+    (tmp_path / WORDS).unlink()
+    assert said(tmp_path, first.end) == []
+    stop(tmp_path, "again", "bo", NOW)
+    assert said(tmp_path, 10_000) == [("stopped", "bo", "again")]
+
+
+@pytest.mark.parametrize("torn", [b"{", b'{"what": "stopped", "reas', b"[]\n", b"\xff\n", b"[" * 100_000])
+def test_a_word_that_a_crash_cut_off_keeps_no_other_from_being_heard(tmp_path: Path, torn: bytes) -> None:
+    (tmp_path / WORDS).write_bytes(torn)
+    assert words(tmp_path, 0) == []
+    stop(tmp_path, "it burns", "ann", NOW)
+    assert said(tmp_path) == [("stopped", "ann", "it burns")]
 
 
 def test_it_goes_on_even_when_nothing_more_can_be_written_to_the_disk(tmp_path: Path) -> None:
@@ -72,7 +86,7 @@ def test_it_goes_on_even_when_nothing_more_can_be_written_to_the_disk(tmp_path: 
     ended = in_another_process(
         "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); resume(Path(sys.argv[1]), 'looked', 'ann', NOW)", tmp_path
     )
-    assert (ended.returncode, ended.stderr, list(tmp_path.iterdir())) == (0, "", [])
+    assert (ended.returncode, ended.stderr, stopped(tmp_path)) == (0, "", None)
 
 
 def test_it_outlives_the_process_that_was_killed_right_after(tmp_path: Path) -> None:
@@ -87,7 +101,7 @@ def test_it_stops_even_when_nothing_more_can_be_written_to_the_disk(tmp_path: Pa
     ended = in_another_process("resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); stop_it()", tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert stopped(tmp_path) is not None
-    assert [path.name for path in tmp_path.iterdir()] == [STOP]
+    assert said(tmp_path) == []
 
 
 @pytest.mark.parametrize(
