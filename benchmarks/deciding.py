@@ -122,8 +122,12 @@ def _storm() -> Figure:
         keys = [each.key for each in store.select(Execution) if each.key is not None]
         limit = fleet.loop.spec.limits.actions_per_minute
         once = set(incidents.values()) == {1} and len(set(keys)) == len(keys)
-        met = len(incidents) == STORM and once and len(keys) <= limit
+        met = len(incidents) == STORM and once and len(keys) <= limit and longest < 1.0
         measured = f"{len(incidents)} accounted for, {len(keys)} actions, {1000 * cpu_s / STORM:.1f} ms CPU each"
         return Figure(
-            f"{STORM} incidents in {STORM_S} s", measured, f"longest turn {longest:.1f} s", f"<= {limit} actions", met
+            f"{STORM} incidents in {STORM_S} s",
+            measured,
+            f"longest turn {longest:.2f} s CPU",
+            f"<= {limit} actions, no turn of 1 s",
+            met,
         )

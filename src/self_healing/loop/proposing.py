@@ -40,7 +40,7 @@ FINAL = frozenset((FLEET_STOP, "attempts_of_incident", "attempts_on_target"))
 MOST_NEW, MOST_WAITING = 20, 200
 """Once the limits are used up, so many incidents that have not waited yet, and so many in all, are looked at in a turn.
 
-A first proposal costs some 20 ms, to look again at one that waits 1 ms: no storm is to keep the next turn from coming.
+A first proposal costs some 3 ms, to look again at one that waits less: no storm is to keep the next turn from coming.
 The others take their turns, so that 10,000 are all told within some minutes that they wait."""
 
 FULL = frozenset(("rate_limit", "concurrency_limit"))
