@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from self_healing.backup import backup, restore
+from self_healing.backup.manifest import MANIFEST, UNFINISHED
 from self_healing.constitution.audit import Audit
-from self_healing.errors import StateBusy, StateError
+from self_healing.constitution.keys import KEY, PUBLIC, private
+from self_healing.errors import StateBusy, StateCorrupt, StateError
 from self_healing.model import Incident, Lesson
 from self_healing.storage.store import Store
 from tests.e2e.test_service import running, slow_task
+
+NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 
 
 def lesson(name: str) -> Lesson:
@@ -28,7 +38,7 @@ def test_a_copy_made_while_the_state_is_owned_holds_what_was_committed_then(tmp_
         (state / "stop").write_text("{}")
         with store.transaction():
             store.put(lesson("b"))
-            backup(state, tmp_path / "copy")
+            backup(state, tmp_path / "copy", at=NOW)
     restore(tmp_path / "back", tmp_path / "copy")
     with Store(tmp_path / "back") as store:
         assert [each.id for each in store.select(Lesson)] == ["a"]
@@ -39,22 +49,22 @@ def test_a_copy_made_while_the_state_is_owned_holds_what_was_committed_then(tmp_
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     with Store(tmp_path / "state") as store:
         store.put(lesson("a"))
-    backup(tmp_path / "state", tmp_path / "copy")
+    backup(tmp_path / "state", tmp_path / "copy", at=NOW)
     with pytest.raises(StateError, match="there already"):
-        backup(tmp_path / "state", tmp_path / "copy")
+        backup(tmp_path / "state", tmp_path / "copy", at=NOW)
     with pytest.raises(StateError, match="not empty"):
         restore(tmp_path / "state", tmp_path / "copy")
 
 
 def test_an_owned_directory_and_what_is_no_copy_are_refused(tmp_path: Path) -> None:
     with Store(tmp_path / "state"):
-        backup(tmp_path / "state", tmp_path / "copy")
+        backup(tmp_path / "state", tmp_path / "copy", at=NOW)
         with pytest.raises(StateBusy, match="in use"):
             restore(tmp_path / "state", tmp_path / "copy")
     with pytest.raises(StateError, match="no copy"):
         restore(tmp_path / "new", tmp_path)
     with pytest.raises(StateError, match="no state"):
-        backup(tmp_path / "nowhere", tmp_path / "other")
+        backup(tmp_path / "nowhere", tmp_path / "other", at=NOW)
     assert not (tmp_path / "other").exists()
 
 
@@ -65,10 +75,172 @@ def test_the_copy_of_a_running_service_goes_on_as_a_state_of_its_own(tmp_path: P
         async with running(tmp_path) as tell:
             slow_task(tmp_path)
             await tell("check")
-            await asyncio.to_thread(backup, tmp_path / "state", tmp_path / "copy")
+            await asyncio.to_thread(backup, tmp_path / "state", tmp_path / "copy", at=NOW)
 
     asyncio.run(steps())
     restore(tmp_path / "back", tmp_path / "copy")
     with Store(tmp_path / "back") as store:
         assert Audit(store).verify().ok
         assert [each.trigger for each in store.select(Incident)] == ["slow_tasks"]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A whole copy, of a state with a key and two segments."""
+    state = tmp_path / "state"
+    with Store(state) as store:
+        store.put(lesson("a"))
+    private(state)
+    (state / "segments").mkdir()
+    for name in ("0001", "0002"):
+        (state / f"segments/{name}.jsonl").write_text("{}\n" * 3)
+    backup(state, tmp_path / "copy", at=NOW)
+    return tmp_path / "copy"
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flipped(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+def said(copy: Path, before: str, after: str) -> None:
+    text = (copy / MANIFEST).read_text()
+    assert before in text
+    (copy / MANIFEST).write_text(text.replace(before, after))
+
+
+def measured_anew(copy: Path, name: str) -> None:
+    """Make the manifest say of a file what it is now, as a copy of a state would that was so."""
+    from self_healing.backup.manifest import Progress, measured
+
+    told = json.loads((copy / MANIFEST).read_text())
+    now = measured(copy / name, Progress(lambda _what, _share: None, "", 1))
+    told["files"][name] = {"size_bytes": now.size_bytes, "sha256": now.sha256}
+    (copy / MANIFEST).write_text(json.dumps(told))
+
+
+def of_another_schema(copy: Path) -> None:
+    with sqlite3.connect(copy / "state.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    measured_anew(copy, "state.db")
+
+
+def without_its_key(copy: Path) -> None:
+    told = json.loads((copy / MANIFEST).read_text())
+    del told["files"][KEY]
+    (copy / MANIFEST).write_text(json.dumps(told))
+    (copy / KEY).unlink()
+
+
+def with_a_page_of_nothing(copy: Path) -> None:
+    data = bytearray((copy / "state.db").read_bytes())
+    data[4096:8192] = b"\xff" * 4096
+    (copy / "state.db").write_bytes(data)
+    measured_anew(copy, "state.db")
+
+
+@pytest.mark.spoils_state
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (lambda copy: cut(copy / "state.db"), "state.db has .* bytes of"),
+        (lambda copy: flipped(copy / "segments/0002.jsonl"), "segments/0002.jsonl is not what was copied"),
+        (lambda copy: shutil.rmtree(copy / "segments"), "segments/0001.jsonl is missing, segments/0002.jsonl is miss"),
+        (lambda copy: (copy / KEY).unlink(), "audit.key is missing"),
+        (without_its_key, "audit.key is gone"),
+        (of_another_schema, "schema version 9999, and .* use the release"),
+        (with_a_page_of_nothing, "is damaged"),
+        (lambda copy: (copy / MANIFEST).unlink(), "nobody can say whether it is whole"),
+        (lambda copy: cut(copy / MANIFEST), "cannot be used"),
+        (lambda copy: said(copy, '"format": 1', '"format": 2'), "of format 2"),
+        (lambda copy: said(copy, "segments/0001", "../0001"), r"names \.\./0001"),
+        (lambda copy: (copy / UNFINISHED).touch(), "was interrupted"),
+    ],
+)
+def test_a_copy_that_is_not_whole_is_refused_before_anything_is_written(
+    copy: Path, tmp_path: Path, harm: Callable[[Path], object], says: str
+) -> None:
+    harm(copy)
+    with pytest.raises(StateError, match=says):
+        restore(tmp_path / "back", copy)
+    assert not (tmp_path / "back").exists()
+
+
+def test_a_state_that_no_service_could_begin_with_is_not_called_a_copy(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "state" / KEY).unlink()
+    with pytest.raises(StateError, match=r"audit\.key is gone"):
+        backup(tmp_path / "state", tmp_path / "second", at=NOW)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["copy", "state"]
+    assert (tmp_path / "state" / PUBLIC).exists()
+
+
+def test_what_an_interrupted_backup_left_is_told_and_taken_away(copy: Path, tmp_path: Path) -> None:
+    part = tmp_path / "second.part"
+    part.mkdir()
+    (part / UNFINISHED).touch()
+    (part / "state.db").write_bytes(b"half")
+    made = backup(tmp_path / "state", tmp_path / "second", at=NOW)
+    assert made.cleared == part
+    assert not part.exists()
+    restore(tmp_path / "back", tmp_path / "second")
+
+
+def test_what_another_backup_is_writing_and_what_none_made_is_left_alone(copy: Path, tmp_path: Path) -> None:
+    part = tmp_path / "second.part"
+    part.mkdir()
+    (part / "mine").touch()
+    with pytest.raises(StateError, match="no backup of this release left it"):
+        backup(tmp_path / "state", tmp_path / "second", at=NOW)
+    with (part / UNFINISHED).open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(StateError, match="another backup is writing"):
+            backup(tmp_path / "state", tmp_path / "second", at=NOW)
+    assert (part / "mine").exists()
+
+
+def test_no_copy_is_made_in_the_state_itself(copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="lies in the state itself"):
+        backup(tmp_path / "state", tmp_path / "state/copies/one", at=NOW)
+    assert not (tmp_path / "state/copies").exists()
+
+
+@pytest.mark.spoils_state
+def test_no_service_begins_with_what_an_interrupted_restore_left_and_the_next_restore_takes_it_away(
+    copy: Path, tmp_path: Path
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    back, left = tmp_path / "back", tmp_path / "left"
+
+    def kill(what: str, share: float) -> None:
+        if what == "restoring the state" and share > 0.99:
+            shutil.copytree(back, left)  # as a kill would leave it, which takes nothing away
+            raise Killed
+
+    with pytest.raises(Killed):
+        restore(back, copy, tell=kill)
+    assert [each.name for each in back.iterdir()] == ["lock"]
+    with pytest.raises(StateCorrupt, match="not a database"):
+        Store(left)
+    (left / "stop").write_text("{}")  # by a person, meanwhile
+    with pytest.raises(StateError, match=r"not empty \(stop\)"):
+        restore(left, copy)
+    (left / "stop").unlink()
+    restore(left, copy)
+    with Store(left) as store:
+        assert [each.id for each in store.select(Lesson)] == ["a"]
+
+
+def test_how_far_a_copy_has_come_only_ever_grows(copy: Path, tmp_path: Path) -> None:
+    told: list[tuple[str, float]] = []
+    restore(tmp_path / "back", copy, tell=lambda what, share: told.append((what, share)))
+    shares = {what: [share for name, share in told if name == what] for what, _ in told}
+    assert list(shares) == ["checking the copy", "restoring the state"]
+    assert all(each == sorted(each) and each[-1] == 1.0 for each in shares.values())

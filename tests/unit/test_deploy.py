@@ -134,7 +134,7 @@ def test_the_unit_and_the_image_start_a_command_that_there_is() -> None:
     assert json.loads(image("CMD")[0]) == words
     command, bound, _ = build().parse_args(words, exit_on_error=False, print_error=False)
     assert command is run
-    assert bound.arguments["where"].config == Path("/etc/self-healing/self-healing.toml")
+    assert bound.arguments["shown"].config == Path("/etc/self-healing/self-healing.toml")
 
 
 def test_the_drill_is_a_command_that_there_is_with_the_variables_of_the_service() -> None:

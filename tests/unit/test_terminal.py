@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from rich.table import Table
 import self_healing
 from self_healing.clock import ScaledClock
 from self_healing.model import Note
-from self_healing.simulation.demo import Board
+from self_healing.simulation.demo import Board, Story, _tell_outcome
+from self_healing.simulation.faults import FAULTS
 from self_healing.terminal import Terminal
 from tests.unit.constitution.fine import incident
 
@@ -33,6 +35,18 @@ def test_the_demo_shows_what_happened_to_the_letter(capsys: pytest.CaptureFixtur
     board = Board(Terminal(width=200), ScaledClock(1.0, start), [], live=False)
     board.note(incident(), Note(at=start, what="detected", text=f"\x1b[2J{MARKUP}"))
     assert rf"\x1b[2J{MARKUP}" in capsys.readouterr().out
+
+
+def test_what_came_of_the_faults_is_told_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    start = datetime(2026, 1, 5, tzinfo=UTC)
+    healed = incident(trigger=FAULTS[0].trigger, first_opened_at=start + timedelta(seconds=90))
+    story = Story(FAULTS[0], start, healed, "pause")
+    board = Board(Terminal(), ScaledClock(1.0, start), [story], live=False)
+    assert _tell_outcome(board, Path("kept")) == 1  # not healed
+    told = json.loads(capsys.readouterr().out)
+    assert (told["healed"], told["kept"]) == (0, "kept")
+    (one,) = told["faults"]
+    assert (one["detected_after_s"], one["action"], one["healed_after_s"]) == (90.0, "pause", None)
 
 
 def test_no_other_console_is_made() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from self_healing.cli import output
+from self_healing.cli import output as out
 from self_healing.cli.client import Json, call
-from self_healing.cli.options import Shown, Where
+from self_healing.cli.options import Shown
+from self_healing.errors import StateError
 
 app = App(name="audit", help_format="plaintext")
 
@@ -20,9 +22,15 @@ _TIMEOUT_S = 600.0  # a log of years is long
 @app.command
 def verify(*, shown: Shown | None = None) -> int:
     """Recompute the hash chain and check the signatures; exits with 1 when something is not as it was written."""
+    from self_healing.storage.readonly import DATABASE
+
     shown = shown or Shown()
-    report = call(shown.settings(), "audit", timeout_s=_TIMEOUT_S)
-    output.show(report, shown.format, _print)
+    settings = shown.settings()
+    if not (settings.storage.state_dir / DATABASE).exists():
+        # That none of nothing is wrong would be taken for the answer about another state.
+        raise StateError(f"there is no state in {settings.storage.state_dir}; name the right one with --state-dir")
+    report = call(settings, "audit", timeout_s=_TIMEOUT_S)
+    out.show(report, shown.format, _print)
     return 0 if report["ok"] else 1
 
 
@@ -30,21 +38,35 @@ def verify(*, shown: Shown | None = None) -> int:
 def export(
     *,
     output: Annotated[Path | None, Parameter(help="A new file; standard output when left out.")] = None,
-    where: Where | None = None,
+    shown: Shown | None = None,
 ) -> int:
     """Write the log as lines of JSON, with its checkpoints and public key, to be checked without this program."""
     from self_healing.constitution.exporting import export as exported
 
-    storage = (where or Where()).settings().storage
+    shown = shown or Shown()
+    storage = shown.settings().storage
     lines = exported(storage.state_dir, storage.logs_dir)
     if output is None:
         sys.stdout.buffer.writelines(lines)
         return 0
-    first = next(lines)  # what cannot be exported leaves no file behind
-    with output.open("xb") as file:
-        file.write(first)
-        file.writelines(lines)
+    written = _written(lines, output)
+    out.show({"file": str(output), "lines": written}, shown.format, _print_written)
     return 0
+
+
+def _written(lines: Iterator[bytes], to: Path) -> int:
+    """Write them to a new file, and return how many they are; what cannot be exported leaves no file behind."""
+    first, written = next(lines), 1
+    with to.open("xb") as file:
+        file.write(first)
+        for line in lines:
+            file.write(line)
+            written += 1
+    return written
+
+
+def _print_written(told: Json) -> None:
+    out.line(f"wrote {told['lines']:,} lines to {told['file']}")
 
 
 def _print(report: Json) -> None:
@@ -52,6 +74,4 @@ def _print(report: Json) -> None:
         trimmed = f", after {report['trimmed']} that were trimmed" if report["trimmed"] else ""
         print(f"the chain holds: {report['entries']} entries{trimmed}")
     else:
-        print(
-            f"the log is not what was written: {output.text(report['problem'])}; {report['entries']} entries are right"
-        )
+        print(f"the log is not what was written: {out.text(report['problem'])}; {report['entries']} entries are right")

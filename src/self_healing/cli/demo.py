@@ -7,6 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from self_healing.cli.options import Format
+
 
 def demo(
     *,
@@ -18,6 +20,9 @@ def demo(
         bool,
         Parameter(show_default=False, help="Serve the dashboard on a free port as well, and go on until Ctrl-C."),
     ] = False,
+    format: Annotated[
+        Format, Parameter(help="How it is said at the end what came of each fault; all else is on stderr as JSON.")
+    ] = Format.TABLE,
 ) -> int:
     """Break a simulated fleet in seven ways, and watch it heal.
 
@@ -25,4 +30,4 @@ def demo(
     """
     from self_healing.simulation.demo import demo as simulated
 
-    return simulated(scale=scale, keep=keep, dashboard=dashboard)
+    return simulated(scale=scale, keep=keep, dashboard=dashboard, as_json=format is Format.JSON)

@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from self_healing.cli import output
-from self_healing.cli.options import NO_REASON, By, Where, Why, person
+from self_healing.cli.options import NO_REASON, By, Shown, Why, person
+
+Json = dict[str, Any]
 
 
-def stop_healing(*, reason: Why = NO_REASON, by: By = None, where: Where | None = None) -> int:
+def stop_healing(*, reason: Why = NO_REASON, by: By = None, shown: Shown | None = None) -> int:
     """Stop every effect at once, durably; watching goes on."""
     from self_healing.constitution.stop import stop
 
-    settings = (where or Where()).settings()
-    record = stop(settings.storage.state_dir, reason, person(by), datetime.now(UTC))
-    print(f"stopped by {output.text(record.by)}: {output.text(record.reason)}")
-    print("nothing more is done until: self-healing resume-healing")
+    shown, who, at = shown or Shown(), person(by), datetime.now(UTC)
+    record = stop(shown.settings().storage.state_dir, reason, who, at)
+    told = {"stopped": True, "by": record.by, "reason": record.reason, "at": at.isoformat()}
+    output.show(told, shown.format, _print_stopped)
     return 0
 
 
-def resume_healing(*, reason: Why = NO_REASON, by: By = None, where: Where | None = None) -> int:
+def resume_healing(*, reason: Why = NO_REASON, by: By = None, shown: Shown | None = None) -> int:
     """Let effects happen again."""
     from self_healing.constitution.stop import resume
 
-    settings, who = (where or Where()).settings(), person(by)
-    was_stopped = resume(settings.storage.state_dir, reason, who, datetime.now(UTC))
-    print(f"resumed by {output.text(who)}: {output.text(reason)}" if was_stopped else "nothing was stopped")
+    shown, who, at = shown or Shown(), person(by), datetime.now(UTC)
+    was_stopped = resume(shown.settings().storage.state_dir, reason, who, at)
+    told = {"stopped": False, "was_stopped": was_stopped, "by": who, "reason": reason, "at": at.isoformat()}
+    output.show(told, shown.format, _print_resumed)
     return 0
+
+
+def _print_stopped(told: Json) -> None:
+    print(f"stopped by {output.text(told['by'])}: {output.text(told['reason'])}")
+    print("nothing more is done until: self-healing resume-healing")
+
+
+def _print_resumed(told: Json) -> None:
+    by = f"resumed by {output.text(told['by'])}: {output.text(told['reason'])}"
+    print(by if told["was_stopped"] else "nothing was stopped")

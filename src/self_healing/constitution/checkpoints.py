@@ -19,16 +19,14 @@ import sqlalchemy as sa
 
 from self_healing.constitution import trimming
 from self_healing.constitution.audit import Audit, AuditReport
-from self_healing.errors import StateCorrupt, StateError
+from self_healing.constitution.keys import PUBLIC, private
+from self_healing.constitution.keys import public as public_key
+from self_healing.errors import StateCorrupt
 from self_healing.model import Record
 from self_healing.storage import schema
 from self_healing.storage.store import Store
 
 KIND: Final = "checkpoint"
-KEY: Final = "audit.key"
-PUBLIC: Final = "audit.pub"
-"""The keys, in the state directory."""
-
 EVERY: Final = 1000
 EVERY_S: Final = 3600
 """After so many entries, or so long after the last one if there are any, the next checkpoint follows."""
@@ -69,7 +67,7 @@ class Checkpoints:
         self._store = store
         self._audit = audit
         self._file = file
-        self._key = _key(store.state_dir)
+        self._key = private(store.state_dir)
         self.problem: str | None = None  # why the file lacks the newest checkpoints, for people
         try:
             last = next(_on_record(store, newest=True), None)
@@ -174,7 +172,7 @@ def _problem(store: Store, file: Path) -> str | None:
         return kept
     if not recorded and not kept and trim is None:
         return None
-    public = _public(store.state_dir)
+    public = public_key(store.state_dir)
     if isinstance(public, str):
         return public
     if trim is not None and not _good(public, trim):
@@ -242,43 +240,6 @@ def _last_number(file: Path) -> int:
 
 def _signed(number: int, seq: int, digest: str, at: str) -> bytes:
     return msgspec.json.encode(["self-healing audit checkpoint", number, seq, digest, at])
-
-
-def _key(state_dir: Path) -> Any:
-    """The private key of a state; made with it, with its public key beside it. Raises StateError."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    path = state_dir / KEY
-    if not path.exists():
-        if (state_dir / PUBLIC).exists():
-            raise StateError(f"{path} is gone; restore it, or move {PUBLIC} away to go on with another key")
-        made = Ed25519PrivateKey.generate()
-        pem = made.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        public = made.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(pem)
-            os.fsync(file.fileno())
-        (state_dir / PUBLIC).write_bytes(public)
-        return made
-    try:
-        return serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError) as error:
-        raise StateError(f"{path} is not the key that was made: {error}; restore it") from error
-
-
-def _public(state_dir: Path) -> Any:
-    """The public key; what is wrong where there is none."""
-    from cryptography.hazmat.primitives import serialization
-
-    try:
-        return serialization.load_pem_public_key((state_dir / PUBLIC).read_bytes())
-    except (OSError, ValueError) as error:
-        return f"{PUBLIC} cannot be used: {error}"
 
 
 def _good(public: Any, what: Checkpoint | trimming.Trim) -> bool:

@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 
 from self_healing.constitution.audit import Audit
-from self_healing.constitution.checkpoints import PUBLIC, checkpoints_file
+from self_healing.constitution.checkpoints import checkpoints_file
+from self_healing.constitution.keys import PUBLIC
 from self_healing.errors import StateError
 from self_healing.storage.readonly import DATABASE
 from self_healing.storage.store import Store

@@ -7,12 +7,13 @@ telemetry files, obeys directives and works handoffs. Only the clock is not real
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -198,6 +199,7 @@ def demo(
     faults: Sequence[Fault] = FAULTS,
     console: Console | None = None,
     dashboard: bool = False,
+    as_json: bool = False,
 ) -> int:
     """Break a simulated fleet, and show how it heals; SIGTERM ends it as Ctrl-C does. Called on the main thread.
 
@@ -207,6 +209,7 @@ def demo(
         faults: what is injected.
         console: where it shows; the terminal when left out.
         dashboard: serve the dashboard on a free port as well, and go on with it afterwards until Ctrl-C.
+        as_json: print what came of each fault as JSON on stdout; what is shown until then goes to stderr.
 
     Returns:
         0 when every fault was detected and healed, else 1.
@@ -214,17 +217,23 @@ def demo(
     Raises:
         BrokenPipeError: nobody reads any more what it shows.
     """
-    console = console or Screen()
+    console = console or Screen(stderr=as_json)
     with ExitStack() as stack:
         root = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="self-healing-demo-")))
         try:
-            return asyncio.run(_demo(console, root, keep, scale, faults, dashboard))
+            return asyncio.run(_demo(console, root, keep, scale, faults, dashboard, as_json))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
 
 
 async def _demo(
-    console: Console, root: Path, keep: Path | None, scale: float, faults: Sequence[Fault], dashboard: bool
+    console: Console,
+    root: Path,
+    keep: Path | None,
+    scale: float,
+    faults: Sequence[Fault],
+    dashboard: bool,
+    as_json: bool,
 ) -> int:
     whole = asyncio.current_task()
     assert whole is not None
@@ -243,7 +252,7 @@ async def _demo(
     stories = [Story(fault, start + timedelta(seconds=fault.starts_after_s)) for fault in faults]
     board = Board(console, clock, stories, live=console.is_terminal)
     with beside(settings, clock, faults) as fleet:
-        return await _watch(board, settings, clock, fleet, keep)
+        return await _watch(board, settings, clock, fleet, partial(_tell_outcome if as_json else _summary, board, keep))
 
 
 @contextmanager
@@ -282,7 +291,7 @@ def _stop_fleet(fleet: subprocess.Popen[bytes]) -> None:
 
 
 async def _watch(
-    board: Board, settings: Settings, clock: ScaledClock, fleet: subprocess.Popen[bytes], keep: Path | None
+    board: Board, settings: Settings, clock: ScaledClock, fleet: subprocess.Popen[bytes], say: Callable[[], int]
 ) -> int:
     """Run the service until every fault is healed, the time is over, or the fleet died; say what became of them."""
     stop = asyncio.Event()
@@ -295,7 +304,7 @@ async def _watch(
             if board.console.quiet or all(story.healed for story in board.stories):
                 break
             await asyncio.sleep(0.1)
-    code = _summary(board.console, board, keep)
+    code = say()
     if settings.server.listens and not board.console.quiet and not service.done() and fleet.poll() is None:
         await _stay(board.console)
     stop.set()
@@ -323,7 +332,30 @@ async def _stay(console: Console) -> None:
             task.uncancel()
 
 
-def _summary(console: Console, board: Board, keep: Path | None) -> int:
+def _tell_outcome(board: Board, keep: Path | None) -> int:
+    """Print what came of each fault, as JSON."""
+    faults = [
+        {
+            "fault": story.fault.name,
+            "agent": story.fault.agent,
+            "trigger": story.fault.trigger,
+            "detected_after_s": _seconds(story.detected_after),
+            "action": story.action or None,
+            "healed_after_s": _seconds(story.healed_after),
+        }
+        for story in board.stories
+    ]
+    healed = sum(story.healed for story in board.stories)
+    print(json.dumps({"faults": faults, "healed": healed, "kept": keep and str(keep)}, indent=2), flush=True)
+    return 0 if healed == len(faults) else 1
+
+
+def _seconds(length: timedelta | None) -> float | None:
+    return None if length is None else length.total_seconds()
+
+
+def _summary(board: Board, keep: Path | None) -> int:
+    console = board.console
     healed = sum(story.healed for story in board.stories)
     table = Table(title="minutes:seconds of fleet time, from the onset of the fault", title_justify="left")
     for name in ("fault", "detected\nafter", "action", "healed\nafter"):

@@ -26,6 +26,7 @@ SUBCOMMANDS = {
 }
 ALL = [[name] for name in COMMANDS] + [[name, sub] for name, subs in SUBCOMMANDS.items() for sub in subs]
 DIRECTORIES = {"--telemetry-dir", "--state-dir", "--logs-dir", "--config"}
+WITHOUT_FORMAT = (["completion"], ["audit"], ["config"], ["ingest"])
 WITHOUT_DIRECTORIES = (["demo"], ["completion"], ["simulate"], ["audit"], ["config"], ["config", "schema"], ["ingest"])
 PRINTING = [
     ["check", "--now", "2026-01-05T10:00:00Z"],
@@ -57,6 +58,8 @@ PRINTING = [
     ["audit", "verify"],
     ["config", "validate"],
 ]
+WITH_A_STATE = (["status", "--health"], ["audit", "verify"])
+"""What fails where nothing was evaluated yet."""
 HOSTILE = "Co\x1b[31mder\u202e [bold]:bug:[/x]"
 
 
@@ -88,6 +91,7 @@ def test_every_command_has_help_that_names_the_shared_options(
     printed = capsys.readouterr().out
     assert f"Usage: self-healing {' '.join(words)}" in printed
     assert (set(printed.split()) >= DIRECTORIES) is (words not in WITHOUT_DIRECTORIES)
+    assert ("--format" in printed.split()) is (words not in WITHOUT_FORMAT)
 
 
 def test_every_command_is_in_one_group_of_the_overview() -> None:
@@ -136,12 +140,51 @@ def test_what_is_printed_for_people_obeys_nothing_that_came_with_telemetry(
         assert r"Co\x1b[31mder\u202e [bold]:bug:[/x]" in printed.out
 
 
-@pytest.mark.parametrize("words", [words for words in PRINTING if words != ["status", "--health"]], ids=" ".join)
+@pytest.mark.parametrize("words", [words for words in PRINTING if words not in WITH_A_STATE], ids=" ".join)
 def test_what_is_printed_as_json_is_one_document(
     words: list[str], where: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert execute([*words, *where, "--format", "json"]) == 0
     assert isinstance(json.loads(capsys.readouterr().out), dict)
+
+
+DOING = [
+    ["stop-healing", "--reason", "[/x]", "--by", "ada"],
+    ["resume-healing", "--by", "ada"],
+    ["init", "--force"],
+    ["audit", "verify"],
+    ["audit", "export", "--output", "exported.jsonl"],
+    ["backup", "copy"],
+    ["restore", "copy"],
+]
+
+
+@pytest.mark.parametrize("format", ["table", "json"])
+def test_what_was_done_is_told_in_the_format_that_is_asked_for(
+    where: list[str],
+    format: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert execute(["check", "--now", "2026-01-05T10:00:00Z", *where]) == 0
+    capsys.readouterr()
+    for words in DOING:
+        if words[0] == "restore":
+            (tmp_path / "state").rename(tmp_path / "before")
+        assert execute([*words, *where, "--format", format]) == 0, words
+        printed = capsys.readouterr().out
+        if format == "json":
+            assert isinstance(json.loads(printed), dict), words
+        else:
+            assert printed.strip(), words
+
+
+def test_a_log_that_is_not_there_is_not_said_to_hold(where: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["audit", "verify", *where]) == 1
+    printed = capsys.readouterr()
+    assert (printed.out, "there is no state in" in printed.err) == ("", True)
 
 
 def test_an_incident_and_a_handoff_are_shown_with_all_that_belongs_to_them(

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from self_healing.constitution.audit import HEAD, Audit
-from self_healing.constitution.checkpoints import EVERY, KEY, PUBLIC, Checkpoints, checkpoints_file, verify
+from self_healing.constitution.checkpoints import EVERY, Checkpoints, checkpoints_file, verify
+from self_healing.constitution.keys import KEY, PUBLIC
 from self_healing.errors import StateError
 from self_healing.storage.readonly import DATABASE
 from self_healing.storage.store import Store
