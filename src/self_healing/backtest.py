@@ -223,7 +223,8 @@ class Replay:
         """The next instant to look at after `t_us`, and the triggers to look at then; all of them when that is None."""
         grid_us = self.spec.grid * SECOND_US
         due_us = ahead.due_us(t_us)
-        whole = [until_us, *(self._silent_us(found) for found in self._open.values())]
+        old = [found for found in self._open.values() if found.opened_us + DAY_US <= until_us]
+        whole = [until_us, *map(self._silent_us, old)]
         if self._open or self._muted:
             whole += self._windows_due(t_us)
         if ahead.alone and self.framework.evaluations:
@@ -312,7 +313,7 @@ class Replay:
             muted = self.framework.muted_by(*key, at)
             if muted is not None and muted.suppresses:
                 self._suppress(key, t_us)
-            elif t_us >= self._silent_us(found):
+            elif t_us >= found.opened_us + DAY_US and t_us >= self._silent_us(found):
                 self._close(key, t_us)
         for key in list(self._muted):
             if self.framework.muted_by(*key, at) is None:

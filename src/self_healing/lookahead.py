@@ -76,8 +76,8 @@ class Sampled(Sight):
         place = self._telemetry.place(self._series.measure.grouped, group)
         if place is None:
             return
+        super().again(group, t_us)
         now = (t_us - self._stretch.from_us) // self._stretch.grid_us
-        self._for = None
         self._seen = self._seen.without(place).joined(self._look(self._flat.of_group(place), now, place))
 
     def _look(self, part: slice, now: int, place: int | None = None) -> Seen:

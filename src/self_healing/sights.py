@@ -14,6 +14,9 @@ from self_healing.model import Group, SeriesState
 from self_healing.spec import Absence
 from self_healing.telemetry.replayed import Replayed
 from self_healing.triggers.series import Series
+from self_healing.triggers.states import States
+
+_INACTIVE = np.uint8(SeriesState.INACTIVE)
 
 
 @dataclass(slots=True)
@@ -76,8 +79,9 @@ class Sight(ABC):
         self._series = series
         self._stretch = Stretch(0, 0, 1)
         self._seen = nothing()
-        self._for: tuple[bytes, bool] | None = None
+        self._for: tuple[States, bool] | None = None
         self._instants = np.zeros(0, np.int64)
+        self._next: int | None = 0  # the first of them after the instant that was looked at last
 
     def begin(self, stretch: Stretch) -> None:
         """Look along a stretch that was folded ahead."""
@@ -88,9 +92,9 @@ class Sight(ABC):
     def _along(self) -> Seen:
         """What is seen along the whole stretch."""
 
-    @abstractmethod
     def again(self, group: Group, t_us: int) -> None:
         """Look again at the series of one group, of which more has changed at `t_us` than time."""
+        self._for = None
 
     def next(self, now: int, *, watched: bool) -> int | None:
         """The number of the next instant at which something can happen; None when nothing does.
@@ -99,18 +103,18 @@ class Sight(ABC):
             now: the number of the instant that was looked at.
             watched: whether all series matter as those do that are not inactive.
         """
-        troubled = self._series.state != SeriesState.INACTIVE
-        if watched:
-            troubled[:] = True
-        known = troubled.tobytes(), watched
-        if known != self._for:
-            self._for, seen = known, self._seen
-            wide = np.full(int(seen.places.max(initial=-1)) + 1, watched)
-            wide[: len(troubled)] = troubled[: len(wide)]
-            at = seen.at[np.where(wide[seen.places], seen.turns, seen.met)]
-            self._instants = distinct(at, self._stretch.width)
-        place = int(np.searchsorted(self._instants, now, side="right"))
-        return int(self._instants[place]) if place < len(self._instants) else None
+        state, known = self._series.state, self._for
+        if known is None or known[0] is not state or known[1] != watched:
+            self._for, seen = (state, watched), self._seen
+            troubled = np.full(int(seen.places.max(initial=-1)) + 1, watched)
+            if not watched:
+                troubled[: len(state)] = state[: len(troubled)] != _INACTIVE
+            at = seen.at[np.where(troubled[seen.places], seen.turns, seen.met)]
+            self._instants, self._next = distinct(at, self._stretch.width), 0
+        if self._next is not None and self._next <= now:
+            place = int(self._instants.searchsorted(now, side="right"))
+            self._next = int(self._instants[place]) if place < len(self._instants) else None
+        return self._next
 
     def _always(self, places: Ints, at: Ints, now: int) -> Seen:
         kept = (at > now) & (at < self._stretch.width)
@@ -144,16 +148,13 @@ class Quiet(Sight):
         for length_us in (self._silent_us, DAY_US):
             reached = np.maximum(since + length_us, told)
             silent = np.flatnonzero(reached < until)
-            # A silence is longest right before it ends, be it that nobody expects anything any more.
-            for moments in (at(reached[silent]), at(reached[silent]) - 1):
-                seen = seen.joined(self._always(places[silent], moments, 0))
-        ended = np.flatnonzero(until < NONE_MIN)
-        for moments in (at(until[ended]), at(until[ended]) - 1):
-            seen = seen.joined(self._always(places[ended], moments, 0))
+            seen = seen.joined(self._always(places[silent], at(reached[silent]), 0))
+        # It is longest right before it ends, be it that nobody expects anything any more.
+        for ends_us in (until, since + DAY_US):
+            ended = np.flatnonzero(ends_us <= np.minimum(until, self._stretch.until_us + self._stretch.grid_us))
+            for moments in (at(ends_us[ended]) - 1, at(ends_us[ended])):
+                seen = seen.joined(self._always(places[ended], moments, 0))
         return seen
-
-    def again(self, group: Group, t_us: int) -> None:
-        """Nothing: silence is what it is, and what of it no longer counts is looked at in vain."""
 
 
 def nothing() -> Seen:

@@ -37,13 +37,11 @@ class Waiting:
 
     Args:
         heard_us: when each joins its pane, ascending; later than it happened where a call of a model came late.
-        joined: how many of them did.
     """
 
     table: PaneTable
     samples: Joining
     heard_us: Ints
-    joined: int = 0
 
 
 class _NoExamples(Examples):
@@ -138,26 +136,30 @@ class Replayed(Telemetry):
             raise ValueError(
                 f"{until_us} lies beyond what was folded ahead, {self._gathered_us}; gather up to there first"
             )
-        self._t_us = until_us
+        before_us, self._t_us = self._t_us, until_us
         for flat in self.flat.values():
-            flat.hear(until_us)
+            if flat.late:
+                flat.hear(until_us)
         listening = self._listening.keys()
         for each in self._waiting:
-            end = int(np.searchsorted(each.heard_us, until_us, side="right"))
-            key = each.table.measure.key
-            if end > each.joined and (key in listening or each.table.tells_quantiles):
-                samples = each.samples.between(each.joined, end)
-                if each.table.tells_quantiles:
-                    super()._join(each.table, samples, listening)
-                else:
-                    self._listening.tell_samples(each.table.measure, samples)
-            each.joined = end
-        self._waiting = [each for each in self._waiting if each.joined < len(each.heard_us)]
+            if each.table.tells_quantiles or each.table.measure.key in listening:
+                start, end = each.heard_us.searchsorted((before_us, until_us), side="right").tolist()
+                if end > start:
+                    self._join_now(each.table, each.samples.between(start, end), listening)
+        if not self.ahead:
+            self._waiting = [each for each in self._waiting if each.heard_us[-1] > until_us]
         return 0
+
+    def _join_now(self, table: PaneTable, samples: Joining, listening: set[str]) -> None:
+        if table.tells_quantiles:
+            super()._join(table, samples, listening)
+        else:
+            self._listening.tell_samples(table.measure, samples)
 
     def _join(self, table: PaneTable, samples: Joining, listening: set[str]) -> None:
         self.flat[table.measure.key].add(samples)
-        self._waiting.append(Waiting(table, samples, samples.heard_us))
+        if len(samples.at):
+            self._waiting.append(Waiting(table, samples, np.maximum(samples.heard_us, self._t_us + 1)))
 
     @property
     def ahead(self) -> bool:

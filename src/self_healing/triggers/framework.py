@@ -71,6 +71,7 @@ class TriggerFramework:
         self._looking = Looking(windows, self._series)
         self._due = Due(windows, self._looking)
         self._inhibiting = Inhibiting(self._series, windows)
+        self._timers: dict[str, tuple[States, int | None]] = {}  # the states of each, and their first timer
         self._unjudged = False  # whether what asks for silence was left out for want of reading on
         self._reset = False  # whether a series was set inactive since others looked at it
         self.evaluations = 0
@@ -329,11 +330,18 @@ class TriggerFramework:
         found = {}
         for name, series in self._series.items():
             if series.trigger.enabled and len(series):
-                timer_us = next_timer_us(series.trigger, series.state, series.since_us, series.flapping, t_us)
-                due = [each for each in (timer_us, series.next_whole_us(t_us)) if each is not None]
+                due = [each for each in (self._timer_us(series, t_us), series.next_whole_us(t_us)) if each is not None]
                 if due:
                     found[name] = min(due)
         return found
+
+    def _timer_us(self, series: Series, t_us: int) -> int | None:
+        """When the first timer of a trigger runs out; worked out once, until a state changes or it has run out."""
+        state, timer_us = self._timers.get(series.trigger.name, (None, None))
+        if state is not series.state or (timer_us is not None and timer_us <= t_us):
+            timer_us = next_timer_us(series.trigger, series.state, series.since_us, series.flapping, t_us)
+            self._timers[series.trigger.name] = series.state, timer_us
+        return timer_us
 
     @property
     def unjudged(self) -> bool:

@@ -55,7 +55,11 @@ class Looking:
             members = [self._series[name] for name in series.members]
             return Gathered(t_us, (), firing(series, [(each, self._seen_at(series, each)) for each in members]), None)
         if series.absence is not None:
-            return Gathered(t_us, (), silence(self.signs(series), t_us), None)
+            last_us = self._windows.last_sign(series.measure)
+            known = series.gathered
+            if known is None or not known.is_from(t_us, (last_us,)) or len(known.totals.count) != len(series):
+                known = series.gathered = Gathered(t_us, (last_us,), silence(self.signs(series), t_us), None)
+            return known
         trigger, measure = series.trigger, series.measure
         oldest = self._windows.oldest_running(measure) if series.counts_running else None
         window, shared = self._shared(series, t_us)

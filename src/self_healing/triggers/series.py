@@ -239,6 +239,7 @@ class Series:
 
     def forget(self, places: Ints) -> None:
         """Let the groups in these places be as if they had never been seen."""
+        self.state = self.state.copy()
         for name, (_, nothing) in COLUMNS.items():
             getattr(self, name)[places] = nothing
         self.began_us[places] = NEVER
@@ -252,6 +253,8 @@ class Series:
             # Of a group that is silent still: it must speak before it can fall silent again.
             self.restarted_us[place] = t_us
             self.watch(np.array([place]), np.array([t_us]))
+        # What was worked out of its states is known by the very arrays.
+        self.state, self.since_us = self.state.copy(), self.since_us.copy()
         self.state[place], self.since_us[place] = SeriesState.INACTIVE, t_us
         self.frozen_count[place] = NOT_FROZEN
         self.flapping[place] = False  # how often it began to fire is remembered all the same

@@ -68,7 +68,7 @@ def step(
     met = finding == _MET
     if trigger.no_data is NoData.FIRE:
         met = met | (finding == _NO_DATA)
-    if not state.any() and not met.any():  # all inactive, and staying so
+    if not np.count_nonzero(state) and not met.any():  # all inactive, and staying so
         return state, since_us
     inactive, pending, firing, recovering = (state == each for each in _STATES)
     silent = (finding >= _TOO_FEW) & ~met
@@ -120,7 +120,7 @@ def next_timer_us(trigger: TriggerSpec, state: States, since_us: Ints, flapping:
     One that ran out before has had its say; what still waits there waits for samples.
     """
     due: list[int] = []
-    if not state.any():
+    if not np.count_nonzero(state):  # half as long as any()
         return None
     recovering = state == _RECOVERING
     for held, length_us in (
