@@ -83,6 +83,25 @@ def test_a_slow_task_is_handed_over_repaired_and_verified_healed(fleet: Scenario
     assert (lesson.tries, lesson.healed, lesson.credit, lesson.heal_s) == (1, 1, 1.0, (55.0,))
 
 
+def test_no_credit_is_due_where_who_was_left_alone_got_well_just_so(scenario: MakeScenario, tmp_path: Path) -> None:
+    (tmp_path / "triggers.toml").write_text(f'[[trigger]]\nname = "{RETRIES}"\nwindow = "2m"\n')
+    fleet = scenario(settings={"triggers": {"files": [tmp_path / "triggers.toml"]}})
+    for agent in ("Coder", "Writer"):
+        fleet.finish(f"hard {agent}", agent, attempt=3)
+    fleet.at(1).expect_directives(quality_gate="strict")
+    fleet.expect_actions(RETRIES, "Writer", resolve_retry_failures="deferred")  # one agent at a time
+    fleet.complete(RETRIES)
+    good(fleet, 5)
+    fleet.at(135, step_s=60).finish("easy", "Writer", attempt=1)
+    fleet.at(200, step_s=60).expect_incident(RETRIES, "Writer", "closed", "recovered", attempts=0)
+    good(fleet.at(336, step_s=60), 336)
+
+    fleet.expect_incident(RETRIES, "Coder", "closed", "recovered", attempts=1)
+    assert "no credit is due" in fleet.incident(RETRIES).notes[-1].text
+    [lesson] = fleet.loop.store.select(Lesson, trigger=RETRIES)
+    assert (lesson.tries, lesson.healed, lesson.credit) == (1, 1, 0.0)
+
+
 def test_old_trouble_still_in_the_window_opens_nothing_after_healing(fleet: Scenario) -> None:
     fleet.at(0).finish("t1", duration_s=90.0)
     fleet.at(5).complete(SLOW)
