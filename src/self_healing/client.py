@@ -280,7 +280,7 @@ class Client:
     ) -> models.Silence:
         """Have some series open no incident for a time: those of a trigger, with these keys in their group."""
         told = models.Mute(by=by, reason=reason, lasts_s=lasts_s, trigger=trigger, keys=keys or {}, starts_at=starts_at)
-        return self._post(models.ChangedSilence, "/silences", told).silence
+        return self._post(models.AddedSilence, "/silences", told).silence
 
     def remove_silence(self, id: str, *, by: str) -> models.Silence:
         """End a silence early."""

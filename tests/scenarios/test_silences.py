@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from self_healing.errors import SilenceRefused
+from self_healing.incidents.silences import matched
 from self_healing.model import CloseReason, Incident, Reason, Silence
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
@@ -170,3 +171,28 @@ def test_a_silence_that_mutes_nothing_is_refused(
     with pytest.raises(SilenceRefused, match=why):
         fleet.loop.silence(trigger, keys, timedelta(seconds=lasts), "Ada", "no")
     assert fleet.loop.store.select(Silence) == []
+
+
+def test_a_silence_without_a_reason_is_refused(fleet: Scenario) -> None:
+    with pytest.raises(SilenceRefused, match="it has no reason"):
+        fleet.loop.silence(SLOW, {}, timedelta(seconds=60), "Ada", " ")
+
+
+SERIES = [("slow_tasks", (("agent", "Coder"), ("model", "m"))), ("cost", (("agent", "Coder"),)), ("cost", ())]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "keys", "triggers", "series", "warning"),
+    [
+        (None, {"agent": "Coder"}, 2, 2, None),
+        ("cost", {}, 1, 2, None),
+        (None, {"agent": "Codr"}, 0, 0, "no series has agent=Codr; did you mean Coder?; it mutes those to come"),
+        (None, {"agent": "X"}, 0, 0, "no series has agent=X; seen are Coder; it mutes those to come"),
+        ("cost", {"model": "m"}, 0, 0, "no series has model=m; seen are none; it mutes those to come"),
+        ("other", {}, 0, 0, "other has no series yet; it mutes those to come"),
+    ],
+)
+def test_a_silence_tells_what_it_is_for_of_what_there_is(
+    trigger: str | None, keys: dict[str, str], triggers: int, series: int, warning: str | None
+) -> None:
+    assert matched(trigger, keys, SERIES) == {"triggers": triggers, "series": series, "warning": warning}

@@ -10,8 +10,9 @@ from cyclopts import App, Parameter
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
 from self_healing.cli.following import shown_as_asked
-from self_healing.cli.options import NO_REASON, By, Shown, Watched, Why, person
+from self_healing.cli.options import By, Shown, Watched, Why, person
 from self_healing.cli.parsing import instant, pair, seconds
+from self_healing.wording import counted
 
 app = App(name="silences", help_format="plaintext")
 
@@ -42,7 +43,7 @@ def add(
     starts: Annotated[
         str | None, Parameter(name="--from", show_default=False, help="When it begins, such as 2026-01-05T22:00:00Z.")
     ] = None,
-    reason: Why = NO_REASON,
+    reason: Why = "",
     by: By = None,
     shown: Shown | None = None,
 ) -> int:
@@ -56,7 +57,7 @@ def add(
         "by": person(by),
         "reason": reason,
     }
-    _answer(call(shown.settings(), "silence", given), shown)
+    output.show(call(shown.settings(), "silence", given), shown.format, _print_added)
     return 0
 
 
@@ -68,12 +69,19 @@ def remove(id: str, *, by: By = None, shown: Shown | None = None) -> int:
         id: of the silence.
     """
     shown = shown or Shown()
-    _answer(call(shown.settings(), "unsilence", {"id": id, "by": person(by)}), shown)
+    told = call(shown.settings(), "unsilence", {"id": id, "by": person(by)})
+    output.show(told, shown.format, lambda answer: _print({"silences": [answer["silence"]]}))
     return 0
 
 
-def _answer(told: Json, shown: Shown) -> None:
-    output.show(told, shown.format, lambda answer: _print({"silences": [answer["silence"]]}))
+def _print_added(told: Json) -> None:
+    _print({"silences": [told["silence"]]})
+    matches = told["matches"]
+    print()
+    if matches["warning"] is None:
+        print(f"for {matches['series']} series of {counted(matches['triggers'], 'trigger')}, as there are now")
+    else:
+        output.paragraph(f"warning: it is for nothing that there is now: {matches['warning']}")
 
 
 def _print(told: Json) -> None:

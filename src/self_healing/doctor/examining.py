@@ -12,7 +12,7 @@ import msgspec
 from self_healing.clock import DAY_US
 from self_healing.config import Mode, Settings, load_spec
 from self_healing.doctor.findings import Finding, Outcome, Proposal, Tell, ok, problem
-from self_healing.doctor.fitting import as_toml, fired, fits, in_words, propose, too_often
+from self_healing.doctor.fitting import as_toml, fired, fits, in_words, propose, too_often, windows
 from self_healing.doctor.history import arrival, read_history
 from self_healing.doctor.observing import observe
 from self_healing.doctor.surroundings import surroundings
@@ -20,7 +20,7 @@ from self_healing.errors import ConfigError, StateError, StorageError
 from self_healing.loading import try_spec
 from self_healing.spec import Spec
 from self_healing.status import stored_overrides
-from self_healing.telemetry.columns import asked_attributes
+from self_healing.telemetry.columns import ATTRIBUTE, asked_attributes
 
 WEEK_US: Final = 7 * DAY_US
 """Agents' work repeats itself by the week: with less of it seen, nobody knows what is usual."""
@@ -40,7 +40,7 @@ def examine(load: Callable[[], Settings], *, at: datetime, tell: Tell) -> dict[s
         return _report(_mistakes("configuration", error), [], {})
     findings, spec = _declared(settings)
     findings += surroundings(settings, spec, at)
-    history = read_history(settings, at, tell, () if spec is None else asked_attributes(spec.triggers))
+    history = read_history(settings, at, tell, () if spec is None else _asked(spec))
     findings += arrival(settings, history, at)
     proposals: list[Proposal] = []
     noisy: list[str] = []
@@ -49,10 +49,16 @@ def examine(load: Callable[[], Settings], *, at: datetime, tell: Tell) -> dict[s
         now = fired(spec, history, partial(tell, "replaying history"))
         proposals = propose(spec, observed, now, history, tell)
         noisy = [name for name, each in now.items() if too_often(each, history)]
-        findings += fits(spec, observed, now, proposals, history)
+        findings += [*fits(spec, observed, now, proposals, history), *windows(spec, history)]
     findings.append(_mode(settings, findings, noisy, history.span_us))
     says = {} if spec is None else {each.trigger: in_words(each, spec, history) for each in proposals}
     return _report(findings, proposals, says)
+
+
+def _asked(spec: Spec) -> tuple[str, ...]:
+    """The attributes that triggers and maintenance windows ask for."""
+    keys = {key for window in spec.maintenance for key in window.keys if key.startswith(ATTRIBUTE)}
+    return tuple(sorted({*asked_attributes(spec.triggers), *(key.removeprefix(ATTRIBUTE) for key in keys)}))
 
 
 def _declared(settings: Settings) -> tuple[list[Finding], Spec | None]:

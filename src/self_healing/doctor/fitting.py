@@ -20,7 +20,7 @@ from self_healing.clock import DAY_US, SECOND_US
 from self_healing.doctor.findings import Finding, Proposal, Tell, ok, warn
 from self_healing.doctor.history import History
 from self_healing.doctor.observing import Observed, beyond
-from self_healing.doctor.silent import doubts, why_silent
+from self_healing.doctor.silent import doubts, idle, why_silent
 from self_healing.measures import Floats
 from self_healing.model import SeriesState
 from self_healing.spec import Baseline, RateOfChange, Spec, Threshold, TriggerSpec
@@ -189,6 +189,14 @@ def fits(
                 yield warn(check, *doubt)
             else:
                 yield _frequency(check, now[trigger.name], proposed.get(trigger.name), history)
+
+
+def windows(spec: Spec, history: History) -> Iterator[Finding]:
+    """Whether each maintenance window is for somebody in the history."""
+    for window in spec.maintenance:
+        idles = idle(window, history)
+        check = f"maintenance {window.name}"
+        yield ok(check, "it is for groups that there are") if idles is None else warn(check, *idles)
 
 
 def _frequency(check: str, now: Fired, proposal: Proposal | None, history: History) -> Finding:

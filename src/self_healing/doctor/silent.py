@@ -11,7 +11,17 @@ from self_healing.clock import SECOND_US
 from self_healing.doctor.history import History
 from self_healing.doctor.observing import Observed, beyond
 from self_healing.problems import shown, suggestion
-from self_healing.spec import Absence, Baseline, Composite, NoData, RateOfChange, Spec, Threshold, TriggerSpec
+from self_healing.spec import (
+    Absence,
+    Baseline,
+    Composite,
+    Maintenance,
+    NoData,
+    RateOfChange,
+    Spec,
+    Threshold,
+    TriggerSpec,
+)
 from self_healing.telemetry.columns import ATTRIBUTE, getter
 from self_healing.telemetry.samples import matches
 from self_healing.telemetry.signals import GROUP_COLUMNS, signal_of, unit
@@ -113,6 +123,16 @@ def doubts(trigger: TriggerSpec, observed: Observed | None, history: History) ->
     """
     far = None if observed is None else _far(trigger, observed, history)
     return _unnamed(trigger, history) or far
+
+
+def idle(window: Maintenance, history: History) -> tuple[str, str] | None:
+    """Why a maintenance window is for nobody who was ever heard of, and what to do; None where it is for somebody."""
+    for column, value in window.keys.items():
+        seen = _values(column, history)
+        if value not in seen:
+            near = suggestion(value, seen) or f" seen are {', '.join(sorted(seen)[:5]) or 'none'}"
+            return f"it is for nobody: no event has {column} = {shown(value)};{near}", "correct its `keys`"
+    return None
 
 
 def _unnamed(trigger: TriggerSpec, history: History) -> tuple[str, str] | None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any, Final
 
 import msgspec
 
 from self_healing.errors import SilenceRefused
 from self_healing.model import Group, Silence, new_id
-from self_healing.problems import unknown
+from self_healing.problems import suggestion, unknown
 from self_healing.spec import Spec
 from self_healing.storage.store import Store
+
+MOST_SHOWN: Final = 5
+"""So many of the values that there are are named where none is near."""
 
 
 def covers(silence: Silence, trigger: str, group: Group, at: datetime) -> bool:
@@ -21,6 +25,36 @@ def covers(silence: Silence, trigger: str, group: Group, at: datetime) -> bool:
         and silence.trigger in (None, trigger)
         and silence.keys.items() <= dict(group).items()
     )
+
+
+def matched(trigger: str | None, keys: Mapping[str, str], series: Iterable[tuple[str, Group]]) -> dict[str, Any]:
+    """What a silence is for of what there is: how many `triggers` and `series`, and a `warning` where that is nothing.
+
+    Args:
+        trigger, keys: whose series, and what their groups have among their own.
+        series: each there is, by its trigger and group.
+    """
+    meant = [(name, dict(group)) for name, group in series if trigger in (None, name)]
+    names = [name for name, group in meant if keys.items() <= group.items()]
+    return {
+        "triggers": len(set(names)),
+        "series": len(names),
+        "warning": None if names else _nothing(trigger, keys, [group for _, group in meant]),
+    }
+
+
+def _nothing(trigger: str | None, keys: Mapping[str, str], groups: Sequence[Mapping[str, str]]) -> str:
+    """Why none of these groups has `keys`, and what may have been meant."""
+    if not groups:
+        return f"{trigger or 'no trigger'} has {'no series' if trigger else 'a series'} yet; it mutes those to come"
+    for key, value in keys.items():
+        seen = sorted({group[key] for group in groups if key in group})
+        if value not in seen:
+            near = suggestion(value, seen)
+            some = f" seen are {', '.join(seen[:MOST_SHOWN]) or 'none'}{', ...' if len(seen) > MOST_SHOWN else ''}"
+            return f"no series has {key}={value};{near or some}; it mutes those to come"
+    both = " and ".join(f"{key}={value}" for key, value in keys.items())
+    return f"no series has {both} together; it mutes those to come"
 
 
 class Silences:
@@ -57,9 +91,11 @@ class Silences:
         """Mute series from `starts_at` on, or from now when it is left out or past.
 
         Raises:
-            SilenceRefused: it names neither a trigger nor a key, or none that there is.
+            SilenceRefused: it names neither a trigger nor a key, or none that there is, or has no reason.
         """
         self._check(trigger, keys, lasts)
+        if not reason.strip():
+            raise SilenceRefused("it has no reason; say why (--reason), for whoever finds it later")
         begins_at = at if starts_at is None else max(starts_at, at)
         silence = Silence(
             id=new_id("sil"),

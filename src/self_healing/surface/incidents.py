@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from self_healing import views
+from self_healing.incidents.silences import matched
 from self_healing.incidents.similar import similar
 from self_healing.model import (
     Decision,
@@ -87,7 +88,8 @@ class Incidents(Answers):
         starts_at: Aware | None = None,
     ) -> Json:
         made = self._loop.silence(trigger, keys, timedelta(seconds=lasts_s), by, reason, starts_at)
-        return {"silence": views.silence(made, self._loop.now())}
+        series = [(each.trigger, each.group) for each in self._loop.verdicts()]
+        return {"silence": views.silence(made, self._loop.now()), "matches": matched(trigger, keys, series)}
 
     def unsilence(self, id: str, by: str) -> Json:
         return {"silence": views.silence(self._loop.remove_silence(id, by), self._loop.now())}

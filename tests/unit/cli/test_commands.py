@@ -45,7 +45,7 @@ PRINTING = [
     ["incidents", "--state", "open", "--state", "acting"],
     ["silences"],
     ["silences", "list", "--all"],
-    ["silences", "add", "--trigger", "slow_tasks", "--for", "2h", "--from", "2030-01-05T22:00:00Z"],
+    ["silences", "add", "--trigger", "slow_tasks", "--from", "2030-01-05T22:00:00Z", "--reason", "a drill"],
     ["directives"],
     ["history"],
     ["handoffs"],
@@ -258,6 +258,7 @@ def test_a_silence_is_added_listed_and_removed(where: list[str], capsys: pytest.
     added = told("silences", "add", "--key", "agent=Coder", "--for", "2h", "--reason", "a drill", "--by", "Ada")
     silence = added["silence"]
     assert (silence["keys"], silence["by"], silence["reason"]) == ({"agent": "Coder"}, "Ada", "a drill")
+    assert added["matches"]["series"] == 0
     assert told("silences") == {"silences": [silence]}
     removed = told("silences", "remove", silence["id"], "--by", "Bob")["silence"]
     assert (removed["state"], removed["removed_by"]) == ("over", "Bob")
@@ -302,6 +303,7 @@ def test_triggers_that_could_not_go_live_are_not_compared(
         (["silences", "add", "--trigger", "slow_tasks", "--for", "soon"], "such as 90s, 5m, 24h"),
         (["silences", "add", "--trigger", "slow_tasks", "--for", "0s"], "above 0"),
         (["silences", "add", "--trigger", "slow_tasks", "--from", "tonight"], "allowed is a time such as"),
+        (["silences", "add", "--trigger", "slow_tasks"], "it has no reason; say why (--reason)"),
         (["silences", "remove", "sil-1"], "no silence 'sil-1'"),
         (["triggers", "test"], "name at least one file"),
         (["triggers", "test", "nothing.toml"], "nothing.toml: no such file"),

@@ -188,6 +188,17 @@ def test_an_attribute_that_no_event_has_is_told_with_the_nearest_that_some_have(
     )
 
 
+@pytest.mark.parametrize(("agent", "outcome"), [("A", "ok"), ("a", "warn")])
+def test_a_maintenance_window_for_nobody_who_was_ever_heard_of_is_told(
+    tmp_path: Path, agent: str, outcome: str
+) -> None:
+    told = settings(tmp_path, f'[[maintenance]]\nname = "nightly"\nkeys = {{ agent = "{agent}" }}\n')
+    history(tmp_path, 0.1)
+    was, words = found(examined(told), "maintenance nightly")
+    nobody = 'it is for nobody: no event has agent = "a"; seen are A, B -> correct its `keys`'
+    assert (was, words == nobody) == (outcome, agent == "a")
+
+
 def test_where_silence_fires_it_does_not_matter_that_no_window_ever_held_enough(tmp_path: Path) -> None:
     told = settings(tmp_path, TRIGGER.format(name="mine", more='min_samples = 50\nno_data = "fire"'))
     history(tmp_path, 1, every_s=6 * 3600)

@@ -39,6 +39,7 @@ from self_healing.api.models.deciding import (
     Stopped,
 )
 from self_healing.api.models.incidents import (
+    AddedSilence,
     Agent,
     AgentDetail,
     Agents,
@@ -47,6 +48,7 @@ from self_healing.api.models.incidents import (
     Incident,
     IncidentDetail,
     Incidents,
+    Matches,
     Silence,
     Silences,
 )
@@ -69,6 +71,7 @@ __all__ = [
     "Accounting",
     "Action",
     "Actions",
+    "AddedSilence",
     "Agent",
     "AgentDetail",
     "Agents",
@@ -109,6 +112,7 @@ __all__ = [
     "Incidents",
     "Lesson",
     "Limit",
+    "Matches",
     "Model",
     "MovedHandoff",
     "Mute",

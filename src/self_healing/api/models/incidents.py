@@ -166,6 +166,21 @@ class Silences(Page):
     silences: list[Silence]
 
 
+class Matches(Model):
+    """What a silence is for of what there is as it is added."""
+
+    triggers: int = Field(description="that have such a series")
+    series: int
+    warning: str | None = Field(description="where there is none: why, and what may have been meant")
+
+
+class AddedSilence(Model):
+    """A silence that was added."""
+
+    silence: Silence
+    matches: Matches
+
+
 class ChangedSilence(Model):
     """A silence after what was done to it."""
 

@@ -168,7 +168,7 @@ async def silences(
     return as_json(await here.ask("records", kind="silences", where={"open": yes(open)}, limit=limit, cursor=cursor))
 
 
-@routes.post("/silences", response_model=models.ChangedSilence)
+@routes.post("/silences", response_model=models.AddedSilence)
 async def silence(here: Here, told: models.Mute) -> Response:
     """Have some series open no incident for a time."""
     given = told.model_dump(mode="json", exclude_none=True)
