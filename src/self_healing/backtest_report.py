@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from self_healing.backtest import Found, Replay, Tell, nobody, replays, replays_of
+from self_healing.backtest import Found, Replay, Tell, decoded_lines, nobody, replays, replays_of
 from self_healing.clock import DAY_US, SECOND_US, from_us
+from self_healing.errors import TelemetryError
 from self_healing.model import SeriesState, Transition, group_dict
+from self_healing.problems import one_line
 from self_healing.spec import Spec, TriggerSpec
+from self_healing.telemetry.describing import described
 from self_healing.telemetry.query.past import Past
+from self_healing.wording import counted
 
 
 def backtest(spec: Spec, files: Sequence[Path], tell: Tell = nobody) -> dict[str, Any]:
@@ -24,9 +29,11 @@ def backtest(spec: Spec, files: Sequence[Path], tell: Tell = nobody) -> dict[str
         tell: hears how much has been replayed, 0 to 1.
 
     Raises:
-        TelemetryError: a file cannot be read.
+        TelemetryError: a file cannot be read, or there is no event in any of them.
     """
-    return _report(replays([spec], files, tell)[0])
+    done = replays([spec], files, tell)
+    _refuse_eventless(done[0], files)
+    return _report(done[0])
 
 
 def compare(spec: Spec, against: Spec, files: Sequence[Path], tell: Tell = nobody) -> dict[str, Any]:
@@ -34,7 +41,48 @@ def compare(spec: Spec, against: Spec, files: Sequence[Path], tell: Tell = nobod
 
     The history is read once for both; arguments and errors as for :func:`backtest`.
     """
-    return _both(*replays([spec, against], files, tell))
+    ours, theirs = replays([spec, against], files, tell)
+    _refuse_eventless(ours, files)
+    return _both(ours, theirs)
+
+
+EXPECTED: Final = (
+    'expected are native JSON lines, such as {"ts": "2026-01-05T10:01:30Z", "type": "task_finished", "id": "t1",'
+    ' "agent": "Coder", "status": "success", "duration_s": 90.0}'
+)
+
+MOST_SHOWN: Final = 80
+"""So many bytes of a line are shown."""
+
+MOST_FILES: Final = 3
+"""Of so many files it is told what was found in place of events."""
+
+
+def _refuse_eventless(done: Replay, files: Sequence[Path]) -> None:
+    """Raise TelemetryError, with what was found instead, where nothing at all could be replayed."""
+    if not done.telemetry.accounting.aggregated:
+        found = [f"{path}: {_found(path)}" for path in files[:MOST_FILES]]
+        more = [f"and {len(files) - MOST_FILES} more such files"] if len(files) > MOST_FILES else []
+        raise TelemetryError(f"there is no event to replay: {'; '.join([*found, *more])}; {EXPECTED}")
+
+
+def _found(path: Path) -> str:
+    """What is in a file without an event: how many lines, and why they are none."""
+    text = path.read_bytes()
+    decoded = decoded_lines(text, ())
+    if not decoded.bad:
+        return "it is empty" if not text.strip() else "nothing but what self-healing wrote itself, which is never read"
+    reasons = ", ".join(f"{reason.value} {count}" for reason, count in Counter(why for _, why in decoded.bad).items())
+    offset, reason = decoded.bad[0]
+    line = text[offset:].partition(b"\n")[0]
+    what = f" ({why})" if (why := described(line, reason)) else ""
+    return f"{counted(decoded.received, 'line')}, all refused: {reasons}; the first is {_begins(line)}{what}"
+
+
+def _begins(line: bytes) -> str:
+    """The beginning of a line, as it may be printed."""
+    text = one_line(line[:MOST_SHOWN].decode(errors="replace"))
+    return text if len(line) <= MOST_SHOWN else f"{text}..."
 
 
 def compare_stored(spec: Spec, against: Spec, past: Past, enough: Callable[[], bool]) -> dict[str, Any]:
@@ -49,7 +97,22 @@ def compare_stored(spec: Spec, against: Spec, past: Past, enough: Callable[[], b
 
 
 def _both(ours: Replay, theirs: Replay) -> dict[str, Any]:
-    return _report(ours) | {"against": _report(theirs), "compared": _compared(ours, theirs)}
+    told, there = _report(ours), _report(theirs)
+    summary = {name: {"here": here, "there": _summed(there)[name]} for name, here in _summed(told).items()}
+    return told | {"against": there, "summary": summary, "compared": _compared(ours, theirs)}
+
+
+def _summed(report: dict[str, Any]) -> dict[str, Any]:
+    """What came of all triggers together."""
+    lasted_s = [each["duration_s"] for each in report["incidents"]]
+    return {
+        "incidents": len(lasted_s),
+        "median_s": median(lasted_s) if lasted_s else None,
+        "longest_s": max(lasted_s, default=None),
+        "open_s": sum(lasted_s),
+        "flaps": sum(each["flaps"] for each in report["triggers"]),
+        "actions_per_day": sum(each["actions_per_day"] or 0.0 for each in report["triggers"]),
+    }
 
 
 def _report(done: Replay) -> dict[str, Any]:

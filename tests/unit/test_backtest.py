@@ -259,6 +259,31 @@ def test_two_specs_are_compared_on_one_history(tmp_path: Path) -> None:
     assert slow["only_there"] == []
     assert slow["here"]["incidents"] == slow["in_both"] + len(slow["only_here"])
     assert slow["there"]["incidents"] == 1
+    assert report["summary"]["incidents"] == {
+        "here": len(report["incidents"]),
+        "there": len(report["against"]["incidents"]),
+    }
+    assert report["summary"]["open_s"]["here"] == sum(each["duration_s"] for each in report["incidents"])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "a.jsonl: it is empty; expected are native JSON lines, such as"),
+        ("name,duration\nt1,5\n", "a.jsonl: 2 lines, all refused: invalid_json 2; the first is name,duration ("),
+        (
+            '{"type":"task_finished"}\n',
+            'a.jsonl: 1 line, all refused: undated 1; the first is {"type":"task_finished"}',
+        ),
+        ('{"ts":"2026-01-05T10:00:00Z","type":"self_healing_trigger"}\n', "nothing but what self-healing wrote itself"),
+    ],
+)
+def test_files_without_an_event_are_refused_with_what_was_found_in_them(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text(text)
+    with pytest.raises(TelemetryError) as refused:
+        backtest(load_spec(Settings()), [file])
+    assert told in str(refused.value)
 
 
 # --- live and backtest agree ---------------------------------------------------------------------------------------

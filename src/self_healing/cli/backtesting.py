@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from self_healing.cli import output
 from self_healing.cli.client import Json
@@ -67,6 +67,12 @@ def print_compared(told: Json) -> None:
     """Print two specs side by side; a pair of figures is that of the loaded one, then that of the other."""
     _print_head(told)
     compared = told["compared"]
+    output.title("summary")
+    output.table(
+        ("all triggers", "loaded", "against", "difference"),
+        [(name, *_sides(told["summary"][key], say)) for name, key, say in _SUMMED],
+        empty="",
+    )
     output.title("loaded / against")
     output.table(
         (
@@ -124,6 +130,15 @@ def _print_head(told: Json) -> None:
     )
 
 
+def _sides(pair: Json, say: Callable[[Any], str]) -> tuple[str, str, str]:
+    """A figure with the loaded triggers, with the others, and by how much it is more or less with those."""
+    here, there = pair["here"], pair["there"]
+    if here is None or there is None:
+        return say(here), say(there), "-"
+    more = there - here
+    return say(here), say(there), say(0) if not more else f"{'+' if more > 0 else '-'}{say(abs(more))}"
+
+
 def _both(each: Json, key: str, say: Callable[[Any], str]) -> str:
     return " / ".join("-" if each[side] is None else say(each[side][key]) for side in ("here", "there"))
 
@@ -138,3 +153,14 @@ def _share(share: float | None) -> str:
 
 def _rate(number: float | None) -> str:
     return "-" if number is None else f"{number:.2g}"
+
+
+_SUMMED: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
+    ("incidents", "incidents", str),
+    ("median", "median_s", _span),
+    ("longest", "longest_s", _span),
+    ("open in all", "open_s", _span),
+    ("flaps", "flaps", str),
+    ("actions a day", "actions_per_day", _rate),
+)
+"""The figures of a summary: as people read them, by their key, and how each is said."""
