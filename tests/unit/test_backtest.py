@@ -100,12 +100,6 @@ def test_bad_lines_are_accounted_for_and_stop_nothing(tmp_path: Path) -> None:
     assert len(report["incidents"]) == 1
 
 
-def test_an_empty_history_has_no_incidents(tmp_path: Path) -> None:
-    report = backtest(load_spec(Settings()), [write(tmp_path / "a.jsonl", [])])
-
-    assert (report["events"], report["incidents"], report["span_s"]) == (0, [], 0.0)
-
-
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(TelemetryError, match=r"cannot read .*gone\.jsonl: No such file"):
         backtest(load_spec(Settings()), [tmp_path / "gone.jsonl"])
