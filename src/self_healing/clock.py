@@ -13,6 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+"""Of what people say, an instant from EPOCH until before this is one: times around it are reckoned with, too."""
+
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
 HOUR_US = 60 * MINUTE_US
@@ -24,6 +27,11 @@ def to_us(at: datetime) -> int:
     if at.tzinfo is None:
         raise ValueError(f"{at!r} has no time zone; give an aware datetime")
     return (at - EPOCH) // timedelta(microseconds=1)
+
+
+def sayable(at: datetime) -> bool:
+    """Whether an aware instant is one that people may mean."""
+    return EPOCH <= at < LATEST
 
 
 def from_us(us: int) -> datetime:

@@ -248,6 +248,8 @@ class Service:
     def _tell_health(self) -> str:
         """Say what is new of the health, in the log and to whoever listens; returns the status."""
         health = self.loop.health()
+        if health["issues"] != self._issues:  # also where nothing can be committed
+            self.changes.changed()
         for line in news(self._issues, health["issues"]):
             self.loop.logs.orchestrator.info("health_changed", status=health["status"], news=line)
             if REFUSED not in line:  # the reload has told, with all that is wrong, and so does the one that mends it

@@ -184,6 +184,9 @@ def test_the_figures_count_what_fires_and_is_not_muted(surface: Surface) -> None
         ("incidents", {"states": ["asleep"]}, "'asleep'"),
         ("check", {"now": "2026-01-05T10:00:05"}, "timezone"),
         ("history", {"limit": 0}, ">= 1"),
+        ("ack", {"id": "inc-1", "by": " ", "reason": "x"}, "by: allowed is text that is not empty"),
+        ("stop", {"by": "Ada", "reason": ""}, "reason: allowed is text that is not empty"),
+        ("check", {"now": "0001-01-01T00:00:00Z"}, "now 0001-01-01T00:00:00+00:00: allowed is a time from 1970"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(command: str, arguments: dict[str, Any], said: str, surface: Surface) -> None:

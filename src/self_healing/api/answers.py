@@ -50,7 +50,16 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
     return Response(msgspec.json.encode(told), status, headers, PROBLEM)
 
 
+def status_of(error: SelfHealingError) -> HTTPStatus:
+    """What an error of the framework is in the words of HTTP."""
+    return next((status for kind, status in _STATUSES if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
+
+
 def refusal(error: SelfHealingError) -> Response:
     """What an error of the framework is answered with."""
-    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
-    return problem(status, str(error))
+    return problem(status_of(error), str(error))
+
+
+def unforeseen(error: Exception) -> str:
+    """What whoever asked is told of a failure that nobody foresaw; all of it is in the log."""
+    return f"self-healing failed at this in a way that nobody foresaw ({type(error).__name__}); its log says where"

@@ -23,13 +23,17 @@ from self_healing.config import Scope, ServerSettings, is_loopback
 
 LOGIN: Final = "/login"
 LOGOUT: Final = "/logout"
+API: Final = "/api/"
+"""Beneath this programs ask, the scripts of the pages among them: none of them is led to a page that asks a person."""
 
 OPEN_PATHS: Final = frozenset(("/healthz", "/readyz", LOGIN, "/static/style.css", "/static/icon.svg"))
 """What may be asked without a token: whether it lives, as probes do, and to log in."""
 
 MAY: Final = "self_healing.may"
 SESSION: Final = "self_healing.session"
-"""Where a request's scope has what its sender may do, and the id of the session by which that is known, if it is."""
+HOLDS: Final = "self_healing.holds"
+"""Where a request's scope has what its sender may do, the id of the session by which that is known, if it is, and what
+says whether that still holds: an answer may last for longer than a session."""
 
 TELEMETRY: Final = "/v1/"
 """Beneath this, telemetry comes in."""
@@ -130,6 +134,7 @@ class Doorkeeper:
             # A browser sends a cookie whoever made the page; by the Origin alone is it known that it is one of ours.
             return HTTPStatus.FORBIDDEN, "Origin is missing: allowed beside a cookie is a page of this port"
         scope[MAY], scope[SESSION] = may, session
+        scope[HOLDS] = lambda: session is None or self._sessions.scopes(session) is not None
         return None
 
     def _may(self, headers: Headers) -> tuple[Scopes | None, str | None]:
@@ -158,8 +163,10 @@ class Doorkeeper:
 
 
 def _by_a_person(scope: Connection) -> bool:
-    """Whether somebody looks at a page, who can log in."""
-    return scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", "")
+    """Whether somebody looks at a page, who can log in; not a page's own script, which asks for it once more."""
+    headers = Headers(scope=scope)
+    looks = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
+    return looks and not scope["path"].startswith(API) and "hx-request" not in headers
 
 
 def _split(url: str) -> SplitResult:

@@ -20,19 +20,19 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from self_healing.api.answers import status_of
 from self_healing.api.doorkeeper import MAY, SESSION
 from self_healing.api.looking import Ask
 from self_healing.api.tokens import EVERYTHING
 from self_healing.dashboard.changes import Changes
 from self_healing.dashboard.rendering import render
 from self_healing.dashboard.trying import threshold_of, try_threshold
-from self_healing.errors import NotFound, SelfHealingError
+from self_healing.errors import SelfHealingError
 from self_healing.explaining.explain import Question
 from self_healing.model import CAUSE
 from self_healing.telemetry.query.files import Places
 
 Json = dict[str, Any]
-Given = dict[str, str]
 Look = Callable[[Request], Awaitable[Json]]
 Explain = Callable[[Question], Json]
 
@@ -67,6 +67,9 @@ REMEMBERED_S: Final = 365 * 86400
 GOOD: Final = frozenset(("healed", "mitigated", "recovered"))
 BAD: Final = frozenset(("detected", "reopened", "relapse", "escalated"))
 """Which marks of a timeline are good news, and which bad."""
+
+WHO: Final = ("by", "reason")
+"""Who does something, and why: what most forms ask for."""
 
 PERSON: Final = "person"
 """The cookie that keeps the name under which a person acted last, so that it need not be typed again."""
@@ -131,18 +134,16 @@ class Pages:
             self._page("/stop", "stop.html", "Stop", lambda _: self._ask("status")),
             self._page("/incidents/{id}/chart", "chart.html", "", self._incident_chart),
             self._page("/triggers/{name}/try", "trying.html", "Triggers", self._try),
-            self._form("/incidents/{id}/ack", "ack", "/incidents/{id}"),
-            self._form("/incidents/{id}/close", "close", "/incidents/{id}"),
-            *(self._form(f"/handoffs/{{id}}/{to}", to, "/handoffs/{id}") for to in ("accept", "complete", "fail")),
-            *(self._form(f"/approvals/{{id}}/{to}", to, "/approvals/{id}") for to in ("approve", "deny")),
-            self._form(
-                "/directives/{id}/undo",
-                "undo",
-                "/agents/{agent}",
-                lambda path, form: {"ids": [path["id"]], "by": form.get("by"), "reason": form.get("reason")},
-            ),
-            self._form("/stop", "stop", "/stop"),
-            self._form("/resume", "resume", "/stop"),
+            self._form("/incidents/{id}/ack", "ack", "/incidents/{id}", WHO),
+            self._form("/incidents/{id}/close", "close", "/incidents/{id}", WHO),
+            self._form("/handoffs/{id}/accept", "accept", "/handoffs/{id}", ("by",)),
+            self._form("/handoffs/{id}/complete", "complete", "/handoffs/{id}", ("by", "result")),
+            self._form("/handoffs/{id}/fail", "fail", "/handoffs/{id}", ("by", "result")),
+            self._form("/approvals/{id}/approve", "approve", "/approvals/{id}", (*WHO, "plan")),
+            self._form("/approvals/{id}/deny", "deny", "/approvals/{id}", (*WHO, "plan")),
+            self._form("/directives/{id}/undo", "undo", "/agents/{agent}", WHO),
+            self._form("/stop", "stop", "/stop", WHO),
+            self._form("/resume", "resume", "/stop", WHO),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
 
@@ -256,33 +257,30 @@ class Pages:
             environment=self._environment,
         )
 
-    def _form(
-        self,
-        path: str,
-        command: str,
-        then: str,
-        arguments: Callable[[Given, Given], Json] = lambda path, form: path | form,
-    ) -> Route:
+    def _form(self, path: str, command: str, then: str, fields: tuple[str, ...]) -> Route:
         """A route on which a form tells the service something.
 
         Args:
-            path: of the route.
+            path: of the route; what it names is what is told of, whatever the form says.
             command: what it tells.
-            then: the page to go on with, made of the path and the fields.
-            arguments: of the command, made of the path and the fields.
+            then: the page to go on with, made of the path, or of what was undone.
+            fields: what of the form is told; the rest is not looked at.
         """
 
         async def act(request: Request) -> Response:
             async with request.form(max_files=0, max_fields=20) as form:
-                fields = {name: value.strip() for name, value in form.items() if isinstance(value, str)}
+                told_of = {name: value for name, value in form.items() if name in fields}
+            said = {name: value.strip() for name, value in told_of.items() if isinstance(value, str)}
+            given = {name: value for name, value in said.items() if value or name in WHO}
+            of = request.path_params if command != "undo" else {"ids": [request.path_params["id"]]}
             try:
-                await self._ask(command, **arguments(request.path_params, fields))
+                told = await self._ask(command, **given, **of)
             except SelfHealingError as error:
                 return _refused(request, error, "", self._environment)
-            quoted = {name: quote(value) for name, value in (request.path_params | fields).items()}
+            named = request.path_params if command != "undo" else told["directives"][0]
+            quoted = {name: quote(value) for name, value in named.items() if isinstance(value, str)}
             answer = RedirectResponse(then.format(**quoted), HTTPStatus.SEE_OTHER, headers=HEADERS)
-            if "by" in quoted:
-                answer.set_cookie(PERSON, quoted["by"], max_age=REMEMBERED_S, httponly=True, samesite="strict")
+            answer.set_cookie(PERSON, quote(given["by"]), max_age=REMEMBERED_S, httponly=True, samesite="strict")
             return answer
 
         return Route(path, act, methods=["POST"])
@@ -321,7 +319,8 @@ def _viewer(request: Request) -> Json:
 
 
 def _refused(request: Request, error: SelfHealingError, section: str, environment: str) -> Response:
-    status = HTTPStatus.NOT_FOUND if isinstance(error, NotFound) else HTTPStatus.BAD_REQUEST
-    values = {"section": section, "path": "", "told": {}, "person": "", "now": "", "environment": environment}
+    """A page that says why not; one that somebody looks at is followed until it can be shown."""
+    path = request.url.path if request.method == "GET" else ""
+    values = {"section": section, "path": path, "told": {}, "person": "", "now": "", "environment": environment}
     page = render("refused.html", why=str(error), **values, **_viewer(request))
-    return HTMLResponse(page, status, headers=HEADERS)
+    return HTMLResponse(page, status_of(error), headers=HEADERS)

@@ -11,13 +11,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
 
-from self_healing.clock import Clock, SystemClock
+from self_healing.clock import LATEST, Clock, SystemClock, sayable
 from self_healing.config import Settings
 from self_healing.errors import SelfHealingError
 from self_healing.orchestrator import SelfHealingOrchestrator
@@ -43,10 +44,15 @@ class Surface(Standing, Declared, Incidents, Agents, Constitution):
         if command not in COMMANDS:
             raise SelfHealingError(f"there is no command {command!r}; allowed is one of {', '.join(COMMANDS)}")
         try:
-            given = msgspec.convert(arguments, _arguments(command))
+            given = msgspec.structs.asdict(msgspec.convert(arguments, _arguments(command)))
         except msgspec.ValidationError as error:
-            raise SelfHealingError(f"command {command}: {error}") from error
-        return COMMANDS[command].answer(self, **msgspec.structs.asdict(given))
+            raise SelfHealingError(f"command {command}: {_said(error)}") from error
+        for name, value in given.items():
+            if isinstance(value, datetime) and not sayable(value):
+                raise SelfHealingError(
+                    f"{name} {value.isoformat()}: allowed is a time from 1970 until before {LATEST.year}"
+                )
+        return COMMANDS[command].answer(self, **given)
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,12 @@ COMMANDS: dict[str, Command] = {
     "audit": Command(Surface.audit),
     "ingest_junit": Command(Surface.ingest_junit, writes=True, aside=True),
 }
+
+
+def _said(error: msgspec.ValidationError) -> str:
+    """What is wrong with an argument; msgspec says of text that is empty which pattern it does not match."""
+    what, _, where = str(error).partition(" - at `$.")
+    return f"{where.rstrip('`')}: allowed is text that is not empty" if "matching regex" in what else str(error)
 
 
 @cache

@@ -13,7 +13,7 @@ from self_healing.model import (
     Verdict,
 )
 from self_healing.overview import sparks
-from self_healing.surface.shared import Answers, AtLeastOne
+from self_healing.surface.shared import Answers, AtLeastOne, Said
 from self_healing.telemetry.signals import unit
 from self_healing.views import Json
 
@@ -82,10 +82,10 @@ class Declared(Answers):
             ]
         }
 
-    def enable(self, name: str, by: str) -> Json:
+    def enable(self, name: str, by: Said) -> Json:
         return self._switch(name, True, by)
 
-    def disable(self, name: str, by: str) -> Json:
+    def disable(self, name: str, by: Said) -> Json:
         return self._switch(name, False, by)
 
     def _switch(self, name: str, enabled: bool, by: str) -> Json:

@@ -16,7 +16,7 @@ from self_healing.model import (
     HandoffStatus,
     Incident,
 )
-from self_healing.surface.shared import Answers, AtLeastOne
+from self_healing.surface.shared import Answers, AtLeastOne, Said
 from self_healing.views import Json
 
 
@@ -35,7 +35,7 @@ class Handing(Answers):
             "effective": {agent: effective(directives, now) for agent, directives in of_agent.items()},
         }
 
-    def undo(self, ids: tuple[str, ...], by: str, reason: str) -> Json:
+    def undo(self, ids: tuple[str, ...], by: Said, reason: Said) -> Json:
         return {"directives": [views.plain(each) for each in self._loop.undo_directives(ids, by, reason)]}
 
     def handoff(self, id: str) -> Json:
@@ -43,13 +43,13 @@ class Handing(Answers):
         told = views.plain(handoff)
         return {"handoff": {**self._handoff(handoff), "message": told["message"], "notes": told["notes"]}}
 
-    def accept(self, id: str, by: str) -> Json:
+    def accept(self, id: str, by: Said) -> Json:
         return self._moved(id, HandoffStatus.ACCEPTED, by, None)
 
-    def complete(self, id: str, by: str, result: str | None = None) -> Json:
+    def complete(self, id: str, by: Said, result: str | None = None) -> Json:
         return self._moved(id, HandoffStatus.COMPLETED, by, result)
 
-    def fail(self, id: str, by: str, result: str | None = None) -> Json:
+    def fail(self, id: str, by: Said, result: str | None = None) -> Json:
         return self._moved(id, HandoffStatus.FAILED, by, result)
 
     def _moved(self, id: str, to: HandoffStatus, by: str, result: str | None) -> Json:
@@ -71,8 +71,8 @@ class Handing(Answers):
             "facts": decision.facts,
         }
 
-    def approve(self, id: str, by: str, reason: str, plan: str | None = None) -> Json:
+    def approve(self, id: str, by: Said, reason: Said, plan: str | None = None) -> Json:
         return {"approval": shown(self._loop.answer_approval(id, True, by, reason, plan))}
 
-    def deny(self, id: str, by: str, reason: str, plan: str | None = None) -> Json:
+    def deny(self, id: str, by: Said, reason: Said, plan: str | None = None) -> Json:
         return {"approval": shown(self._loop.answer_approval(id, False, by, reason, plan))}

@@ -18,7 +18,7 @@ from self_healing.model import (
     Verification,
 )
 from self_healing.reloading import RELOADS
-from self_healing.surface.shared import NOT_CLOSED, Answers, AtLeastOne, Aware
+from self_healing.surface.shared import NOT_CLOSED, Answers, AtLeastOne, Aware, Said
 from self_healing.views import Json
 
 
@@ -59,10 +59,10 @@ class Incidents(Answers):
         at_us = self._loop.evaluated_us
         return views.verdict(self._loop.framework.verdict(incident.trigger, incident.group, at_us))
 
-    def ack(self, id: str, by: str, reason: str) -> Json:
+    def ack(self, id: str, by: Said, reason: Said) -> Json:
         return {"incident": self._incident(self._loop.acknowledge(id, by, reason))}
 
-    def close(self, id: str, by: str, reason: str) -> Json:
+    def close(self, id: str, by: Said, reason: Said) -> Json:
         return {"incident": self._incident(self._loop.dismiss(id, by, reason))}
 
     def history(self, limit: AtLeastOne = 20) -> Json:
@@ -80,8 +80,8 @@ class Incidents(Answers):
 
     def silence(
         self,
-        by: str,
-        reason: str,
+        by: Said,
+        reason: Said,
         lasts_s: AtLeastOne,
         trigger: str | None = None,
         keys: dict[str, str] = {},  # noqa: B006 it is only read, and says what is meant
@@ -91,5 +91,5 @@ class Incidents(Answers):
         series = [(each.trigger, each.group) for each in self._loop.verdicts()]
         return {"silence": views.silence(made, self._loop.now()), "matches": matched(trigger, keys, series)}
 
-    def unsilence(self, id: str, by: str) -> Json:
+    def unsilence(self, id: str, by: Said) -> Json:
         return {"silence": views.silence(self._loop.remove_silence(id, by), self._loop.now())}

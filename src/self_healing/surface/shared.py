@@ -23,6 +23,8 @@ from self_healing.views import Json
 
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+Said = Annotated[str, msgspec.Meta(pattern=r"\S")]
+"""Who somebody is, or why they do something: never nothing."""
 
 NOT_CLOSED = tuple(state for state in IncidentState if state is not IncidentState.CLOSED)
 

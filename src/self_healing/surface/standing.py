@@ -11,7 +11,7 @@ from self_healing import status
 from self_healing.constitution import stop
 from self_healing.errors import StateBusy
 from self_healing.overview import overview
-from self_healing.surface.shared import Answers, Aware
+from self_healing.surface.shared import Answers, Aware, Said
 from self_healing.telemetry.junit_files import take_file
 from self_healing.views import Json
 
@@ -55,10 +55,10 @@ class Standing(Answers):
         told: Json = self.status()["health"]
         return told
 
-    def stop(self, by: str, reason: str) -> Json:
+    def stop(self, by: Said, reason: Said) -> Json:
         record = stop.stop(self._loop.settings.storage.state_dir, reason, by, self._loop.clock.now())
         return {"stopped": msgspec.to_builtins(record)}
 
-    def resume(self, by: str, reason: str) -> Json:
+    def resume(self, by: Said, reason: Said) -> Json:
         state_dir, at = self._loop.settings.storage.state_dir, self._loop.clock.now()
         return {"resumed": stop.resume(state_dir, reason, by, at)}

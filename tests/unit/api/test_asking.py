@@ -81,6 +81,7 @@ def test_each_page_says_where_the_next_begins(server: Server) -> None:
         ({"kind": "task_finish"}, "kind 'task_finish': allowed are task_started, task_finished"),
         ({"status": "bad"}, "status 'bad': allowed are success, failed, timeout, canceled"),
         ({"since": "yesterday"}, "since 'yesterday': allowed is a length of time such as 90s"),
+        ({"until": "0001-01-01T00:00:00Z"}, "until '0001-01-01T00:00:00Z': allowed is a time from 1970 until before"),
         ({"limit": 0}, "limit '0': allowed is 1 to 1000"),
         ({"limit": 1001}, "limit '1001': allowed is 1 to 1000"),
         ({"limit": "٣"}, "limit '٣': allowed is 1 to 1000"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -296,6 +297,10 @@ def test_an_incident_is_closed_once(fleet: Scenario) -> None:
         ("/approvals", {"open": "perhaps"}, "open: input should be a valid boolean"),
         ("/triggers/slow_tasks/explain", {"group": "Coder"}, "group 'Coder': allowed is a key and a value"),
         ("/triggers/slow_tasks/explain", {"at": "now"}, "at 'now': allowed is a length of time such as 90s"),
+        *(
+            ("/triggers/slow_tasks/explain", {"at": at}, f"at '{at}': allowed is a time from 1970 until before 9000")
+            for at in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00")
+        ),
         ("/triggers/slow_tasks/explain", {"group": "model=m"}, "slow_tasks does not group by 'model'"),
     ],
 )
@@ -303,6 +308,29 @@ def test_a_mistake_is_a_problem_with_what_is_allowed(still: Scenario, path: str,
     answer = ask(still, "GET", path, **asked)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
     assert answer.json()["detail"].startswith(detail)
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_a_silence_begins_at_a_time_that_people_may_mean(still: Scenario, at: str) -> None:
+    told = {**ADA, "lasts_s": 60, "trigger": "slow_tasks", "starts_at": at}
+    answer = ask(still, "POST", "/silences", told)
+    assert answer.status_code == 400
+    assert "starts_at" in answer.json()["detail"]
+
+
+def test_a_failure_that_nobody_foresaw_is_a_problem_too(still: Scenario) -> None:
+    async def failing(command: str, **arguments: Any) -> Json:
+        raise KeyError(command, arguments)
+
+    async def run() -> httpx2.Response:
+        here = replace(source(still), ask=failing)
+        transport = httpx2.ASGITransport(make_app(here), raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.get("/status")
+
+    answer = asyncio.run(run())
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert "KeyError" in models.Problem.model_validate(answer.json()).detail
 
 
 def test_the_cursor_of_one_list_is_none_of_another(still: Scenario) -> None:

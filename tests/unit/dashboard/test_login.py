@@ -44,6 +44,7 @@ class Browser:
         async def ask(command: str, **arguments: Any) -> dict[str, Any]:
             return Surface(fleet.loop).call(command, arguments)
 
+        self.changes = Changes()
         settings = ServerSettings.model_validate({"token": "all", "tokens": TOKENS, "otlp_grpc_port": False})
         server = Server(
             settings,
@@ -53,10 +54,10 @@ class Browser:
             explain=lambda _: {},
             verify=dict,
             places=places_of(fleet),
-            changes=Changes(),
+            changes=self.changes,
             now=fleet.loop.now,
         )
-        self._door = server.door("port")
+        self.door = server.door("port")
         self.cookies = httpx2.Cookies()
 
     def get(self, path: str, **headers: str) -> httpx2.Response:
@@ -70,7 +71,7 @@ class Browser:
 
     def _ask(self, method: str, path: str, form: Any, headers: dict[str, str]) -> httpx2.Response:
         async def run() -> httpx2.Response:
-            transport = httpx2.ASGITransport(self._door)
+            transport = httpx2.ASGITransport(self.door)
             async with httpx2.AsyncClient(transport=transport, base_url=ORIGIN, cookies=self.cookies) as client:
                 answer = await client.request(method, path, data=form, headers=headers)
                 self.cookies = client.cookies
@@ -113,6 +114,48 @@ def test_nobody_is_led_away_by_a_login(fleet: Scenario, then: str) -> None:
 def test_a_program_is_told_that_the_token_is_missing(fleet: Scenario) -> None:
     answer = Browser(fleet).get("/api/v1/status", Accept="application/json")
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"), [("/api/v1/changes", {}), ("/api/v1/status", {}), ("/", {"HX-Request": "true"})]
+)
+def test_what_the_script_of_a_page_asks_for_is_refused_and_not_led_to_the_login(
+    fleet: Scenario, path: str, headers: dict[str, str]
+) -> None:
+    browser = Browser(fleet)
+    browser.login("look")
+    assert isinstance(fleet.loop.clock, FakeClock)
+    fleet.loop.clock.advance(LASTS.total_seconds())
+    answer = browser.get(path, Accept="text/html, text/event-stream", **headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+
+
+def test_a_stream_of_changes_ends_with_the_session_of_whoever_follows(fleet: Scenario) -> None:
+    browser = Browser(fleet)
+    browser.login("look")
+
+    async def follow() -> list[bytes]:
+        told, heard = list[bytes](), asyncio.Event()
+
+        async def receive() -> Any:
+            await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            told.append(message.get("body", b""))
+            if told[-1]:
+                heard.set()
+
+        cookie = f"{COOKIE}={browser.cookies[COOKIE]}".encode()
+        headers = [(b"host", b"127.0.0.1:8787"), (b"cookie", cookie)]
+        scope = {"type": "http", "method": "GET", "path": "/api/v1/changes", "query_string": b"", "headers": headers}
+        following = asyncio.ensure_future(browser.door(scope, receive, send))
+        await asyncio.wait_for(heard.wait(), 30)
+        await asyncio.to_thread(browser.post, "/logout", {})
+        browser.changes.changed()
+        await asyncio.wait_for(following, 30)
+        return [each for each in told if each]
+
+    assert asyncio.run(follow()) == [b"event: changed\nid: 0\ndata: 0\n\n"]
 
 
 def test_logging_out_ends_the_session_for_whoever_has_its_cookie(fleet: Scenario) -> None:

@@ -260,6 +260,35 @@ def test_a_form_without_what_it_needs_changes_nothing(loop: SelfHealingOrchestra
     assert "Stop healing" in after
 
 
+def test_a_form_is_about_what_its_path_names_whatever_else_it_says(loop: SelfHealingOrchestrator) -> None:
+    one, other = loop.register.open
+    with serving(loop) as port:
+        form = {"by": "Ada", "reason": "seen", "id": other, "command": "stop"}
+        status, _ = post(port, f"/incidents/{one}/ack", form)
+    assert status == 303
+    seen = {id: incident.acknowledged_by for id, incident in loop.register.open.items()}
+    assert seen == {one: "Ada", other: None}
+
+
+def test_who_undid_a_directive_is_led_to_the_page_of_its_agent(loop: SelfHealingOrchestrator) -> None:
+    set_now = directive("max_retries", 2, owner="inc-a", expires_at=AT + timedelta(hours=1))
+    loop.store.put(set_now)
+    with serving(loop) as port:
+        form = urlencode({"by": "Ada", "reason": "x"})
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        status, _, headers = _ask(port, "POST", f"/directives/{set_now.id}/undo", form, kind)
+    assert (status, headers["Location"]) == (303, f"/agents/{set_now.agent}")
+
+
+def test_a_form_that_comes_too_late_is_a_conflict(loop: SelfHealingOrchestrator) -> None:
+    id, who = next(iter(loop.register.open)), {"by": "Ada", "reason": "it is none"}
+    with serving(loop) as port:
+        first, _ = post(port, f"/incidents/{id}/close", who)
+        second, page = post(port, f"/incidents/{id}/close", who)
+    assert (first, second) == (303, 409)
+    assert "Not done" in page
+
+
 def test_a_chart_of_an_incident_holds_its_value_its_limit_and_what_happened(loop: SelfHealingOrchestrator) -> None:
     id = next(each.id for each in loop.register.open.values() if dict(each.group)["agent"] == "Coder")
     with serving(loop) as port:
@@ -297,7 +326,7 @@ def test_what_cannot_be_undone_is_answered_in_the_page(tmp_path: Any, answer: st
     assert "article III: cannot be undone (ask)" in one
     assert "<td>signals agreeing</td><td>1</td>" in one
     assert approval.plan in one
-    assert (stale, status) == (400, 303)
+    assert (stale, status) == (409, 303)
     assert became in after
     assert "Ada: a copy" in after
     assert "Yes, do it" not in after

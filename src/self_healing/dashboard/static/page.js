@@ -124,31 +124,49 @@ function tellWait() {
   const place = document.querySelector(".replaying.htmx-request span");
   since = place ? since || Date.now() : 0;
   const text = place ? `, for ${Math.round((Date.now() - since) / 1000)} s` : "";
-  if (place && place.textContent !== text) place.textContent = text;
+  if (place) tell(place, text);
 }
 
 // -- whether it is live
 
 let heard = 0;
+let loggedOut = false;
 
+function tell(place, text) { if (place.textContent !== text) place.textContent = text; }
+
+// What counts the seconds is beside what is read out, which is said once.
 function tellLive() {
   const live = document.getElementById("live");
-  const yes = Date.now() - heard < STALE_MS;
+  const [says, seconds] = live.children;
+  const follows = document.getElementById("main").hasAttribute("hx-get");
+  const yes = !loggedOut && follows && Date.now() - heard < STALE_MS;
+  const late = heard && !yes && !loggedOut && follows;
   live.dataset.live = yes ? "yes" : "no";
-  const text = yes ? "live" : heard ? `no answer for ${Math.round((Date.now() - heard) / 1000)} s: shown as it was then` : "connecting";
-  if (live.textContent !== text) live.textContent = text;
+  live.querySelector("a").hidden = !loggedOut;
+  tell(says, loggedOut ? "logged out: shown as it was then" : !follows ? "shown as it was asked for" : yes ? "live" : late ? "no answer: shown as it was then" : "connecting");
+  tell(seconds, late ? ` for ${Math.round((Date.now() - heard) / 1000)} s` : "");
+}
+
+// The session is over: nothing is asked for any more until somebody logs in again.
+function leave() {
+  loggedOut = true;
+  document.querySelector("#live a").href = `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+  tellLive();
 }
 
 // Only here, and not in the page: htmx looks for it as soon as it is loaded, and its extension may not be there yet.
 const follow = document.getElementById("follow");
 follow.setAttribute("hx-sse:connect", follow.dataset.follow);
 htmx.process(follow);
-for (const name of ["changed", "alive", "htmx:sse:after:connection"]) follow.addEventListener(name, () => { heard = Date.now(); tellLive(); });
+for (const name of ["changed", "alive"]) follow.addEventListener(name, () => { heard = Date.now(); tellLive(); });
+follow.addEventListener("htmx:sse:before:connection", (event) => { if (loggedOut) event.preventDefault(); });
+follow.addEventListener("htmx:sse:error", (event) => { if (event.detail.status === 401) leave(); });
+document.addEventListener("htmx:response:error", (event) => { if (event.detail.ctx.response.status === 401) leave(); });
 
 // What had the focus went with the page that it was on: the new page's heading has it next, and is read out.
 function keepFocus() { if (document.activeElement === document.body) document.querySelector("h1[tabindex]")?.focus(); }
 
-document.addEventListener("htmx:after:swap", () => { tellTimes(); nameCells(); drawAll(); keepFocus(); });
+document.addEventListener("htmx:after:swap", () => { tellTimes(); nameCells(); drawAll(); keepFocus(); tellLive(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   document.querySelectorAll("[data-chart], [data-spark]").forEach((each) => { const known = drawn.get(each); if (known) known.width = -1; });
   drawAll();
