@@ -371,18 +371,19 @@ def test_a_baseline_of_most_of_a_year_is_replayed_as_a_shorter_one_is(tmp_path: 
     assert done.sees_ahead
 
 
-def test_a_well_fleet_is_hardly_looked_at() -> None:
-    spec = load_spec(Settings())
-    lines = []
+def test_a_well_fleet_is_hardly_looked_at_also_where_triggers_wait_for_silence(tmp_path: Path) -> None:
+    spec = loaded(tmp_path, '[[trigger]]\nname = "agent_silent"\n[[trigger]]\nname = "stuck_tasks"\n')
+    lines: list[Line] = []
     for second in range(0, 7200, 10):
         of = {"id": f"t{second}", "agent": "Coder", "started_at": START + second}
         lines.append({"ts": iso(second), "type": "task_started", **of})
+        lines += [{"ts": iso(second + after), "type": "heartbeat", **of} for after in (2, 4)]
         lines.append({"ts": iso(second + 5), "type": "task_finished", "status": "success", "duration_s": 5.0, **of})
 
     done = replayed(spec, lines)
 
     assert done.incidents == []
-    assert done.framework.evaluations <= 5
+    assert done.framework.evaluations <= 7  # the first sign of each kind, and the end of each hour
 
 
 KINDS = {"log": Kind.LOG, "llm_call": Kind.LLM_CALL, "tool_call": Kind.TOOL_CALL}

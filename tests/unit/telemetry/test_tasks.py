@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from self_healing.measures import NONE_MIN, Measure
+from self_healing.measures import NONE_MIN, NOT_SILENT, Measure
+from self_healing.model import Event, Kind
+from self_healing.telemetry.groups import BY_AGENT, Grouping
 from self_healing.telemetry.losses import level
+from self_healing.telemetry.tasks import TaskTable
 from tests.unit.telemetry.fleet import DAY_S, START_S, Fleet, at_us, beat, call, event, finished, started
 
 OWN = {"total_tokens": 1000, "total_usd": 0.02}
@@ -54,6 +58,22 @@ def test_the_oldest_since_an_instant_leaves_out_what_ran_before(fleet: Fleet) ->
     fleet.take(started(10, "a"), started(5, "b"))
     since = [fleet.telemetry.oldest_running_since(measure, 0, at_us(seconds)) for seconds in (0, 5, 10)]
     assert since == [at_us(5), at_us(10), NONE_MIN]
+
+
+def test_a_group_that_sent_heartbeats_stays_known_for_it_until_it_is_forgotten_itself() -> None:
+    groups = Grouping(("model",))
+    tasks, heartbeats = (
+        TaskTable(Grouping(BY_AGENT), ["model"], keep_silent=True),
+        Measure("task.heartbeat", (), ("model",)),
+    )
+    for at, kind in ((1, Kind.TASK_STARTED), (4, Kind.HEARTBEAT), (5, Kind.TASK_FINISHED)):
+        tasks.fold([Event(agent="A", task_id="t", model="m")], np.array([kind], np.uint8), np.array([at_us(at)]))
+        told = tasks.quietest(heartbeats, groups).tolist()
+    assert told == [NOT_SILENT]
+    tasks.forget(("model",), np.array([1]))
+    assert tasks.quietest(heartbeats, groups).tolist() == [NOT_SILENT]
+    tasks.forget(("model",), np.array([0]))
+    assert tasks.quietest(heartbeats, groups).tolist() == [0]
 
 
 def test_a_task_is_told_apart_by_its_agent_and_its_id(fleet: Fleet) -> None:
