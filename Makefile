@@ -2,10 +2,11 @@
 # Needed beforehand: Python >= 3.11 with its venv module, make, and a C compiler.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test browser check bench bench-peers fuzz docs lock clean
+.PHONY: help setup demo run test debian check bench bench-peers fuzz docs lock clean
 
 BIN := .venv/bin
 STAMP := .venv/.stamp-dev
+DEBIAN := chromium prometheus-alertmanager
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --python-version 3.11 pyproject.toml
 
@@ -20,13 +21,13 @@ demo: $(STAMP) ## a simulated fleet breaks in seven ways and is healed, live in 
 run: $(STAMP) ## run the service in this directory
 	@$(BIN)/self-healing run
 
-test: $(STAMP) browser ## the whole test suite
+test: $(STAMP) debian ## the whole test suite
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
-browser: ## install Debian's chromium for the tests of the dashboard, where it can
-	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	  && apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
-	  || echo "make: NO BROWSER: the dashboard is not tested; install Debian's chromium and run this again" >&2
+debian: ## install Debian's chromium and Alertmanager, which some tests want, where it can
+	@for each in $(DEBIAN); do command -v $$each >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$each >/dev/null; } \
+	  || echo "make: NO $$each: its tests are skipped; install Debian's package and run this again" >&2; done
 
 check: $(STAMP) ## lint, format and types
 	$(BIN)/ruff check .

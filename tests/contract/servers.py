@@ -103,7 +103,7 @@ class Receiver:
 
 
 class Alerting:
-    """Alertmanager's API, as far as alerts are pushed: the newest of each set of labels."""
+    """Alertmanager's API, as far as alerts are pushed and listed: the newest of each set of labels, until it ends."""
 
     def __init__(self) -> None:
         self.alerts: dict[str, dict[str, Any]] = {}
@@ -112,6 +112,9 @@ class Alerting:
     def __call__(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         if handler.path != "/api/v2/alerts":
             return reply(404)(handler, body)
+        if handler.command == "GET":
+            active = [each for each in self.alerts.values() if "endsAt" not in each]
+            return reply(200, json.dumps(active).encode())(handler, body)
         self.pushed += 1
         for alert in json.loads(body):
             if not all(isinstance(value, str) for value in alert["labels"].values()):

@@ -58,7 +58,7 @@ SIDEWAYS = """[...document.querySelectorAll("section, table")]
 LONGEST_MS = 90_000
 """So long a fault may take to be healed, on a busy machine; it takes ten seconds on a quiet one."""
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: `make browser` installs it where it can")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: `make debian` installs it where it can")
 
 
 @contextmanager
