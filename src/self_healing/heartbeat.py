@@ -9,6 +9,7 @@ from self_healing.config import HeartbeatSettings
 from self_healing.errors import EffectRefused, SelfHealingError
 from self_healing.handoffs.aside import Aside
 from self_healing.handoffs.http import judged, post
+from self_healing.labelling import marked
 
 UNHEALTHY = "unhealthy"
 
@@ -18,11 +19,13 @@ class Heartbeat:
 
     Args:
         settings: where to, and how often.
+        environment: which of several fleets this is, for the monitor.
         threads: post in a thread of its own, so that a monitor that hangs holds nothing up; otherwise at once.
     """
 
-    def __init__(self, settings: HeartbeatSettings, *, threads: bool = True) -> None:
+    def __init__(self, settings: HeartbeatSettings, *, environment: str = "", threads: bool = True) -> None:
         self._settings = settings
+        self._environment = environment
         self._aside: Aside[None] = Aside(threads=threads)
         self._next: datetime | None = None
         self.problems: list[str] = []  # why the monitor could not be called, for people
@@ -32,7 +35,7 @@ class Heartbeat:
 
         Args:
             at: now, aware.
-            status: of the health, which is the body of what is posted.
+            status: of the health, which is the body of what is posted, behind the label of the fleet.
         """
         for _, outcome in self._aside.outcomes():
             failed = isinstance(outcome, SelfHealingError)
@@ -49,5 +52,7 @@ class Heartbeat:
         if not url:
             raise EffectRefused(f"variable {settings.url_env} holds no address")
         headers = {"content-type": "text/plain; charset=utf-8"}
-        answer = post(url, status.encode(), headers, allow=settings.allow, timeout_s=settings.timeout)
+        answer = post(
+            url, marked(self._environment, status).encode(), headers, allow=settings.allow, timeout_s=settings.timeout
+        )
         judged(answer, "the monitor")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from self_healing.clock import Clock
 from self_healing.filenames import OWN_EVENTS, SUFFIX
 from self_healing.handoffs.cleaning import clean, encode_clean
+from self_healing.labelling import label
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger
@@ -200,15 +201,17 @@ class OwnTelemetry:
 
     Args:
         telemetry_dir: the fleet's; never made by us, so that a wrong path shows.
+        environment: which of several fleets this is.
     """
 
-    def __init__(self, telemetry_dir: Path) -> None:
+    def __init__(self, telemetry_dir: Path, environment: str = "") -> None:
+        self._label = label(environment)
         self._lines = DailyLines(telemetry_dir, OWN_EVENTS, SUFFIX, make_directory=False)
 
     def emit(self, kind: OwnEvent, at: datetime, **fields: Any) -> bool:
         """Append one event in the native format; whether that worked."""
         ts = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return self._lines.append(_line({"ts": ts, "type": kind}, fields), at)
+        return self._lines.append(_line({"ts": ts, "type": kind, **self._label}, fields), at)
 
     def held(self) -> AbstractContextManager[None]:
         """Many events follow: write them together in the end."""

@@ -86,7 +86,7 @@ class Service:
         self._server: Server | None = None
         self._conversion: Conversion | None = None
         self.changes = Changes()
-        self._heartbeat = Heartbeat(settings.heartbeat)
+        self._heartbeat = Heartbeat(settings.heartbeat, environment=settings.environment)
         self._commits = 0  # that were told as changes
         self._hangup = hangup or asyncio.Event()
         self.loop = self._build(settings)

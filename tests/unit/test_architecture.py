@@ -24,6 +24,7 @@ SHARED = frozenset(
         "errors",
         "filenames",
         "histograms",
+        "labelling",
         "measures",
         "model",
         "plugins",

@@ -31,9 +31,9 @@ class Monitor:
         return reply(self.status)(handler, body)
 
 
-def heartbeat(every: int = 60) -> Heartbeat:
+def heartbeat(every: int = 60, environment: str = "") -> Heartbeat:
     settings = HeartbeatSettings.model_validate({"url_env": "MONITOR_URL", "every": every, "allow": LOOPBACK})
-    return Heartbeat(settings, threads=False)
+    return Heartbeat(settings, environment=environment, threads=False)
 
 
 def beaten(monitor: Monitor, *beats: tuple[int, str], monkeypatch: pytest.MonkeyPatch) -> Heartbeat:
@@ -50,6 +50,14 @@ def test_the_monitor_hears_the_health_no_more_often_than_it_is_to(monkeypatch: p
     monitor = Monitor()
     beaten(monitor, (0, "healthy"), (59, "healthy"), (60, "degraded"), (61, "healthy"), monkeypatch=monkeypatch)
     assert monitor.heard == [b"healthy", b"degraded"]
+
+
+def test_the_monitor_hears_which_fleet_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monitor = Monitor()
+    with serving(monitor) as url:
+        monkeypatch.setenv("MONITOR_URL", url)
+        heartbeat(environment="staging").beat(AT, "healthy")
+    assert monitor.heard == [b"[staging] healthy"]
 
 
 def test_an_unhealthy_loop_is_silent_and_speaks_again_when_it_is_well(monkeypatch: pytest.MonkeyPatch) -> None:

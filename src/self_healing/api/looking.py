@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from self_healing.api.taking import RefusalReason
+from self_healing.labelling import LABEL, label
 from self_healing.telemetry.intake import DUPLICATE
 from self_healing.telemetry.lateness import TOO_LATE
 from self_healing.telemetry.lines import BadLine
@@ -65,7 +66,13 @@ class Figures:
         self._status = status
 
     def collect(self) -> Iterator[Metric]:
-        """All of them."""
+        """All of them, each with the label of the fleet."""
+        environment = label(self._status[LABEL])
+        for family in self._unlabelled():
+            family.samples = [each._replace(labels=environment | each.labels) for each in family.samples]
+            yield family
+
+    def _unlabelled(self) -> Iterator[Metric]:
         status = self._status
         build = GaugeMetricFamily(
             "self_healing_build_info",

@@ -36,6 +36,7 @@ from self_healing.dashboard import login
 from self_healing.dashboard.changes import Changes
 from self_healing.dashboard.pages import Explain, Pages
 from self_healing.errors import ConfigError
+from self_healing.labelling import HEADER, label
 from self_healing.model import Snapshot
 from self_healing.telemetry.query.files import Places
 
@@ -62,7 +63,7 @@ class Server:
         changes: what is new, for those who follow.
         now: the present instant, as the service has it.
         snapshot: the directives that were published last.
-        environment: which of several fleets this is, for whoever looks at a page.
+        environment: which of several fleets this is; on each page, and a header of every answer.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Server:
         environment: str = "",
     ) -> None:
         self.addresses: dict[str, str] = {}  # what is listened on, by the name of its setting
-        self._settings = settings
+        self._settings, self._environment = settings, environment
         self._changes = changes
         self._tokens = Tokens(settings, os.environ)
         self._sessions = Sessions(now)
@@ -190,6 +191,7 @@ class Server:
                 access_log=False,
                 lifespan="off",
                 server_header=False,
+                headers=[(HEADER, each) for each in label(self._environment).values()],
                 timeout_graceful_shutdown=STOP_S,
             )
         )

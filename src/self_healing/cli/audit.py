@@ -44,8 +44,8 @@ def export(
     from self_healing.constitution.exporting import export as exported
 
     shown = shown or Shown()
-    storage = shown.settings().storage
-    lines = exported(storage.state_dir, storage.logs_dir)
+    settings = shown.settings()
+    lines = exported(settings.storage.state_dir, settings.storage.logs_dir, settings.environment)
     if output is None:
         sys.stdout.buffer.writelines(lines)
         return 0

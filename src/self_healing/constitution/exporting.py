@@ -15,16 +15,22 @@ from self_healing.constitution.audit import Audit
 from self_healing.constitution.checkpoints import checkpoints_file
 from self_healing.constitution.keys import PUBLIC
 from self_healing.errors import StateError
+from self_healing.labelling import label
 from self_healing.storage.readonly import DATABASE
 from self_healing.storage.store import Store
 
 FORMAT = 1
 
 
-def export(state_dir: Path, logs_dir: Path) -> Iterator[bytes]:
+def export(state_dir: Path, logs_dir: Path, environment: str = "") -> Iterator[bytes]:
     """The lines of the export, each with its end; a service may run on the state meanwhile.
 
     Nothing is checked: what was tampered with is exported as it is, to be found by whoever checks it.
+
+    Args:
+        state_dir: the state.
+        logs_dir: where the checkpoints are kept.
+        environment: which of several fleets this is.
 
     Raises:
         StateError: there is no state, its public key is gone, or a file cannot be read.
@@ -38,7 +44,7 @@ def export(state_dir: Path, logs_dir: Path) -> Iterator[bytes]:
         raise StateError(f"the audit log cannot be exported: {error}") from error
     store = Store(state_dir, read_only=True)
     try:
-        yield _line({"line": "log", "format": FORMAT, "public_key": public})
+        yield _line({"line": "log", "format": FORMAT, "public_key": public, **label(environment)})
         for text in kept:
             yield _line({"line": "checkpoint", "text": text})
         for row in Audit(store).stored():

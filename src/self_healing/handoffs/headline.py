@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from self_healing.handoffs.cleaning import clean_text
+from self_healing.labelling import LABEL, label, marked
 from self_healing.model import Handoff
 
 MOST_NAME = 200
@@ -24,13 +25,12 @@ def about(handoff: Handoff) -> dict[str, Any]:
 
 def environment(handoff: Handoff) -> dict[str, str]:
     """Which of several fleets it is about, as a label; empty where there is only one."""
-    label = handoff.message["context"].get("environment")
-    return {"environment": str(label)} if label else {}
+    return label(str(handoff.message["context"].get(LABEL) or ""))
 
 
 def headline(handoff: Handoff) -> str:
     """What is wrong with whom, and what is wanted; which fleet it is comes first."""
-    symptom, label = about(handoff), environment(handoff)
+    symptom = about(handoff)
     wanted = handoff.message["context"].get("wanted") or "a look at it"
-    where = f"[{label['environment']}] " if label else ""
-    return f"{where}{symptom.get('trigger', handoff.incident)} of {name(handoff)}: {wanted}"
+    told = f"{symptom.get('trigger', handoff.incident)} of {name(handoff)}: {wanted}"
+    return marked(environment(handoff).get(LABEL, ""), told)

@@ -14,6 +14,7 @@ from self_healing.handoffs.aside import Aside
 from self_healing.handoffs.channel import Receipt, delivered
 from self_healing.handoffs.message import ContextMessageHandoff, new_handoff, unique_name
 from self_healing.handoffs.router import FILE, Route, Router
+from self_healing.labelling import label
 from self_healing.model import Handoff, HandoffStatus, Incident, affected_agent, new_id
 from self_healing.storage.store import Store
 
@@ -46,7 +47,7 @@ class Outbox:
         self._store = store
         self._directory = directory
         self._route = route
-        self._label = {"environment": environment} if environment else {}
+        self._label = label(environment)
 
     def make(
         self,

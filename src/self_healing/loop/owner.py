@@ -35,6 +35,7 @@ from self_healing.handoffs.file import FileChannel
 from self_healing.handoffs.following import Following
 from self_healing.handoffs.outbox import Notices
 from self_healing.handoffs.router import Router
+from self_healing.labelling import label
 from self_healing.loading import Loaded, load_tested
 from self_healing.logs import Logs, OwnTelemetry
 from self_healing.loop.health import Health, Intake
@@ -114,7 +115,7 @@ class Owner:
         self._touched = True  # by a person or a start, since the last commit
         self.commits = 0  # since it was opened
         self.logs = Logs(settings.storage.logs_dir / "self_healing", clock)
-        self.own = OwnTelemetry(settings.telemetry.dir)
+        self.own = OwnTelemetry(settings.telemetry.dir, settings.environment)
         self.audit = Audit(store)
         checkpoints = checkpoints_file(settings.storage.logs_dir)
         self._checkpoints = None if store.read_only else Checkpoints(store, self.audit, checkpoints)
@@ -358,7 +359,7 @@ class Owner:
             actions_executed: effects begun in this cycle.
             violations: denials that were new in it.
         """
-        return report(
+        return label(self.settings.environment) | report(
             self.store,
             list(self.register.open.values()),
             self.telemetry.accounting,

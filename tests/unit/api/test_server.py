@@ -93,6 +93,7 @@ def unstarted(submit: Any, events: Path = NOWHERE, conversion: Conversion | None
         verify=dict,
         changes=Changes(),
         now=lambda: AT,
+        environment="staging",
     )
 
 
@@ -413,11 +414,11 @@ def test_with_a_token_only_who_shows_it_is_let_in() -> None:
 
 
 def metrics(server: Server) -> dict[tuple[str, ...], float]:
-    """The samples of all metrics, by name and the values of the labels."""
+    """The samples of all metrics, by name and the values of the labels beside that of the fleet."""
     status, _, body = request(server, "GET", "/metrics")
     assert status == 200
     return {
-        (sample.name, *sample.labels.values()): sample.value
+        (sample.name, *(value for name, value in sample.labels.items() if name != "environment")): sample.value
         for family in text_string_to_metric_families(body.decode())
         for sample in family.samples
     }
@@ -440,6 +441,12 @@ def test_each_request_that_is_refused_whole_is_counted_by_its_reason() -> None:
             assert {why: count for why, count in server.refused.items() if count} == {reason: 1}
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/", "/api/v1/status", "/nowhere"])
+def test_every_answer_says_which_fleet_it_is(server: Server, path: str) -> None:
+    _, headers, _ = request(server, "GET", path)
+    assert headers["self-healing-environment"] == "staging"
+
+
 def test_metrics_carry_the_accounting() -> None:
     with serving(Failing()) as server:
         samples = metrics(server)
@@ -454,10 +461,16 @@ def test_metrics_carry_the_accounting() -> None:
     assert samples["self_healing_health", "healthy"] == 0
 
 
+def test_every_metric_says_which_fleet_it_is(server: Server) -> None:
+    _, _, body = request(server, "GET", "/metrics")
+    samples = [sample for family in text_string_to_metric_families(body.decode()) for sample in family.samples]
+    assert {sample.labels.get("environment") for sample in samples} == {"staging"}
+
+
 def test_metrics_say_what_runs_how_far_it_is_and_what_fires() -> None:
     with serving(Failing()) as server:
         samples = metrics(server)
-    assert samples["self_healing_build_info", "staging", "abc", "1.2.3"] == 1
+    assert samples["self_healing_build_info", "abc", "1.2.3"] == 1
     assert samples["self_healing_last_evaluation_timestamp_seconds",] == AT.timestamp() + 0.5
     assert samples["self_healing_ingest_lag_seconds",] == 2.5
     assert samples["self_healing_firing_series", "slow_tasks"] == 2

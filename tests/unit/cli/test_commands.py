@@ -187,6 +187,14 @@ def test_a_log_that_is_not_there_is_not_said_to_hold(where: list[str], capsys: p
     assert (printed.out, "there is no state in" in printed.err) == ("", True)
 
 
+def test_what_a_check_tells_says_which_fleet_it_is(
+    where: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.toml").write_text('environment = "staging"\n')
+    assert execute(["check", "--now", "2026-01-05T10:00:00Z", *where, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["environment"] == "staging"
+
+
 def test_an_incident_and_a_handoff_are_shown_with_all_that_belongs_to_them(
     where: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

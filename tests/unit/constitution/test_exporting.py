@@ -35,7 +35,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
                 checkpoints.take(NOW + timedelta(hours=number), closing=True)
         checkpoints.publish()
     store.close()
-    return tuple(line.decode() for line in export(directory / "state", directory / "logs"))
+    return tuple(line.decode() for line in export(directory / "state", directory / "logs", "staging"))
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,7 @@ def test_a_log_as_it_was_written_passes(
     file.write_text("".join(exported))
     assert check(file) is None
     lines = [json.loads(line) for line in exported]
+    assert lines[0]["environment"] == "staging"
     assert [each["line"] for each in lines] == ["log", *["checkpoint"] * 2, *["entry"] * 10]
 
 
