@@ -57,6 +57,9 @@ LONGEST: Final = timedelta(hours=24)
 SHOWN: Final = 100
 """So many of the newest are listed."""
 
+MOST_THREADS: Final = 10
+"""So many of an incident's newest handoffs are told with what was said of each."""
+
 CHARTS: Final = 50
 """So many charts are kept, for whoever asks before anything changes."""
 
@@ -152,7 +155,11 @@ class Pages:
 
     async def _incident(self, request: Request) -> Json:
         told = await self._ask("incident", id=request.path_params["id"])
-        return told | {"grows": self._until(told["incident"]) is None}
+        newest = [each["id"] for each in told["handoffs"][-MOST_THREADS:]]
+        threads = [(await self._ask("handoff", id=id))["handoff"] for id in reversed(newest)]
+        borne = (each["message"]["context"] | {"borne_by": each} for each in threads)
+        found = next((each for each in borne if "symptom" in each), None)
+        return told | {"grows": self._until(told["incident"]) is None, "threads": threads, "found": found}
 
     async def _trigger(self, request: Request) -> Json:
         told = await self._ask("trigger", name=request.path_params["name"])
@@ -194,7 +201,7 @@ class Pages:
 
     async def _incident_chart(self, request: Request) -> Json:
         """The signal from half an hour before the opening until ten minutes after the close, or now."""
-        incident = (await self._incident(request))["incident"]
+        incident = (await self._ask("incident", id=request.path_params["id"]))["incident"]
         if dict(incident["group"]).get(CAUSE) is not None:
             return {"chart": None, "warnings": ["what it is about is drawn at each incident beneath it"]}
         until = self._until(incident)

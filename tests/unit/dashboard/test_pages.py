@@ -307,6 +307,21 @@ def test_a_handoff_is_completed_in_the_page(loop: SelfHealingOrchestrator) -> No
     assert "mended" in page
 
 
+def test_an_incident_shows_the_evidence_that_its_handoff_bears_and_what_was_said_of_it(
+    loop: SelfHealingOrchestrator,
+) -> None:
+    incident = next(each for each in loop.register.open.values() if dict(each.group)["agent"] == "Coder")
+    [handoff] = loop.store.select(Handoff, incident=incident.id)
+    with serving(loop) as port:
+        post(port, f"/handoffs/{handoff.id}/complete", {"by": "Ada", "result": "the index is back"})
+        page = get(port, f"/incidents/{incident.id}")[1]
+    evidence = page[page.index('id="evidence"') : page.index('id="decisions"')]
+    assert "90s where the limit is 1m, 1.5 times as much" in evidence
+    assert "t-Coder" in evidence
+    thread = page[page.index('id="handoffs"') :]
+    assert "the index is back</li>" in thread
+
+
 @pytest.mark.parametrize(("answer", "became"), [("approve", "approved"), ("deny", "denied")])
 def test_what_cannot_be_undone_is_answered_in_the_page(tmp_path: Any, answer: str, became: str) -> None:
     with Scenario(tmp_path, settings=slow_tasks_erase(tmp_path)) as fleet:
