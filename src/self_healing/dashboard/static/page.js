@@ -150,7 +150,9 @@ function tellLive() {
 // The session is over: nothing is asked for any more until somebody logs in again.
 function leave() {
   loggedOut = true;
-  document.querySelector("#live a").href = `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+  const link = document.querySelector("#live a");
+  link.href = `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+  tell(link, "Log in again");
   tellLive();
 }
 
