@@ -67,7 +67,7 @@ GROUPS = {
 """The commands as the overview shows them."""
 
 EXIT_CODES = """\
-Exit codes: 0 it did its work; 1 it could not, and stderr says why.
+Exit codes: 0 it did its work; 1 it could not, and stderr says why; 130 Ctrl-C ended it.
 status --health: 0 healthy, 1 degraded, 2 unhealthy. check --exit-code: 3 while incidents are open."""
 
 

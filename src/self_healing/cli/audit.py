@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 from self_healing.cli import output as out
 from self_healing.cli.client import Json, call
 from self_healing.cli.options import Shown
+from self_healing.cli.progress import waiting
 from self_healing.errors import StateError
 
 app = App(name="audit", help_format="plaintext")
@@ -29,7 +30,8 @@ def verify(*, shown: Shown | None = None) -> int:
     if not (settings.storage.state_dir / DATABASE).exists():
         # That none of nothing is wrong would be taken for the answer about another state.
         raise StateError(f"there is no state in {settings.storage.state_dir}; name the right one with --state-dir")
-    report = call(settings, "audit", timeout_s=_TIMEOUT_S)
+    with waiting("verifying the log"):
+        report = call(settings, "audit", timeout_s=_TIMEOUT_S)
     out.show(report, shown.format, _print)
     return 0 if report["ok"] else 1
 
@@ -49,7 +51,8 @@ def export(
     if output is None:
         sys.stdout.buffer.writelines(lines)
         return 0
-    written = _written(lines, output)
+    with waiting("exporting the log"):
+        written = _written(lines, output)
     out.show({"file": str(output), "lines": written}, shown.format, _print_written)
     return 0
 

@@ -13,6 +13,7 @@ from self_healing.cli.client import Json, call
 from self_healing.cli.incidents import print_incidents
 from self_healing.cli.options import Shown
 from self_healing.cli.output import Column
+from self_healing.cli.progress import waiting
 from self_healing.errors import SelfHealingError
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def check(
     at = None if now is None else _aware(now)
     arguments = {} if at is None else {"now": at.isoformat()}
     settings = shown.settings()
-    report = call(settings, "check", arguments, timeout_s=_TIMEOUT_S, now=at)
+    with waiting("reading, evaluating, acting"):
+        report = call(settings, "check", arguments, timeout_s=_TIMEOUT_S, now=at)
     spec = loaded_spec(settings)
     units = {trigger.name: unit(trigger) for trigger in spec.triggers}
     output.show(report, shown.format, lambda told: _print(told, units))

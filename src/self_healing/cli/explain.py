@@ -15,6 +15,7 @@ from self_healing.cli.client import call
 from self_healing.cli.columns import Column
 from self_healing.cli.options import Shown
 from self_healing.cli.parsing import pair, seconds
+from self_healing.cli.progress import waiting
 from self_healing.errors import SelfHealingError
 
 Json = dict[str, Any]
@@ -49,7 +50,8 @@ def explain(
         at=None if at is None else _instant(at, now),
         span=timedelta(seconds=seconds("explain: --for", lasts)),
     )
-    told = explained(settings, question, now=now, ask=partial(call, settings))
+    with waiting("looking at what is stored"):
+        told = explained(settings, question, now=now, ask=partial(call, settings))
     output.show(told, shown.format, _print)
     return 0
 

@@ -10,6 +10,8 @@ from cyclopts import App, Parameter
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
 from self_healing.cli.options import Shown
+from self_healing.cli.progress import waiting
+from self_healing.errors import SelfHealingError
 
 app = App(name="ingest", help="Bring telemetry in that is no native file.", help_format="plaintext")
 
@@ -27,7 +29,11 @@ def junit(
     """
     shown = shown or Shown()
     paths = [str(file.absolute()) for file in files]
-    output.show(call(shown.settings(), "ingest_junit", {"paths": paths, "agent": agent}), shown.format, _print)
+    if not paths:
+        raise SelfHealingError("ingest junit: name at least one file, such as build/*.xml")
+    with waiting("taking test runs in"):
+        told = call(shown.settings(), "ingest_junit", {"paths": paths, "agent": agent})
+    output.show(told, shown.format, _print)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,4 +39,33 @@ def progress() -> Iterator[Tell]:
     try:
         yield tell
     finally:
+        bar.stop()
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """The same for what cannot say how far it has come: that it goes on, and for how long already.
+
+    Args:
+        what: is being done.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from self_healing.terminal import Terminal
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    bar = Progress(*columns, console=Terminal(stderr=True), transient=True)
+    bar.add_task(escape(what), total=None)
+    # What is waited for says nothing meanwhile, so that a thread has to look at the time.
+    timer = threading.Timer(BAR_AFTER_S, bar.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
         bar.stop()

@@ -318,6 +318,7 @@ def test_triggers_that_could_not_go_live_are_not_compared(
         (["triggers", "backtest"], "name at least one file"),
         (["triggers", "backtest", "nothing.jsonl"], "nothing.jsonl"),
         (["triggers", "backtest", "nothing.jsonl", "--against", "nothing.toml"], "nothing.toml"),
+        (["ingest", "junit"], "name at least one file"),
         (["status", "--config", "nothing.toml"], "nothing.toml"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

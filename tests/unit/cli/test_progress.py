@@ -43,7 +43,24 @@ def test_what_is_soon_done_shows_no_bar(monkeypatch: pytest.MonkeyPatch) -> None
     assert told(monkeypatch, after_s=60).strip() == "over"
 
 
+def test_a_terminal_is_shown_that_something_goes_on_of_which_nobody_knows_how_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(progress, "BAR_AFTER_S", 0)
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs = pty.openpty()
+    shown = b""
+    with os.fdopen(theirs, "w") as stderr, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stderr)
+        with progress.waiting("verifying [/x]"):
+            while b"verifying [/x]" not in shown:
+                shown += os.read(ours, 4096)
+    os.close(ours)
+
+
 def test_who_is_no_terminal_is_shown_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.progress() as tell:
         tell("replaying history", 0.5)
+    with progress.waiting("verifying"):
+        pass
     assert capsys.readouterr() == ("", "")
