@@ -121,7 +121,7 @@ class Pages:
         """All of them."""
         return [
             self._page("/", "now.html", "Now", lambda _: self._ask("overview")),
-            self._page("/incidents", "incidents.html", "Incidents", lambda _: self._ask("history", limit=SHOWN)),
+            self._page("/incidents", "incidents.html", "Incidents", self._history),
             self._page("/incidents/{id}", "incident.html", "Incidents", self._incident),
             self._page("/triggers", "triggers.html", "Triggers", lambda _: self._ask("sparks")),
             self._page("/triggers/{name}", "trigger.html", "Triggers", self._trigger),
@@ -150,8 +150,13 @@ class Pages:
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
 
-    async def _records(self, kind: str, _request: Request) -> Json:
-        return await self._ask("records", kind=kind, limit=SHOWN)
+    async def _records(self, kind: str, request: Request) -> Json:
+        return await self._ask("records", kind=kind, limit=SHOWN, cursor=request.query_params.get("cursor"))
+
+    async def _history(self, _request: Request) -> Json:
+        """The newest incidents, and whether there are older ones."""
+        told = await self._ask("history", limit=SHOWN + 1)
+        return {"history": told["history"][:SHOWN], "older": len(told["history"]) > SHOWN}
 
     async def _incident(self, request: Request) -> Json:
         told = await self._ask("incident", id=request.path_params["id"])
@@ -257,7 +262,7 @@ class Pages:
             template,
             told=told,
             section=section,
-            path=request.url.path,
+            path=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             person=person,
             **_viewer(request),
             now=self._now().isoformat(),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 
 from self_healing.api.server import Server
@@ -20,6 +21,7 @@ from self_healing.clock import FakeClock
 from self_healing.config import ServerSettings, Settings, StorageSettings, TelemetrySettings
 from self_healing.constitution.checkpoints import verified
 from self_healing.dashboard.changes import Changes
+from self_healing.dashboard.pages import SHOWN
 from self_healing.explaining.explain import explain
 from self_healing.filenames import SEGMENTS
 from self_healing.model import Approval, Handoff
@@ -320,6 +322,24 @@ def test_an_incident_shows_the_evidence_that_its_handoff_bears_and_what_was_said
     assert "t-Coder" in evidence
     thread = page[page.index('id="handoffs"') :]
     assert "the index is back</li>" in thread
+
+
+def test_a_list_that_is_cut_says_so_and_how_to_see_the_rest(loop: SelfHealingOrchestrator) -> None:
+    handoff, incident = loop.store.select(Handoff)[0], next(iter(loop.register.open.values()))
+    many = range(SHOWN)
+    loop.store.put(*(msgspec.structs.replace(handoff, id=f"more-{number}") for number in many))
+    loop.store.put(*(msgspec.structs.replace(incident, id=f"more-{number}") for number in many))
+    with serving(loop) as port:
+        first, incidents = get(port, "/handoffs")[1], get(port, "/incidents")[1]
+        [older] = re.findall(r'href="(/handoffs\?cursor=[^"]+)"', first)
+        second = get(port, html.unescape(older))[1]
+        refused = get(port, "/handoffs?cursor=x")[0]
+    told = [set(re.findall(r'href="(/handoffs/[^"]+)"', page)) for page in (first, second)]
+    assert (len(told[0]), len(told[0] | told[1])) == (SHOWN, len(loop.store.select(Handoff)))
+    assert "Older ones" not in second
+    assert f'hx-get="{older}"' in second  # and it is followed as the page that it is
+    assert refused == 400
+    assert "These are the newest 100" in incidents
 
 
 @pytest.mark.parametrize(("answer", "became"), [("approve", "approved"), ("deny", "denied")])
