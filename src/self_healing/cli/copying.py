@@ -68,7 +68,8 @@ def _print_made(told: Json) -> None:
 def _print_restored(told: Json) -> None:
     if told["cleared"]:
         output.line(f"what a restore that was interrupted had left in {told['cleared']} is removed")
-    output.line(f"restored {told['state_dir']} from {told['copy']}: {_size(told)}, copied {told['copied_at'][:19]} UTC")
+    made = f"{_size(told)}, copied {output.instant(told['copied_at'])} UTC"
+    output.line(f"restored {told['state_dir']} from {told['copy']}: {made}")
     print("what was done since the copy is not in it; look first: self-healing status")
 
 
