@@ -40,10 +40,6 @@ class BodyError(SelfHealingError):
         super().__init__(message)
         self.status = status
 
-    def __reduce__(self) -> tuple[type[BodyError], tuple[int, str]]:
-        # It comes from another process, and by its text alone it could not be made again.
-        return type(self), (self.status, str(self))
-
 
 class Abandoned(BodyError):
     """A request whose sender went away before all of it was there."""

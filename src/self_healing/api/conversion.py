@@ -12,11 +12,13 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal
 
-from self_healing.api.bodies import decompressed
+import msgspec
+
+from self_healing.api.bodies import BodyError, decompressed
 from self_healing.api.worker import Lost, Worker
-from self_healing.errors import ConversionLost, SelfHealingError, Unconvertible
+from self_healing.errors import ConversionLost, TooMany, Unconvertible, Undecodable
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.encoded import Encoded, encoded
 from self_healing.telemetry.normalised import Normalised
@@ -107,7 +109,9 @@ class Conversion:
             raise Unconvertible
         try:
             async with self._giving:
-                answer = await self._worker.give(_convert, normalise, body, encoding, source, cpu_s=CONVERT_S)
+                answer = await self._worker.give(
+                    _convert, normalise, body, encoding, source, answer=_Answer, cpu_s=CONVERT_S
+                )
         except (OSError, RuntimeError) as error:
             raise self._lose(f"cannot be started ({error!r})") from error
         async with self._first:
@@ -117,9 +121,7 @@ class Conversion:
                 self._worker.kill()
                 raise self._blame(source, body, f"was ended, for it said nothing for {HANG_S:g} s")
         try:
-            batch: Encoded = answer.result()
-        except SelfHealingError:
-            raise
+            told = answer.result()
         except Lost as error:
             if not error.begun:
                 return await self._converted(normalise, body, encoding, source)
@@ -128,8 +130,11 @@ class Conversion:
         except Exception as error:
             self._unforeseen(error)
             raise self._blame(source, body, f"failed as nobody foresaw ({error!r})") from error
+        if told.refused is not None:
+            raise told.refused.error()
+        assert told.batch is not None
         self._blamed.forget(source, body)
-        return batch
+        return told.batch
 
     def _blame(self, source: str, body: bytes, why: str) -> ConversionLost:
         self._blamed.add(source, body)
@@ -170,7 +175,40 @@ def _mark(source: str, body: bytes) -> bytes:
     return digest.digest()
 
 
-def _convert(normalise: Normalise, body: bytes, encoding: str | None, source: str) -> Encoded:
+class _Refused(msgspec.Struct, frozen=True):
+    """Why a body cannot be used, as the process can say it."""
+
+    kind: Literal["Undecodable", "TooMany", "BodyError"]
+    says: str
+    status: int = 0
+
+    @classmethod
+    def of(cls, error: Undecodable | BodyError) -> _Refused:
+        if isinstance(error, BodyError):
+            return cls("BodyError", str(error), error.status)
+        return cls("TooMany" if isinstance(error, TooMany) else "Undecodable", str(error))
+
+    def error(self) -> Undecodable | BodyError:
+        match self.kind:
+            case "BodyError":
+                return BodyError(self.status, self.says)
+            case "TooMany":
+                return TooMany(self.says)
+            case "Undecodable":
+                return Undecodable(self.says)
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """What became of a body: one of the two."""
+
+    batch: Encoded | None = None
+    refused: _Refused | None = None
+
+
+def _convert(normalise: Normalise, body: bytes, encoding: str | None, source: str) -> _Answer:
     """In the process."""
-    with collector_off():  # what one body becomes is gone before the next
-        return encoded(normalise(decompressed(body, encoding)), source)
+    try:
+        with collector_off():  # what one body becomes is gone before the next
+            return _Answer(batch=encoded(normalise(decompressed(body, encoding)), source))
+    except (Undecodable, BodyError) as error:
+        return _Answer(refused=_Refused.of(error))

@@ -1,4 +1,8 @@
-"""The worker: a process that does one thing after the other, and may end over any of them without harm to this one."""
+"""The worker: a process that does one thing after the other, and may end over any of them without harm to this one.
+
+What it is to do is pickled, for it is this process that says it. Its answers are not: it reads what anybody may have
+sent, and nothing that it says can have this process run anything.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 START_S: Final = 30.0
 """A process that is not there by then, is not waited for."""
@@ -47,6 +56,10 @@ class Lost(RuntimeError):
         self.out_of_time = exitcode == -signal.SIGPROF
 
 
+class Failed(RuntimeError):
+    """What was called in the process raised that error; its cause says where."""
+
+
 class Elsewhere(Exception):
     """Where an error happened in the process, in its own words."""
 
@@ -58,12 +71,13 @@ class Worker:
         self._process: _Process | None = None
         self._closed = False
 
-    async def give(self, call: Callable[..., Any], *arguments: Any, cpu_s: float) -> asyncio.Future[Any]:
+    async def give(self, call: Callable[..., T], *arguments: Any, answer: type[T], cpu_s: float) -> asyncio.Future[T]:
         """Have the process call something after what it was given before; returns what becomes of it, once it has that.
 
-        What becomes of it may be :class:`Lost`.
+        What becomes of it may be :class:`Lost` or :class:`Failed`.
 
         Args:
+            answer: of what type that is, as msgspec knows it.
             cpu_s: so much time of a processor that may take; then the process ends.
 
         Raises:
@@ -72,7 +86,7 @@ class Worker:
         process = self._process
         if process is None or process.ended:
             process = await self._started()
-        return wrap_future(process.give(cpu_s, call, *arguments))
+        return wrap_future(process.give(cpu_s, answer, call, *arguments))
 
     def kill(self) -> None:
         """End the process, whatever it is at; the next thing that is given begins another."""
@@ -93,7 +107,7 @@ class Worker:
         process = self._process = _Process()
         try:
             async with asyncio.timeout(START_S):
-                await wrap_future(process.give(START_S, os.getpid))
+                await wrap_future(process.give(START_S, int, os.getpid))
         except BaseException:
             self.kill()
             raise
@@ -110,7 +124,7 @@ class _Process:
     def __init__(self) -> None:
         self.ended = False
         self._changing = threading.Lock()
-        self._given: deque[Future[Any]] = deque()
+        self._given: deque[tuple[Future[Any], type[Any]]] = deque()
         self._to_send: SimpleQueue[bytes] = SimpleQueue()
         with ExitStack() as unless_started, ExitStack() as theirs:
             given, self._given_to = _pipe(theirs, unless_started)
@@ -125,16 +139,16 @@ class _Process:
             threading.Thread(target=self._hear, daemon=True).start()
             unless_started.pop_all()
 
-    def give(self, cpu_s: float, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    def give(self, cpu_s: float, answer: type[T], call: Callable[..., T], *arguments: Any) -> Future[T]:
         """Have it do something after all else that it was given."""
         pickled = pickle.dumps((cpu_s, call, arguments), pickle.HIGHEST_PROTOCOL)
-        told: Future[Any] = Future()
+        told: Future[T] = Future()
         told.set_running_or_notify_cancel()  # nobody can take back what it may be at
         with self._changing:
             if self.ended:
                 told.set_exception(Lost(None, begun=False))
             else:
-                self._given.append(told)
+                self._given.append((told, answer))
                 self._to_send.put(pickled)
         return told
 
@@ -158,14 +172,16 @@ class _Process:
 
     def _hear(self) -> None:
         try:
-            for answer in _messages(self._answers):
-                result, error, where = pickle.loads(answer)
-                told = self._given.popleft()
+            for message in _messages(self._answers):
+                told, answer = self._given[0]
+                result, error, where = _decoder(answer).decode(message)  # type: ignore[arg-type] # a type can be hashed
+                self._given.popleft()
                 if error is None:
                     told.set_result(result)
                 else:
-                    error.__cause__ = Elsewhere(where)
-                    told.set_exception(error)
+                    failed = Failed(error)
+                    failed.__cause__ = Elsewhere(where)
+                    told.set_exception(failed)
         finally:
             with self._changing:
                 self.ended = True
@@ -173,8 +189,13 @@ class _Process:
             self._to_send.put(_NO_MORE)
             self._process.kill()
             exitcode = self._process.wait()
-            for place, told in enumerate(self._given):
+            for place, (told, _) in enumerate(self._given):
                 told.set_exception(Lost(exitcode, begun=not place))
+
+
+@cache
+def _decoder(answer: type[T]) -> msgspec.msgpack.Decoder[tuple[T | None, str | None, str]]:
+    return msgspec.msgpack.Decoder(tuple[answer | None, str | None, str])  # type: ignore[valid-type]
 
 
 _NO_MORE: Final = b""
@@ -258,18 +279,8 @@ def _answer(pickled: bytes) -> bytes:
         # Whatever it is at then, the kernel ends it; and that it has to wait for others on its machine is no reason to.
         signal.setitimer(signal.ITIMER_PROF, cpu_s)
         try:
-            return pickle.dumps((call(*arguments), None, ""), pickle.HIGHEST_PROTOCOL)
+            return msgspec.msgpack.encode((call(*arguments), None, ""))
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
     except Exception as error:
-        return _told(error, traceback.format_exc())
-
-
-def _told(error: Exception, where: str) -> bytes:
-    """An error as it is passed on; in words where its kind cannot be."""
-    try:
-        told = pickle.dumps((None, error, where))
-        pickle.loads(told)
-    except Exception:
-        return pickle.dumps((None, RuntimeError(repr(error)), where))
-    return told
+        return msgspec.msgpack.encode((None, repr(error), traceback.format_exc()))
