@@ -1,7 +1,8 @@
 """Durations as people write them: the text of so many seconds, and patterns of the texts within given bounds.
 
 A JSON Schema has bounds for numbers only. So that an editor shows ``"5s"`` where at least 10 s are asked for, the
-bounds of a text are patterns, one for either side, of nothing that only some engines of regular expressions know.
+bounds of a text are patterns, one for either side, of nothing that only some engines of regular expressions know. Of a
+text of several units they say nothing: whether that is within its bounds is told when the file is loaded.
 """
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ from typing import Any
 UNITS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 """The seconds of each unit, the longest first."""
 
-WRITTEN: Mapping[str, Any] = {"type": "string", "pattern": r"^\d+[smhd]$"}
+SEVERAL = r"\d+(d ?\d+(h( ?\d+m)?( ?\d+s)?|m( ?\d+s)?|s)|h ?\d+(m( ?\d+s)?|s)|m ?\d+s)"
+"""The pattern of several units, each once and the longest first, such as ``1h30m``; people read spaces between."""
+
+TEXT = rf"(\d+[smhd]|{SEVERAL})"
+"""The pattern of any duration that is text."""
+
+ALLOWED = "allowed is a whole number and one of s, m, h, d, or several, such as 90s, 5m, 1h30m"
+
+WRITTEN: Mapping[str, Any] = {"type": "string", "pattern": f"^{TEXT}$"}
 """The schema of any duration that is text."""
 
 
@@ -41,8 +50,8 @@ def multiples(of: int, *, maximum: int) -> dict[str, Any]:
 
 
 def _either(patterns: Mapping[str, str]) -> dict[str, Any]:
-    """The schema of the texts of which the number, without zeros before it, is as its unit wants it."""
-    return {"pattern": f"^0*({'|'.join(f'({numbers}){unit}' for unit, numbers in patterns.items())})$"}
+    """The schema of the texts of which the number, without zeros before it, is as its unit wants it, or of several."""
+    return {"pattern": f"^(0*({'|'.join(f'({numbers}){unit}' for unit, numbers in patterns.items())})|{SEVERAL})$"}
 
 
 def _at_least(number: int) -> str:

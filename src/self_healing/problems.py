@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ValidationError
 from pydantic.fields import FieldInfo
 
+from self_healing.durations import ALLOWED
 from self_healing.spec import parse_duration
 from self_healing.wording import span
 
@@ -247,7 +248,7 @@ def _choices(annotation: Any) -> tuple[str, ...]:
 def _allowed(annotation: Any) -> str:
     """What a value of that annotation may be, for the end of a message."""
     if _is_duration(annotation):
-        return "allowed is a whole number and one of s, m, h, d, such as 90s, 5m, 24h"
+        return ALLOWED
     members = _members(annotation)
     kinds = dict.fromkeys(_kind(member) for member in members)
     if len(members) > 1 and all(_is_model(member) for member in members):

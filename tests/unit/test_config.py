@@ -173,7 +173,8 @@ def test_other_variables_are_none_of_our_business() -> None:
         ('[triggers]\nfiles = "a.toml"', 'my.toml:2: triggers.files: "a.toml": allowed is a list, such as ["a.toml"]'),
         ('[triggers]\ngrid = "2m"', 'my.toml:2: triggers.grid: "2m": allowed is at most 1m'),
         ('[triggers]\ngrid = "often"',
-         'my.toml:2: triggers.grid: "often": allowed is a whole number and one of s, m, h, d, such as 90s, 5m, 24h'),
+         'my.toml:2: triggers.grid: "often": allowed is a whole number and one of s, m, h, d, or several, '
+         'such as 90s, 5m, 1h30m'),
         ('[actions]\nfallback_channel = "ops"',
          'my.toml:2: actions.fallback_channel: "ops": unknown; allowed are file'),
         ('[actions.channels.ops]\nkind = "command"\nargv = []',

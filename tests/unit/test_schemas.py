@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from self_healing.actions.registry import DEFAULTS as ACTIONS
 from self_healing.cli.template import TEMPLATE
 from self_healing.config import SETTING_KEYS, Settings
+from self_healing.declarations import seconds_of
 from self_healing.documents import read_document
 from self_healing.durations import UNITS, duration, written
 from self_healing.handoffs.declared import CHANNEL_KINDS
@@ -153,6 +154,17 @@ def test_a_window_is_accepted_as_text_where_it_is_loaded(text: str) -> None:
     assert accepted == TRIGGER_FILE.is_valid({"trigger": [table | {"window": parse_duration(text)}]})
     whole = 10 <= parse_duration(text) <= 86_400
     assert accepted == (whole and not list(contradictions({"condition": {}, "window": text})))
+
+
+@pytest.mark.parametrize(
+    ("text", "accepted"),
+    [("2m30s", True), ("2m 30s", True), ("1h30m", True), ("1d 0h 0m 0s", True), ("30s2m", False), ("2m  30s", False)],
+)
+def test_several_units_are_accepted_as_text_where_they_are_read(text: str, accepted: bool) -> None:
+    assert TRIGGER_FILE.is_valid({"trigger": [{"name": "slow_tasks", "window": text}]}) == accepted
+    at = {"at": text, "trigger": "slow_tasks", "state": "firing"}
+    assert validator("tests").is_valid({"test": [{"name": "t", "expect": [at]}]}) == accepted
+    assert (seconds_of(text) is not None) == accepted
 
 
 def test_what_is_written_in_the_docs_is_accepted() -> None:

@@ -31,19 +31,36 @@ def trigger(**changes: Any) -> TriggerSpec:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("0s", 0), ("90s", 90), ("5m", 300), ("24h", 86400), ("1d", 86400), (7, 7), ("05m", 300)]
+    ("text", "seconds"),
+    [
+        ("0s", 0),
+        ("90s", 90),
+        ("5m", 300),
+        ("24h", 86400),
+        ("1d", 86400),
+        (7, 7),
+        ("05m", 300),
+        ("2m30s", 150),
+        ("1h30m", 5400),
+        ("2m 52s", 172),
+        ("1d2h3m4s", 93784),
+        ("1h5s", 3605),
+        ("1d 90s", 86490),
+    ],
 )
 def test_a_duration_is_whole_seconds(text: Any, seconds: int) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "5", "5 m", "-5m", "1.5h", "5M", "m5", "5m5s", "5ms", "5m\n"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "5 m", "-5m", "1.5h", "5M", "m5", "5s5m", "5m5m", "1h  5m", "1h 5", "1h 5m ", "5ms", "5m\n"]
+)
 def test_a_text_that_is_no_duration_is_refused_with_what_is_allowed(text: str) -> None:
     with pytest.raises(ValueError, match="allowed is a whole number and one of s, m, h, d"):
         parse_duration(text)
 
 
-@pytest.mark.parametrize("value", ["3651d", "99999999999999h", 3650 * 86_400 + 1, 1e30])
+@pytest.mark.parametrize("value", ["3651d", "3650d1s", "99999999999999h", 3650 * 86_400 + 1, 1e30])
 def test_a_duration_of_more_than_ten_years_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="allowed is at most 3650d"):
         parse_duration(value)

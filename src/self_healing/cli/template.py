@@ -3,7 +3,7 @@
 TEMPLATE = """\
 # Configuration of self-healing. Every setting is here with its default, but for `mode`, which starts in observe.
 # Variables such as SELF_HEALING_TELEMETRY_DIR win over this file, and flags such as --telemetry-dir win over both.
-# Durations are whole numbers with s, m, h or d. Relative paths start at the directory in which a command runs.
+# Durations are whole numbers with s, m, h or d, or several: 1h30m. Relative paths start where a command runs.
 # `self-healing config validate` says what is wrong with it. An editor completes and checks it after
 # `self-healing config schema > self-healing.schema.json`, with the first line #:schema ./self-healing.schema.json
 

@@ -9,25 +9,25 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+from self_healing.durations import ALLOWED, TEXT, UNITS
 
 LONGEST_S = 3650 * 86400
 """Ten years: whatever is worked out with a duration stays within what a time, and a column, can hold."""
 
 
 def parse_duration(value: Any) -> Any:
-    """Whole seconds of a duration such as ``90s``, ``5m``, ``24h`` or ``1d``; numbers pass as seconds."""
-    match = re.fullmatch(r"(\d+)([smhd])", value) if isinstance(value, str) else None
-    if isinstance(value, str | bool) and match is None:
-        raise ValueError("allowed is a whole number and one of s, m, h, d, such as 90s, 5m, 24h")
-    seconds = value if match is None else int(match[1]) * _UNITS[match[2]]
+    """Whole seconds of a duration such as ``90s``, ``24h`` or ``1h30m``; numbers pass as seconds."""
+    if isinstance(value, bool) or (isinstance(value, str) and re.fullmatch(TEXT, value) is None):
+        raise ValueError(ALLOWED)
+    parts = re.findall(r"(\d+)([smhd])", value) if isinstance(value, str) else None
+    seconds = value if parts is None else sum(int(number) * UNITS[unit] for number, unit in parts)
     if isinstance(seconds, int | float) and seconds > LONGEST_S:
-        raise ValueError(f"allowed is at most {LONGEST_S // _UNITS['d']}d")
+        raise ValueError(f"allowed is at most {LONGEST_S // UNITS['d']}d")
     return seconds
 
 
 Duration = Annotated[int, BeforeValidator(parse_duration), Field(ge=0)]
-"""Seconds, written as ``90s``, ``5m``, ``24h`` or ``1d``."""
+"""Seconds, written as ``90s``, ``5m``, ``24h`` or ``1h30m``."""
 
 Whole = Annotated[int, Field(strict=True)]
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
+from self_healing.durations import TEXT
 from self_healing.model import CloseReason, ExecutionStatus, IncidentState, Kind, Reason
 from self_healing.spec import LONGEST_S, Declared, Duration, Moment, Number, Whole, parse_duration
 
@@ -27,7 +28,7 @@ def _offset(value: Any) -> Any:
     return parse_duration(value)
 
 
-_Text = Annotated[str, Field(pattern=r"^-?\d+[smhd]$")]
+_Text = Annotated[str, Field(pattern=f"^-?{TEXT}$")]
 _Seconds = Annotated[int, Field(ge=-LONGEST_S, le=LONGEST_S)]
 
 Offset = Annotated[int, BeforeValidator(_offset, json_schema_input_type=_Seconds | _Text)]
