@@ -23,6 +23,7 @@ NAMES = (
     "looking",
     "healing",
     "deciding",
+    "storm",
     "dashboard",
 )
 

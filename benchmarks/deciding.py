@@ -1,12 +1,10 @@
-"""What a decision costs, a hundred actions under way at once, and a storm of ten thousand incidents."""
+"""What a decision costs, and a hundred actions under way at once."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 import time
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,18 +13,18 @@ import msgspec
 import numpy as np
 
 from benchmarks.figure import Figure
+from benchmarks.storm import line
 from self_healing.clock import SystemClock
 from self_healing.config import Settings
 from self_healing.constitution.cases import fine
 from self_healing.constitution.gate import Gate
-from self_healing.model import Execution, Incident, Proposal
+from self_healing.model import Proposal
 from self_healing.service import Service
 from self_healing.spec import Limits
-from self_healing.testing import RecordingChannel, Scenario
+from self_healing.testing import RecordingChannel
 
 DECISIONS = 3000
 AT_ONCE = 100
-STORM, STORM_S = 10_000, 10
 LIFTED: dict[str, Any] = {
     "actions_per_minute": 100_000,
     "actions_per_minute_unwell": 100_000,
@@ -37,8 +35,8 @@ LIFTED: dict[str, Any] = {
 
 
 def measure() -> list[Figure]:
-    """Decisions with facts that none had before; actions that hang; a storm on a clock that is told the time."""
-    return [_decisions(), asyncio.run(_at_once()), _storm()]
+    """Decisions with facts that none had before, and actions that hang."""
+    return [_decisions(), asyncio.run(_at_once())]
 
 
 def _decisions() -> Figure:
@@ -68,11 +66,6 @@ def _decisions() -> Figure:
     return Figure("a decision, p99", f"{p99:.2f} ms CPU", f"its median: {p50:.2f} ms", "<= 5 ms", bool(p99 <= 5.0))
 
 
-def _line(agent: str, at: datetime) -> str:
-    event = {"ts": at.isoformat(), "type": "task_finished", "id": f"t-{agent}", "agent": agent, "attempt": 1}
-    return json.dumps({**event, "status": "success", "duration_s": 70.0}) + "\n"
-
-
 async def _at_once() -> Figure:
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
@@ -93,7 +86,7 @@ async def _at_once() -> Figure:
         for number in range(AT_ONCE):
             at = datetime.now(UTC)
             with (place / "telemetry" / f"events-{at:%Y%m%d}.jsonl").open("a") as file:
-                file.write(_line(f"a{number}", at))
+                file.write(line(f"a{number}", at))
             await asyncio.sleep(0.1)
         await asyncio.sleep(5)
         calls, missed = channel.calls, service.missed_ticks - missed
@@ -103,31 +96,3 @@ async def _at_once() -> Figure:
         await service.close()
     met = calls >= AT_ONCE and missed == 0
     return Figure(f"{AT_ONCE} actions under way at once", f"{calls}", f"{missed} ticks missed", "no tick missed", met)
-
-
-def _storm() -> Figure:
-    with tempfile.TemporaryDirectory() as directory, Scenario(Path(directory)) as fleet:
-        began, longest = time.process_time(), 0.0
-        for second in range(2 * STORM_S):
-            fleet.at(second)
-            if second < STORM_S:
-                with (fleet.telemetry_dir / "events-storm.jsonl").open("a") as file:
-                    of = range(STORM // STORM_S)
-                    file.writelines(_line(f"a{second}-{number}", fleet.clock.now()) for number in of)
-            looked = time.process_time()
-            fleet.handoffs("Operator")
-            longest = max(longest, time.process_time() - looked)
-        cpu_s, store = time.process_time() - began, fleet.loop.store
-        incidents = Counter(each.group for each in store.select(Incident) if not each.is_parent)
-        keys = [each.key for each in store.select(Execution) if each.key is not None]
-        limit = fleet.loop.spec.limits.actions_per_minute
-        once = set(incidents.values()) == {1} and len(set(keys)) == len(keys)
-        met = len(incidents) == STORM and once and len(keys) <= limit and longest < 1.0
-        measured = f"{len(incidents)} accounted for, {len(keys)} actions, {1000 * cpu_s / STORM:.1f} ms CPU each"
-        return Figure(
-            f"{STORM} incidents in {STORM_S} s",
-            measured,
-            f"longest turn {longest:.2f} s CPU",
-            f"<= {limit} actions, no turn of 1 s",
-            met,
-        )

@@ -25,7 +25,7 @@ KEPT = DOCS / "assets" / "measured.json"
 PARTS = {
     "telemetry": ("otlp_wire", "otlp", "ingest", "acknowledgement", "emitting", "looking"),
     "triggers": ("evaluation", "backtest", "year", "memory"),
-    "healing": ("deciding", "latency", "guarding"),
+    "healing": ("deciding", "storm", "latency", "guarding"),
     "service": ("dashboard", "startup", "idle"),
 }
 """The benchmarks of each table. What healing comes to has a page of its own."""

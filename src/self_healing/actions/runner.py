@@ -227,7 +227,7 @@ async def _in_thread(function: Callable[[Handoff], T], handoff: Handoff, timeout
 
 
 async def _backing_off(tries: int, once: Callable[[], Awaitable[None]]) -> None:
-    """Waits 0.1, 0.2, 0.4 ... at most 5 s between tries, with jitter, so that many don't come back as one."""
+    """Waits 0.1, 0.2, 0.4 ... and up to 1 s of jitter between tries, at most 5 s; so many don't come back as one."""
     import stamina
 
     await stamina.AsyncRetryingCaller(attempts=tries, timeout=None, wait_initial=0.1, wait_max=5.0)(FAILURES, once)
