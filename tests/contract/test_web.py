@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -135,6 +136,14 @@ def test_what_one_of_its_tries_may_have_brought_about_is_unknown_and_not_failed(
         store.put(msgspec.structs.replace(store.get(Handoff, "hnd-1"), channel="ops"))
         InlineExecutor(effect_on(store, router)).submit([id])
         assert (store.get(Execution, id).status, list(left)) == (status, [])
+
+
+def test_what_another_secret_signed_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_SECRET", "whsec_" + base64.b64encode(b"another secret of 24 byte").decode())
+    receiver = Receiver()
+    with serving(receiver) as url, pytest.raises(EffectRefused, match=r"refused it \(401\): bad signature"):
+        webhook(url).deliver(handoff(1))
+    assert not receiver.events
 
 
 @pytest.mark.parametrize(("off_s", "fine"), [(-295, True), (299, True), (-301, False), (302, False)])

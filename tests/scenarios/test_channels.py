@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from self_healing.errors import EffectError, EffectRefused
 from self_healing.model import ExecutionStatus, Handoff, HandoffStatus
 from self_healing.testing import Scenario
+from tests.contract.servers import LOOPBACK, SECRET, Receiver, serving
 
 TAKEN: list[dict[str, Any]] = []
 
@@ -58,6 +62,51 @@ def test_a_recipient_without_a_channel_goes_by_the_fallback_and_the_timeline_say
         assert timeline(scenario, "acting") == [
             "analyze_slow_tasks for Coder, handed to ChiefArchitectAgent by file, as no channel serves it"
         ]
+
+
+PROGRAM = """
+import json, pathlib, sys
+handoff = json.load(sys.stdin)
+pathlib.Path(sys.argv[1], handoff["id"]).write_text(handoff["prompt"])
+print("restarted", end="")
+"""
+
+
+def own_action(directory: Path, channel: dict[str, Any]) -> Scenario:
+    """A fleet whose slow tasks call for an action of one's own, which does its work by the channel of its recipient."""
+    directory.joinpath("triggers.toml").write_text('[[trigger]]\nname = "slow_tasks"\nactions = ["restart"]\n')
+    directory.joinpath("actions.toml").write_text(
+        '[[action]]\nname = "restart"\ntype = "agent_handoff"\npriority = "high"\ntarget_agent = "Restarter"\n'
+        'prompt = "Restart it."\n'
+    )
+    actions = {"files": [directory / "actions.toml"], "channels": {"ours": {**channel, "agents": ["Restarter"]}}}
+    given = {"triggers": {"files": [directory / "triggers.toml"]}, "actions": actions}
+    scenario = Scenario(directory, settings=given)
+    scenario.at(0).start("t1")
+    scenario.at(61).expect_state("slow_tasks", "Coder", "firing")
+    return scenario
+
+
+def test_an_action_of_ones_own_runs_a_program(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    done.mkdir()
+    channel = {"kind": "command", "argv": [sys.executable, "-c", PROGRAM, str(done)]}
+    with own_action(tmp_path, channel) as scenario:
+        scenario.expect_actions("slow_tasks", restart="dispatched")
+        [file] = done.iterdir()
+        assert file.read_text() == "Restart it."
+        [handoff] = scenario.handoffs("Restarter")
+        assert [(note.what, note.text) for note in handoff.notes] == [("answer", "restarted")]
+
+
+def test_an_action_of_ones_own_calls_a_web_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+    receiver = Receiver()
+    with serving(receiver) as url:
+        channel = {"kind": "webhook", "url": url, "secret_env": "HOOK_SECRET", "allow": LOOPBACK}
+        with own_action(tmp_path, channel) as scenario:
+            scenario.expect_actions("slow_tasks", restart="dispatched")
+            assert [event["data"]["prompt"] for event in receiver.events.values()] == ["Restart it."]
 
 
 def test_a_refusal_for_good_is_not_tried_again_and_the_plan_goes_on(tmp_path: Path) -> None:

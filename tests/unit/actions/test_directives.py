@@ -19,6 +19,7 @@ from self_healing.actions.directives import effective, read_all, read_directives
 from self_healing.constitution.audit import Audit
 from self_healing.errors import ConstitutionBypass, NotFound, StateCorrupt
 from self_healing.model import Decision, Directive, Execution
+from self_healing.spec import DIRECTIVES
 from self_healing.storage.readonly import DATABASE
 from self_healing.storage.store import Store
 from tests.unit.actions.intents import START, decision, execution
@@ -66,20 +67,28 @@ def put_in_force(
     return directives.set(ours, settings, at=at, expires_at=at + HOUR, reason="why")
 
 
-@pytest.mark.parametrize(
-    ("given", "value"),
-    [
-        ([directive("paused", True, 9), directive("paused", False, 1)], True),
-        ([directive("max_concurrency", 1, 9), directive("max_concurrency", 4, 1)], 1),
-        ([directive("timeout_s", 30, 9), directive("timeout_s", 12.5, 1)], 12.5),
-        ([directive("quality_gate", "strict", 9), directive("quality_gate", "normal", 1)], "strict"),
-        ([directive("model", "new", 1), directive("model", "old", 9)], "new"),
-    ],
-    ids=["paused", "whole numbers", "numbers", "quality_gate", "model"],
-)
-def test_of_several_values_the_safer_one_holds(given: list[Directive], value: Any) -> None:
-    assert effective(given, START) == {given[0].name: value}
-    assert effective(given[::-1], START) == {given[0].name: value}
+SAFER = [
+    ("paused", True, False),
+    ("quality_gate", "strict", "normal"),
+    ("max_concurrency", 1, 4),
+    ("max_retries", 0, 2),
+    ("token_budget", 100, 1000),
+    ("max_output_tokens", 10, 20),
+    ("max_cost_usd", 0.25, 1),
+    ("timeout_s", 12.5, 30),
+]
+
+
+@pytest.mark.parametrize(("name", "safer", "other"), SAFER)
+def test_of_several_values_the_safer_one_holds(name: str, safer: Any, other: Any) -> None:
+    older, newer = directive(name, safer, 9), directive(name, other, 1)
+    assert effective([older, newer], START) == effective([newer, older], START) == {name: safer}
+
+
+def test_of_several_models_none_is_safer_and_the_newest_holds() -> None:
+    older, newer = directive("model", "old", 9), directive("model", "new", 1)
+    assert effective([older, newer], START) == effective([newer, older], START) == {"model": "new"}
+    assert {name for name, _, _ in SAFER} == DIRECTIVES.keys() - {"model"}
 
 
 @given(st.permutations([directive("token_budget", n, n) for n in range(1, 6)]))
