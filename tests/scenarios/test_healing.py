@@ -200,6 +200,17 @@ def test_not_healed_escalates_with_a_comprehensive_analysis_and_a_word_to_a_pers
     [notification] = fleet.handoffs("Operator")
     assert analysis.status is notification.status is HandoffStatus.DELIVERED
     assert {h.incident for h in (analysis, notification)} == {fleet.incident(SLOW).id}
+    for told in (analysis, notification):
+        tried = told.message["context"]["tried"][0]
+        went = {name: tried[name] for name in ("action", "result", "value_after", "unit_after", "handoff", "answer")}
+        assert went == {
+            "action": "analyze_slow_tasks",
+            "result": "not_healed",
+            "value_after": 60.0,  # that of the first one to run too long, by its age
+            "unit_after": "s",
+            "handoff": "completed",
+            "answer": "done",
+        }
     [lesson] = fleet.loop.store.select(Lesson, trigger=SLOW, action="analyze_slow_tasks")
     assert (lesson.not_healed, lesson.healed) == (1, 0)
 
@@ -442,6 +453,20 @@ def test_the_evidence_shows_what_still_runs_and_what_lines_say_beyond_the_column
     assert (examples[0]["status"], examples[0]["attempt"]) == ("running", 1)
     assert examples[0]["age_s"] >= 70
     assert examples[3]["attributes"] == {"region": "eu", "password": "[redacted]"}
+
+
+def test_the_evidence_tells_what_only_the_bad_tasks_have_and_what_is_in_force(fleet: Scenario) -> None:
+    for number in range(3):
+        fleet.at(0).finish(f"o{number}", "Other", duration_s=5.0, model="m-1", prompt_version="6")
+    fleet.finish("t1", attempt=3, duration_s=5.0, model="m-1", prompt_version="6")
+    fleet.at(20).finish("t2", duration_s=70.0, model="m-2", prompt_version="7")
+
+    context = fleet.at(22).expect_handoff(SLOW).message["context"]
+    assert context["differs"] == [
+        {"name": name, "value": value, "share_here": 1.0, "share_elsewhere": 0.0}
+        for name, value in (("model", "m-2"), ("prompt_version", "7"))
+    ]
+    assert [(each["name"], each["value"]) for each in context["in_force"]] == [("quality_gate", "strict")]
 
 
 def test_an_incident_that_was_closed_lately_is_reopened_after_a_restart_however_many_came_after_it(
