@@ -13,8 +13,8 @@ from self_healing.cli.client import Json, call
 from self_healing.cli.incidents import print_incidents
 from self_healing.cli.options import Shown
 from self_healing.cli.output import Column
+from self_healing.cli.parsing import instant
 from self_healing.cli.progress import waiting
-from self_healing.errors import SelfHealingError
 
 if TYPE_CHECKING:
     from self_healing.config import Settings
@@ -48,7 +48,7 @@ def check(
     from self_healing.telemetry.signals import unit
 
     shown = shown or Shown()
-    at = None if now is None else _aware(now)
+    at = None if now is None else instant("--now", now)
     arguments = {} if at is None else {"now": at.isoformat()}
     settings = shown.settings()
     with waiting("reading, evaluating, acting"):
@@ -68,16 +68,6 @@ def _warn(settings: Settings, spec: Spec) -> None:
 
     for issue in last_health(settings, spec, at=datetime.now(UTC))["issues"]:
         print(f"warning: {output.text(issue)}", file=sys.stderr)
-
-
-def _aware(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise SelfHealingError(f"--now {text}: allowed is an instant such as 2026-01-05T10:00:00Z") from error
-    if at.tzinfo is None:
-        raise SelfHealingError(f"--now {text}: has no time zone; write 2026-01-05T10:00:00Z for UTC")
-    return at
 
 
 def _print(report: Json, units: dict[str, str]) -> None:

@@ -77,8 +77,8 @@ def events(
         models=(*model, *about.get("model", ())),
         sources=source,
         traces=trace,
-        since_us=_instant_us("--since", since or about.get("since"), now),
-        until_us=_instant_us("--until", until or about.get("until"), now),
+        since_us=_instant_us("--since", about.get("since") if since is None else since, now),
+        until_us=_instant_us("--until", about.get("until") if until is None else until, now),
     )
     places = Places(telemetry=settings.telemetry.dir, segments=settings.storage.state_dir / SEGMENTS)
     if follow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from self_healing.clock import LATEST, sayable
 from self_healing.errors import SelfHealingError
 
 
@@ -37,8 +38,10 @@ def instant(where: str, text: str) -> datetime:
     """An aware instant such as ``2026-01-05T22:00:00Z``. Raises SelfHealingError."""
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise SelfHealingError(f"{where} {text!r}: allowed is a time such as 2026-01-05T22:00:00Z")
+    except ValueError as error:
+        raise SelfHealingError(f"{where} {text!r}: allowed is a time such as 2026-01-05T22:00:00Z") from error
+    if at.tzinfo is None:
+        raise SelfHealingError(f"{where} {text!r}: has no time zone; write 2026-01-05T22:00:00Z for UTC")
+    if not sayable(at):
+        raise SelfHealingError(f"{where} {text!r}: allowed is a time from 1970 until before {LATEST.year}")
     return at

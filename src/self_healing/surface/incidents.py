@@ -81,7 +81,7 @@ class Incidents(Answers):
     def silence(
         self,
         by: Said,
-        reason: Said,
+        reason: str,  # what is named is looked at first, and then that it is not empty
         lasts_s: AtLeastOne,
         trigger: str | None = None,
         keys: dict[str, str] = {},  # noqa: B006 it is only read, and says what is meant

@@ -79,8 +79,8 @@ async def events(
         models=(*model, *about.get("model", ())),
         sources=tuple(source),
         traces=tuple(trace),
-        since_us=_instant_us("since", since or about.get("since"), now),
-        until_us=_instant_us("until", until or about.get("until"), now),
+        since_us=_instant_us("since", about.get("since") if since is None else since, now),
+        until_us=_instant_us("until", about.get("until") if until is None else until, now),
     )
     try:
         async with here.looking:
