@@ -129,7 +129,8 @@ class Grouping:
 
     def places(self, events: Sequence[Event]) -> Ints:
         """The place of each event's group; new groups are added."""
-        values = list(zip(*(map(value, events) for value in self._values), strict=True))
+        columns = [map(value, events) for value in self._values]
+        values = list(zip(*columns, strict=True)) if columns else [()] * len(events)  # one group is of all
         known = list(map(self._place.get, values))  # as nearly all are, and to ask one by one takes thrice as long
         if None in known:
             known = list(map(self.add, values))
