@@ -45,8 +45,11 @@ def live(owner: Owner, name: str, keys: Mapping[str, str]) -> Json:
     told = [_series(owner, trigger, verdict) for verdict in verdicts]
     answer = about(owner.spec, trigger, from_us(at_us), "live", told)
     answer["warnings"] = list(uninhibited(owner.framework, verdicts))
-    if keys and not told and owner.telemetry.overflows(name):
-        answer["why_none"] = beyond(trigger)
+    if owner.telemetry.overflows(name):
+        if keys and not told:
+            answer["why_none"] = beyond(trigger)
+        else:
+            answer["warnings"].append(beyond(trigger))
     return answer
 
 

@@ -172,18 +172,13 @@ class Measured:
 
     @property
     def issues(self) -> list[str]:
-        """What there is more of than is kept apart, in words: groups."""
+        """What there is more of than is kept apart, in words: groups. The limit of a trigger's own is meant so."""
         return [
-            f"more than {grouping.most} groups by {', '.join(grouping.group_by)} ({self._limited_by(grouped)}): "
+            f"more than {grouping.most} groups by {', '.join(grouping.group_by)} (triggers.max_groups): "
             "what comes of further ones counts for the group overflow; raise it, or group by what has fewer values"
             for grouped, grouping in self._groupings.items()
-            if grouping.overflows
+            if grouping.overflows and not isinstance(grouped, Measure)
         ]
-
-    def _limited_by(self, grouped: Grouped) -> str:
-        """The setting that says how many groups of a grouping are kept apart."""
-        names = [name for name, measure in self._measures.items() if measure == grouped]
-        return f"max_series of {', '.join(names)}" if names else "triggers.max_groups"
 
     def overflows(self, trigger: str) -> bool:
         """Whether there are groups of a trigger that have no series of their own."""

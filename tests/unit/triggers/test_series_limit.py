@@ -122,16 +122,25 @@ def test_a_series_of_further_groups_begins_anew_after_its_incident_like_any_othe
     assert engine.verdict(13, "overflow").samples == 1
 
 
-def test_a_trigger_with_further_groups_is_told_with_its_limit() -> None:
-    engine = Engine(limited(1), trigger(name="free"))
-    engine.push(*crowd("a"))
+def test_the_limit_of_a_triggers_own_is_no_issue_and_that_of_all_groups_is_one_beside_it() -> None:
+    engine = Engine(limited(1), trigger(name="free"), max_groups=3)
+    engine.push(*crowd("a", "b"))
     engine.at(2)
+    assert engine.telemetry.overflows("tried")
     assert engine.telemetry.issues == []
 
-    engine.push(*crowd("b", at=3))
+    engine.push(*crowd("c", "d", at=3))
     engine.at(4)
     (issue,) = engine.telemetry.issues
-    assert issue.startswith("more than 1 groups by agent (max_series of tried): ")
+    assert issue.startswith("more than 3 groups by agent (triggers.max_groups): ")
+
+
+def test_a_trigger_that_groups_by_nothing_has_one_series_of_all() -> None:
+    engine = Engine(trigger(group_by=[]))
+    engine.push(*crowd("a", "b"))
+    engine.at(2)
+    (verdict,) = engine.framework.verdicts_of("tried", at_us(2))
+    assert (verdict.group, verdict.samples) == ((), 2)
 
 
 @pytest.mark.parametrize(("most", "muted", "told"), [(1, ["a"], ["b", "c"]), (2, ["a", "b"], ["c"])])
