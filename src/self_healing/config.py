@@ -481,11 +481,11 @@ def load_spec(
     )
     maintenance = read_maintenance(settings.triggers.files, triggers.specs, triggers.names, read=read)
     articles = read_own(settings.constitution.files, read=read)
-    functions = () if looking else _functions(settings)
-    told = (triggers.problems, actions.problems, maintenance.problems, articles.problems, functions)
-    problems = [problem for each in told for problem in each]
-    if problems:
-        raise ConfigError(problems)
+    told = [*triggers.problems, *actions.problems, *maintenance.problems, *articles.problems]
+    if problems := [*told, *(() if looking else _functions(settings))]:
+        from self_healing.triggers.trying import failing  # it runs the engine, whose import costs every command
+
+        raise ConfigError([*problems, *failing(triggers)])
     return Spec(
         triggers=triggers.specs,
         actions=actions.specs,

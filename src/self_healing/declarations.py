@@ -196,7 +196,9 @@ class Reader(Generic[Model]):
         allowed = f"allowed are tables {' and '.join(f'[[{kind}]]' for kind in self._kinds)}"
         for key, value in document.values.items():
             if self._tells and key not in self._kinds:
-                self._problems.append(f"{document.at(key)}: {key}: {shown(value)}: unknown; {allowed}")
+                self._problems.append(
+                    f"{document.at(key)}: {key}: {shown(value)}: unknown;{suggestion(key, self._kinds)} {allowed}"
+                )
         allowed = f"allowed are tables [[{self._kind}]]"
         tables = document.values.get(self._kind, [])
         if isinstance(tables, list) and all(isinstance(table, dict) for table in tables):

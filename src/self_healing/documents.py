@@ -19,6 +19,9 @@ _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _KEY = re.compile(r"""\s*(\[|[\w\-."' ]+=)""")
 """How a statement begins: with a table's header, or a key."""
 
+_BARE = re.compile(r"\s*(?P<key>[\w\-.]+)\s*=\s*(?P<value>\w[\w .:/-]*?)\s*(#.*)?")
+"""A key with text for a value that lacks its quotes."""
+
 CEDAR = ".cedar"
 """How the name of a file of policies ends."""
 
@@ -133,7 +136,7 @@ def _parsed(file: str, text: str) -> Document:
             values = tomllib.loads("\n".join(rows))
         except tomllib.TOMLDecodeError as error:
             where, problem, bad = _told(rows, str(error))
-            problems.append(f"{file}:{where}: {problem}: allowed is TOML")
+            problems.append(f"{file}:{where}: {problem}: allowed is TOML{_quotes(rows[where - 1])}")
             if rows[bad.start].lstrip().startswith("[") or len(problems) == MOST_TOLD:
                 del rows[bad.start :]
             else:
@@ -156,6 +159,18 @@ def _told(rows: list[str], message: str) -> tuple[int, str, range]:
     while after < len(rows) and not _begins(rows[after]):
         after += 1
     return at + 1, f"{told} (column {found[2]})", range(begins, after)
+
+
+def _quotes(row: str) -> str:
+    """A hint at the quotes that the text in a row lacks, with a comma before it; empty where it lacks none."""
+    bare = _BARE.fullmatch(row)
+    if bare is None or bare["value"].lower() in ("true", "false"):
+        return ""
+    try:
+        tomllib.loads(f"value = {bare['value']}")
+    except tomllib.TOMLDecodeError:
+        return f', where text stands in quotes: {bare["key"]} = "{bare["value"]}"'
+    return ""
 
 
 def _begins(row: str) -> bool:

@@ -83,7 +83,8 @@ def triggers_schema() -> Schema:
     for key in ("for", "keep_firing_for"):
         _within(properties[key], maximum=LONGEST_TIMER_S)
     _within(trigger["$defs"]["Baseline"]["properties"]["over"], minimum=COARSE_S)
-    properties["actions"]["items"] = _or_other(read_actions([]).names, properties["actions"]["items"])
+    actions = _or_other(read_actions([]).names, properties["actions"]["items"])
+    properties["actions"] |= {"items": actions, "uniqueItems": True}
     for name, keys in EXACTLY_ONE.items():
         trigger["$defs"][name]["oneOf"] = [{"required": [key]} for key in keys]
     trigger["allOf"] = [_complete_unless(shipped.names, trigger.pop("required")), *_aggregates(), *_unasked()]

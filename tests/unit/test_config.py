@@ -434,3 +434,17 @@ def test_a_number_of_triggers_or_seconds_of_silence_is_no_budget_of_tokens(
     (problem,) = refused.value.problems
     assert "of their own for token_budget and max_output_tokens: it is in tokens, and" in problem
     assert problem.endswith(f"from the baseline, {told} here")
+
+
+def test_what_can_never_fire_is_told_with_all_other_mistakes(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        '[[trigger]]\nname = "slow_tasks"\nseverity = "hihg"\n'
+        '[[trigger]]\nname = "high_error_rate"\ncondition = { kind = "threshold", op = ">", value = 1 }\n'
+    )
+    with pytest.raises(ConfigError) as refused:
+        load_spec(Settings.model_validate({"triggers": {"files": [file]}}))
+    assert [problem.partition(": trigger ")[2][:43] for problem in refused.value.problems] == [
+        'slow_tasks: severity: "hihg": unknown; did ',
+        "high_error_rate: condition.value: 1: no val",
+    ]

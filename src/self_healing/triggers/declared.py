@@ -82,7 +82,10 @@ def _check(values: Values, actions: Collection[str] | None) -> Iterator[Mistake]
     yield from steps(values)
     if isinstance(values.get("target_agent"), str) and values["target_agent"].isspace():
         yield "target_agent", values["target_agent"], "allowed is text that is not empty"
-    for number, action in _texts(values.get("actions")):
+    plan = _texts(values.get("actions"))
+    if len({action for _, action in plan}) < len(plan):
+        yield "actions", values["actions"], "allowed is each action once, as a step is named by it"
+    for number, action in plan:
         if actions is not None and action not in actions:
             yield f"actions.{number}", action, unknown(action, actions)
 

@@ -231,7 +231,10 @@ def test_a_mistake_is_named_with_file_key_value_and_what_is_allowed(tmp_path: Pa
         ),
         (
             '[[triggers]]\nname = "x"\n',
-            ['0.toml:1: triggers: [{"name": "x"}]: unknown; allowed are tables [[trigger]] and [[maintenance]]'],
+            [
+                '0.toml:1: triggers: [{"name": "x"}]: unknown; did you mean trigger? '
+                "allowed are tables [[trigger]] and [[maintenance]]"
+            ],
         ),
         ('[trigger]\nname = "x"\n', ['0.toml:1: trigger: {"name": "x"}: allowed are tables [[trigger]]']),
         ("trigger = [1]\n", ["0.toml:1: trigger: [1]: allowed are tables [[trigger]]"]),
@@ -249,6 +252,23 @@ def test_a_mistake_is_named_with_file_key_value_and_what_is_allowed(tmp_path: Pa
 )
 def test_a_file_that_is_no_list_of_named_triggers_is_refused(tmp_path: Path, text: str, expected: list[str]) -> None:
     assert problems(tmp_path, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("window = 5m", ', where text stands in quotes: window = "5m"'),
+        ("window = 1h 30m # long", ', where text stands in quotes: window = "1h 30m"'),
+        ("severity = high", ', where text stands in quotes: severity = "high"'),
+        ("enabled = True", ""),
+        ("window = ", ""),
+        ('window = "5m', ""),
+    ],
+)
+def test_text_that_lacks_its_quotes_is_shown_with_them(tmp_path: Path, line: str, hint: str) -> None:
+    (problem,) = problems(tmp_path, f'[[trigger]]\nname = "slow_tasks"\n{line}\nfor = "1s"\n')
+    assert problem.startswith("0.toml:3: ")
+    assert problem.partition("allowed is TOML")[2] == hint
 
 
 def test_a_new_trigger_nearly_named_like_a_default_is_asked_about(tmp_path: Path) -> None:
