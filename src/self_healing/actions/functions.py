@@ -42,9 +42,9 @@ def run(action: ActionSpec, handoff: Handoff) -> None:
         raise EffectRefused(f"{about}: {_plain(error)}") from error
     try:
         function(dict(handoff.message), given)
-    except EffectError:
+    except (EffectError, KeyboardInterrupt):
         raise
-    except Exception as error:  # whatever somebody else's code raises, it costs its own execution only
+    except BaseException as error:  # sys.exit() and a cancelled task, too, cost their own execution and no service
         raise EffectUntold(f"{about} raised {_plain(error)}") from error
 
 
@@ -80,7 +80,7 @@ def _model(function: Callable[..., object]) -> type[BaseModel] | None:
     return hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
 
 
-def _plain(error: Exception) -> str:
+def _plain(error: BaseException) -> str:
     """What an error says, in a line and without secrets."""
     return one_line(redact(str(error) if isinstance(error, ValueError) else repr(error)))
 

@@ -35,9 +35,9 @@ class FunctionChannel:
             raise EffectRefused(f"channel {self.name}: {clean_text(str(error))}") from error
         try:
             said = function(dict(handoff.message))
-        except EffectError:
+        except (EffectError, KeyboardInterrupt):
             raise
-        except Exception as error:  # whatever somebody else's code raises, it costs its own handoff only
+        except BaseException as error:  # sys.exit() and a cancelled task, too, cost their own handoff and no service
             raise EffectUntold(f"{about} raised {clean_text(repr(error))}") from error
         return Receipt(said=clean_text(said)) if isinstance(said, str) and said else None
 

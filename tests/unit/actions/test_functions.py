@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,16 @@ def will_not(handoff: dict[str, Any], parameters: Any) -> None:
 def breaks(handoff: dict[str, Any], parameters: Any) -> None:
     CALLS.append((handoff, parameters))
     raise KeyError("sk-proj-0123456789abcdefghijklmnopqrstuvwxyzABCD")
+
+
+def exits(handoff: dict[str, Any], parameters: Any) -> None:
+    CALLS.append((handoff, parameters))
+    sys.exit(3)
+
+
+def is_cancelled(handoff: dict[str, Any], parameters: Any) -> None:
+    CALLS.append((handoff, parameters))
+    raise asyncio.CancelledError
 
 
 def takes_one(handoff: dict[str, Any]) -> None:
@@ -155,9 +167,10 @@ def test_what_it_refuses_is_failed_at_once(store: Store) -> None:
     assert "not on a Sunday" in str(ended.error)
 
 
-def test_after_any_other_exception_nobody_can_tell_and_it_is_not_called_again(store: Store) -> None:
+@pytest.mark.parametrize("function", ["breaks", "exits", "is_cancelled"])
+def test_after_any_other_exception_nobody_can_tell_and_it_is_not_called_again(store: Store, function: str) -> None:
     channel = RecordingChannel()
-    ended = run(store, "breaks", channel)
+    ended = run(store, function, channel)
     assert (ended.status, len(CALLS), channel.delivered) == (S.UNKNOWN, 1, [])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -37,6 +39,17 @@ def breaks(_handoff: dict[str, Any]) -> None:
     raise KeyError("password=hunter2")
 
 
+def exits(_handoff: dict[str, Any]) -> None:
+    sys.exit(3)
+
+
+def is_cancelled(_handoff: dict[str, Any]) -> None:
+    async def work() -> None:
+        raise asyncio.CancelledError
+
+    asyncio.run(work())
+
+
 def test_a_text_that_it_returns_is_kept_without_what_is_unsafe() -> None:
     assert deliver(f"{HERE}:takes") == Receipt(said="hnd-1 \\x1b with [redacted]")
 
@@ -47,6 +60,8 @@ def test_a_text_that_it_returns_is_kept_without_what_is_unsafe() -> None:
         ("is_full", EffectError, "the queue is full"),
         ("will_not", EffectRefused, "not mine"),
         ("breaks", EffectUntold, r"breaks of handoff hnd-1 raised KeyError.*\[redacted\]"),
+        ("exits", EffectUntold, r"exits of handoff hnd-1 raised SystemExit\(3\)"),
+        ("is_cancelled", EffectUntold, "is_cancelled of handoff hnd-1 raised CancelledError"),
         ("nowhere", EffectRefused, "nowhere cannot be imported"),
         ("NO_FUNCTION", EffectRefused, "NO_FUNCTION is no function"),
     ],
