@@ -229,31 +229,6 @@ def test_repair_work_of_a_specialist_feeds_no_trigger(fleet: Scenario) -> None:
     fleet.expect_incident("slow_tasks", "Coder", "verifying")
 
 
-@pytest.mark.parametrize("whose", ["nobody's", "another's", "over"])
-def test_work_that_only_says_to_be_for_a_handoff_is_watched_like_any_other(fleet: Scenario, whose: str) -> None:
-    fleet.finish("t1", "Coder", duration_s=70.0)
-    handoff = fleet.expect_handoff("slow_tasks", target_agent="ChiefArchitectAgent")
-    fleet.at(10).finish("r1", "ChiefArchitectAgent", handoff_id=handoff.id if whose == "over" else "H-1")
-    agent = "Writer" if whose == "another's" else "ChiefArchitectAgent"
-
-    fleet.at(20).start("r2", agent, handoff_id="H-1" if whose == "nobody's" else handoff.id)
-
-    fleet.at(79).expect_state("slow_tasks", agent, "inactive")
-    fleet.at(80).expect_state("slow_tasks", agent, "firing")
-
-
-def test_repair_work_that_was_begun_in_time_accuses_nobody_after_its_handoff_ran_out(fleet: Scenario) -> None:
-    fleet.finish("t1", "Coder", duration_s=70.0)
-    handoff = fleet.expect_handoff("slow_tasks", target_agent="ChiefArchitectAgent")
-    fleet.at(899).start("r1", "ChiefArchitectAgent", handoff_id=handoff.id)
-    fleet.at(901)
-
-    started_at = fleet.clock.now().timestamp() - 101
-    fleet.at(1000).finish("r2", "ChiefArchitectAgent", duration_s=200.0, started_at=started_at, handoff_id=handoff.id)
-
-    fleet.at(1001).expect_state("slow_tasks", "ChiefArchitectAgent", "inactive")
-
-
 def test_what_is_worked_out_for_all_series_at_once_is_what_each_says(scenario: MakeScenario) -> None:
     fleet = scenario()
     for agent in ("Coder", "Writer", "Well"):

@@ -185,7 +185,7 @@ def test_an_agent_that_worked_on_a_handoff_once_is_forgotten_like_any_other() ->
     engine = Engine(trigger())
     forgetting = Forgetting(engine.telemetry, engine.framework)
     tasks = engine.telemetry.tasks
-    engine.push(finished(1, 1, "Mender", id="t", handoff_id="han-0000000001"))
+    engine.push(finished(1, 1, "Mender", id="t", handoff_id="h"))
     look(engine, forgetting, 1)
     assert "Mender" in tasks.agents  # what else its task says is known to be repair work
     tasks.repairs.clear()

@@ -175,7 +175,7 @@ def work(dice: random.Random, agent: str, until_s: int, rest_s: float, lost: flo
                 call = {"ts": iso(at_s), "type": "llm_call", "model": "m", "duration_s": dice.uniform(0, 9)}
                 yield call | {"usage": usage, **of}
         if dice.random() < 0.05:
-            start["handoff_id"] = "han-0000000001"
+            start["handoff_id"] = "h"
         for beat in range(1, int(lasts_s / beats_s) if beats_s else 0):
             if dice.random() < 0.9:
                 yield {"ts": iso(seconds + beat * (beats_s or 0) + dice.random()), "type": "heartbeat", **of}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -126,12 +125,7 @@ class Parts:
         """
         observe = settings.actions.mode is Mode.OBSERVE
         all_undoable = all(action.reversible for action in spec.actions)
-        telemetry = Telemetry(
-            spec.measured,
-            max_groups=spec.max_groups,
-            ways_in=not all_undoable,
-            find_handoff=partial(store.find, Handoff),
-        )
+        telemetry = Telemetry(spec.measured, max_groups=spec.max_groups, ways_in=not all_undoable)
         silences = Silences(store, spec)
 
         def unwatched(trigger: str, group: Group, at: datetime) -> datetime | None:

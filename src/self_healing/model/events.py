@@ -92,7 +92,7 @@ class Event(msgspec.Struct, gc=False, rename={"kind": "type", "task_id": "id", "
     tool: str | None = None
     run_id: str | None = None
     trace_id: str | None = None
-    handoff_id: str | None = None  # this is work for that handoff, as its agent says
+    handoff_id: str | None = None  # this is repair work for that handoff, and feeds no trigger
     attributes: dict[str, Any] | None = None
 
 

@@ -23,7 +23,6 @@ from self_healing.telemetry.ends import add_call, add_retried, gather, start_of,
 from self_healing.telemetry.examples import hushed
 from self_healing.telemetry.groups import Grouping
 from self_healing.telemetry.losses import Losses, level
-from self_healing.telemetry.repairs import FindHandoff, Repairs, named_by
 from self_healing.telemetry.samples import tokens_of
 
 MOST_RUNNING = 100_000
@@ -55,17 +54,9 @@ class Folding:
         by_agent: where agents get the places of their groups.
         columns: the columns and attributes, beside the agent, by which running tasks are grouped and filtered.
         keep_silent: whether tasks that were lost are remembered until they are heard of, for a day.
-        find_handoff: as for :class:`Repairs`.
     """
 
-    def __init__(
-        self,
-        by_agent: Grouping,
-        columns: Sequence[str] = (),
-        *,
-        keep_silent: bool = False,
-        find_handoff: FindHandoff | None = None,
-    ) -> None:
+    def __init__(self, by_agent: Grouping, columns: Sequence[str] = (), *, keep_silent: bool = False) -> None:
         self.agents: dict[str | None, Agent] = {}
         self.repairs: dict[Key, str] = {}
         self.lost = 0
@@ -81,7 +72,6 @@ class Folding:
         self._reading = [(column, getter(column)) for column in self._columns]
         self._attributes = [column.removeprefix(ATTRIBUTE) for column in columns if column.startswith(ATTRIBUTE)]
         self._keep_silent = keep_silent
-        self._repairs = Repairs(find_handoff)
         self._losses = Losses(self.agents)
         self._turned_us = 0  # when the ones before became that
         self._ended = 0  # how many ended since then
@@ -132,13 +122,10 @@ class Folding:
             except KeyError:
                 agent = self._newcomer(event.agent, at)
             if event.handoff_id is not None or agent.repairs or event.attributes:
-                handoff = named_by(event) or self._known_of(event)
+                handoff = self._handoff_of(event)
                 if handoff is not None:
-                    if kind in (STARTED, FINISHED):
-                        out.repairs.append(Repair(handoff, kind, event.status, event.agent, at, event.error_type))
-                    if self.is_repair(event, at):
-                        self._repair(agent, event, at, handoff, out)
-                        continue
+                    self._repair(agent, event, kind, at, handoff, out)
+                    continue
             if at > agent.seen_us:  # noqa: PLR1730 max() takes five times as long
                 agent.seen_us = at
             if kind == HEARTBEAT:
@@ -271,19 +258,21 @@ class Folding:
 
     # -- repair work
 
-    def is_repair(self, event: Event, at_us: int) -> bool:
-        """Whether an event at `at_us` is of a task that works on a handoff, which feeds no trigger."""
-        if self._known_of(event) is not None:
-            return True  # what began as repair work stays it, also when its handoff is over
-        handoff = named_by(event)
-        return handoff is not None and self._repairs.is_for(handoff, event, at_us)
+    def is_repair(self, event: Event) -> bool:
+        """Whether an event is of a task that works on a handoff, which feeds no trigger."""
+        return self._handoff_of(event) is not None
 
-    def _known_of(self, event: Event) -> str | None:
-        """The handoff that a task is known to work on."""
+    def _handoff_of(self, event: Event) -> str | None:
+        if event.handoff_id is not None:
+            return event.handoff_id
+        if event.attributes and isinstance(event.attributes.get("handoff_id"), str):
+            return str(event.attributes["handoff_id"])
         return self.repairs.get((event.agent, event.task_id)) if event.task_id is not None else None
 
-    def _repair(self, agent: Agent, event: Event, at: int, handoff: str, out: Folded) -> None:
+    def _repair(self, agent: Agent, event: Event, kind: int, at: int, handoff: str, out: Folded) -> None:
         out.repairing.append((event, at))
+        if kind in (Kind.TASK_STARTED, Kind.TASK_FINISHED):
+            out.repairs.append(Repair(handoff, kind, event.status, event.agent, at, event.error_type))
         if event.task_id is None:
             return
         agent.repairs = True

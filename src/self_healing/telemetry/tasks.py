@@ -21,22 +21,14 @@ from self_healing.telemetry.ends import start_of
 from self_healing.telemetry.folding import Folding
 from self_healing.telemetry.groups import Grouping
 from self_healing.telemetry.losses import Losses
-from self_healing.telemetry.repairs import FindHandoff
 from self_healing.telemetry.samples import matches
 
 
 class TaskTable(Folding):
     """The agents with the tasks that they run, and those that ended a moment ago; arguments as for :class:`Folding`."""
 
-    def __init__(
-        self,
-        by_agent: Grouping,
-        columns: Sequence[str] = (),
-        *,
-        keep_silent: bool = False,
-        find_handoff: FindHandoff | None = None,
-    ) -> None:
-        super().__init__(by_agent, columns, keep_silent=keep_silent, find_handoff=find_handoff)
+    def __init__(self, by_agent: Grouping, columns: Sequence[str] = (), *, keep_silent: bool = False) -> None:
+        super().__init__(by_agent, columns, keep_silent=keep_silent)
         self._oldest: dict[Measure, tuple[int, Ints]] = {}
         self._beats: dict[Measure, tuple[int, Ints]] = {}
         self._ever_beat: dict[Measure, Bools] = {}  # whether any task of a group ever sent heartbeats

@@ -32,7 +32,6 @@ from self_healing.telemetry.moving import Row
 from self_healing.telemetry.points import TOO_MANY_SERIES, Points
 from self_healing.telemetry.pulse import Pulse
 from self_healing.telemetry.queue import Queue
-from self_healing.telemetry.repairs import FindHandoff
 from self_healing.telemetry.samples import Joining, Samples
 from self_healing.telemetry.signals import EVENTS
 from self_healing.telemetry.table import PaneTable
@@ -47,29 +46,20 @@ class Telemetry(Measured):
         triggers: what will be asked for; decides which panes are kept, and how far back.
         max_groups: how many groups are kept apart for each ``group_by``.
         ways_in: whether anybody will ask by which ways events came: to know that costs something with each event.
-        find_handoff: the handoff of an id, by which repair work is told; where nobody can say, its form tells.
     """
 
-    def __init__(
-        self,
-        triggers: Iterable[TriggerSpec],
-        *,
-        max_groups: int = MAX_GROUPS,
-        ways_in: bool = False,
-        find_handoff: FindHandoff | None = None,
-    ) -> None:
+    def __init__(self, triggers: Iterable[TriggerSpec], *, max_groups: int = MAX_GROUPS, ways_in: bool = False) -> None:
         super().__init__(triggers, max_groups=max_groups)
         self.accounting = Accounting()
         self.repairs: list[Repair] = []
         self.examples = Examples()
         self.pulse = Pulse()
         self._points = Points()
+        self.ways_in = WaysIn() if ways_in else None
         self._queue = Queue()
         asked = {column for measure in self._measures.values() for column in (*measure.group_by, *dict(measure.where))}
         by_agent = self._groupings[BY_AGENT]
-        columns = sorted(asked - {"agent"})
-        self.tasks = TaskTable(by_agent, columns, keep_silent=bool(self._beats), find_handoff=find_handoff)
-        self.ways_in = WaysIn(self.tasks.is_repair) if ways_in else None
+        self.tasks = TaskTable(by_agent, sorted(asked - {"agent"}), keep_silent=bool(self._beats))
         self._listening = Listening(self._measures, self._groupings, self.tasks)
         self._wants_calls = any(signal in self._by_signal for signal in CALL_SIGNALS)
         self.assembly = Assembly(calls=self._wants_calls)
@@ -80,6 +70,8 @@ class Telemetry(Measured):
         """Hand over a batch, sorted by time; it waits, in flight, until :meth:`fold` takes it."""
         if len(events):
             self.assembly.learn(events, kind, ts)
+            if self.ways_in is not None:
+                self.ways_in.see(events, kind.tolist(), ts.tolist())
             self._queue = self._queue.merged(events, kind, ts)
             self._in_flight()
 
@@ -115,13 +107,11 @@ class Telemetry(Measured):
         with collector_off():
             whole = end - start == len(queue.events)
             events = queue.events if whole else queue.events[start:end]
-            if self.ways_in is not None:
-                self.ways_in.see(events, queue.kind[start:end].tolist(), ts.tolist())
             told = self.assembly.put((events, queue.kind[start:end], ts), until_us, evaluated_us)
             too_late = self._fold(*told) if len(told[0]) else 0
             if self._wants_calls:
                 calls = self.assembly.take_calls()
-                self._put_calls([call for call in calls if not self.tasks.is_repair(call[1], call[0])], None)
+                self._put_calls([call for call in calls if not self.tasks.is_repair(call[1])], None)
         queue.at = end
         if not len(queue):
             self._queue = Queue()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from self_healing.clock import DAY_US
 from self_healing.model import Event, Kind
@@ -17,14 +17,9 @@ _OF_TASKS = (Kind.TASK_FINISHED, Kind.SPAN)  # a span may be a task, which is fo
 
 
 class WaysIn:
-    """The newest event of each agent, kind and way; not stored, so that a start knows of none.
+    """The newest event of each agent, kind and way; not stored, so that a start knows of none."""
 
-    Args:
-        is_repair: whether an event at an instant, microseconds, is of repair work.
-    """
-
-    def __init__(self, is_repair: Callable[[Event, int], bool]) -> None:
-        self._is_repair = is_repair
+    def __init__(self) -> None:
         self._seen: dict[str, dict[tuple[int, str], int]] = {}  # the agent that was heard of last comes last
 
     def see(self, events: Sequence[Event], kinds: Sequence[int], ts_us: Sequence[int]) -> None:
@@ -33,7 +28,7 @@ class WaysIn:
         alike = {
             (event.agent, kind, getattr(event, "source", None)): at
             for event, kind, at in zip(events, kinds, ts_us, strict=True)
-            if event.handoff_id is None or not self._is_repair(event, at)
+            if event.handoff_id is None
         }
         for (agent, kind, source), at in alike.items():
             if agent is not None:

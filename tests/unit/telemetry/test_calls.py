@@ -98,8 +98,8 @@ def test_the_calls_of_a_session_count_as_they_come(traced: Fleet) -> None:
 
 
 def test_calls_of_repair_work_count_nothing(traced: Fleet) -> None:
-    at(traced, 20, failing(5, "t"), span(10, "a", handoff_id="han-0000000001"))
-    session: Line = {"source": "otlp/codex", "status": "failed", "handoff_id": "han-0000000001"}
+    at(traced, 20, failing(5, "t"), span(10, "a", handoff_id="h"))
+    session: Line = {"source": "otlp/codex", "status": "failed", "handoff_id": "h"}
     at(traced, 30, event(25, "tool_call", "s", **session))
     assert calls(traced) == (0, 0)
 

@@ -39,7 +39,7 @@ class Metrics(Fleet):
 
     def send(self, at: float, agent: str = "A", **point: Any) -> None:
         said = MetricPoint(name=point.pop("name", NAME), series=point.pop("series", agent), **point)
-        handoff = "han-0000000001" if agent == "Mender" else None
+        handoff = "h" if agent == "Mender" else None
         event = Event(kind="metric", agent=agent, handoff_id=handoff, attributes={POINT: msgspec.to_builtins(said)})
         self.telemetry.account(1, {})
         self.telemetry.queue([event], np.array([Kind.METRIC], np.uint8), np.array([at_us(at)], np.int64))

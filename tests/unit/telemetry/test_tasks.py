@@ -224,7 +224,7 @@ def test_an_agent_is_known_for_a_day_after_its_newest_event(fleet: Fleet) -> Non
 
 
 def test_repair_work_feeds_no_trigger(fleet: Fleet) -> None:
-    repair = {"agent": "Helper", "handoff_id": "han-0000000001"}
+    repair = {"agent": "Helper", "handoff_id": "h1"}
     fleet.take(
         event(0, "task_started", **repair),
         event(1, "llm_call", usage=OWN, **repair),
@@ -238,25 +238,22 @@ def test_repair_work_feeds_no_trigger(fleet: Fleet) -> None:
 
 
 def test_the_later_lines_of_repair_work_need_not_name_the_handoff_again(fleet: Fleet) -> None:
-    fleet.take(
-        event(0, "task_started", agent="Helper", handoff_id="han-0000000001"),
-        finished(90, agent="Helper", duration_s=90.0),
-    )
+    fleet.take(event(0, "task_started", agent="Helper", handoff_id="h1"), finished(90, agent="Helper", duration_s=90.0))
     assert fleet.samples("task.duration_s", "Helper") == (0, 0)
     assert [(each.handoff, each.status, each.ts_us) for each in fleet.telemetry.repairs] == [
-        ("han-0000000001", None, at_us(0)),
-        ("han-0000000001", "success", at_us(90)),
+        ("h1", None, at_us(0)),
+        ("h1", "success", at_us(90)),
     ]
 
 
 def test_a_task_that_says_late_that_it_is_repair_work_no_longer_counts_by_its_age(fleet: Fleet) -> None:
     fleet.take(started(0, agent="Helper"))
     assert fleet.oldest("Helper") == 0
-    fleet.take(event(5, "heartbeat", agent="Helper", handoff_id="han-0000000001"))
+    fleet.take(event(5, "heartbeat", agent="Helper", handoff_id="h1"))
     assert fleet.oldest("Helper") is None
 
 
 def test_a_specialists_other_tasks_count_as_anybodys(fleet: Fleet) -> None:
-    fleet.take(event(0, "task_started", "r", agent="Helper", handoff_id="han-0000000001"))
+    fleet.take(event(0, "task_started", "r", agent="Helper", handoff_id="h1"))
     fleet.take(finished(9, "own", "Helper", duration_s=2.0))
     assert fleet.samples("task.duration_s", "Helper") == (1, 2)

@@ -34,7 +34,7 @@ ids = st.sampled_from(["t", "u", None])
 agents = st.sampled_from(AGENTS)
 attempts = st.sampled_from([None, 1, 2, 3])
 usages = st.sampled_from([None, {"total_tokens": 100}, {"total_usd": 0.5}, {"total_tokens": 7, "total_usd": 0.1}, {}])
-handoffs = st.sampled_from([None, None, None, None, "han-0000000001"])
+handoffs = st.sampled_from([None, None, None, None, "h"])
 starts = st.none() | st.integers(-50, 100).map(lambda seconds: float(START_S + seconds))
 statuses = st.sampled_from(["success", "failed", "timeout", "canceled"])
 

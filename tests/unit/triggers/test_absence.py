@@ -78,11 +78,8 @@ def test_only_events_that_are_asked_for_are_signs() -> None:
 
 def test_repair_work_excuses_who_speaks_and_accuses_nobody() -> None:
     engine = Engine(absence())
-    engine.push(
-        finished(0, 1.0, "A"),
-        *(finished(s, 1.0, "A", id=f"a{s}", handoff_id="han-0000000001") for s in range(20, 100, 20)),
-    )
-    engine.push(finished(0, 1.0, "R", id="r", handoff_id="han-0000000001"))
+    engine.push(finished(0, 1.0, "A"), *(finished(s, 1.0, "A", id=f"a{s}", handoff_id="h") for s in range(20, 100, 20)))
+    engine.push(finished(0, 1.0, "R", id="r", handoff_id="h"))
 
     assert engine.every_instant(0, 139) == []
     assert [agent for _, _, agent, _, _ in engine.every_instant(140, 200)] == ["A"]
