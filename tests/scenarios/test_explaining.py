@@ -185,6 +185,7 @@ def test_a_group_beyond_the_limit_of_its_trigger_is_told_to_be_part_of_the_overf
         )
         assert one(asked(fleet, "slow_tasks", agent="overflow"))["state"] == "firing"
         assert asked(fleet, "slow_tasks")["warnings"] == [told["why_none"]]
+        assert told["why_none"] in asked(fleet, "slow_tasks", at_s=5)["warnings"]
         assert not any("overflow" in issue for issue in fleet.loop.health()["issues"])
         assert asked(fleet, "slow_tasks", at_s=5, agent="Other")["why_none"] == told["why_none"]
         assert one(asked(fleet, "slow_tasks", at_s=5, agent="overflow"))["state"] == "firing"

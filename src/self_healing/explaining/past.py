@@ -117,6 +117,8 @@ class Looking:
         told["warnings"] = [*self.past.warnings, *self._doubts(verdicts), *uninhibited(self.replay.framework, verdicts)]
         if not verdicts:
             told["why_none"] = self._why_none()
+        elif self.replay.telemetry.overflows(name):
+            told["warnings"].append(beyond(self.trigger))
         if len(verdicts) == 1:
             told["history"] = self._history(verdicts[0], points)
         return told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from self_healing.actions.registry import ActionRegistry
+from self_healing.documents import read_document
 from self_healing.durations import ALLOWED
 from self_healing.errors import ConfigError
 from self_healing.spec import Baseline, Spec, Threshold, TriggerSpec
-from self_healing.triggers.declared import in_pack, load_triggers, read_triggers
+from self_healing.triggers.declared import PACK, in_pack, load_triggers, read_triggers
 from self_healing.triggers.selftest import failures
 
 MINUTE = 60
@@ -397,6 +399,14 @@ PACKED = {
     "agent_silent",
     "drill",
 }
+
+
+def test_the_reference_lists_the_pack() -> None:
+    page = Path(__file__).parents[3].joinpath("docs", "reference", "triggers.md").read_text()
+    section = page.partition("## The pack\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [
+        table["name"] for table in read_document(PACK).values["trigger"]
+    ]
 
 
 def test_the_pack_is_there_only_for_who_names_it(tmp_path: Path) -> None:
