@@ -166,7 +166,10 @@ def _read(path: Path) -> StopRecord:
 
 
 def _record(found: dict[str, str]) -> StopRecord:
-    return StopRecord(reason=str(found["reason"]), by=str(found["by"]), at=datetime.fromisoformat(found["at"]))
+    at = datetime.fromisoformat(found["at"])
+    if at.tzinfo is None:
+        raise ValueError("nobody can say when that was")
+    return StopRecord(reason=str(found["reason"]), by=str(found["by"]), at=at)
 
 
 def _unreadable(why: str) -> StopRecord:

@@ -116,6 +116,7 @@ def test_it_stops_even_when_nothing_more_can_be_written_to_the_disk(tmp_path: Pa
         b'{"reason": "r", "by": "b"}',
         b'{"reason": "r", "by": "b", "at": "yesterday"}',
         b'{"reason": "r", "by": "b", "at": 5}',
+        b'{"reason": "r", "by": "b", "at": "2026-01-05T10:00:00"}',
         b"[" * 100_000,
     ],
 )
