@@ -25,7 +25,7 @@ from self_healing.errors import ConfigError, StateError, TelemetryError
 from self_healing.local_socket import ask
 from self_healing.loop.attending import Attended
 from self_healing.loop.treatment import FOLLOWED
-from self_healing.model import Execution, IncidentState, Transition
+from self_healing.model import Execution, Incident, IncidentState, Transition
 from self_healing.status import evaluated_at
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.reader import SLICE_BYTES, Batch
@@ -175,6 +175,10 @@ class SelfHealingOrchestrator(Attended):
         parts = self._parts
         waiting = self._touched or parts.due_us is not None or parts.diagnoser.pending or len(parts.underway) > 0
         return not (waiting or self.register.open or self._outside())
+
+    def gathered(self, incident: Incident) -> dict[str, Any]:
+        """What whoever an open incident were handed to now would be told of it."""
+        return self._parts.gathering.so_far(incident)
 
     def pass_over(self, until: datetime) -> None:
         """Look at no instant before `until`, for whoever calls knows that nothing can happen there."""

@@ -130,7 +130,7 @@ class Pages:
             self._page("/agents/{name:path}", "agent.html", "Agents", self._agent),
             self._page("/handoffs", "handoffs.html", "Handoffs", partial(self._records, "handoffs")),
             self._page("/handoffs/{id}", "handoff.html", "Handoffs", self._handoff),
-            self._page("/approvals", "approvals.html", "Approvals", lambda _: self._ask("approvals", everything=True)),
+            self._page("/approvals", "approvals.html", "Approvals", partial(self._records, "approvals")),
             self._page("/approvals/{id}", "approval.html", "Approvals", self._approval),
             self._page("/constitution", "constitution.html", "Constitution", lambda _: self._ask("constitution")),
             self._page("/audit", "audit.html", "Audit", self._audit),
@@ -153,10 +153,8 @@ class Pages:
     async def _records(self, kind: str, request: Request) -> Json:
         return await self._ask("records", kind=kind, limit=SHOWN, cursor=request.query_params.get("cursor"))
 
-    async def _history(self, _request: Request) -> Json:
-        """The newest incidents, and whether there are older ones."""
-        told = await self._ask("history", limit=SHOWN + 1)
-        return {"history": told["history"][:SHOWN], "older": len(told["history"]) > SHOWN}
+    async def _history(self, request: Request) -> Json:
+        return await self._ask("history", limit=SHOWN, cursor=request.query_params.get("cursor"))
 
     async def _incident(self, request: Request) -> Json:
         told = await self._ask("incident", id=request.path_params["id"])
@@ -164,6 +162,8 @@ class Pages:
         threads = [(await self._ask("handoff", id=id))["handoff"] for id in reversed(newest)]
         borne = (each["message"]["context"] | {"borne_by": each} for each in threads)
         found = next((each for each in borne if "symptom" in each), None)
+        if found is None:
+            found = (await self._ask("gathered", id=request.path_params["id"]))["gathered"]
         return told | {"grows": self._until(told["incident"]) is None, "threads": threads, "found": found}
 
     async def _trigger(self, request: Request) -> Json:
@@ -185,19 +185,20 @@ class Pages:
     async def _handoff(self, request: Request) -> Json:
         return await self._ask("handoff", id=request.path_params["id"])
 
-    async def _audit(self, _request: Request) -> Json:
+    async def _audit(self, request: Request) -> Json:
         """The newest entries, and whether the log is whole: that takes a while, so not on the loop's thread."""
         now = self._now()
         async with self._verifying:
             if self._verified is None or now - self._verified[0] > VERIFIED_FOR:
                 self._verified = now, await asyncio.to_thread(self._verify)
         at, report = self._verified
-        newest = (await self._ask("records", kind="entries"))["entries"]
+        newest = await self._ask("records", kind="entries", cursor=request.query_params.get("cursor"))
         decided = (await self._ask("records", kind="decisions", limit=SHOWN))["decisions"]
         done = (await self._ask("records", kind="executions", limit=SHOWN))["executions"]
         known = {each[key]: each for key in ("incident", "id") for each in (*decided, *done)}
         return report | {
-            "newest": [each | _about(each["payload"], known) for each in newest],
+            "newest": [each | _about(each["payload"], known) for each in newest["entries"]],
+            "next": newest["next"],
             "verified_at": at.isoformat(),
         }
 

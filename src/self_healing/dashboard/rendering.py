@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
 from typing import Any
@@ -53,6 +53,11 @@ def figures(value: Any) -> Markup:
     return Markup("{}").format(json.dumps(value, separators=(",", ":")))
 
 
+def latest(values: Sequence[float | None]) -> float | None:
+    """The newest value of a course; None where it has none."""
+    return next((value for value in reversed(values) if value is not None), None)
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -69,6 +74,7 @@ def _environment() -> Environment:
         "counted": counted,
         "figures": figures,
         "group": group,
+        "latest": latest,
         "number": number,
         "plain": plain,
         "pretty": partial(json.dumps, indent=2, ensure_ascii=False),

@@ -79,6 +79,10 @@ class Gathering:
             context["shared_attributes"] = clean([{"name": name, "value": value} for name, value in found])
         return fit(context)  # anew, with what came to the evidence here
 
+    def so_far(self, incident: Incident) -> dict[str, Any]:
+        """What is known now of one that nobody was handed."""
+        return self._evidence(incident, "", {})
+
     def for_person(self, incident: Incident, at: datetime) -> dict[str, Any]:
         """The context of a notification."""
         return self._evidence(incident, f"a person's decision: {incident.escalation}", {})

@@ -74,6 +74,7 @@ class Parts:
     silences: Silences
     muting: Muting
     grouping: Grouping
+    gathering: Gathering
     register: Register
     detecting: Detecting
     directives: Directives
@@ -259,6 +260,7 @@ class Parts:
             silences=silences,
             muting=muting,
             grouping=grouping,
+            gathering=gathering,
             register=register,
             detecting=Detecting(telemetry, framework, register, diagnoser, progress, spec.grid),
             directives=directives,

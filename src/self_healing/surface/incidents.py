@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from self_healing import views
+from self_healing import listing, views
 from self_healing.incidents.silences import matched
 from self_healing.incidents.similar import similar
 from self_healing.model import (
@@ -46,6 +46,12 @@ class Incidents(Answers):
             "similar": self._past(similar(self._store, incident)),
         }
 
+    def gathered(self, id: str) -> Json:
+        """What whoever it were handed to now would be told of it; of one that is over, nothing is known any more."""
+        incident = self._store.get(Incident, id)
+        over = incident.state is IncidentState.CLOSED
+        return {"gathered": None if over else self._loop.gathered(incident)}
+
     def _evidence(self, incident: Incident, beneath: list[Incident]) -> Json:
         """The events in the windows over which it was open; of a parent, those of all that are or were beneath it."""
         window_s = next((each.window for each in self._loop.spec.triggers if each.name == incident.trigger), 0)
@@ -65,10 +71,11 @@ class Incidents(Answers):
     def close(self, id: str, by: Said, reason: Said) -> Json:
         return {"incident": self._incident(self._loop.dismiss(id, by, reason))}
 
-    def history(self, limit: AtLeastOne = 20) -> Json:
-        incidents = self._store.select(Incident, newest=limit)
+    def history(self, limit: AtLeastOne = 20, cursor: str | None = None) -> Json:
+        incidents, following = listing.page(self._store, "incidents", {}, limit, cursor)
         return {
-            "history": self._past(incidents[::-1]),
+            "history": self._past(incidents),
+            "next": following,
             "reloads": (self._store.fact(RELOADS) or [])[: -limit - 1 : -1],
         }
 

@@ -24,7 +24,7 @@ from self_healing.dashboard.changes import Changes
 from self_healing.dashboard.pages import SHOWN
 from self_healing.explaining.explain import explain
 from self_healing.filenames import SEGMENTS
-from self_healing.model import Approval, Handoff
+from self_healing.model import Approval, Handoff, Incident, Record
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.surface import Surface
 from self_healing.telemetry.query.files import Places
@@ -324,22 +324,49 @@ def test_an_incident_shows_the_evidence_that_its_handoff_bears_and_what_was_said
     assert "the index is back</li>" in thread
 
 
-def test_a_list_that_is_cut_says_so_and_how_to_see_the_rest(loop: SelfHealingOrchestrator) -> None:
-    handoff, incident = loop.store.select(Handoff)[0], next(iter(loop.register.open.values()))
-    many = range(SHOWN)
-    loop.store.put(*(msgspec.structs.replace(handoff, id=f"more-{number}") for number in many))
-    loop.store.put(*(msgspec.structs.replace(incident, id=f"more-{number}") for number in many))
+def test_an_incident_that_nobody_was_handed_shows_its_evidence_too(tmp_path: Path) -> None:
+    with Scenario(tmp_path, settings={"actions": {"mode": "observe"}}) as fleet:
+        fleet.finish("slow", duration_s=90.0).at(1)
+        [incident] = fleet.loop.register.open.values()
+        with serving(fleet.loop) as port:
+            page = get(port, f"/incidents/{incident.id}")[1]
+            post(port, f"/incidents/{incident.id}/close", {"by": "Ada", "reason": "seen"})
+        with serving(fleet.loop) as port:
+            closed = get(port, f"/incidents/{incident.id}")[1]
+    evidence = page[page.index('id="evidence"') : page.index('id="decisions"')]
+    assert "90s where the limit is 1m, 1.5 times as much" in evidence
+    assert "<td>slow</td>" in evidence
+    assert "Nobody was handed it" in evidence
+    over = closed[closed.index('id="evidence"') : closed.index('id="decisions"')]
+    assert "90s where the limit is 1m" in over
+    assert f"self-healing events --incident {incident.id}" in over
+
+
+@pytest.mark.parametrize(("kind", "of"), [(Handoff, "/handoffs"), (Incident, "/incidents"), (Approval, "/approvals")])
+def test_a_list_leads_from_its_newest_to_older_ones(kind: type[Record], of: str, tmp_path: Path) -> None:
+    with Scenario(tmp_path, settings=slow_tasks_erase(tmp_path)) as fleet:
+        fleet.finish("slow", duration_s=70.0).expect_actions("slow_tasks", erase="awaiting_approval")
+        found: list[Any] = fleet.loop.store.select(kind)
+        [first] = found
+        fleet.loop.store.put(*(msgspec.structs.replace(first, id=f"more-{number:03}") for number in range(SHOWN)))
+        with serving(fleet.loop) as port:
+            newest = get(port, of)[1]
+            [older] = re.findall(rf'href="({of}\?cursor=[^"]+)"', newest)
+            oldest = get(port, html.unescape(older))[1]
+            refused = [get(port, f"{path}?cursor=x")[0] for path in (of, "/audit")]
+    told = [list(dict.fromkeys(re.findall(rf'href="{of}/([^"]+)"', page))) for page in (newest, oldest)]
+    assert told == [[f"more-{number:03}" for number in reversed(range(SHOWN))], [first.id]]
+    assert "Older ones" not in oldest
+    assert f'hx-get="{older}"' in oldest  # and it is followed as the page that it is
+    assert refused == [400, 400]
+
+
+def test_the_newest_value_of_a_chart_is_said_in_words_as_well(loop: SelfHealingOrchestrator) -> None:
     with serving(loop) as port:
-        first, incidents = get(port, "/handoffs")[1], get(port, "/incidents")[1]
-        [older] = re.findall(r'href="(/handoffs\?cursor=[^"]+)"', first)
-        second = get(port, html.unescape(older))[1]
-        refused = get(port, "/handoffs?cursor=x")[0]
-    told = [set(re.findall(r'href="(/handoffs/[^"]+)"', page)) for page in (first, second)]
-    assert (len(told[0]), len(told[0] | told[1])) == (SHOWN, len(loop.store.select(Handoff)))
-    assert "Older ones" not in second
-    assert f'hx-get="{older}"' in second  # and it is followed as the page that it is
-    assert refused == 400
-    assert "These are the newest 100" in incidents
+        now, triggers = get(port, "/")[1], get(port, "/triggers")[1]
+    assert "<figcaption>Tasks that failed or timed out <b>newest 0 %</b></figcaption>" in now
+    row = triggers[triggers.index('id="trigger-slow_tasks"') :]
+    assert '<span class="says">newest 90s</span>' in row[: row.index("</tr>")]
 
 
 @pytest.mark.parametrize(("answer", "became"), [("approve", "approved"), ("deny", "denied")])
