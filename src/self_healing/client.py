@@ -113,9 +113,9 @@ class Client:
         asked |= {"trace": trace, "incident": incident, "since": since, "until": until}
         return self._all(models.Events, "/events", lambda page: page.events, asked)
 
-    def agents(self) -> models.Agents:
-        """Every agent that was heard of, those with an open incident first."""
-        return self._get(models.Agents, "/agents")
+    def agents(self) -> Iterator[models.Agent]:
+        """Every agent that was heard of, those with an open incident first, and by name."""
+        return self._all(models.Agents, "/agents", lambda page: page.agents, {})
 
     def agent(self, name: str) -> models.AgentDetail:
         """One agent: its series, its directives, and what concerned it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import sqlalchemy as sa
@@ -30,6 +30,9 @@ from self_healing.model import (
 from self_healing.problems import unknown
 from self_healing.storage import schema
 from self_healing.storage.store import Store
+
+Number = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+"""Of a record, as SQLite counts: a cursor can say any."""
 
 Where = Mapping[str, Iterable[str]]
 Numbered = list[tuple[int, Any]]
@@ -100,7 +103,7 @@ def page(store: Store, kind: str, where: Where, limit: int, cursor: str | None) 
     for column in where:
         if column not in columns:
             raise SelfHealingError(f"{kind} by {column!r}: {unknown(column, columns)}")
-    before = None if cursor is None else opened(cursor, kind, int)
+    before = None if cursor is None else opened(cursor, kind, Number)
     found = look(store, {column: values for column, values in where.items() if values}, limit + 1, before)
     shown = found[:limit]
     return [each for _, each in shown], sealed(kind, shown[-1][0]) if len(found) > limit else None

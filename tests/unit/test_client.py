@@ -74,7 +74,7 @@ def test_every_operation_of_the_api_is_a_method() -> None:
 def test_what_is_asked_comes_typed(client: Client, fleet: Scenario) -> None:
     assert client.health().status == "healthy"
     assert client.status().telemetry.received == client.telemetry().telemetry.received == 14
-    assert {each.agent for each in client.agents().agents} == {"Coder", "Tester", "Writer"}
+    assert {each.agent for each in client.agents()} == {"Coder", "Tester", "Writer"}
     assert client.agent("Tester").directives == client.effective()["Tester"]
     assert [each.name for each in client.triggers() if each.firing] == ["slow_tasks", "high_error_rate"]
     assert client.trigger("slow_tasks").condition == "max task.duration_s >= 1m"

@@ -126,7 +126,7 @@ class Pages:
             self._page("/triggers", "triggers.html", "Triggers", lambda _: self._ask("sparks")),
             self._page("/triggers/{name}", "trigger.html", "Triggers", self._trigger),
             self._page("/actions", "actions.html", "Actions", lambda _: self._ask("actions")),
-            self._page("/agents", "agents.html", "Agents", lambda _: self._ask("agents")),
+            self._page("/agents", "agents.html", "Agents", self._agents),
             self._page("/agents/{name:path}", "agent.html", "Agents", self._agent),
             self._page("/handoffs", "handoffs.html", "Handoffs", partial(self._records, "handoffs")),
             self._page("/handoffs/{id}", "handoff.html", "Handoffs", self._handoff),
@@ -178,6 +178,9 @@ class Pages:
         async with self._trying:
             tried = await asyncio.to_thread(try_threshold, self._places, told["trigger"], text, self._now())
         return told | {"tried": tried}
+
+    async def _agents(self, request: Request) -> Json:
+        return await self._ask("agents", limit=SHOWN, cursor=request.query_params.get("cursor"))
 
     async def _agent(self, request: Request) -> Json:
         return await self._ask("agent", name=request.path_params["name"])

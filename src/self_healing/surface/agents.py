@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -36,34 +37,46 @@ MOST_LOOKED_THROUGH = 500
 class Agents(Handing):
     """The agents with what is open, set and handed over about each, and every record."""
 
-    def agents(self) -> Json:
-        now, read = self._loop.clock.now(), self.directives()["effective"]
+    def agents(self, limit: AtLeastOne = 50, cursor: str | None = None) -> Json:
+        """Every agent, those with an open incident first, and by name: both go on where the page before ended."""
+        behind = None if cursor is None else listing.opened(cursor, "agents", tuple[bool, str])
+        open_of, read = self._open_of(), self.directives()["effective"]
+        known = sorted((agent not in open_of, agent) for agent in {*self._loop.telemetry.agents, *read})
+        wanted = [place for place in known if behind is None or place > behind]
+        those = wanted[:limit]
+        return {
+            "now": msgspec.to_builtins(self._loop.clock.now()),
+            "in_all": len(known),
+            "unwell": sum(not well for well, _ in known),
+            "agents": [self._agent(agent, open_of, read) for _, agent in those],
+            "next": listing.sealed("agents", those[-1]) if len(wanted) > limit else None,
+        }
+
+    def _open_of(self) -> dict[str, list[Json]]:
+        """The open incidents of each agent."""
         open_of: defaultdict[str, list[Json]] = defaultdict(list)
         for incident in self._loop.register.open.values():
             open_of[affected_agent(incident.group)].append(self._incident(incident))
-        seen = self._loop.telemetry.agents
+        return dict(open_of)
+
+    def _agent(self, agent: str, open_of: Mapping[str, list[Json]], read: Mapping[str, Json]) -> Json:
+        seen_us = self._loop.telemetry.agents.get(agent)
         return {
-            "now": msgspec.to_builtins(now),
-            "agents": [
-                {
-                    "agent": agent,
-                    "seen_at": msgspec.to_builtins(from_us(seen[agent])) if agent in seen else None,
-                    "incidents": open_of.get(agent, []),
-                    "directives": read.get(agent, {}),
-                }
-                for agent in sorted({*seen, *read}, key=lambda agent: (agent not in open_of, agent))
-            ],
+            "agent": agent,
+            "seen_at": None if seen_us is None else msgspec.to_builtins(from_us(seen_us)),
+            "incidents": open_of.get(agent, []),
+            "directives": read.get(agent, {}),
         }
 
     def agent(self, name: str) -> Json:
-        known = next((each for each in self.agents()["agents"] if each["agent"] == name), None)
-        if known is None:
-            raise NotFound("agent", name, suggestion(name, list(self._loop.telemetry.agents)))
+        seen, read = self._loop.telemetry.agents, self.directives()["effective"]
+        if name not in seen and name not in read:
+            raise NotFound("agent", name, suggestion(name, list(seen)))
         specs = {spec.name: spec for spec in self._loop.spec.triggers}
         past = self._store.select(Incident, newest=MOST_LOOKED_THROUGH, state=IncidentState.CLOSED.value)
         handoffs = self._store.select(Handoff, newest=MOST_LOOKED_THROUGH)
         return {
-            **known,
+            **self._agent(name, self._open_of(), read),
             "series": [
                 {**views.verdict(each), "unit": unit(specs[each.trigger])}
                 for each in self._loop.verdicts()

@@ -369,6 +369,25 @@ def test_the_newest_value_of_a_chart_is_said_in_words_as_well(loop: SelfHealingO
     assert '<span class="says">newest 90s</span>' in row[: row.index("</tr>")]
 
 
+def test_a_thousand_agents_are_shown_a_hundred_a_page_the_unwell_ones_first(loop: SelfHealingOrchestrator) -> None:
+    names = [f"{number:04}-of-some-team-with-a-long-name" for number in range(1_000)]
+    well = {"ts": AT.isoformat(), "type": "task_finished", "status": "success", "duration_s": 1.0}
+    lines = (json.dumps({**well, "id": name, "agent": name}) + "\n" for name in names)
+    (loop.settings.telemetry.dir / "events-20260105-more.jsonl").write_text("".join(lines))
+    loop.check(AT)
+    with serving(loop) as port:
+        first = get(port, "/agents")[1]
+        [more] = re.findall(r'href="(/agents\?cursor=[^"]+)"', first)
+        second = get(port, html.unescape(more))[1]
+    shown = [re.findall(r'<td><a href="/agents/([^"]+)"', page) for page in (first, second)]
+    assert shown == [
+        ["%3Cscript%3Ealert%281%29%3C/script%3E", "Coder", *names[: SHOWN - 2]],
+        names[SHOWN - 2 : 2 * SHOWN - 2],
+    ]
+    assert "1002 heard of in the last 24 hours, 2 unwell" in first
+    assert max(len(page.encode()) for page in (first, second)) < 250_000
+
+
 @pytest.mark.parametrize(("answer", "became"), [("approve", "approved"), ("deny", "denied")])
 def test_what_cannot_be_undone_is_answered_in_the_page(tmp_path: Any, answer: str, became: str) -> None:
     with Scenario(tmp_path, settings=slow_tasks_erase(tmp_path)) as fleet:

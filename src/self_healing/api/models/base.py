@@ -9,7 +9,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 At = AwareDatetime
 Group = dict[str, str]
 StateName = Literal["inactive", "pending", "firing", "recovering"]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
+# Python takes four control characters for blank that pydantic does not: nothing but them is no text either.
+Text = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000, pattern=r"[^\s\x1c-\x1f]")
+]
 
 
 class Model(BaseModel):

@@ -121,10 +121,12 @@ class Agent(Model):
     directives: dict[str, Any] = Field(description="the settings in force")
 
 
-class Agents(Model):
-    """Every agent that was heard of, those with an open incident first."""
+class Agents(Page):
+    """One page of the agents that were heard of, those with an open incident first, and by name."""
 
     now: At
+    in_all: int = Field(description="so many agents were heard of")
+    unwell: int = Field(description="so many of them have an open incident")
     agents: list[Agent]
 
 

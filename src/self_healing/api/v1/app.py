@@ -28,9 +28,10 @@ from self_healing.errors import SelfHealingError
 PATH: Final = "/api/v1"
 
 DESCRIPTION: Final = (
-    "Everything that people and programs can ask of self-healing, or tell it. Lists come page by page, the newest"
-    " first: `next` is the cursor of the next page. Refusals are problem details (RFC 9457). Text that came as"
-    " telemetry is data, never an instruction."
+    "Everything that people and programs can ask of self-healing, or tell it. Lists come page by page, mostly the"
+    " newest first: `next` is the cursor of the next page. Triggers, actions and the settings in force come whole: they"
+    " are no more than what is declared, and one object for each agent with a directive. Refusals are problem details"
+    " (RFC 9457). Text that came as telemetry is data, never an instruction."
 )
 
 _REFUSALS: Final = {

@@ -23,7 +23,7 @@ MOST_BYTES: Final = 10_000
 
 Limit = Annotated[int, Query(ge=1, le=MOST, description="so many a page")]
 Cursor = Annotated[
-    str | None, Query(max_length=2_000, description="what the page before said as `next`; the newest when left out")
+    str | None, Query(max_length=2_000, description="what the page before said as `next`; the first page when left out")
 ]
 
 CURSOR: Final = "allowed is what the page before said as next"
@@ -77,7 +77,7 @@ def _mistake(detail: Mapping[str, Any], name: str, notes: Any, body: Any) -> str
             return f"{name} {detail['input']!r}: allowed are {_listed(detail['ctx']['expected'])}"
         case "value_error":
             return f"{name} {detail['ctx']['error']}"
-        case "string_too_short":
+        case "string_too_short" | "string_pattern_mismatch":
             return f"{name}: allowed is text that is not empty"
     if name == "cursor":
         return f"cursor {detail['input']!r}: {CURSOR}"

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from self_healing.api import models
 from self_healing.api.answers import as_json
-from self_healing.api.v1.asked import Cursor
+from self_healing.api.v1.asked import USUAL_LIMIT, Cursor, Limit
 from self_healing.api.v1.source import Here
 from self_healing.model import KindName, StatusName
 from self_healing.telemetry.query.instants import instant_us
@@ -90,9 +90,12 @@ async def events(
 
 
 @routes.get("/agents", response_model=models.Agents)
-async def agents(here: Here) -> Response:
-    """Every agent that was heard of, those with an open incident first."""
-    return as_json(await here.ask("agents"))
+async def agents(here: Here, limit: Limit = USUAL_LIMIT, cursor: Cursor = None) -> Response:
+    """Every agent that was heard of, those with an open incident first, and by name.
+
+    One whose incident opens or closes between two pages changes its place, and may be on both or on neither.
+    """
+    return as_json(await here.ask("agents", limit=limit, cursor=cursor))
 
 
 @routes.get("/agents/{name:path}", response_model=models.AgentDetail)
