@@ -12,7 +12,6 @@ import msgspec
 
 from self_healing.backtest import Found, Replay, Tell, decoded_lines, nobody, replays, replays_of
 from self_healing.clock import DAY_US, SECOND_US, from_us
-from self_healing.errors import TelemetryError
 from self_healing.model import SeriesState, Transition, group_dict
 from self_healing.problems import one_line
 from self_healing.spec import Spec, TriggerSpec
@@ -29,11 +28,10 @@ def backtest(spec: Spec, files: Sequence[Path], tell: Tell = nobody) -> dict[str
         tell: hears how much has been replayed, 0 to 1.
 
     Raises:
-        TelemetryError: a file cannot be read, or there is no event in any of them.
+        TelemetryError: a file cannot be read.
     """
-    done = replays([spec], files, tell)
-    _refuse_eventless(done[0], files)
-    return _report(done[0])
+    (done,) = replays([spec], files, tell)
+    return _report(done) | {"why_none": _why_none(done, files)}
 
 
 def compare(spec: Spec, against: Spec, files: Sequence[Path], tell: Tell = nobody) -> dict[str, Any]:
@@ -42,8 +40,7 @@ def compare(spec: Spec, against: Spec, files: Sequence[Path], tell: Tell = nobod
     The history is read once for both; arguments and errors as for :func:`backtest`.
     """
     ours, theirs = replays([spec, against], files, tell)
-    _refuse_eventless(ours, files)
-    return _both(ours, theirs)
+    return _both(ours, theirs) | {"why_none": _why_none(ours, files)}
 
 
 EXPECTED: Final = (
@@ -58,12 +55,13 @@ MOST_FILES: Final = 3
 """Of so many files it is told what was found in place of events."""
 
 
-def _refuse_eventless(done: Replay, files: Sequence[Path]) -> None:
-    """Raise TelemetryError, with what was found instead, where nothing at all could be replayed."""
-    if not done.telemetry.accounting.aggregated:
-        found = [f"{path}: {_found(path)}" for path in files[:MOST_FILES]]
-        more = [f"and {len(files) - MOST_FILES} more such files"] if len(files) > MOST_FILES else []
-        raise TelemetryError(f"there is no event to replay: {'; '.join([*found, *more])}; {EXPECTED}")
+def _why_none(done: Replay, files: Sequence[Path]) -> str | None:
+    """What was found instead, where nothing at all could be replayed; else None."""
+    if done.telemetry.accounting.aggregated:
+        return None
+    found = [f"{path}: {_found(path)}" for path in files[:MOST_FILES]]
+    more = [f"and {len(files) - MOST_FILES} more such files"] if len(files) > MOST_FILES else []
+    return f"there is no event to replay: {'; '.join([*found, *more])}; {EXPECTED}"
 
 
 def _found(path: Path) -> str:

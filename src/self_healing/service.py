@@ -51,8 +51,8 @@ class Service:
         channel: stands in place of the files in ``logs/handoffs``, which every handoff has.
         crash: called at named points; for crash tests.
         on_note: hears every new line of an incident's timeline.
-        on_health: hears the status, and one line on each issue that is new or over; and what came of each reload in a
-            word, and of what.
+        on_health: hears the status, and one line on each issue that is new or over.
+        on_reload: hears what came of each reload in a word, and of what.
         configuration: where the settings came from; followed while the service runs.
         hangup: set it to have the configuration read anew.
     """
@@ -67,6 +67,7 @@ class Service:
         crash: Callable[[str], None] = lambda _point: None,
         on_note: Callable[[Incident, Note], None] | None = None,
         on_health: Callable[[str, str], None] = lambda _status, _news: None,
+        on_reload: Callable[[str, str], None] = lambda _outcome, _news: None,
         configuration: Configuration | None = None,
         hangup: asyncio.Event | None = None,
     ) -> None:
@@ -90,7 +91,7 @@ class Service:
         self._commits = 0  # that were told as changes
         self._hangup = hangup or asyncio.Event()
         self.loop = self._build(settings)
-        self.reloader = None if configuration is None else Reloader(configuration, lambda: self.loop, on_health)
+        self.reloader = None if configuration is None else Reloader(configuration, lambda: self.loop, on_reload)
         self._summary_at = clock.now()
 
     def _build(self, settings: Settings, loaded: Loaded | None = None) -> SelfHealingOrchestrator:
@@ -336,6 +337,7 @@ async def serve(
     ready: Callable[[dict[str, str]], None] | None = None,
     on_note: Callable[[Incident, Note], None] | None = None,
     on_health: Callable[[str, str], None] = lambda _status, _news: None,
+    on_reload: Callable[[str, str], None] = lambda _outcome, _news: None,
     configuration: Configuration | None = None,
     hangup: asyncio.Event | None = None,
 ) -> None:
@@ -349,8 +351,8 @@ async def serve(
         crash: called at named points; for crash tests.
         ready: called once the state is open and everything listens; gets the addresses of the ports by their settings.
         on_note: hears every new line of an incident's timeline.
-        on_health: hears the status, and one line on each issue that is new or over; and what came of each reload in a
-            word, and of what.
+        on_health: hears the status, and one line on each issue that is new or over.
+        on_reload: hears what came of each reload in a word, and of what.
         configuration: where the settings came from; followed while the service runs.
         hangup: set it to have the configuration read anew.
 
@@ -369,6 +371,7 @@ async def serve(
             crash=crash,
             on_note=on_note,
             on_health=on_health,
+            on_reload=on_reload,
             configuration=configuration,
             hangup=hangup,
         )

@@ -68,6 +68,9 @@ class Bench:
         if failing is not None:
             raise failing
 
+    def _hear(self, what: str, line: str) -> None:
+        self.told.append(f"{what}: {line}")
+
     def _service(self) -> Service:
         configuration = Configuration(self.config, self.settings)
         self.stop, self.hangup = asyncio.Event(), asyncio.Event()
@@ -76,7 +79,8 @@ class Bench:
             clock=self.clock,
             stop=self.stop,
             crash=self._crash,
-            on_health=lambda what, line: self.told.append(f"{what}: {line}"),
+            on_health=self._hear,
+            on_reload=self._hear,
             configuration=configuration,
             hangup=self.hangup,
         )

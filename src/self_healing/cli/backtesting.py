@@ -128,6 +128,8 @@ def _print_head(told: Json) -> None:
             ("transitions", told["transitions"]),
         ]
     )
+    if told["why_none"] is not None:
+        output.paragraph(told["why_none"])
 
 
 def _sides(pair: Json, say: Callable[[Any], str]) -> tuple[str, str, str]:

@@ -69,6 +69,7 @@ async def _serve(settings: Settings, configuration: Configuration, clock: Clock,
         ready=partial(_ready, settings, voice),
         on_note=note,
         on_health=voice.health,
+        on_reload=voice.reload,
         configuration=configuration,
         hangup=hangup,
     )
@@ -93,7 +94,10 @@ class _Voice(Protocol):
         """Something happened to an incident."""
 
     def health(self, status: str, news: str) -> None:
-        """An issue is new or over, or something came of a reload."""
+        """An issue is new or over."""
+
+    def reload(self, outcome: str, news: str) -> None:
+        """Something came of a reload."""
 
     def stopped(self, lasted: timedelta, counts: Counter[str]) -> None:
         """It ended, and so much happened."""
@@ -137,11 +141,17 @@ class _ForPeople:
         _say(f"{note.at:%H:%M:%S} {escape(what)}")
 
     def health(self, status: str, news: str) -> None:
-        _say(f"{self._clock.now():%H:%M:%S} {status:<10} {escape(news)}")
+        self._news(status, news)
+
+    def reload(self, outcome: str, news: str) -> None:
+        self._news(outcome, news)
 
     def stopped(self, lasted: timedelta, counts: Counter[str]) -> None:
         told = ", ".join(f"{what} {count}" for what, count in counts.items()) or "nothing happened"
         _say(f"stopped after {span(round(lasted.total_seconds()))}: {told}")
+
+    def _news(self, what: str, news: str) -> None:
+        _say(f"{self._clock.now():%H:%M:%S} {what:<10} {escape(news)}")
 
 
 class _AsJson:
@@ -174,6 +184,9 @@ class _AsJson:
 
     def health(self, status: str, news: str) -> None:
         self._tell("health", status=status, says=news)
+
+    def reload(self, outcome: str, news: str) -> None:
+        self._tell("reload", outcome=outcome, says=news)
 
     def stopped(self, lasted: timedelta, counts: Counter[str]) -> None:
         self._tell("stopped", lasted_s=lasted.total_seconds(), counts=counts)

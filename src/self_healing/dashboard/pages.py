@@ -293,9 +293,11 @@ class Pages:
                 told = await self._ask(command, **given, **of)
             except SelfHealingError as error:
                 return _refused(request, error, "", self._environment)
-            named = request.path_params if command != "undo" else told["directives"][0]
-            quoted = {name: quote(value) for name, value in named.items() if isinstance(value, str)}
-            answer = RedirectResponse(then.format(**quoted), HTTPStatus.SEE_OTHER, headers=HEADERS)
+            named = told["directives"][:1] if command == "undo" else [request.path_params]
+            quoted = {name: quote(value) for each in named for name, value in each.items() if isinstance(value, str)}
+            # Of a directive that was over already nobody says whose it was.
+            place = then.format(**quoted) if named else "/agents"
+            answer = RedirectResponse(place, HTTPStatus.SEE_OTHER, headers=HEADERS)
             answer.set_cookie(PERSON, quote(given["by"]), max_age=REMEMBERED_S, httponly=True, samesite="strict")
             return answer
 
