@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import os
+import resource
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -180,28 +182,116 @@ def test_a_state_that_no_service_could_begin_with_is_not_called_a_copy(copy: Pat
     assert (tmp_path / "state" / PUBLIC).exists()
 
 
+def interrupted(state: Path, part: Path) -> None:
+    """Leave what a backup that is killed leaves, which takes nothing away."""
+
+    def kill(what: str, share: float) -> None:
+        if what == "copying the state" and share == 1.0:
+            shutil.copytree(part.with_name("killed.part"), part)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        backup(state, part.with_name("killed"), at=NOW, tell=kill)
+    assert not part.with_name("killed.part").exists()
+
+
 def test_what_an_interrupted_backup_left_is_told_and_taken_away(copy: Path, tmp_path: Path) -> None:
     part = tmp_path / "second.part"
-    part.mkdir()
-    (part / UNFINISHED).touch()
-    (part / "state.db").write_bytes(b"half")
+    interrupted(tmp_path / "state", part)
+    assert (part / "segments/0001.jsonl").exists()
+    (tmp_path / "state/segments/0001.jsonl").unlink()  # meanwhile
     made = backup(tmp_path / "state", tmp_path / "second", at=NOW)
     assert made.cleared == part
     assert not part.exists()
     restore(tmp_path / "back", tmp_path / "second")
 
 
-def test_what_another_backup_is_writing_and_what_none_made_is_left_alone(copy: Path, tmp_path: Path) -> None:
+def test_a_copy_that_was_only_not_renamed_any_more_is_told_and_taken_away(copy: Path, tmp_path: Path) -> None:
+    copy.rename(tmp_path / "second.part")
+    assert backup(tmp_path / "state", tmp_path / "second", at=NOW).cleared == tmp_path / "second.part"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [(MANIFEST, "{}"), (UNFINISHED, ""), (UNFINISHED, "tomorrow\n"), ("mine", ""), (UNFINISHED, '{"files":[]}\n')],
+)
+def test_what_no_backup_made_is_left_alone(copy: Path, tmp_path: Path, name: str, content: str) -> None:
     part = tmp_path / "second.part"
     part.mkdir()
-    (part / "mine").touch()
+    (part / name).write_text(content)
+    (part / "thesis.tex").write_text("years")
     with pytest.raises(StateError, match="no backup of this release left it"):
         backup(tmp_path / "state", tmp_path / "second", at=NOW)
-    with (part / UNFINISHED).open("wb") as lock:
+    assert {each.name for each in part.iterdir()} == {name, "thesis.tex"}
+
+
+@pytest.mark.parametrize("mine", ["thesis.tex", "segments/thesis.tex"])
+@pytest.mark.parametrize("finished", [True, False])
+def test_what_somebody_put_into_an_interrupted_copy_keeps_all_of_it(
+    copy: Path, tmp_path: Path, mine: str, finished: bool
+) -> None:
+    part = tmp_path / "second.part"
+    if finished:
+        copy.rename(part)
+    else:
+        interrupted(tmp_path / "state", part)
+    (part / mine).write_text("years")
+    there = sorted(part.rglob("*"))
+    with pytest.raises(StateError, match=rf"{mine} is there, and no backup put it there"):
+        backup(tmp_path / "state", tmp_path / "second", at=NOW)
+    assert sorted(part.rglob("*")) == there
+
+
+def test_what_another_backup_is_writing_is_left_alone(copy: Path, tmp_path: Path) -> None:
+    part = tmp_path / "second.part"
+    interrupted(tmp_path / "state", part)
+    with (part / UNFINISHED).open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(StateError, match="another backup is writing"):
             backup(tmp_path / "state", tmp_path / "second", at=NOW)
-    assert (part / "mine").exists()
+    assert (part / "state.db").exists()
+
+
+def test_where_a_copy_cannot_be_marked_nothing_is_left(copy: Path, tmp_path: Path) -> None:
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = next(number for number in range(allowed[0]) if not os.path.exists(f"/dev/fd/{number}"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, allowed[1]))
+    try:
+        with pytest.raises(StateError, match="no copy is made"):
+            backup(tmp_path / "state", tmp_path / "second", at=NOW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["copy", "state"]
+
+
+def test_a_key_is_nobody_elses_to_read_at_any_time(copy: Path, tmp_path: Path) -> None:
+    seen: set[tuple[str, int]] = set()
+
+    def look(_what: str, _share: float) -> None:
+        for place in (tmp_path / "second.part", tmp_path / "back"):
+            seen.update((each.name, each.stat().st_mode & 0o077) for each in (place, place / KEY) if each.exists())
+
+    before = os.umask(0o022)
+    try:
+        backup(tmp_path / "state", tmp_path / "second", at=NOW, tell=look)
+        restore(tmp_path / "back", tmp_path / "second", tell=look)
+    finally:
+        os.umask(before)
+    assert seen == {("second.part", 0), ("back", 0), (KEY, 0)}
+
+
+@pytest.mark.spoils_state
+@pytest.mark.parametrize("name", ["../precious", "/precious", "segments/../../precious"])
+def test_what_no_restore_left_takes_nothing_away_outside_of_the_state(copy: Path, tmp_path: Path, name: str) -> None:
+    back = tmp_path / "back"
+    (back / "segments").mkdir(parents=True)
+    (tmp_path / "precious").touch()
+    marker = json.dumps({"type": "self-healing restore", "files": [name]}, separators=(",", ":"))
+    (back / "state.db").write_text(marker)
+    with pytest.raises(StateError, match=r"not empty"):
+        restore(back, copy)
+    assert (tmp_path / "precious").exists()
+    assert (back / "state.db").read_text() == marker
 
 
 def test_no_copy_is_made_in_the_state_itself(copy: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ MANIFEST: Final = "copy.json"
 FORMAT: Final = 1
 
 UNFINISHED: Final = "unfinished"
-"""In a copy that is being made; locked by whoever makes it."""
+"""In a copy that is being made, with what may be in it; locked by whoever makes it."""
 
 MOST_NAMED: Final = 5
 """Files that an error names; it counts the rest."""
@@ -84,7 +85,7 @@ class Progress:
 def copied(source: Path, to: Path, progress: Progress) -> File:
     """Copy one file, as old and with the rights that it has; returns what was copied. Raises OSError."""
     digest, size = hashlib.sha256(), 0
-    with source.open("rb") as file, to.open("wb") as copy:
+    with source.open("rb") as file, open(to, "wb", opener=_private) as copy:
         for chunk in _chunks(file.read):
             copy.write(chunk)
             digest.update(chunk)
@@ -92,6 +93,11 @@ def copied(source: Path, to: Path, progress: Progress) -> File:
             progress.add(len(chunk))
     shutil.copystat(source, to)
     return File(size_bytes=size, sha256=digest.hexdigest())
+
+
+def _private(path: str, flags: int) -> int:
+    """A key is nobody else's to read, not even before it has its rights."""
+    return os.open(path, flags, 0o600)
 
 
 def measured(path: Path, progress: Progress) -> File:
@@ -129,13 +135,13 @@ def load(copy: Path) -> Manifest:
         raise StateError(
             f"{copy} is of format {found.format}, and {FORMAT} is known here; use the release that made it"
         )
-    astray = [name for name in found.files if not _is_ours(name)]
+    astray = [name for name in found.files if not is_ours(name)]
     if astray:
         raise StateError(f"{copy / MANIFEST} names {astray[0]}, which no copy holds; restore another copy")
     return found
 
 
-def _is_ours(name: str) -> bool:
+def is_ours(name: str) -> bool:
     """Whether a copy may hold such a path: a file in it, or in its segments."""
     parts = PurePosixPath(name).parts
     inside = len(parts) == 1 or (len(parts) == 2 and parts[0] == SEGMENTS)

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from self_healing.backup.manifest import Copy, Manifest, Progress, Tell, check, copied, load
+from self_healing.backup.manifest import Copy, Manifest, Progress, Tell, check, copied, is_ours, load
 from self_healing.errors import StateBusy, StateError
 from self_healing.filenames import SEGMENTS
 from self_healing.storage.readonly import DATABASE, LOCK
@@ -25,6 +25,10 @@ class _Restoring(msgspec.Struct, frozen=True, tag="self-healing restore"):
     """
 
     files: tuple[str, ...]
+
+
+_BEGINS: Final = msgspec.json.encode(_Restoring(())).partition(b",")[0]
+"""How it begins, and no database does."""
 
 
 def restore(state_dir: Path, copy: Path, *, tell: Tell = lambda _what, _share: None) -> Copy:
@@ -42,7 +46,7 @@ def restore(state_dir: Path, copy: Path, *, tell: Tell = lambda _what, _share: N
     manifest = load(copy)
     check(copy, manifest, tell)
     try:
-        state_dir.mkdir(parents=True, exist_ok=True)
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (state_dir / LOCK).open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,8 +69,14 @@ def restore(state_dir: Path, copy: Path, *, tell: Tell = lambda _what, _share: N
 def _cleared(state_dir: Path) -> Path | None:
     """Take away what a restore left that was interrupted, and nothing else."""
     try:
-        left = msgspec.json.decode((state_dir / DATABASE).read_bytes(), type=_Restoring)
+        with (state_dir / DATABASE).open("rb") as file:
+            begins = file.read(len(_BEGINS))
+            if begins != _BEGINS:
+                return None
+            left = msgspec.json.decode(begins + file.read(), type=_Restoring)
     except (FileNotFoundError, msgspec.DecodeError):
+        return None
+    if not all(map(is_ours, left.files)):
         return None
     _take_away(state_dir, left.files)
     return state_dir
