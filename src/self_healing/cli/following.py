@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from self_healing.cli import output
@@ -41,16 +42,35 @@ def shown_as_asked(shown: Watched, look: Callable[[], Json], people: Callable[[J
     if not shown.watch:
         output.show(look(), shown.format, people)
         return 0
+    return followed(look, line if shown.format is Format.JSON else partial(_drawn, people=people))
+
+
+def followed(look: Callable[[], Json], tell: Callable[[Json], None]) -> int:
+    """Tell what `look` finds, and again after each change, until Ctrl-C.
+
+    Args:
+        look: asks for it.
+        tell: prints it.
+
+    Returns:
+        0: Ctrl-C is the regular end.
+
+    Raises:
+        SelfHealingError: it cannot be looked at.
+        BrokenPipeError: nobody reads any more.
+    """
     try:
         for told in changes(look, EVERY_S):
-            if shown.format is Format.JSON:
-                print(json.dumps(told))
-            else:
-                _drawn(told, people)
+            tell(told)
             sys.stdout.flush()
     except KeyboardInterrupt:
         pass
     return 0
+
+
+def line(told: Json) -> None:
+    """Print it as JSON, a line of it."""
+    print(json.dumps(told))
 
 
 def changes(look: Callable[[], Json], every_s: float) -> Iterator[Json]:

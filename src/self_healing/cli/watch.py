@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
-
-from cyclopts import Parameter
+from functools import partial
+from typing import TYPE_CHECKING
 
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
+from self_healing.cli.following import followed, line
 from self_healing.cli.options import Format, Shown
 from self_healing.handoffs.cleaning import escape
 from self_healing.wording import counted
@@ -24,33 +23,24 @@ _PLAIN_BARS = "_.-=*#"
 """For terminals that have nothing better."""
 
 
-def watch(
-    *,
-    every: Annotated[float, Parameter(help="Seconds from one look to the next.")] = 1.0,
-    shown: Shown | None = None,
-) -> int:
-    """Show the fleet, what is wrong and what is done about it, until Ctrl-C; once where no terminal shows it."""
-    shown = shown or Shown()
-    if not every > 0:
-        from self_healing.errors import SelfHealingError
+def watch(*, shown: Shown | None = None) -> int:
+    """Show the fleet, what is wrong and what is done about it, anew at each change, until Ctrl-C.
 
-        raise SelfHealingError(f"watch: --every {every:g}: allowed is a number of seconds above 0")
-    settings = shown.settings()
-    told = call(settings, "overview")
-    if shown.format is Format.JSON or not sys.stdout.isatty():
-        output.show(told, shown.format, _print)
+    As JSON it is a line a change; as a table that no terminal shows it is printed once.
+    """
+    shown = shown or Shown()
+    look = partial(call, shown.settings(), "overview")
+    if shown.format is Format.JSON:
+        return followed(look, line)
+    if not sys.stdout.isatty():
+        _print(look())
         return 0
     from rich.live import Live
 
     from self_healing.terminal import Terminal
 
-    try:
-        with Live(_page(told), console=Terminal(), screen=True, auto_refresh=False) as live:
-            while True:
-                time.sleep(every)
-                live.update(_page(call(settings, "overview")), refresh=True)
-    except KeyboardInterrupt:
-        return 0
+    with Live(console=Terminal(), screen=True, auto_refresh=False) as live:
+        return followed(look, lambda told: live.update(_page(told), refresh=True))
 
 
 def _print(told: Json) -> None:

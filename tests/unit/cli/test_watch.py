@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from self_healing.cli import execute
 from self_healing.cli.watch import BARS, bars, headline
 
 
@@ -44,3 +50,17 @@ def test_a_terminal_without_bars_gets_plain_characters() -> None:
 def test_each_value_is_one_character(values: list[float | None]) -> None:
     assert len(bars(values, "utf-8")) == len(values)
     assert set(bars(values, "utf-8")) <= {*BARS, " "}
+
+
+def test_as_json_it_is_a_line_at_each_change_until_ctrl_c(tmp_path: Path) -> None:
+    at = ["--state-dir", str(tmp_path / "state"), "--logs-dir", str(tmp_path / "logs")]
+    assert execute(["check", *at]) == 1  # there is no telemetry, but a state from then on
+    command = [Path(sys.executable).with_name("self-healing"), "watch", "--format", "json", *at]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        first = json.loads(watching.stdout.readline())
+        assert execute(["stop-healing", "--reason", "a drill", "--by", "Ada", *at]) == 0
+        second = json.loads(watching.stdout.readline())
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 0
+    assert (first["status"]["stopped"], second["status"]["stopped"]["by"]) == (None, "Ada")
