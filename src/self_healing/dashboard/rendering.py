@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
 from typing import Any
@@ -53,6 +53,15 @@ def figures(value: Any) -> Markup:
     return Markup("{}").format(json.dumps(value, separators=(",", ":")))
 
 
+def columns(rows: Iterable[Mapping[str, Any] | str]) -> list[str]:
+    """What any of the rows says, in the order in which it comes first.
+
+    Args:
+        rows: the last may be text, which says how many more there are.
+    """
+    return list(dict.fromkeys(name for row in rows if isinstance(row, Mapping) for name in row))
+
+
 def latest(values: Sequence[float | None]) -> float | None:
     """The newest value of a course; None where it has none."""
     return next((value for value in reversed(values) if value is not None), None)
@@ -70,6 +79,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "amount": amount,
+        "columns": columns,
         "count": "{:,}".format,
         "counted": counted,
         "figures": figures,

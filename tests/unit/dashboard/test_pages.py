@@ -216,6 +216,20 @@ def test_the_evidence_of_a_handoff_is_a_page_and_no_heap_of_braces(loop: SelfHea
     assert "{" not in evidence
 
 
+def test_a_table_of_evidence_shows_what_any_of_its_rows_says_and_how_many_were_cut(
+    loop: SelfHealingOrchestrator,
+) -> None:
+    handoff = loop.store.select(Handoff)[0]
+    rows = [{"task": "runs", "age_s": 120}, {"task": "ended", "tokens": 7}, "(9 more)"]
+    context = {**handoff.message["context"], "examples": rows}
+    loop.store.put(msgspec.structs.replace(handoff, message={**handoff.message, "context": context}))
+    with serving(loop) as port:
+        page = get(port, f"/handoffs/{handoff.id}")[1]
+    assert "<th>task</th><th>age s</th><th>tokens</th>" in page
+    assert "<td>ended</td><td>-</td><td>7</td>" in page
+    assert "<p>(9 more)</p>" in page
+
+
 def test_an_incident_that_is_none_is_said_to_be_none(loop: SelfHealingOrchestrator) -> None:
     with serving(loop) as port:
         status, page, _ = get(port, "/incidents/inc-none")
