@@ -108,7 +108,9 @@ class Doorkeeper:
         if scope["method"] == "POST" and scope["path"].startswith(TELEMETRY):
             self._turned_away(status)
         if status is HTTPStatus.UNAUTHORIZED and _by_a_person(scope):
-            await RedirectResponse(f"{LOGIN}?next={quote(scope['path'])}", HTTPStatus.SEE_OTHER)(scope, receive, send)
+            await RedirectResponse(f"{LOGIN}?next={quote(_asked_for(scope))}", HTTPStatus.SEE_OTHER)(
+                scope, receive, send
+            )
             return
         challenge = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else None
         await problem(status, message, challenge)(scope, receive, send)
@@ -167,6 +169,12 @@ def _by_a_person(scope: Connection) -> bool:
     headers = Headers(scope=scope)
     looks = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
     return looks and not scope["path"].startswith(API) and "hx-request" not in headers
+
+
+def _asked_for(scope: Connection) -> str:
+    """The path with its query, as a browser asks for it."""
+    query = scope["query_string"].decode("latin-1")
+    return quote(scope["path"]) + (f"?{query}" if query else "")
 
 
 def _split(url: str) -> SplitResult:

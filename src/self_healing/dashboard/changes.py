@@ -7,6 +7,8 @@ number of them costs one small message each, and nobody is ever shown half of it
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -22,12 +24,14 @@ class Changes:
 
     def __init__(self) -> None:
         self.version = 0
+        self._counting = threading.Lock()
         self._followers: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
         self._ended = False
 
     def changed(self) -> None:
         """Something is new. Safe on any thread."""
-        self.version += 1
+        with self._counting:
+            self.version += 1
         self._wake()
 
     def end(self) -> None:
@@ -37,7 +41,7 @@ class Changes:
 
     def _wake(self) -> None:
         for event, loop in list(self._followers.items()):
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop is closed by now: nobody follows there any more
                 loop.call_soon_threadsafe(event.set)
 
     async def follow(self) -> AsyncIterator[int | None]:

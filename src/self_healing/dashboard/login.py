@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from self_healing.api.doorkeeper import LOGIN, LOGOUT
+from self_healing.api.doorkeeper import API, LOGIN, LOGOUT
 from self_healing.api.sessions import COOKIE, LASTS, Sessions
 from self_healing.api.tokens import Tokens
 from self_healing.dashboard.rendering import render
@@ -66,8 +66,9 @@ def routes(tokens: Tokens, sessions: Sessions) -> list[Route]:
 
 
 def _own(path: str) -> str:
-    """`path` where it is one of this port; the first page else, for nobody is led away from here."""
-    return path if path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() else "/"
+    """`path` where it is a page of this port; the first one else, for nobody is led away from here, nor to the API."""
+    led_away = path.startswith(("//", "/\\", API))
+    return path if path.startswith("/") and not led_away and path.isprintable() else "/"
 
 
 def _page(then: str, problem: str | None, status: HTTPStatus) -> Response:

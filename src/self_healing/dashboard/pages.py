@@ -256,6 +256,7 @@ class Pages:
         known = self._made.get(key)
         if known is None or known[0] != version or (known[1].done() and known[1].exception() is not None):
             made = asyncio.ensure_future(self._make(request, template, section, look, person))
+            made.add_done_callback(_heeded)
             self._made = {each: old for each, old in self._made.items() if old[0] == version}
             known = self._made[key] = (version, made)
         return await asyncio.shield(known[1])
@@ -302,6 +303,12 @@ class Pages:
             return answer
 
         return Route(path, act, methods=["POST"])
+
+
+def _heeded(made: asyncio.Task[str]) -> None:
+    """Take notice of how it ended: whoever asked may have gone, and asyncio would log that nobody did."""
+    if not made.cancelled():
+        made.exception()
 
 
 def _about(payload: Json, known: Mapping[str, Json]) -> Json:

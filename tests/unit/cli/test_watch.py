@@ -55,7 +55,7 @@ def test_each_value_is_one_character(values: list[float | None]) -> None:
 def test_as_json_it_is_a_line_at_each_change_until_ctrl_c(tmp_path: Path) -> None:
     at = ["--state-dir", str(tmp_path / "state"), "--logs-dir", str(tmp_path / "logs")]
     assert execute(["check", *at]) == 1  # there is no telemetry, but a state from then on
-    command = [Path(sys.executable).with_name("self-healing"), "watch", "--format", "json", *at]
+    command = [str(Path(sys.executable).with_name("self-healing")), "watch", "--format", "json", *at]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
         assert watching.stdout is not None
         first = json.loads(watching.stdout.readline())

@@ -82,13 +82,14 @@ class Browser:
 
 def test_a_page_without_a_login_leads_to_the_one_that_asks_for_the_token_and_back(fleet: Scenario) -> None:
     browser = Browser(fleet)
-    sent = browser.get("/incidents")
-    assert (sent.status_code, sent.headers["location"]) == (303, "/login?next=/incidents")
-    assert 'value="/incidents"' in browser.get(sent.headers["location"]).text
-    back = browser.login("all", "/incidents")
-    assert (back.status_code, back.headers["location"]) == (303, "/incidents")
-    page = browser.get("/incidents")
-    assert (page.status_code, "Log out" in page.text) == (200, True)
+    page = "/triggers/slow_tasks/try?threshold=70%20s"
+    sent = browser.get(page)
+    assert (sent.status_code, sent.headers["location"].partition("=")[0]) == (303, "/login?next")
+    assert f'value="{page}"' in browser.get(sent.headers["location"]).text
+    back = browser.login("all", page)
+    assert (back.status_code, back.headers["location"]) == (303, page)
+    shown = browser.get("/incidents")
+    assert (shown.status_code, "Log out" in shown.text) == (200, True)
 
 
 def test_the_cookie_is_kept_from_scripts_and_from_other_sites(fleet: Scenario) -> None:
@@ -106,7 +107,9 @@ def test_a_wrong_token_logs_nobody_in(fleet: Scenario) -> None:
     assert browser.get("/").status_code == 303
 
 
-@pytest.mark.parametrize("then", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "/\n/evil"])
+@pytest.mark.parametrize(
+    "then", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "/\n/evil", "/api/v1/changes"]
+)
 def test_nobody_is_led_away_by_a_login(fleet: Scenario, then: str) -> None:
     assert Browser(fleet).login("all", then).headers["location"] == "/"
 
