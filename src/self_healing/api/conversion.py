@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -125,16 +125,14 @@ class Conversion:
         except Lost as error:
             if not error.begun:
                 return await self._converted(normalise, body, encoding, source)
-            why = f"took more than {CONVERT_S:g} s of a processor" if error.out_of_time else _ENDED
-            raise self._blame(source, body, why) from error
+            raise self._blame(source, body, _why(error)) from error
         except Exception as error:
             self._unforeseen(error)
             raise self._blame(source, body, f"failed as nobody foresaw ({error!r})") from error
-        if told.refused is not None:
-            raise told.refused.error()
-        assert told.batch is not None
+        if isinstance(told.became, _Refused):
+            raise told.became.error()
         self._blamed.forget(source, body)
-        return told.batch
+        return told.became
 
     def _blame(self, source: str, body: bytes, why: str) -> ConversionLost:
         self._blamed.add(source, body)
@@ -146,7 +144,12 @@ class Conversion:
         return ConversionLost(why)
 
 
-_ENDED: Final = "ended, perhaps for want of memory"
+def _why(lost: Lost) -> str:
+    if lost.misspoke is not None:
+        return f"was ended, for what it said is no answer ({lost.misspoke})"
+    if lost.out_of_time:
+        return f"took more than {CONVERT_S:g} s of a processor"
+    return "ended, perhaps for want of memory"
 
 
 class _Blamed:
@@ -175,12 +178,12 @@ def _mark(source: str, body: bytes) -> bytes:
     return digest.digest()
 
 
-class _Refused(msgspec.Struct, frozen=True):
+class _Refused(msgspec.Struct, frozen=True, tag=True):
     """Why a body cannot be used, as the process can say it."""
 
     kind: Literal["Undecodable", "TooMany", "BodyError"]
     says: str
-    status: int = 0
+    status: Annotated[int, msgspec.Meta(ge=400, le=499)] = 400
 
     @classmethod
     def of(cls, error: Undecodable | BodyError) -> _Refused:
@@ -199,16 +202,15 @@ class _Refused(msgspec.Struct, frozen=True):
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    """What became of a body: one of the two."""
+    """What became of a body."""
 
-    batch: Encoded | None = None
-    refused: _Refused | None = None
+    became: Encoded | _Refused
 
 
 def _convert(normalise: Normalise, body: bytes, encoding: str | None, source: str) -> _Answer:
     """In the process."""
     try:
         with collector_off():  # what one body becomes is gone before the next
-            return _Answer(batch=encoded(normalise(decompressed(body, encoding)), source))
+            return _Answer(encoded(normalise(decompressed(body, encoding)), source))
     except (Undecodable, BodyError) as error:
-        return _Answer(refused=_Refused.of(error))
+        return _Answer(_Refused.of(error))

@@ -23,9 +23,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
+
+from self_healing.telemetry.encoding import LINES_MAX_BYTES
 
 T = TypeVar("T")
 
@@ -38,6 +40,9 @@ CLOSE_S: Final = 5.0
 PIPE_BYTES: Final = 1 << 20
 """So much is passed on without either side waiting for the other, where the system allows it: most bodies."""
 
+ANSWER_MAX_BYTES: Final = 3 * LINES_MAX_BYTES
+"""The longest answer: the lines of a body, what they are known by, which is in them as well, and a few numbers each."""
+
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What a terminal or a supervisor sends to all processes: the service ends this one when it is done with it."""
 
@@ -48,11 +53,13 @@ class Lost(RuntimeError):
     Args:
         exitcode: of the process, below zero for the signal that ended it; None where it had ended before.
         begun: it was at that; else that only waited.
+        misspoke: what was wrong with what it said, for which it was ended; None where nothing was.
     """
 
-    def __init__(self, exitcode: int | None, *, begun: bool) -> None:
+    def __init__(self, exitcode: int | None, *, begun: bool, misspoke: str | None = None) -> None:
         super().__init__(f"the process ended with {exitcode}")
         self.begun = begun
+        self.misspoke = misspoke
         self.out_of_time = exitcode == -signal.SIGPROF
 
 
@@ -171,17 +178,22 @@ class _Process:
             os.close(self._given_to)
 
     def _hear(self) -> None:
+        misspoke: str | None = None
         try:
-            for message in _messages(self._answers):
+            for message in _messages(self._answers, ANSWER_MAX_BYTES):
                 told, answer = self._given[0]
-                result, error, where = _decoder(answer).decode(message)  # type: ignore[arg-type] # a type can be hashed
+                said = _decoder(answer).decode(message)  # type: ignore[arg-type] # a type can be hashed
                 self._given.popleft()
-                if error is None:
-                    told.set_result(result)
+                if isinstance(said, _Done):
+                    told.set_result(said.result)
                 else:
-                    failed = Failed(error)
-                    failed.__cause__ = Elsewhere(where)
+                    failed = Failed(said.error)
+                    failed.__cause__ = Elsewhere(said.where)
                     told.set_exception(failed)
+        except IndexError:
+            misspoke = "nothing was asked"  # nobody waits to hear it, and nothing is lost
+        except (msgspec.DecodeError, _TooLong) as error:
+            misspoke = str(error)
         finally:
             with self._changing:
                 self.ended = True
@@ -190,12 +202,25 @@ class _Process:
             self._process.kill()
             exitcode = self._process.wait()
             for place, (told, _) in enumerate(self._given):
-                told.set_exception(Lost(exitcode, begun=not place))
+                told.set_exception(Lost(exitcode, begun=not place, misspoke=misspoke))
+
+
+class _Done(msgspec.Struct, Generic[T], frozen=True, tag="done"):
+    """What a call returned."""
+
+    result: T
+
+
+class _Raised(msgspec.Struct, frozen=True, tag="raised"):
+    """What it raised instead, and where."""
+
+    error: str
+    where: str
 
 
 @cache
-def _decoder(answer: type[T]) -> msgspec.msgpack.Decoder[tuple[T | None, str | None, str]]:
-    return msgspec.msgpack.Decoder(tuple[answer | None, str | None, str])  # type: ignore[valid-type]
+def _decoder(answer: type[T]) -> msgspec.msgpack.Decoder[_Done[T] | _Raised]:
+    return msgspec.msgpack.Decoder(_Done[answer] | _Raised)  # type: ignore[valid-type]
 
 
 _NO_MORE: Final = b""
@@ -218,12 +243,29 @@ def _put(message: bytes, to: int) -> None:
         left = left[os.write(to, left) :]
 
 
-def _messages(coming: int) -> Iterator[bytes]:
-    """The messages that are passed on, until there is an end to them, be it in the midst of one."""
+class _TooLong(ValueError):
+    """A message is longer than any may be."""
+
+
+def _messages(coming: int, most_bytes: int | None = None) -> Iterator[bytes]:
+    """The messages that are passed on, until there is an end to them, be it in the midst of one.
+
+    Args:
+        coming: where they come from.
+        most_bytes: that one may have.
+
+    Raises:
+        _TooLong: one says that it has more; nothing of it is held.
+    """
     held = bytearray()
     while piece := os.read(coming, PIPE_BYTES):
         held += piece
-        while len(held) >= _SIZE and len(held) >= (end := _SIZE + int.from_bytes(held[:_SIZE], "big")):
+        while len(held) >= _SIZE:
+            size = int.from_bytes(held[:_SIZE], "big")
+            if most_bytes is not None and size > most_bytes:
+                raise _TooLong(f"a message of {size:,} bytes, and {most_bytes:,} are allowed")
+            if len(held) < (end := _SIZE + size):
+                break
             yield bytes(memoryview(held)[_SIZE:end])
             del held[:end]
 
@@ -279,8 +321,8 @@ def _answer(pickled: bytes) -> bytes:
         # Whatever it is at then, the kernel ends it; and that it has to wait for others on its machine is no reason to.
         signal.setitimer(signal.ITIMER_PROF, cpu_s)
         try:
-            return msgspec.msgpack.encode((call(*arguments), None, ""))
+            return msgspec.msgpack.encode(_Done(call(*arguments)))
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
     except Exception as error:
-        return msgspec.msgpack.encode((None, repr(error), traceback.format_exc()))
+        return msgspec.msgpack.encode(_Raised(repr(error), traceback.format_exc()))

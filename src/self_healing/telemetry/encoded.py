@@ -6,6 +6,7 @@ All of it is plain data, made of what came and of nothing else: so it can be mad
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -17,8 +18,10 @@ from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.recovery import span_known_by
 from self_healing.telemetry.timestamps import UNREAD, parse_one, parse_usual
 
+_NEWLINE: Final = ord("\n")
 
-class Encoded(msgspec.Struct, frozen=True, kw_only=True):
+
+class Encoded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A batch, encoded.
 
     Args:
@@ -29,6 +32,9 @@ class Encoded(msgspec.Struct, frozen=True, kw_only=True):
         times_us: when each happened, microseconds; UNREAD where it does not say.
         rejected: items that are bad for good, by reason.
         key: the batch's idempotency key.
+
+    Raises:
+        ValueError: what is said of the lines is not so: nothing else would keep one batch out of the lines of another.
     """
 
     source: str
@@ -38,6 +44,17 @@ class Encoded(msgspec.Struct, frozen=True, kw_only=True):
     times_us: list[int]
     rejected: dict[str, int]
     key: str | None
+
+    def __post_init__(self) -> None:
+        if not len(self.sizes) == len(self.known_by) == len(self.times_us):
+            raise ValueError("sizes, known_by and times_us are not of the same length")
+        if min(self.rejected.values(), default=0) < 0:
+            raise ValueError("a count of rejected items is below zero")
+        if min(self.sizes, default=1) < 1 or sum(self.sizes) != len(self.lines):
+            raise ValueError("the sizes are not those of the lines")
+        lasts = np.frombuffer(self.lines, np.uint8)[np.cumsum(self.sizes, dtype=np.int64) - 1]
+        if self.lines.count(b"\n") != len(self.sizes) or (lasts != _NEWLINE).any():
+            raise ValueError("not every line ends with its newline, and has no other")
 
     def each_line(self) -> list[bytes]:
         """Its lines, apart."""

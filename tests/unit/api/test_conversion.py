@@ -15,9 +15,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
+from self_healing.api import conversion as conversion_module
 from self_healing.api import worker as module
 from self_healing.api.bodies import BodyError, Room
 from self_healing.api.conversion import Conversion, Normalise
@@ -32,7 +35,7 @@ from self_healing.telemetry.junit import junit
 from self_healing.telemetry.native_batch import native_batch
 from self_healing.telemetry.otlp import traces
 from self_healing.telemetry.segments import Segments
-from tests.conversion import WORKER, deadly, endless, failing, hanging, starved
+from tests.conversion import WORKER, deadly, endless, failing, hanging, says_it_has_more_than_there_is, starved
 from tests.conversion import conversion as by_the_shared_process
 from tests.unit.api.test_server import post, protobuf, serving, span, stored
 from tests.unit.api.test_server import traces as request
@@ -224,6 +227,59 @@ def test_a_body_that_fails_as_nobody_foresaw_is_told_with_its_error_and_refused_
     taking = Taking(never, Room(), conversion)
     assert taking.refusal(refused.value).status == 400
     assert taking.refused["unconvertible"] == 1
+
+
+GOOD: dict[str, Any] = {
+    "type": "Encoded",
+    "source": "otlp",
+    "lines": b"{}\n",
+    "sizes": [3],
+    "known_by": [None],
+    "times_us": [0],
+    "rejected": {},
+    "key": None,
+}
+
+
+def done(became: object) -> bytes:
+    return msgspec.msgpack.encode({"type": "done", "result": {"became": became}})
+
+
+def test_an_answer_that_is_one_is_taken() -> None:
+    assert isinstance(module._decoder(conversion_module._Answer).decode(done(GOOD)), module._Done)
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        (b"\x93\xff\xff", ""),
+        (msgspec.msgpack.encode((None, None, "")), "Expected `object`, got `array`"),
+        (done({}), "missing required field `type`"),
+        (done(None), "Expected `object`, got `None`"),
+        (done({"type": "_Refused", "kind": "BodyError", "says": "", "status": 99_999}), "<= 499"),
+        (done({**GOOD, "known_by": ["a", "b"]}), "not of the same length"),
+        (done({**GOOD, "times_us": []}), "not of the same length"),
+        (done({**GOOD, "sizes": [99_999]}), "not those of the lines"),
+        (done({**GOOD, "sizes": [4, -1], "known_by": [None] * 2, "times_us": [0] * 2}), "not those of the lines"),
+        (done({**GOOD, "lines": b"{ }"}), "ends with its newline"),
+        (done({**GOOD, "lines": b"{\n}\n", "sizes": [4]}), "ends with its newline"),
+        (done({**GOOD, "lines": b"\n{}", "sizes": [3]}), "ends with its newline"),
+        (done({**GOOD, "rejected": {"x": -5}}), "below zero"),
+    ],
+)
+def test_what_is_no_answer_is_not_taken_for_one(message: bytes, why: str) -> None:
+    with pytest.raises(msgspec.DecodeError) as refused:
+        module._decoder(conversion_module._Answer).decode(message)
+    assert why in str(refused.value)
+
+
+def test_an_answer_that_says_it_is_longer_than_any_ends_the_process_before_it_comes(
+    shared: Conversion, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ConversionLost):
+        convert(shared, says_it_has_more_than_there_is, b"c")
+    assert f"what it said is no answer (a message of {1 << 60:,} bytes" in shared.problems[0]
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_request_that_is_lost_with_the_process_is_asked_for_again_and_then_taken(tmp_path: Path) -> None:
