@@ -190,7 +190,7 @@ class _File:
         self._seen: tuple[int, ...] | None = None
 
     def look(self) -> Held | None:
-        """What is in force; None when nothing changed, or where there is no state."""
+        """What is in force; None when nothing changed, or where nothing was published yet."""
         try:
             file = os.stat(self.place)
             version = (file.st_ino, file.st_mtime_ns, file.st_size)
@@ -198,6 +198,9 @@ class _File:
                 return None
             told = json.loads(Path(self.place).read_bytes())
         except FileNotFoundError:
+            there = Path(self.place).parent
+            if not there.is_dir():
+                raise ValueError(f"{there} is not there; name the state directory of the service") from None
             return None
         if told["format"] != FORMAT:
             raise ValueError(f"it has format {told['format']}, and {FORMAT} is known here; bring the packages together")

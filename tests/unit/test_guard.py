@@ -51,8 +51,17 @@ def seen_within(guard: Guard, setting: str, value: Any) -> bool:
 
 
 def test_without_a_state_the_agents_own_settings_hold(tmp_path: Path) -> None:
-    with Guard("Coder", state_dir=tmp_path / "none") as guard:
+    with Guard("Coder", state_dir=tmp_path) as guard:
         assert (guard.paused, guard.strict, guard.model("m"), guard.max_retries(3)) == (False, False, "m", 3)
+        assert guard.problem is None
+
+
+def test_a_state_directory_that_is_not_there_is_a_problem_until_it_is(tmp_path: Path) -> None:
+    with Guard("Coder", state_dir=tmp_path / "none") as guard:
+        assert f"{tmp_path / 'none'} is not there" in (guard.problem or "")
+        assert guard.model("m") == "m"
+        (tmp_path / "none").mkdir()
+        guard.refresh()
         assert guard.problem is None
 
 
