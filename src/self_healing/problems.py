@@ -122,7 +122,9 @@ def _complaint(detail: dict[str, Any], place: Place) -> str:
         case "union_tag_not_found":
             return f"{context['discriminator'].strip(chr(39))} is missing: {listed(_tags(place.at))}"
         case "tuple_type" if isinstance(detail["input"], str):
-            return f"allowed is a list, such as {shown([detail['input']])}"
+            # A command that was written as for a shell is many arguments; any other text is one item.
+            items = detail["input"].split() if place.key.endswith(".argv") else []
+            return f"allowed is a list, such as {shown(items or [detail['input']])}"
         case "union_tag_invalid":
             return f"unknown kind;{suggestion(context['tag'], _tags(place.at))} {listed(_tags(place.at))}"
         case "enum" | "literal_error" if isinstance(detail["input"], str) and _choices(place.at):

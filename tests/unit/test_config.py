@@ -179,6 +179,8 @@ def test_other_variables_are_none_of_our_business() -> None:
          'my.toml:2: actions.fallback_channel: "ops": unknown; allowed are file'),
         ('[actions.channels.ops]\nkind = "command"\nargv = []',
          "my.toml:3: actions.channels.ops.argv: []: allowed is at least one"),
+        ('[actions.channels.ops]\nkind = "command"\nargv = "ls -l"',
+         'my.toml:3: actions.channels.ops.argv: "ls -l": allowed is a list, such as ["ls", "-l"]'),
         ('[actions.channels.ops]\nkind = "command"\nargv = ["x"]\nenvironment = ["A=b"]',
          'my.toml:4: actions.channels.ops.environment.0: "A=b": '
          "allowed is the name of an environment variable, never the secret itself"),
