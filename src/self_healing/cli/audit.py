@@ -60,7 +60,11 @@ def export(
 def _written(lines: Iterator[bytes], to: Path) -> int:
     """Write them to a new file, and return how many they are; what cannot be exported leaves no file behind."""
     first, written = next(lines), 1
-    with to.open("xb") as file:
+    try:
+        file = to.open("xb")
+    except FileExistsError as error:
+        raise StateError(f"{to} is there already, and nothing is written over; name another file") from error
+    with file:
         file.write(first)
         for line in lines:
             file.write(line)

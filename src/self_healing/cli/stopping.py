@@ -12,12 +12,18 @@ Json = dict[str, Any]
 
 
 def stop_healing(*, reason: Why = NO_REASON, by: By = None, shown: Shown | None = None) -> int:
-    """Stop every effect at once, durably; watching goes on."""
-    from self_healing.constitution.stop import stop
+    """Stop every effect at once, durably; watching goes on.
+
+    Without a reason, one that stands already stays as it is: nobody's reason is lost for none.
+    """
+    from self_healing.constitution.stop import stop, stopped
 
     shown, who, at = shown or Shown(), person(by), datetime.now(UTC)
-    record = stop(shown.settings().storage.state_dir, reason, who, at)
-    told = {"stopped": True, "by": record.by, "reason": record.reason, "at": at.isoformat()}
+    state_dir = shown.settings().storage.state_dir
+    stands = stopped(state_dir) if reason == NO_REASON else None
+    already = stands is not None and stands.by is not None  # else nobody can read it
+    record = stands if stands is not None and already else stop(state_dir, reason, who, at)
+    told = {"stopped": True, **record.told, "already": already}
     output.show(told, shown.format, _print_stopped)
     return 0
 
@@ -34,7 +40,7 @@ def resume_healing(*, reason: Why = NO_REASON, by: By = None, shown: Shown | Non
 
 
 def _print_stopped(told: Json) -> None:
-    print(f"stopped by {output.text(told['by'])}: {output.text(told['reason'])}")
+    print(f"{'already ' if told['already'] else ''}stopped by {output.text(told['by'])}: {output.text(told['reason'])}")
     print("nothing more is done until: self-healing resume-healing")
 
 

@@ -42,7 +42,8 @@ AuditAppend = Callable[[str, dict[str, Any], datetime], object]
 
 def _refused(handoff: Handoff, to: HandoffStatus) -> HandoffRefused:
     if handoff.status in ENDED:
-        why = f"it ended ({handoff.status.value}) at {handoff.ended_at}; nothing is left to do"
+        when = "" if handoff.ended_at is None else f" at {handoff.ended_at:%Y-%m-%d %H:%M:%S}"
+        why = f"it ended ({handoff.status.value}){when}; nothing is left to do"
     elif handoff.status is HandoffStatus.CREATED:
         why = "it is not delivered yet; try again in a moment, with the service running"
     else:

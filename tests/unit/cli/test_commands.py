@@ -190,6 +190,28 @@ def test_a_log_that_is_not_there_is_not_said_to_hold(where: list[str], capsys: p
     assert (printed.out, "there is no state in" in printed.err) == ("", True)
 
 
+def test_an_export_writes_over_nothing_and_says_what_to_do(
+    where: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(["check", "--now", "2026-01-05T10:00:00Z", *where]) == 0
+    there = tmp_path / "exported.jsonl"
+    there.write_text("mine")
+    assert execute(["audit", "export", "--output", str(there), *where]) == 1
+    assert f"{there} is there already, and nothing is written over; name another file" in capsys.readouterr().err
+    assert there.read_text() == "mine"
+
+
+def test_a_second_stop_without_a_reason_keeps_the_first_ones(
+    where: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(["stop-healing", "--reason", "drill", "--by", "ann", *where]) == 0
+    capsys.readouterr()
+    assert execute(["stop-healing", "--by", "bob", *where]) == 0
+    assert capsys.readouterr().out.startswith("already stopped by ann: drill\n")
+    assert execute(["stop-healing", "--reason", "it burns", "--by", "bob", *where]) == 0
+    assert capsys.readouterr().out.startswith("stopped by bob: it burns\n")
+
+
 def test_what_a_check_tells_says_which_fleet_it_is(
     where: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
