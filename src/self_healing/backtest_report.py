@@ -31,7 +31,7 @@ def backtest(spec: Spec, files: Sequence[Path], tell: Tell = nobody) -> dict[str
         TelemetryError: a file cannot be read.
     """
     (done,) = replays([spec], files, tell)
-    return _report(done) | {"why_none": _why_none(done, files)}
+    return _report(done) | _why_none(done, files)
 
 
 def compare(spec: Spec, against: Spec, files: Sequence[Path], tell: Tell = nobody) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def compare(spec: Spec, against: Spec, files: Sequence[Path], tell: Tell = nobod
     The history is read once for both; arguments and errors as for :func:`backtest`.
     """
     ours, theirs = replays([spec, against], files, tell)
-    return _both(ours, theirs) | {"why_none": _why_none(ours, files)}
+    return _both(ours, theirs) | _why_none(ours, files)
 
 
 EXPECTED: Final = (
@@ -55,13 +55,13 @@ MOST_FILES: Final = 3
 """Of so many files it is told what was found in place of events."""
 
 
-def _why_none(done: Replay, files: Sequence[Path]) -> str | None:
-    """What was found instead, where nothing at all could be replayed; else None."""
+def _why_none(done: Replay, files: Sequence[Path]) -> dict[str, str]:
+    """What was found instead, where nothing at all could be replayed."""
     if done.telemetry.accounting.aggregated:
-        return None
+        return {}
     found = [f"{path}: {_found(path)}" for path in files[:MOST_FILES]]
     more = [f"and {len(files) - MOST_FILES} more such files"] if len(files) > MOST_FILES else []
-    return f"there is no event to replay: {'; '.join([*found, *more])}; {EXPECTED}"
+    return {"why_none": f"there is no event to replay: {'; '.join([*found, *more])}; {EXPECTED}"}
 
 
 def _found(path: Path) -> str:

@@ -128,7 +128,7 @@ def _print_head(told: Json) -> None:
             ("transitions", told["transitions"]),
         ]
     )
-    if told["why_none"] is not None:
+    if "why_none" in told:
         output.paragraph(told["why_none"])
 
 
