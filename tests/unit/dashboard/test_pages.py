@@ -152,6 +152,13 @@ def test_the_first_page_tells_how_the_fleet_is_apart_from_how_self_healing_is(lo
     assert "1 directive in force · 0 denials" in page
 
 
+def test_a_limit_and_what_is_used_of_it_have_the_same_unit(loop: SelfHealingOrchestrator) -> None:
+    with serving(loop) as port:
+        page = get(port, "/constitution")[1]
+    (row,) = re.findall(r"<tr><td>blast radius percent</td>.*?</tr>", page)
+    assert re.findall(r'<td class="number">(\d+ %)</td>', row) == ["0 %", "10 %"]
+
+
 def test_the_constitution_shows_what_it_decided_last_and_not_only_what_it_denied(loop: SelfHealingOrchestrator) -> None:
     with serving(loop) as port:
         page = get(port, "/constitution")[1]
