@@ -6,6 +6,8 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 
 from self_healing.errors import (
@@ -63,3 +65,19 @@ def refusal(error: SelfHealingError) -> Response:
 def unforeseen(error: Exception) -> str:
     """What whoever asked is told of a failure that nobody foresaw; all of it is in the log."""
     return f"self-healing failed at this in a way that nobody foresaw ({type(error).__name__}); its log says where"
+
+
+async def unanswered(_request: Request, error: Exception) -> Response:
+    """The answer of an application where none of its routes gives one."""
+    assert isinstance(error, HTTPException)
+    detail = "there is no such path" if error.status_code == HTTPStatus.NOT_FOUND else error.detail
+    return problem(error.status_code, detail, dict(error.headers or {}))
+
+
+async def failed(_request: Request, error: Exception) -> Response:
+    """The answer of an application where one of its routes failed."""
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, unforeseen(error))
+
+
+PROBLEMS: Final[dict[Any, Any]] = {HTTPException: unanswered, Exception: failed}
+"""How an application answers programs where no route of its own does."""

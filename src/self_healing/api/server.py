@@ -22,6 +22,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from self_healing.api import events, looking, ofrep, otlp
+from self_healing.api.answers import PROBLEMS
 from self_healing.api.bodies import Room
 from self_healing.api.conversion import Conversion
 from self_healing.api.doorkeeper import Doorkeeper
@@ -35,6 +36,7 @@ from self_healing.config import ServerSettings
 from self_healing.dashboard import login
 from self_healing.dashboard.changes import Changes
 from self_healing.dashboard.pages import Explain, Pages
+from self_healing.dashboard.refusing import handlers
 from self_healing.errors import ConfigError
 from self_healing.labelling import HEADER, label
 from self_healing.model import Snapshot
@@ -91,7 +93,7 @@ class Server:
         source = Source(ask=ask, explain=explain, verify=verify, places=places, changes=changes, now=now)
         ways = [*otlp.routes(self._taking), *events.routes(self._taking)]
         self.apps = {
-            "otlp_http_port": Starlette(routes=ways),
+            "otlp_http_port": Starlette(routes=ways, exception_handlers=PROBLEMS),
             "port": Starlette(
                 routes=[
                     *ways,
@@ -101,7 +103,8 @@ class Server:
                     *(() if self._mcp is None else self._mcp.routes),
                     *login.routes(self._tokens, self._sessions),
                     *Pages(ask, explain, verify, changes, now, places, environment).routes(),
-                ]
+                ],
+                exception_handlers=handlers(environment),
             ),
         }
         self._serving: dict[str, asyncio.Task[object]] = {}

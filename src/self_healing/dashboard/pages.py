@@ -20,11 +20,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from self_healing.api.answers import status_of
-from self_healing.api.doorkeeper import MAY, SESSION
 from self_healing.api.looking import Ask
-from self_healing.api.tokens import EVERYTHING
 from self_healing.dashboard.changes import Changes
+from self_healing.dashboard.refusing import HEADERS, refused, viewer
 from self_healing.dashboard.rendering import render
 from self_healing.dashboard.trying import threshold_of, try_threshold
 from self_healing.errors import SelfHealingError
@@ -34,20 +32,10 @@ from self_healing.telemetry.query.files import Places
 
 Json = dict[str, Any]
 Look = Callable[[Request], Awaitable[Json]]
+Tell = Callable[..., Awaitable[Json]]
 Explain = Callable[[Question], Json]
 
 STATIC: Final = Path(__file__).parent / "static"
-
-HEADERS: Final = {
-    # Nothing but what is served here: no page works with anybody else's script, and none is shown inside another.
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "same-origin",  # with none at all, browsers send forms with the Origin null
-    "X-Content-Type-Options": "nosniff",
-}
 
 BEFORE: Final = timedelta(minutes=30)
 AFTER: Final = timedelta(minutes=10)
@@ -137,16 +125,16 @@ class Pages:
             self._page("/stop", "stop.html", "Stop", lambda _: self._ask("status")),
             self._page("/incidents/{id}/chart", "chart.html", "", self._incident_chart),
             self._page("/triggers/{name}/try", "trying.html", "Triggers", self._try),
-            self._form("/incidents/{id}/ack", "ack", "/incidents/{id}", WHO),
-            self._form("/incidents/{id}/close", "close", "/incidents/{id}", WHO),
-            self._form("/handoffs/{id}/accept", "accept", "/handoffs/{id}", ("by",)),
-            self._form("/handoffs/{id}/complete", "complete", "/handoffs/{id}", ("by", "result")),
-            self._form("/handoffs/{id}/fail", "fail", "/handoffs/{id}", ("by", "result")),
-            self._form("/approvals/{id}/approve", "approve", "/approvals/{id}", (*WHO, "plan")),
-            self._form("/approvals/{id}/deny", "deny", "/approvals/{id}", (*WHO, "plan")),
-            self._form("/directives/{id}/undo", "undo", "/agents/{agent}", WHO),
-            self._form("/stop", "stop", "/stop", WHO),
-            self._form("/resume", "resume", "/stop", WHO),
+            self._form("/incidents/{id}/ack", partial(self._ask, "ack"), "/incidents/{id}", WHO),
+            self._form("/incidents/{id}/close", partial(self._ask, "close"), "/incidents/{id}", WHO),
+            self._form("/handoffs/{id}/accept", partial(self._ask, "accept"), "/handoffs/{id}", ("by",)),
+            self._form("/handoffs/{id}/complete", partial(self._ask, "complete"), "/handoffs/{id}", ("by", "result")),
+            self._form("/handoffs/{id}/fail", partial(self._ask, "fail"), "/handoffs/{id}", ("by", "result")),
+            self._form("/approvals/{id}/approve", partial(self._ask, "approve"), "/approvals/{id}", (*WHO, "plan")),
+            self._form("/approvals/{id}/deny", partial(self._ask, "deny"), "/approvals/{id}", (*WHO, "plan")),
+            self._form("/agents/{name:path}/undo/{id}", self._undo, "/agents/{name}", WHO),
+            self._form("/stop", partial(self._ask, "stop"), "/stop", WHO),
+            self._form("/resume", partial(self._ask, "resume"), "/stop", WHO),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
 
@@ -184,6 +172,9 @@ class Pages:
 
     async def _agent(self, request: Request) -> Json:
         return await self._ask("agent", name=request.path_params["name"])
+
+    async def _undo(self, name: str, id: str, **who: str) -> Json:
+        return await self._ask("undo", ids=[id], **who)
 
     async def _handoff(self, request: Request) -> Json:
         return await self._ask("handoff", id=request.path_params["id"])
@@ -243,7 +234,7 @@ class Pages:
             try:
                 return HTMLResponse(await self._rendered(request, template, section, look), headers=HEADERS)
             except SelfHealingError as error:
-                return _refused(request, error, section, self._environment)
+                return refused(request, error, section, self._environment)
 
         return Route(path, page, methods=["GET"])
 
@@ -251,7 +242,7 @@ class Pages:
         """The page; made once for everybody who asks for it within a second in which nothing changes."""
         person = unquote(request.cookies.get(PERSON, ""))
         # Of each person, and of those who may do the same: what they may not do, their page does not offer.
-        key = (f"{request.url.path}?{request.url.query}", person, *_viewer(request).values())
+        key = (f"{request.url.path}?{request.url.query}", person, *viewer(request).values())
         version = (self._changes.version, int(self._now().timestamp()))  # what a page says of the present grows old
         known = self._made.get(key)
         if known is None or known[0] != version or (known[1].done() and known[1].exception() is not None):
@@ -269,18 +260,18 @@ class Pages:
             section=section,
             path=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             person=person,
-            **_viewer(request),
+            **viewer(request),
             now=self._now().isoformat(),
             environment=self._environment,
         )
 
-    def _form(self, path: str, command: str, then: str, fields: tuple[str, ...]) -> Route:
+    def _form(self, path: str, tell: Tell, then: str, fields: tuple[str, ...]) -> Route:
         """A route on which a form tells the service something.
 
         Args:
             path: of the route; what it names is what is told of, whatever the form says.
-            command: what it tells.
-            then: the page to go on with, made of the path, or of what was undone.
+            tell: tells it.
+            then: the page to go on with, made of the path.
             fields: what of the form is told; the rest is not looked at.
         """
 
@@ -289,15 +280,11 @@ class Pages:
                 told_of = {name: value for name, value in form.items() if name in fields}
             said = {name: value.strip() for name, value in told_of.items() if isinstance(value, str)}
             given = {name: value for name, value in said.items() if value or name in WHO}
-            of = request.path_params if command != "undo" else {"ids": [request.path_params["id"]]}
             try:
-                told = await self._ask(command, **given, **of)
+                await tell(**given, **request.path_params)
             except SelfHealingError as error:
-                return _refused(request, error, "", self._environment)
-            named = told["directives"][:1] if command == "undo" else [request.path_params]
-            quoted = {name: quote(value) for each in named for name, value in each.items() if isinstance(value, str)}
-            # Of a directive that was over already nobody says whose it was.
-            place = then.format(**quoted) if named else "/agents"
+                return refused(request, error, "", self._environment)
+            place = then.format(**{name: quote(value) for name, value in request.path_params.items()})
             answer = RedirectResponse(place, HTTPStatus.SEE_OTHER, headers=HEADERS)
             answer.set_cookie(PERSON, quote(given["by"]), max_age=REMEMBERED_S, httponly=True, samesite="strict")
             return answer
@@ -336,16 +323,3 @@ def _drawn(told: Json) -> Json | None:
         for each in history["marks"]
     ]
     return {"at": [each["at"] for each in points], "unit": told["unit"], "series": lines, "marks": marks}
-
-
-def _viewer(request: Request) -> Json:
-    """What whoever asks may do, and whether they logged in for it."""
-    return {"may": request.scope.get(MAY, EVERYTHING), "logged_in": request.scope.get(SESSION) is not None}
-
-
-def _refused(request: Request, error: SelfHealingError, section: str, environment: str) -> Response:
-    """A page that says why not; one that somebody looks at is followed until it can be shown."""
-    path = request.url.path if request.method == "GET" else ""
-    values = {"section": section, "path": path, "told": {}, "person": "", "now": "", "environment": environment}
-    page = render("refused.html", why=str(error), **values, **_viewer(request))
-    return HTMLResponse(page, status_of(error), headers=HEADERS)

@@ -36,7 +36,7 @@ def kept(loop: SelfHealingOrchestrator) -> dict[str, Any]:
 
 def looks(loop: SelfHealingOrchestrator) -> list[str]:
     """The path of every GET, each about something that there is."""
-    nothing = cast("Any", None)  # only the routes are looked at
+    nothing = cast("Any", dict)  # only the routes are looked at
     pages = Pages(nothing, nothing, nothing, nothing, nothing, nothing).routes()
     paths = [each.path for each in pages if isinstance(each, Route) and "GET" in (each.methods or ())]
     told = api().openapi()["paths"].items()

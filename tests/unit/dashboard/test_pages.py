@@ -6,12 +6,12 @@ import html
 import http.client
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 import pytest
@@ -24,7 +24,7 @@ from self_healing.dashboard.changes import Changes
 from self_healing.dashboard.pages import SHOWN
 from self_healing.explaining.explain import explain
 from self_healing.filenames import SEGMENTS
-from self_healing.model import Approval, Handoff, Incident, Record
+from self_healing.model import Approval, Directive, Handoff, Incident, Record
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.surface import Surface
 from self_healing.telemetry.query.files import Places
@@ -72,7 +72,9 @@ def loop(tmp_path: Any) -> Iterator[SelfHealingOrchestrator]:
 
 
 @contextmanager
-def serving(loop: SelfHealingOrchestrator, environment: str = "", **settings: Any) -> Iterator[int]:
+def serving(
+    loop: SelfHealingOrchestrator, environment: str = "", verify: Callable[[], Any] | None = None, **settings: Any
+) -> Iterator[int]:
     async def ask(command: str, **arguments: Any) -> dict[str, Any]:
         return Surface(loop).call(command, arguments)
 
@@ -83,7 +85,7 @@ def serving(loop: SelfHealingOrchestrator, environment: str = "", **settings: An
         conversion=conversion(),
         ask=ask,
         places=Places(telemetry=loop.settings.telemetry.dir, segments=loop.settings.storage.state_dir / SEGMENTS),
-        verify=lambda: verified(loop.settings.storage.state_dir, loop.settings.storage.logs_dir),
+        verify=verify or (lambda: verified(loop.settings.storage.state_dir, loop.settings.storage.logs_dir)),
         explain=lambda question: explain(loop.settings, question, now=loop.now(), ask=Surface(loop).call),
         changes=Changes(),
         now=loop.now,
@@ -243,6 +245,36 @@ def test_an_incident_that_is_none_is_said_to_be_none(loop: SelfHealingOrchestrat
     assert (status, "inc-none" in page) == (404, True)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "says"),
+    [
+        ("GET", f"/incidnets/{HOSTILE}", 404, "There is no such page"),
+        ("GET", "/incidents/inc-1/ack", 405, "Go back to the page that led here"),
+        ("POST", "/triggers", 405, "Go back to the page that led here"),
+        ("GET", "/audit", 500, "failed at this in a way that nobody foresaw (ZeroDivisionError); its log says where."),
+    ],
+)
+def test_what_no_page_answers_is_a_page_for_people_and_problem_details_for_programs(
+    loop: SelfHealingOrchestrator, method: str, path: str, status: int, says: str
+) -> None:
+    with serving(loop, environment="staging", verify=lambda: 1 / 0) as port:
+        person = _ask(port, method, quote(path), None, {"Accept": "text/html"})
+        head = _ask(port, "HEAD", quote(path), None, {"Accept": "text/html"})
+        program = _ask(port, method, quote(path), None, {})
+        api = _ask(port, method, f"/api/v2{quote(path)}", None, {"Accept": "text/html"})
+    assert (person[0], head[:2], program[0], api[0]) == (status, (status if method == "GET" else 200, ""), status, 404)
+    assert says in person[1]
+    assert '<nav aria-label="Pages">' in person[1]
+    assert '<span class="environment">staging</span>' in person[1]
+    assert (f'hx-get="{path}"' in person[1]) == (status == 500)  # that is followed until it can be shown
+    assert HOSTILE not in person[1]
+    assert "script-src 'self';" in person[2]["Content-Security-Policy"]
+    assert (person[2]["Cache-Control"], person[2].get("Allow", "")) == ("no-store", program[2].get("Allow", ""))
+    assert ("Allow" in person[2]) == (status == 405)
+    assert [json.loads(each[1])["status"] for each in (program, api)] == [status, 404]
+    assert {each[2]["Content-Type"] for each in (program, api)} == {"application/problem+json"}
+
+
 def test_the_page_of_an_agent_says_which_directives_hold_and_what_they_replaced(loop: SelfHealingOrchestrator) -> None:
     until = AT + timedelta(hours=1)
     loop.store.put(
@@ -299,9 +331,12 @@ def test_who_undid_a_directive_is_led_to_the_page_of_its_agent(loop: SelfHealing
     with serving(loop) as port:
         form = urlencode({"by": "Ada", "reason": "x"})
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        asked = [_ask(port, "POST", f"/directives/{set_now.id}/undo", form, kind) for _ in range(2)]
+        page = get(port, f"/agents/{set_now.agent}")[1]
+        [action] = re.findall(r'action="([^"]+/undo/[^"]+)"', page)
+        asked = [_ask(port, "POST", action, form, kind) for _ in range(2)]
     led_to = [(status, headers["Location"]) for status, _, headers in asked]
-    assert led_to == [(303, f"/agents/{set_now.agent}"), (303, "/agents")]  # the second time it was over already
+    assert led_to == [(303, f"/agents/{set_now.agent}")] * 2  # the second time it was over already
+    assert loop.store.get(Directive, set_now.id).undone_reason == "Ada: x"
 
 
 def test_a_form_that_comes_too_late_is_a_conflict(loop: SelfHealingOrchestrator) -> None:

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from self_healing.api.answers import PROBLEM, problem, refusal, unforeseen
+from self_healing.api.answers import PROBLEM, failed, problem, refusal
 from self_healing.api.doorkeeper import needed
 from self_healing.api.models import Problem
 from self_healing.api.v1 import doing, following, judging, looking, watching
@@ -92,7 +92,7 @@ def api() -> FastAPI:
             RequestValidationError: _not_understood,
             StarletteHTTPException: _http,
             SelfHealingError: _refused,
-            Exception: _failed,
+            Exception: failed,
         },
     )
     for part in (looking, watching, doing, judging, following):
@@ -122,10 +122,6 @@ async def _http(_request: Request, error: Exception) -> Response:
 async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, SelfHealingError)
     return refusal(error)
-
-
-async def _failed(_request: Request, error: Exception) -> Response:
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, unforeseen(error))
 
 
 def _complete(told: dict[str, Any]) -> dict[str, Any]:
