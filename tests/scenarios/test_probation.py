@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from self_healing.model import Result, Verification, VerificationPhase
+from pathlib import Path
+
+from self_healing.model import Directive, HandoffStatus, Result, Verification, VerificationPhase
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
 
@@ -22,6 +24,26 @@ def probes(fleet: Scenario, from_s: float, count: int, status: str = "success") 
         fleet.at(from_s + 2 * number).start(f"p{fleet.now_s}")
         task = f"p{fleet.now_s}"
         fleet.at(from_s + 2 * number + 1).finish(task, status=status, duration_s=1.0)
+
+
+def second(scenario: MakeScenario, directory: Path, when: str = "", more: str = 'type = "agent_handoff"') -> Scenario:
+    """The agent is paused, and whoever was handed its repair says at 10 s that it cannot be done; one step is left."""
+    triggers, actions = directory / "triggers.toml", directory / "actions.toml"
+    triggers.write_text(f'[[trigger]]\nname = "{ERRORS}"\nactions = ["handle_error_spike", "ask_another"]\n{when}\n')
+    actions.write_text(
+        '[[action]]\nname = "ask_another"\npriority = "high"\ntarget_agent = "Other"\n'
+        f'prompt = "Do."\nhandoff_deadline = "1h"\n{more}\n'
+    )
+    fleet = scenario(step_s=10, settings={"triggers": {"files": [triggers]}, "actions": {"files": [actions]}})
+    paused(fleet)
+    cannot(fleet.at(10))
+    return fleet
+
+
+def cannot(fleet: Scenario) -> None:
+    """Whoever has its newest handoff says that it cannot be done."""
+    handoff = fleet.expect_handoff(ERRORS)
+    fleet.loop.move_handoff(handoff.id, HandoffStatus.FAILED, handoff.target_agent, "cannot")
 
 
 def test_an_erring_agent_is_paused_and_its_repair_handed_over(fleet: Scenario) -> None:
@@ -115,3 +137,68 @@ def test_the_time_of_a_pause_does_not_count_against_the_deadline(scenario: MakeS
     ]
     assert (found[1].deadline - found[1].effect_at).total_seconds() == 900
     assert (found[1].effect_at - fleet.start_at).total_seconds() == 911
+
+
+def test_the_step_after_a_failed_handoff_is_due_at_once_and_the_pause_goes_on(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    fleet = second(scenario, tmp_path)
+
+    fleet.at(20).expect_actions(ERRORS, handle_error_spike="dispatched", ask_another="dispatched")
+
+    fleet.expect_incident(ERRORS, "Coder", "acting", step=1, attempts=2).expect_directives(paused=True)
+    assert [note.text for note in fleet.incident(ERRORS).notes if note.what == "failed"] == [
+        "TestGeneratorAgent could not do it: cannot"
+    ]
+
+
+def test_what_the_next_step_did_is_judged_by_the_probes_of_the_agent_that_is_let_back(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    fleet = second(scenario, tmp_path)
+    fleet.at(30).complete(ERRORS).expect_directives(max_concurrency=1)
+
+    probes(fleet, 40, 10)
+
+    fleet.expect_incident(ERRORS, "Coder", "mitigated", step=1)
+    fleet.at(61 + 300).expect_directives()
+    probes(fleet, 370, 10)
+    fleet.expect_incident(ERRORS, "Coder", "closed", "healed", attempts=2, pauses=0)
+
+
+def test_the_pause_of_an_earlier_step_ends_with_its_hold_off_and_begins_anew_with_a_failed_probe(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    fleet = second(scenario, tmp_path)
+    fleet.at(299).expect_directives(paused=True)
+    fleet.at(300).expect_directives(max_concurrency=1).expect_incident(ERRORS, "Coder", "verifying", step=1)
+
+    probes(fleet, 310, 1, status="failed")
+
+    fleet.expect_directives(paused=True).expect_incident(ERRORS, "Coder", "acting", step=1, pauses=1)
+    assert any("a probe failed" in note.text for note in fleet.expect_handoff(ERRORS, target_agent="Other").notes)
+    fleet.at(311 + 599, step_s=60).expect_directives(paused=True)
+    fleet.at(311 + 600).expect_directives(max_concurrency=1)
+
+
+def test_after_the_last_failed_handoff_the_pause_goes_its_way(scenario: MakeScenario, tmp_path: Path) -> None:
+    fleet = second(scenario, tmp_path)
+    cannot(fleet.at(30))
+
+    fleet.at(299, step_s=60).expect_incident(ERRORS, "Coder", "acting", step=1).expect_directives(paused=True)
+    fleet.at(300).expect_directives(max_concurrency=1)
+
+
+def test_a_step_that_is_not_for_the_incident_does_not_end_a_pause_early(scenario: MakeScenario, tmp_path: Path) -> None:
+    fleet = second(scenario, tmp_path, '[trigger.when.ask_another]\nafter = { handle_error_spike = "not_healed" }')
+
+    fleet.at(299, step_s=60).expect_incident(ERRORS, "Coder", "acting", step=0).expect_directives(paused=True)
+    fleet.at(300).expect_directives(max_concurrency=1).expect_incident(ERRORS, "Coder", "verifying", step=0)
+
+
+def test_what_two_steps_paused_is_let_back_by_the_later_of_them(scenario: MakeScenario, tmp_path: Path) -> None:
+    fleet = second(scenario, tmp_path, more='type = "emergency_shutdown"\ndirectives = { paused = true }')
+    in_force = [each.name for each in fleet.at(30).loop.store.select(Directive, agent="Coder", open="yes")]
+    assert in_force == ["paused", "paused"]
+
+    fleet.complete(ERRORS).expect_directives(max_concurrency=1)

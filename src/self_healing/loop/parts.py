@@ -195,7 +195,7 @@ class Parts:
             patience=timedelta(seconds=spec.limits.defer_at_most),
         )
         stepping = Stepping(store, register, versions.of)
-        probation = Probation(store, register, verifying, directives, inbox, renewing)
+        probation = Probation(store, register, verifying, directives, inbox, renewing, versions.of)
         treatment = Treatment(
             store,
             register,
@@ -203,6 +203,7 @@ class Parts:
             probation,
             renewing,
             directives,
+            stepping,
             versions.of,
             audit=audit.append,
             free=free,

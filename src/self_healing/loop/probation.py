@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from self_healing.actions.directing import EXPIRED, Directives
 from self_healing.handoffs.inbox import Inbox
@@ -23,12 +25,20 @@ from self_healing.model import (
     Verification,
     VerificationPhase,
 )
-from self_healing.spec import ActionSpec
+from self_healing.spec import ActionSpec, ActionType, Spec
 from self_healing.storage.store import Store
 from self_healing.verification import Judgement
 
 MOST_PAUSES = 3
 LET_BACK = "let back half-open"
+
+
+class Pausing(NamedTuple):
+    """What paused the agent of an incident: its present step, or an earlier one whose pause goes on."""
+
+    by: Execution
+    action: ActionSpec
+    pause: Directive | None
 
 
 class Probation:
@@ -41,6 +51,7 @@ class Probation:
         directives: what is in force.
         inbox: the handoffs.
         renewing: asks the gate again before anything is set or restored.
+        spec_of: the spec that an incident goes on by.
     """
 
     def __init__(
@@ -51,6 +62,7 @@ class Probation:
         directives: Directives,
         inbox: Inbox,
         renewing: Renewing,
+        spec_of: Callable[[Incident], Spec],
     ) -> None:
         self._store = store
         self._register = register
@@ -58,23 +70,46 @@ class Probation:
         self._directives = directives
         self._inbox = inbox
         self._renewing = renewing
+        self._spec_of = spec_of
+
+    def holds(self, incident: Incident, action: ActionSpec) -> bool:
+        """Whether the agent is to be let back half-open before `action`, the incident's present step, is judged."""
+        if incident.is_parent:
+            return False
+        return action.type is ActionType.EMERGENCY_SHUTDOWN or bool(self._pauses(incident))
 
     def paused(self, incident: Incident, execution: Execution, action: ActionSpec, at: datetime) -> None:
         """Let the agent back when its pause is over."""
-        pause = self._pause(execution)
+        pausing = self._pausing(incident, execution, action)
+        pause = pausing.pause
         if pause is not None and pause.undone_at is not None and pause.undone_reason != EXPIRED:
             # A person let the agent back; it is judged as it is, and not put on probation against that person's will.
             since = min(pause.undone_at, at)
             self._verifying.begin(incident, execution, action, VerificationPhase.EFFECT, since, at)
             return
-        why = self._pause_over(pause, incident, execution, action, at)
+        why = self._pause_over(pausing, incident, execution, at)
         if why is not None:
-            self._let_back(incident, execution, action, at, why)
+            self._let_back(incident, execution, action, pausing, at, why)
 
-    def _pause_over(
-        self, pause: Directive | None, incident: Incident, execution: Execution, action: ActionSpec, at: datetime
-    ) -> str | None:
+    def _pauses(self, incident: Incident) -> list[Directive]:
+        """What is in force of what paused its agent."""
+        owned = self._store.select(Directive, owner=incident.id, open="yes")
+        return [directive for directive in owned if directive.name == "paused"]
+
+    def _pausing(self, incident: Incident, execution: Execution, action: ActionSpec) -> Pausing:
+        """Its present step, where that pauses; else the newest step before it that did."""
+        actions = {each.name: each for each in self._spec_of(incident).actions}
+        before = reversed(self._store.select(Execution, incident=incident.id))
+        for by in (execution, *before):
+            declared = actions.get(by.action)
+            if declared is not None and declared.type is ActionType.EMERGENCY_SHUTDOWN:
+                pause = next((each for each in self._directives.of(by) if each.name == "paused"), None)
+                return Pausing(by, declared, pause)
+        return Pausing(execution, action, None)
+
+    def _pause_over(self, pausing: Pausing, incident: Incident, execution: Execution, at: datetime) -> str | None:
         """Why the pause is over; None while it is not."""
+        pause = pausing.pause
         if pause is None or pause.undone_at is not None or pause.expires_at <= at:
             return "the pause ran out"
         handoff = None if execution.handoff is None else self._store.get(Handoff, execution.handoff)
@@ -82,31 +117,29 @@ class Probation:
         # One that was completed before the agent was paused again says nothing about this pause.
         if completed_at is not None and completed_at >= pause.created_at:
             return f"handoff {execution.handoff} is completed"
-        hold_off = timedelta(seconds=action.hold_off * 2**incident.pauses)
+        hold_off = timedelta(seconds=pausing.action.hold_off * 2**incident.pauses)
         return "the hold-off ended" if at >= pause.created_at + hold_off else None
 
-    def _pause(self, execution: Execution) -> Directive | None:
-        return next((d for d in self._directives.of(execution) if d.name == "paused"), None)
-
-    def _let_back(self, incident: Incident, execution: Execution, action: ActionSpec, at: datetime, why: str) -> None:
+    def _let_back(
+        self, incident: Incident, execution: Execution, action: ActionSpec, pausing: Pausing, at: datetime, why: str
+    ) -> None:
         """Let a paused agent work again, one task at a time, to see."""
-        decision = self._renewing.ask(incident, execution, action, dict(action.probation), at)
+        by, shutdown = pausing.by, pausing.action
+        decision = self._renewing.ask(incident, by, shutdown, dict(shutdown.probation), at)
         if decision is None:
             return
         if decision.outcome is not Outcome.ALLOW:
             self._register.escalate(incident, at, f"its probation is {refused(decision)}")
             return
-        pause = self._pause(execution)
-        if pause is not None:
-            self._directives.undo([pause.id], at=at, reason=LET_BACK)
-        until = at + timedelta(seconds=action.expires)
+        self._directives.undo([pause.id for pause in self._pauses(incident)], at=at, reason=LET_BACK)
+        until = at + timedelta(seconds=shutdown.expires)
         reason = f"probation: {why}"
-        if probation := self._probation(execution, action):
+        if probation := self._probation(by, shutdown):
             ids = [each.id for each in probation]
-            self._directives.restore(execution, ids, at=at, expires_at=until, renewal=decision.id)
+            self._directives.restore(by, ids, at=at, expires_at=until, renewal=decision.id)
         else:
             settings = decision.proposal.settings
-            self._directives.set(execution, settings, at=at, expires_at=until, reason=reason, renewal=decision.id)
+            self._directives.set(by, settings, at=at, expires_at=until, reason=reason, renewal=decision.id)
         incident = noted(incident, at, "probation", f"{execution.target} is let back, one task at a time: {why}")
         self._verifying.begin(incident, execution, action, VerificationPhase.PROBATION, at, at)
 
@@ -118,29 +151,30 @@ class Probation:
     ) -> None:
         """Pause for twice as long, three times at most; then a person has it, on one task at a time."""
         why = f"its probes failed after {MOST_PAUSES} longer pauses"
+        pausing = self._pausing(incident, execution, action)
         decision = None
         if incident.pauses < MOST_PAUSES:
-            decision = self._renewing.ask(incident, execution, action, {"paused": True}, at)
+            decision = self._renewing.ask(incident, pausing.by, pausing.action, {"paused": True}, at)
             if decision is None:
                 return
             why = f"a probe failed, and pausing again is {refused(decision)}"
         samples = self._verifying.judgement(verification, at).samples
         self._verifying.judged(verification, Judgement(Result.NOT_HEALED, None, samples), at)
         if decision is not None and decision.outcome is Outcome.ALLOW:
-            self._pause_again(incident, execution, action, decision, at)
+            self._pause_again(incident, execution, pausing, decision, at)
         else:
             self._verifying.learn(incident, execution, Result.NOT_HEALED, at)
             self._register.escalate(incident, at, why)
 
     def _pause_again(
-        self, incident: Incident, execution: Execution, action: ActionSpec, decision: Decision, at: datetime
+        self, incident: Incident, execution: Execution, pausing: Pausing, decision: Decision, at: datetime
     ) -> None:
-        pause = self._pause(execution)
+        by, shutdown, pause = pausing
         if pause is not None:
-            probation = [each.id for each in self._probation(execution, action)]
+            probation = [each.id for each in self._probation(by, shutdown)]
             self._directives.undo(probation, at=at, reason="a probe failed")
-            until = at + timedelta(seconds=action.expires)
-            self._directives.restore(execution, [pause.id], at=at, expires_at=until, renewal=decision.id)
+            until = at + timedelta(seconds=shutdown.expires)
+            self._directives.restore(by, [pause.id], at=at, expires_at=until, renewal=decision.id)
         if execution.handoff is not None:
             text = "a probe failed: the agent is paused again and needs another look"
             self._inbox.note(execution.handoff, at=at, text=text)

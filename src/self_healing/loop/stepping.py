@@ -48,6 +48,10 @@ class Stepping:
         about = self._register.children(incident) if incident.is_parent else [incident]
         return unmet(self._store, incident, when, [each.group for each in about])
 
+    def left(self, incident: Incident) -> bool:
+        """Whether a step that is for the incident is left after its present one."""
+        return any(self.unmet(incident, action) is None for action in incident.plan[incident.step + 1 :])
+
 
 def unmet(store: Store, incident: Incident, when: When, groups: Sequence[Group]) -> str | None:
     """What of its condition is not so, in words; None where the step is for the incident.

@@ -24,6 +24,7 @@ from self_healing.incidents.register import Register
 from self_healing.loop.probation import Probation
 from self_healing.loop.relapsing import TO_SEE, Relapsing
 from self_healing.loop.renewing import Renewing
+from self_healing.loop.stepping import Stepping
 from self_healing.loop.verifying import Verifying
 from self_healing.model import (
     CloseReason,
@@ -39,7 +40,7 @@ from self_healing.model import (
     VerificationPhase,
     affected_agent,
 )
-from self_healing.spec import ActionSpec, ActionType, Spec
+from self_healing.spec import ActionSpec, Spec
 from self_healing.storage.store import Store
 from self_healing.taps import Accumulator
 from self_healing.telemetry.signals import unit
@@ -62,6 +63,7 @@ class Treatment:
         probation: lets paused agents back.
         renewing: asks the gate again before anything is restored.
         directives: what is in force.
+        stepping: says of which incidents a step is.
         spec_of: the spec that an incident goes on by.
         audit: puts one entry on the audit log.
         free: whether anything may be set or undone in the fleet now; not while a person has stopped healing, nor in
@@ -77,6 +79,7 @@ class Treatment:
         probation: Probation,
         renewing: Renewing,
         directives: Directives,
+        stepping: Stepping,
         spec_of: Callable[[Incident], Spec],
         *,
         audit: AuditAppend,
@@ -89,6 +92,7 @@ class Treatment:
         self._probation = probation
         self._relapsing = Relapsing(store, verifying, register, renewing, directives, spec_of)
         self._directives = directives
+        self._stepping = stepping
         self._spec_of = spec_of
         self._audit = audit
         self._free = free
@@ -159,20 +163,31 @@ class Treatment:
                     self._effect_there(incident, execution, action, at)
 
     def _effect_there(self, incident: Incident, execution: Execution, action: ActionSpec, at: datetime) -> None:
-        if action.type is ActionType.EMERGENCY_SHUTDOWN and not incident.is_parent:
-            self._probation.paused(incident, execution, action, at)
+        if self._probation.holds(incident, action):
+            self._paused(incident, execution, action, at)
         elif execution.effect_at is not None:
             self._verification.begin(incident, execution, action, VerificationPhase.EFFECT, execution.effect_at, at)
         else:
             self._await_handoff(incident, execution, action, at)
+
+    def _paused(self, incident: Incident, execution: Execution, action: ActionSpec, at: datetime) -> None:
+        """The pause goes on, but a handoff that failed does not keep the next step waiting, where one is left."""
+        handoff = self._handoff(execution)
+        if handoff is not None and handoff.status is HandoffStatus.FAILED and self._stepping.left(incident):
+            self._could_not(incident, handoff, at)
+        else:
+            self._probation.paused(incident, execution, action, at)
+
+    def _could_not(self, incident: Incident, handoff: Handoff, at: datetime) -> None:
+        why = f"{handoff.target_agent} could not do it: {handoff.result or 'no reason'}"
+        self.next_step(incident, at, "failed", why)
 
     def _await_handoff(self, incident: Incident, execution: Execution, action: ActionSpec, at: datetime) -> None:
         handoff = self._handoff(execution)
         if handoff is None or handoff.ended_at is None:
             return
         if handoff.status is HandoffStatus.FAILED:
-            why = f"{handoff.target_agent} could not do it: {handoff.result or 'no reason'}"
-            self.next_step(incident, at, "failed", why)
+            self._could_not(incident, handoff, at)
             return
         done = handoff.status is HandoffStatus.COMPLETED
         # A person's clock may be ahead of the engine's; an effect later than now would never be judged.
