@@ -102,7 +102,7 @@ def test_every_command_answers_in_json(command: str, surface: Surface, clock: Fa
         "disable": {"name": "slow_tasks", "by": "Ada"},
         "incidents": {"states": ["open", "closed"]},
         "incident": {"id": slow["id"]},
-        "gathered": {"id": slow["id"]},
+        "handed": {"id": slow["id"], "newest": 1},
         "ack": {"id": slow["id"], **person},
         "close": {"id": retries["id"], **person},
         "stop": person,

@@ -13,7 +13,7 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -31,7 +31,9 @@ from self_healing.model import CAUSE
 from self_healing.telemetry.query.files import Places
 
 Json = dict[str, Any]
-Look = Callable[[Request], Awaitable[Json]]
+Look = Callable[[Request], Awaitable[Json | None]]
+"""What a page says; None where whoever follows it has seen all of that."""
+
 Tell = Callable[..., Awaitable[Json]]
 Explain = Callable[[Question], Json]
 
@@ -102,7 +104,7 @@ class Pages:
         self._drawing = asyncio.Lock()
         self._drawn: dict[tuple[Any, ...], tuple[int, Json]] = {}  # of which version, by what it is about
         self._made: dict[
-            tuple[Any, ...], tuple[tuple[int, int], asyncio.Task[str]]
+            tuple[Any, ...], tuple[tuple[int, int], asyncio.Task[str | None]]
         ] = {}  # by path and person, of which version
 
     def routes(self) -> list[BaseRoute]:
@@ -144,15 +146,16 @@ class Pages:
     async def _history(self, request: Request) -> Json:
         return await self._ask("history", limit=SHOWN, cursor=request.query_params.get("cursor"))
 
-    async def _incident(self, request: Request) -> Json:
-        told = await self._ask("incident", id=request.path_params["id"])
-        newest = [each["id"] for each in told["handoffs"][-MOST_THREADS:]]
-        threads = [(await self._ask("handoff", id=id))["handoff"] for id in reversed(newest)]
-        borne = (each["message"]["context"] | {"borne_by": each} for each in threads)
-        found = next((each for each in borne if "symptom" in each), None)
-        if found is None:
-            found = (await self._ask("gathered", id=request.path_params["id"]))["gathered"]
-        return told | {"grows": self._until(told["incident"]) is None, "threads": threads, "found": found}
+    async def _incident(self, request: Request) -> Json | None:
+        id = request.path_params["id"]
+        handed = await self._ask("handed", id=id, newest=MOST_THREADS)
+        told: Json = {"grows": self._until(handed) is None}
+        if handed["mark"] is not None:  # whoever follows one that is closed says what they have seen of it
+            seen = f"{handed['mark']}{'+' if told['grows'] else ''}"
+            if request.query_params.get("seen") == seen:
+                return None
+            told["path"] = f"/incidents/{id}?{urlencode({'seen': seen})}"
+        return await self._ask("incident", id=id) | handed | told
 
     async def _trigger(self, request: Request) -> Json:
         told = await self._ask("trigger", name=request.path_params["name"])
@@ -208,11 +211,11 @@ class Pages:
         span = min((until or self._now()) - datetime.fromisoformat(incident["opened_at"]) + BEFORE, LONGEST)
         return await self._chart(incident["trigger"], incident["group"], until, span)
 
-    def _until(self, incident: Json) -> datetime | None:
+    def _until(self, told: Json) -> datetime | None:
         """Where the chart of an incident ends; None where that is now."""
-        if incident["closed_at"] is None:
+        if told["closed_at"] is None:
             return None
-        until = datetime.fromisoformat(incident["closed_at"]) + AFTER
+        until = datetime.fromisoformat(told["closed_at"]) + AFTER
         return until if until <= self._now() else None
 
     async def _chart(self, trigger: str, keys: Mapping[str, str], at: datetime | None, span: timedelta) -> Json:
@@ -232,13 +235,16 @@ class Pages:
     def _page(self, path: str, template: str, section: str, look: Look) -> Route:
         async def page(request: Request) -> Response:
             try:
-                return HTMLResponse(await self._rendered(request, template, section, look), headers=HEADERS)
+                made = await self._rendered(request, template, section, look)
             except SelfHealingError as error:
                 return refused(request, error, section, self._environment)
+            if made is None:
+                return Response(status_code=HTTPStatus.NO_CONTENT, headers=HEADERS)
+            return HTMLResponse(made, headers=HEADERS)
 
         return Route(path, page, methods=["GET"])
 
-    async def _rendered(self, request: Request, template: str, section: str, look: Look) -> str:
+    async def _rendered(self, request: Request, template: str, section: str, look: Look) -> str | None:
         """The page; made once for everybody who asks for it within a second in which nothing changes."""
         person = unquote(request.cookies.get(PERSON, ""))
         # Of each person, and of those who may do the same: what they may not do, their page does not offer.
@@ -252,13 +258,15 @@ class Pages:
             known = self._made[key] = (version, made)
         return await asyncio.shield(known[1])
 
-    async def _make(self, request: Request, template: str, section: str, look: Look, person: str) -> str:
+    async def _make(self, request: Request, template: str, section: str, look: Look, person: str) -> str | None:
         told = await look(request)
+        if told is None:
+            return None
         return render(
             template,
             told=told,
             section=section,
-            path=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+            path=told.get("path") or request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             person=person,
             **viewer(request),
             now=self._now().isoformat(),
@@ -292,7 +300,7 @@ class Pages:
         return Route(path, act, methods=["POST"])
 
 
-def _heeded(made: asyncio.Task[str]) -> None:
+def _heeded(made: asyncio.Task[str | None]) -> None:
     """Take notice of how it ended: whoever asked may have gone, and asyncio would log that nobody did."""
     if not made.cancelled():
         made.exception()

@@ -92,7 +92,7 @@ COMMANDS: dict[str, Command] = {
     "agent": Command(Surface.agent),
     "incidents": Command(Surface.incidents),
     "incident": Command(Surface.incident),
-    "gathered": Command(Surface.gathered),
+    "handed": Command(Surface.handed),
     "ack": Command(Surface.ack, writes=True),
     "close": Command(Surface.close, writes=True),
     "silences": Command(Surface.silences),

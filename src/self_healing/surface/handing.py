@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from hashlib import sha256
+
+import msgspec
 
 from self_healing import views
 from self_healing.actions.directives import effective, overridden
@@ -15,6 +18,7 @@ from self_healing.model import (
     Handoff,
     HandoffStatus,
     Incident,
+    IncidentState,
 )
 from self_healing.surface.shared import Answers, AtLeastOne, Said
 from self_healing.views import Json
@@ -39,9 +43,32 @@ class Handing(Answers):
         return {"directives": [views.plain(each) for each in self._loop.undo_directives(ids, by, reason)]}
 
     def handoff(self, id: str) -> Json:
-        handoff = self._store.get(Handoff, id)
+        return {"handoff": self._thread(self._store.get(Handoff, id))}
+
+    def handed(self, id: str, newest: AtLeastOne) -> Json:
+        """What was said of the newest handoffs of an incident, the newest first, and the evidence that is known of it.
+
+        That is what the newest of them bears; where none does, what whoever it were handed to now would be told; of one
+        that is closed nothing is known any more then. What is closed has a mark, which is another once it changes.
+        """
+        incident = self._store.get(Incident, id)
+        handoffs = self._store.select(Handoff, newest=newest, incident=id)[::-1]
+        bearing = next((each for each in handoffs if "symptom" in each.message["context"]), None)
+        found, over = None, incident.state is IncidentState.CLOSED
+        if bearing is not None:
+            found = {**bearing.message["context"], "borne_by": self._handoff(bearing)}
+        elif not over:
+            found = self._loop.gathered(incident)
+        return {
+            "threads": [self._thread(each) for each in handoffs],
+            "found": found,
+            "closed_at": msgspec.to_builtins(incident.closed_at),
+            "mark": sha256(msgspec.json.encode((incident, handoffs))).hexdigest()[:16] if over else None,
+        }
+
+    def _thread(self, handoff: Handoff) -> Json:
         told = views.plain(handoff)
-        return {"handoff": {**self._handoff(handoff), "message": told["message"], "notes": told["notes"]}}
+        return {**self._handoff(handoff), "message": told["message"], "notes": told["notes"]}
 
     def accept(self, id: str, by: Said) -> Json:
         return self._moved(id, HandoffStatus.ACCEPTED, by, None)

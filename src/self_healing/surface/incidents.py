@@ -46,12 +46,6 @@ class Incidents(Answers):
             "similar": self._past(similar(self._store, incident)),
         }
 
-    def gathered(self, id: str) -> Json:
-        """What whoever it were handed to now would be told of it; of one that is over, nothing is known any more."""
-        incident = self._store.get(Incident, id)
-        over = incident.state is IncidentState.CLOSED
-        return {"gathered": None if over else self._loop.gathered(incident)}
-
     def _evidence(self, incident: Incident, beneath: list[Incident]) -> Json:
         """The events in the windows over which it was open; of a parent, those of all that are or were beneath it."""
         window_s = next((each.window for each in self._loop.spec.triggers if each.name == incident.trigger), 0)

@@ -21,7 +21,7 @@ from self_healing.clock import FakeClock
 from self_healing.config import ServerSettings, Settings, StorageSettings, TelemetrySettings
 from self_healing.constitution.checkpoints import verified
 from self_healing.dashboard.changes import Changes
-from self_healing.dashboard.pages import SHOWN
+from self_healing.dashboard.pages import AFTER, SHOWN
 from self_healing.explaining.explain import explain
 from self_healing.filenames import SEGMENTS
 from self_healing.model import Approval, Directive, Handoff, Incident, Record
@@ -380,6 +380,31 @@ def test_an_incident_shows_the_evidence_that_its_handoff_bears_and_what_was_said
     assert "t-Coder" in evidence
     thread = page[page.index('id="handoffs"') :]
     assert "the index is back</li>" in thread
+
+
+def test_a_closed_incident_is_shown_anew_only_when_something_of_it_changes(loop: SelfHealingOrchestrator) -> None:
+    id = next(iter(loop.register.open))
+    [handoff] = loop.store.select(Handoff, incident=id)
+    assert isinstance(loop.clock, FakeClock)
+
+    def followed(page: str) -> str:
+        return html.unescape(re.findall(r'<main [^>]*hx-get="([^"]+)"', page)[0])
+
+    with serving(loop) as port:
+        assert followed(get(port, f"/incidents/{id}")[1]) == f"/incidents/{id}"
+        post(port, f"/incidents/{id}/close", {"by": "Ada", "reason": "a test"})
+        loop.clock.advance(1)
+        closed = get(port, followed(get(port, f"/incidents/{id}")[1]))
+        post(port, f"/handoffs/{handoff.id}/complete", {"by": "Ada", "result": "the index is back"})
+        loop.clock.advance(1)
+        path = followed(get(port, f"/incidents/{id}")[1])
+        loop.clock.advance(AFTER.total_seconds())
+        ended = get(port, path)[1]  # as its chart ends there
+        seen = [get(port, followed(ended))[:2] for _ in range(2)]
+    assert closed[:2] == (204, "")
+    assert 'hx-trigger="load"' in ended
+    assert "the index is back" in ended
+    assert seen == [(204, "")] * 2
 
 
 def test_an_incident_that_nobody_was_handed_shows_its_evidence_too(tmp_path: Path) -> None:
