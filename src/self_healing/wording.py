@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any, Final
+
+_MEASURED: Final = {
+    **dict.fromkeys(("value", "threshold", "baseline", "peak"), "unit"),
+    "value_after": "unit_after",
+}
+"""What an object measures, and which of its names says in what."""
+
+_ENDINGS: Final = {"_s": "s", "_usd": "USD"}
+"""Names that say the unit themselves."""
+
+_SHARE: Final = "share_"
+"""So begin the names of parts of a whole."""
+
+_FOREIGN: Final = ("settings", "attributes", "group")
+"""What is in these has names of its own: those that the fleet reads, or sent."""
 
 
 def number(value: float | None) -> str:
@@ -53,3 +69,42 @@ def plain(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return number(value) if isinstance(value, float) else str(value)
+
+
+def worded(value: Any, unit: str | None = None) -> Any:
+    """What is nested, such as the context of a handoff, with the units at its numbers and with the names of people.
+
+    Args:
+        value: made of objects and lists.
+        unit: what an object measures in that does not say so itself.
+    """
+    match value:
+        case dict():
+            units = {_MEASURED[name] for name, each in value.items() if name in _MEASURED and _is_number(each)}
+            return dict(_field(name, each, {"unit": unit} | value) for name, each in value.items() if name not in units)
+        case list():
+            return [worded(each) for each in value]
+    return value
+
+
+def _field(name: str, value: Any, beside: dict[str, Any]) -> tuple[str, Any]:
+    """One name with its value, in words."""
+    if name in _FOREIGN:
+        return name, value
+    said, unit = name.replace("_", " "), beside.get(_MEASURED.get(name, ""))
+    if name == "window":  # over what something is measured, and so in the same
+        return said, worded(value, beside["unit"])
+    if not _is_number(value):
+        return said, worded(value)
+    if isinstance(unit, str):
+        return said, amount(value, unit)
+    if name.startswith(_SHARE):
+        return said, amount(value, "%")
+    for ending, its_unit in _ENDINGS.items():
+        if name.endswith(ending):
+            return name.removesuffix(ending).replace("_", " "), amount(value, its_unit)
+    return said, value
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))

@@ -7,18 +7,14 @@ from typing import Any
 
 from self_healing.cli import output
 from self_healing.cli.output import Column
+from self_healing.wording import worded
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-_MEASURED = ("value", "threshold", "baseline", "peak")
-"""What an object's ``unit`` is the unit of."""
-
-_ENDINGS = {"_s": "s", "_usd": "USD"}
-"""Names that say the unit themselves."""
 
 
 def tree(value: Any) -> None:
     """Print an object a name and a value a line, objects of one kind as a table, all else as text."""
-    match _worded(value):
+    match worded(value):
         case dict() as told if told:
             output.pairs((name, _in_a_line(each)) for name, each in told.items())
         case [dict(first), *_] as rows if all(isinstance(row, dict) and row.keys() == first.keys() for row in rows):
@@ -29,28 +25,6 @@ def tree(value: Any) -> None:
                 output.paragraph(_in_a_line(each))
         case other:
             output.paragraph(_in_a_line(other) or "none")
-
-
-def _worded(value: Any) -> Any:
-    """`value` with its units beside its numbers, and with the names of people."""
-    match value:
-        case dict():
-            return dict(_field(name, each, value.get("unit")) for name, each in value.items() if name != "unit")
-        case list():
-            return [_worded(each) for each in value]
-    return value
-
-
-def _field(name: str, value: Any, unit: Any) -> tuple[str, Any]:
-    if name == "settings":
-        return name, value  # they are named as the fleet reads them
-    measured = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-    if name in _MEASURED and isinstance(unit, str) and measured:
-        return name, output.amount(value, unit)
-    for ending, its_unit in _ENDINGS.items():
-        if name.endswith(ending) and measured:
-            return name.removesuffix(ending).replace("_", " "), output.amount(value, its_unit)
-    return name.replace("_", " "), _worded(value)
 
 
 def _in_a_line(value: Any) -> str:

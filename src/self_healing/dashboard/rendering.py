@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from self_healing.dashboard.story import story
-from self_healing.wording import amount, counted, number, plain, span
+from self_healing.wording import amount, counted, number, plain, span, worded
 
 NOTHING = "-"
 
@@ -92,6 +92,7 @@ def _environment() -> Environment:
         "span": span,
         "story": story,
         "when": when,
+        "worded": worded,
         "words": words,
     }
     return environment

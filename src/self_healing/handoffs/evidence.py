@@ -46,7 +46,7 @@ def evidence(
             "wanted": wanted,
             "done": {"settings": done},
             "in_force": [_in_force(directive) for directive in directives],
-            "tried": [_tried(execution, came_to, answers) for execution in tried[-MAX_ITEMS:]],
+            "tried": [_tried(execution, unit, came_to, answers) for execution in tried[-MAX_ITEMS:]],
             "examples": examples,
             "differs": list(differs),
             "similar": [_similar(past, unit) for past in similar],
@@ -97,7 +97,9 @@ def _in_force(directive: Directive) -> dict[str, Any]:
     }
 
 
-def _tried(execution: Execution, came_to: Sequence[Verification], answers: Sequence[Handoff]) -> dict[str, Any]:
+def _tried(
+    execution: Execution, unit: str, came_to: Sequence[Verification], answers: Sequence[Handoff]
+) -> dict[str, Any]:
     judged = next((each for each in reversed(came_to) if each.execution == execution.id and each.result), None)
     handoff = next((each for each in answers if each.id == execution.handoff), None)
     return {
@@ -111,7 +113,7 @@ def _tried(execution: Execution, came_to: Sequence[Verification], answers: Seque
         "reason": execution.reason,
         "result": None if judged is None or judged.result is None else judged.result.value,
         "value_after": None if judged is None else judged.value,
-        "unit_after": None if judged is None else judged.unit,
+        "unit_after": None if judged is None else unit if judged.unit is None else judged.unit,
         "judged_by": None if judged is None else judged.judged_by,
         "handoff": None if handoff is None else handoff.status.value,
         "answer": None if handoff is None else handoff.result,

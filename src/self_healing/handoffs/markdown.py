@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from self_healing.handoffs.cleaning import escape
+from self_healing.wording import worded
 
 _SECTIONS = {
     "symptom": "Symptom",
@@ -40,7 +41,7 @@ def markdown(message: Mapping[str, Any]) -> str:
         *str(message["prompt"]).strip().splitlines(),
     ]
     for name in names:
-        lines += ["", f"## {_SECTIONS.get(name) or code(name)}", "", *_part(context[name])]
+        lines += ["", f"## {_SECTIONS.get(name) or code(name)}", "", *_part(worded(context[name]))]
     return "\n".join(lines) + "\n"
 
 

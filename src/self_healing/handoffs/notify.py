@@ -13,6 +13,7 @@ from self_healing.handoffs.channel import Receipt
 from self_healing.handoffs.declared import AppriseDeclared
 from self_healing.handoffs.headline import about, headline
 from self_healing.model import Handoff
+from self_healing.wording import worded
 
 
 class AppriseChannel:
@@ -57,6 +58,6 @@ class AppriseChannel:
 
 
 def _listed(handoff: Handoff) -> str:
-    facts = {"incident": handoff.incident, "handoff": handoff.id, **about(handoff)}
+    facts = {"incident": handoff.incident, "handoff": handoff.id, **worded(about(handoff))}
     plain = {name: value for name, value in facts.items() if not isinstance(value, dict | list)}
     return "\n".join(f"{name}: {msgspec.json.encode(value).decode()}" for name, value in plain.items())

@@ -230,12 +230,15 @@ def test_a_table_of_evidence_shows_what_any_of_its_rows_says_and_how_many_were_c
 ) -> None:
     handoff = loop.store.select(Handoff)[0]
     rows = [{"task": "runs", "age_s": 120}, {"task": "ended", "tokens": 7}, "(9 more)"]
-    context = {**handoff.message["context"], "examples": rows}
+    differs = [{"name": "model", "value": "m-2", "share_here": 1.0, "share_elsewhere": 0.316}]
+    context = {**handoff.message["context"], "examples": rows, "differs": differs}
     loop.store.put(msgspec.structs.replace(handoff, message={**handoff.message, "context": context}))
     with serving(loop) as port:
         page = get(port, f"/handoffs/{handoff.id}")[1]
-    assert "<th>task</th><th>age s</th><th>tokens</th>" in page
+    assert "<th>task</th><th>age</th><th>tokens</th>" in page
+    assert "<td>runs</td><td>2m</td><td>-</td>" in page
     assert "<td>ended</td><td>-</td><td>7</td>" in page
+    assert "<td>m-2</td><td>100 %</td><td>31.6 %</td>" in page
     assert "<p>(9 more)</p>" in page
 
 

@@ -69,8 +69,9 @@ def test_parts_come_in_order_and_what_is_not_known_after_them() -> None:
     context: dict[str, Any] = {
         "more": ["a", 1],
         "timeline": [],
-        "symptom": {"trigger": "slow_tasks", "window": {"samples": 3}},
+        "symptom": {"trigger": "slow_tasks", "value": 0.316, "unit": "%", "window": {"samples": 3}},
         "wanted": "Find it.",
+        "differs": [{"name": "model", "value": "m-2", "share_here": 1.0}],
     }
     assert markdown(MESSAGE | {"context": context}) == (
         "# Handoff `han-1` for `Auditor`\n"
@@ -84,11 +85,18 @@ def test_parts_come_in_order_and_what_is_not_known_after_them() -> None:
         "| what | value |\n"
         "|---|---|\n"
         "| `trigger` | `slow_tasks` |\n"
+        "| `value` | `31.6 %` |\n"
         "| `window.samples` | `3` |\n"
         "\n"
         "## Wanted\n"
         "\n"
         "`Find it.`\n"
+        "\n"
+        "## What differs from normal\n"
+        "\n"
+        "| `name` | `value` | `share here` |\n"
+        "|---|---|---|\n"
+        "| `model` | `m-2` | `100 %` |\n"
         "\n"
         "## Timeline\n"
         "\n"
