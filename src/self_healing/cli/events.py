@@ -16,6 +16,7 @@ from self_healing.cli.following import Reader
 from self_healing.cli.history import Limit
 from self_healing.cli.options import Format, Shown
 from self_healing.cli.output import Column
+from self_healing.cli.progress import waiting
 from self_healing.errors import SelfHealingError
 from self_healing.filenames import SEGMENTS
 from self_healing.model import KindName, StatusName
@@ -110,7 +111,8 @@ def _instant_us(option: str, text: str | None, now: datetime) -> int | None:
 def _list(places: Places, wanted: Wanted, limit: int, format: Format) -> None:
     from self_healing.telemetry.query.find import find
 
-    found = find(places, wanted, limit)
+    with waiting("looking for events"):
+        found = find(places, wanted, limit)
     told = {"events": [row.told for row in found.rows], "warnings": found.warnings}
     if format is Format.TABLE:
         _warn(found.warnings)

@@ -57,7 +57,13 @@ def waiting(what: str) -> Iterator[None]:
     from self_healing.terminal import Terminal
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, console=Terminal(stderr=True), transient=True)
+
+    class WithCursor(Terminal):
+        def show_cursor(self, show: bool = True) -> bool:
+            """Leave it: of what a signal ends there and then, as Ctrl-C does `events`, nobody would bring it back."""
+            return False
+
+    bar = Progress(*columns, console=WithCursor(stderr=True), transient=True)
     bar.add_task(escape(what), total=None)
     # What is waited for says nothing meanwhile, so that a thread has to look at the time.
     timer = threading.Timer(BAR_AFTER_S, bar.start)

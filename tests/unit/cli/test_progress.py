@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from self_healing.cli import progress
+from self_healing.cli import events, progress
+from self_healing.cli.options import Format
+from self_healing.telemetry.query import find
+from self_healing.telemetry.query.rows import Wanted
+from tests.unit.telemetry.query.test_find import native, places, ts
 
 
 def told(monkeypatch: pytest.MonkeyPatch, after_s: float, what: str = "replaying history") -> str:
@@ -56,6 +63,30 @@ def test_a_terminal_is_shown_that_something_goes_on_of_which_nobody_knows_how_mu
             while b"verifying [/x]" not in shown:
                 shown += os.read(ours, 4096)
     os.close(ours)
+    assert b"\x1b[?25l" not in shown  # what hides the cursor: a signal may end it before anything brings that back
+
+
+def test_who_looks_for_events_among_many_is_shown_that_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "BAR_AFTER_S", 0)
+    monkeypatch.setenv("TERM", "xterm")
+    native(tmp_path, {"type": "task_started", "id": "t1", "ts": ts(1)})
+    ours, theirs = pty.openpty()
+
+    def after_a_while(*asked: Any) -> find.Found:
+        shown = b""
+        while b"looking for events" not in shown:
+            shown += os.read(ours, 4096)
+        return found(*asked)
+
+    found = find.find
+    monkeypatch.setattr(find, "find", after_a_while)
+    with os.fdopen(theirs, "w") as stderr, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stderr)
+        events._list(places(tmp_path), Wanted(), 1, Format.JSON)
+    os.close(ours)
+    assert len(json.loads(capsys.readouterr().out)["events"]) == 1
 
 
 def test_who_is_no_terminal_is_shown_nothing(capsys: pytest.CaptureFixture[str]) -> None:
