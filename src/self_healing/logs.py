@@ -119,10 +119,12 @@ class Logs:
     Args:
         directory: made when missing.
         clock: says when, and which day's file.
+        environment: which of several fleets this is.
     """
 
-    def __init__(self, directory: Path, clock: Clock) -> None:
+    def __init__(self, directory: Path, clock: Clock, environment: str = "") -> None:
         self._clock = clock
+        self._label = label(environment)
         self._lines = {name: DailyLines(directory, f"{name}-", ".log", make_directory=True) for name in LOG_NAMES}
 
     @cached_property
@@ -171,7 +173,7 @@ class Logs:
 
         def line(_logger: object, method: str, fields: EventDict) -> tuple[tuple[bytes, datetime], dict[str, Any]]:
             at = self._clock.now()
-            own = {"level": method, "event": clean(fields.pop("event")), "at": at}
+            own = {"level": method, "event": clean(fields.pop("event")), "at": at, **self._label}
             return (_line(own, fields), at), {}
 
         logger: FilteringBoundLogger = structlog.wrap_logger(

@@ -471,9 +471,11 @@ def test_events_are_shown_and_followed_while_a_service_runs(
     told = said(cli("events", "--agent", "Coder", "--since", "1h", "--limit", "2", "--format", "json"))
     assert [each["agent"] for each in told["events"]] == ["Coder", "Coder"]
     words = ["events", "--follow", "--limit", "1", "--format", "json"]
-    with subprocess.Popen([*COMMAND, *words], cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE) as following:
+    environ = {**ENVIRONMENT, "SELF_HEALING_ENVIRONMENT": "staging"}
+    with subprocess.Popen([*COMMAND, *words], cwd=tmp_path, env=environ, stdout=subprocess.PIPE) as following:
         assert following.stdout is not None
-        assert json.loads(following.stdout.readline())["agent"] == "Coder"
+        line = json.loads(following.stdout.readline())
+        assert (line["environment"], line["agent"]) == ("staging", "Coder")
         tell(tmp_path, now, "Tester")
         assert {json.loads(following.stdout.readline())["agent"] for _ in range(5)} == {"Tester"}
         following.send_signal(signal.SIGINT)

@@ -157,10 +157,12 @@ def test_our_own_events_are_native_telemetry_lines(tmp_path: Path) -> None:
     assert (own.problem, own.lost) == (None, 0)
 
 
-def test_our_own_events_say_which_fleet_it_is(tmp_path: Path) -> None:
+def test_our_own_events_and_logs_say_which_fleet_it_is(tmp_path: Path, clock: FakeClock) -> None:
     assert OwnTelemetry(tmp_path, "staging").emit("self_healing_summary", AT, environment="theirs")
-    (line,) = lines(tmp_path / "events-self-healing-20260105.jsonl")
-    assert line["environment"] == "staging"
+    Logs(tmp_path, clock, "staging").triggers.info("cleared", environment="theirs")
+    for name in ("events-self-healing-20260105.jsonl", "triggers-20260105.log"):
+        (line,) = lines(tmp_path / name)
+        assert line["environment"] == "staging"
 
 
 def test_a_missing_telemetry_directory_is_told_and_not_made(tmp_path: Path) -> None:

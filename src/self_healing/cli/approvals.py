@@ -70,7 +70,7 @@ def _answer(command: str, id: str, reason: str, plan: str | None, by: str | None
     shown = shown or Shown()
     given = {"id": id, "by": person(by), "reason": reason, "plan": plan}
     answer = call(shown.settings(), command, given)
-    output.show(answer, shown.format, lambda told: _print({"approvals": [told["approval"]]}))
+    output.show(answer, shown, lambda told: _print({"approvals": [told["approval"]]}))
     return 0
 
 

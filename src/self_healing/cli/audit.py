@@ -32,7 +32,7 @@ def verify(*, shown: Shown | None = None) -> int:
         raise StateError(f"there is no state in {settings.storage.state_dir}; name the right one with --state-dir")
     with waiting("verifying the log"):
         report = call(settings, "audit", timeout_s=_TIMEOUT_S)
-    out.show(report, shown.format, _print)
+    out.show(report, shown, _print)
     return 0 if report["ok"] else 1
 
 
@@ -53,7 +53,7 @@ def export(
         return 0
     with waiting("exporting the log"):
         written = _written(lines, output)
-    out.show({"file": str(output), "lines": written}, shown.format, _print_written)
+    out.show({"file": str(output), "lines": written}, shown, _print_written)
     return 0
 
 

@@ -55,7 +55,7 @@ def check(
         report = call(settings, "check", arguments, timeout_s=_TIMEOUT_S, now=at)
     spec = loaded_spec(settings)
     units = {trigger.name: unit(trigger) for trigger in spec.triggers}
-    output.show(report, shown.format, lambda told: _print(told, units))
+    output.show(report, shown, lambda told: _print(told, units))
     _warn(settings, spec)
     if why_unreadable(settings) is not None:
         return COULD_NOT_READ

@@ -17,7 +17,7 @@ app = App(name="config", help_format="plaintext")
 def validate(*, shown: Shown | None = None) -> int:
     """Load the configuration and all that is declared, run the spec's own tests, and say what was loaded."""
     shown = shown or Shown()
-    output.show(_loaded(shown), shown.format, _print)
+    output.show(_loaded(shown), shown, _print)
     return 0
 
 
@@ -69,7 +69,7 @@ def schema(
     """
     from self_healing.schemas import SCHEMAS
 
-    output.show(SCHEMAS[of](), format, _print_keys)
+    output.show_in(format, SCHEMAS[of](), _print_keys)
     return 0
 
 

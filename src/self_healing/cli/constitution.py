@@ -78,7 +78,7 @@ def explain(id: str, /, *, shown: Shown | None = None) -> int:
         id: of a decision, a proposal, an execution or an approval.
     """
     shown = shown or Shown()
-    output.show(call(shown.settings(), "decision", {"id": id}), shown.format, _print_decided)
+    output.show(call(shown.settings(), "decision", {"id": id}), shown, _print_decided)
     return 0
 
 
@@ -138,7 +138,7 @@ def run_tests(
         ran = run_cases([SHIPPED], Gate(), Limits())
     failed = sum(not each.passed for each in ran)
     told = {"cases": len(ran), "passed": len(ran) - failed, "failed": failed, "results": [_told(each) for each in ran]}
-    output.show(told, shown.format, _print_tests)
+    output.show(told, shown, _print_tests)
     return 1 if failed else 0
 
 

@@ -27,7 +27,7 @@ def backup(directory: Directory, /, *, shown: Shown | None = None) -> int:
     state_dir = shown.settings().storage.state_dir
     with progress() as tell:
         made = copies.backup(state_dir, directory, at=datetime.now(UTC), tell=tell)
-    output.show(_told(state_dir, directory, made), shown.format, _print_made)
+    output.show(_told(state_dir, directory, made), shown, _print_made)
     return 0
 
 
@@ -42,7 +42,7 @@ def restore(directory: Directory, /, *, shown: Shown | None = None) -> int:
     state_dir = shown.settings().storage.state_dir
     with progress() as tell:
         brought = copies.restore(state_dir, directory, tell=tell)
-    output.show(_told(state_dir, directory, brought), shown.format, _print_restored)
+    output.show(_told(state_dir, directory, brought), shown, _print_restored)
     return 0
 
 

@@ -37,7 +37,7 @@ def undo(
         raise SelfHealingError("directives undo: name at least one directive; `self-healing directives` lists them")
     shown = shown or Shown()
     answer = call(shown.settings(), "undo", {"ids": list(ids), "by": person(by), "reason": reason})
-    output.show(answer, shown.format, _print_undone)
+    output.show(answer, shown, _print_undone)
     return 0
 
 

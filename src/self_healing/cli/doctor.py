@@ -27,7 +27,7 @@ def doctor(*, shown: Shown | None = None) -> int:
     shown = shown or Shown()
     with progress() as tell:
         told = examine(shown.settings, at=datetime.now(UTC), tell=tell)
-    output.show(told, shown.format, _print)
+    output.show(told, shown, _print)
     return PROBLEMS if told["counts"]["problem"] else 0
 
 

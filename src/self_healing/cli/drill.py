@@ -14,7 +14,6 @@ from self_healing.cli.client import Json
 from self_healing.cli.options import Format, Shown
 from self_healing.cli.parsing import seconds
 from self_healing.errors import SelfHealingError
-from self_healing.labelling import label
 
 FAILED = 1
 """What ``drill`` exits with when the fault did not go through every stage."""
@@ -52,8 +51,7 @@ def drill(
         sleep=time.sleep,
         tell=_tell if shown.format is Format.TABLE and sys.stderr.isatty() else lambda _stage, _after_s: None,
     ).run()
-    told |= label(settings.environment)
-    output.show(told, shown.format, _print)
+    output.show(told, shown, _print)
     return 0 if told["ok"] else FAILED
 
 

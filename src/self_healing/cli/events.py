@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from self_healing.cli import output
-from self_healing.cli.following import Reader
+from self_healing.cli.following import Reader, line
 from self_healing.cli.history import Limit
 from self_healing.cli.options import Format, Shown
 from self_healing.cli.output import Column
@@ -83,9 +84,9 @@ def events(
     )
     places = Places(telemetry=settings.telemetry.dir, segments=settings.storage.state_dir / SEGMENTS)
     if follow:
-        _follow(places, wanted, limit, shown.format)
+        _follow(places, wanted, limit, shown)
     else:
-        _list(places, wanted, limit, shown.format)
+        _list(places, wanted, limit, shown)
     return 0
 
 
@@ -108,41 +109,42 @@ def _instant_us(option: str, text: str | None, now: datetime) -> int | None:
         raise SelfHealingError(f"events: {option} {error}") from error
 
 
-def _list(places: Places, wanted: Wanted, limit: int, format: Format) -> None:
+def _list(places: Places, wanted: Wanted, limit: int, shown: Shown) -> None:
     from self_healing.telemetry.query.find import find
 
     with waiting("looking for events"):
         found = find(places, wanted, limit)
     told = {"events": [row.told for row in found.rows], "warnings": found.warnings}
-    if format is Format.TABLE:
+    if shown.format is Format.TABLE:
         _warn(found.warnings)
-    output.show(told, format, _print)
+    output.show(told, shown, _print)
 
 
-def _follow(places: Places, wanted: Wanted, limit: int, format: Format) -> None:
+def _follow(places: Places, wanted: Wanted, limit: int, shown: Shown) -> None:
     from self_healing.errors import TelemetryError
     from self_healing.telemetry.query.find import find
     from self_healing.telemetry.query.follow import Follower
 
     follower = Follower(places, wanted)
+    tell = partial(_tell_lines, shown.label()) if shown.format is Format.JSON else _tell
     try:
         try:
             found = find(places, wanted, limit)
             follower.leave_out(found.rows)
             _warn(found.warnings)
-            _tell([row.told for row in reversed(found.rows)], format)
+            tell([row.told for row in reversed(found.rows)])
         except TelemetryError as nothing_yet:
             _warn([f"{nothing_yet}; waiting for some"])
-        _wait_and_tell(follower, format)
+        _wait_and_tell(follower, tell)
     finally:
         follower.close()
 
 
-def _wait_and_tell(follower: Follower, format: Format) -> None:
+def _wait_and_tell(follower: Follower, tell: Callable[[list[Json]], None]) -> None:
     """Tell what comes, until a person or the reader of our output has had enough."""
     reader = Reader()
     while True:
-        _tell([row.told for row in follower.new()], format)
+        tell([row.told for row in follower.new()])
         time.sleep(POLL_S)
         reader.heed()
 
@@ -152,13 +154,16 @@ def _warn(warnings: list[str]) -> None:
         print(f"self-healing: {output.text(warning)}", file=sys.stderr)
 
 
-def _tell(told: list[Json], format: Format) -> None:
+def _tell(told: list[Json]) -> None:
     for each in told:
-        if format is Format.JSON:
-            print(json.dumps(each))
-        else:
-            at, kind, *rest = _cells(each)
-            print(f"{at}  {kind:<13}  {'  '.join(output.text(cell) for cell in rest if cell)}".rstrip())
+        at, kind, *rest = _cells(each)
+        print(f"{at}  {kind:<13}  {'  '.join(output.text(cell) for cell in rest if cell)}".rstrip())
+    sys.stdout.flush()
+
+
+def _tell_lines(label: Json, told: list[Json]) -> None:
+    for each in told:
+        line(label, each)
     sys.stdout.flush()
 
 

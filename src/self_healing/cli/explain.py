@@ -52,7 +52,7 @@ def explain(
     )
     with waiting("looking at what is stored"):
         told = explained(settings, question, now=now, ask=partial(call, settings))
-    output.show(told, shown.format, _print)
+    output.show(told, shown, _print)
     return 0
 
 

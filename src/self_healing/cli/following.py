@@ -40,9 +40,10 @@ def shown_as_asked(shown: Watched, look: Callable[[], Json], people: Callable[[J
         BrokenPipeError: nobody reads any more.
     """
     if not shown.watch:
-        output.show(look(), shown.format, people)
+        output.show(look(), shown, people)
         return 0
-    return followed(look, line if shown.format is Format.JSON else partial(_drawn, people=people))
+    as_json = shown.format is Format.JSON
+    return followed(look, partial(line, shown.label()) if as_json else partial(_drawn, people=people))
 
 
 def followed(look: Callable[[], Json], tell: Callable[[Json], None]) -> int:
@@ -68,9 +69,9 @@ def followed(look: Callable[[], Json], tell: Callable[[Json], None]) -> int:
     return 0
 
 
-def line(told: Json) -> None:
-    """Print it as JSON, a line of it."""
-    print(json.dumps(told))
+def line(label: Json, told: Json) -> None:
+    """Print it as JSON, a line of it, under the label of its fleet."""
+    print(json.dumps(label | told))
 
 
 def changes(look: Callable[[], Json], every_s: float) -> Iterator[Json]:

@@ -95,7 +95,7 @@ def fail(id: str, /, *, result: Result = None, by: By = None, shown: Shown | Non
 def _move(command: str, arguments: Json, shown: Shown | None) -> int:
     shown = shown or Shown()
     answer = call(shown.settings(), command, arguments)
-    output.show(answer, shown.format, lambda told: _print({"handoffs": [told["handoff"]]}))
+    output.show(answer, shown, lambda told: _print({"handoffs": [told["handoff"]]}))
     return 0
 
 

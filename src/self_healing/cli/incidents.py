@@ -69,7 +69,7 @@ def close(id: str, /, *, reason: Why = NO_REASON, by: By = None, shown: Shown | 
 def _answer(command: str, id: str, reason: str, by: str | None, shown: Shown | None) -> int:
     shown = shown or Shown()
     answer = call(shown.settings(), command, {"id": id, "by": person(by), "reason": reason})
-    output.show(answer, shown.format, lambda told: print_incidents([told["incident"]]))
+    output.show(answer, shown, lambda told: print_incidents([told["incident"]]))
     return 0
 
 

@@ -33,7 +33,7 @@ def junit(
         raise SelfHealingError("ingest junit: name at least one file, such as build/*.xml")
     with waiting("taking test runs in"):
         told = call(shown.settings(), "ingest_junit", {"paths": paths, "agent": agent})
-    output.show(told, shown.format, _print)
+    output.show(told, shown, _print)
     return 0
 
 

@@ -52,7 +52,7 @@ def init(
         "telemetry_dir": str(telemetry_dir),
         "installed": [{"name": each.name, "do": each.do, "page": f"{SOURCES}/{each.page}.md"} for each in found],
     }
-    output.show(told, shown.format, _print)
+    output.show(told, shown, _print)
     return 0
 
 

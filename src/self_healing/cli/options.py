@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -58,6 +58,16 @@ class Shown(Where):
     """Where everything is, and how data is printed."""
 
     format: Annotated[Format, Parameter(help="How data is printed.")] = Format.TABLE
+
+    def label(self) -> dict[str, Any]:
+        """Which of several fleets is shown, as what is printed as JSON says it."""
+        from self_healing.errors import ConfigError
+        from self_healing.labelling import label
+
+        try:
+            return label(self.settings().environment)
+        except ConfigError:
+            return {}  # nobody can tell; the one command that goes on without a configuration is asked what is wrong
 
 
 @Parameter(name="*")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from self_healing.cli.columns import Column
-from self_healing.cli.options import Format
+from self_healing.cli.options import Format, Shown
 from self_healing.handoffs.cleaning import escape
 from self_healing.wording import amount, number, plain, span
 
@@ -36,8 +36,13 @@ __all__ = [
 Json = dict[str, Any]
 
 
-def show(data: Json, format: Format, people: Callable[[Json], None]) -> None:
-    """Print `data` as JSON, or let `people` print it."""
+def show(data: Json, shown: Shown, people: Callable[[Json], None]) -> None:
+    """Print `data` as it is to be shown: as JSON that says which of several fleets it is about, or by `people`."""
+    show_in(shown.format, shown.label() | data if shown.format is Format.JSON else data, people)
+
+
+def show_in(format: Format, data: Json, people: Callable[[Json], None]) -> None:
+    """Print what is about no fleet, as JSON or by `people`."""
     if format is Format.JSON:
         # ASCII only: whatever the terminal's encoding, it stays JSON, and no control character reaches it.
         print(json.dumps(data, indent=2))

@@ -159,11 +159,14 @@ class _AsJson:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._label: dict[str, Any] = {}
 
     def ready(self, settings: Settings, addresses: dict[str, str]) -> None:
+        from self_healing.labelling import label
         from self_healing.status import loaded_spec
 
         spec = loaded_spec(settings)
+        self._label = label(settings.environment)
         self._tell(
             "ready",
             environment=settings.environment,
@@ -192,7 +195,7 @@ class _AsJson:
         self._tell("stopped", lasted_s=lasted.total_seconds(), counts=counts)
 
     def _tell(self, event: str, **about: Any) -> None:
-        _say(json.dumps({"at": self._clock.now().isoformat(), "event": event, **about}))
+        _say(json.dumps({"at": self._clock.now().isoformat(), "event": event, **self._label, **about}))
 
 
 def _listening(settings: Settings, addresses: dict[str, str]) -> Iterator[tuple[str, str]]:

@@ -57,7 +57,7 @@ def add(
         "by": person(by),
         "reason": reason,
     }
-    output.show(call(shown.settings(), "silence", given), shown.format, _print_added)
+    output.show(call(shown.settings(), "silence", given), shown, _print_added)
     return 0
 
 
@@ -70,7 +70,7 @@ def remove(id: str, *, by: By = None, shown: Shown | None = None) -> int:
     """
     shown = shown or Shown()
     told = call(shown.settings(), "unsilence", {"id": id, "by": person(by)})
-    output.show(told, shown.format, lambda answer: _print({"silences": [answer["silence"]]}))
+    output.show(told, shown, lambda answer: _print({"silences": [answer["silence"]]}))
     return 0
 
 

@@ -38,14 +38,14 @@ def simulate(
     from self_healing.simulation.simulate import simulate as simulated
 
     if scenario is None:
-        output.show(_shipped(), format, _print_shipped)
+        output.show_in(format, _shipped(), _print_shipped)
         return 0
     name, found = load(scenario)
     settings = load_settings(config, environ=os.environ, flags={})
     with progress() as tell:
         hears = partial(tell, name)
         outcome = simulated(found, seed=seed, healing=not no_healing, settings=settings, progress=hears)
-    output.show({"scenario": name, **outcome}, format, _print)
+    output.show_in(format, {"scenario": name, **outcome}, _print)
     return 0
 
 

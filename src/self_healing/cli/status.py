@@ -39,7 +39,7 @@ def status(
         )
     told = _judged(settings)
     verdict: Json = told["health"]
-    output.show(verdict, shown.format, lambda _: _print_health(told))
+    output.show(verdict, shown, lambda _: _print_health(told))
     return EXIT_CODES[verdict["status"]]
 
 

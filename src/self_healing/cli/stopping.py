@@ -24,7 +24,7 @@ def stop_healing(*, reason: Why = NO_REASON, by: By = None, shown: Shown | None 
     already = stands is not None and stands.by is not None  # else nobody can read it
     record = stands if stands is not None and already else stop(state_dir, reason, who, at)
     told = {"stopped": True, **record.told, "already": already}
-    output.show(told, shown.format, _print_stopped)
+    output.show(told, shown, _print_stopped)
     return 0
 
 
@@ -35,7 +35,7 @@ def resume_healing(*, reason: Why = NO_REASON, by: By = None, shown: Shown | Non
     shown, who, at = shown or Shown(), person(by), datetime.now(UTC)
     was_stopped = resume(shown.settings().storage.state_dir, reason, who, at)
     told = {"stopped": False, "was_stopped": was_stopped, "by": who, "reason": reason, "at": at.isoformat()}
-    output.show(told, shown.format, _print_resumed)
+    output.show(told, shown, _print_resumed)
     return 0
 
 

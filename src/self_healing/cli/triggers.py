@@ -65,7 +65,7 @@ def disable(name: str, /, *, by: By = None, shown: Shown | None = None) -> int:
 def _switch(command: str, name: str, by: str | None, shown: Shown | None) -> int:
     shown = shown or Shown()
     answer = call(shown.settings(), command, {"name": name, "by": person(by)})
-    output.show(answer, shown.format, _print_switched)
+    output.show(answer, shown, _print_switched)
     return 0
 
 
@@ -98,7 +98,7 @@ def run_tests(
     try_spec(spec, (), settings, stored_overrides(settings))
     ran = run_files(files, settings, spec)
     lines = [line for each in ran for line in told(each)]
-    output.show(as_json(ran), shown.format, lambda summary: _print_tests(lines, summary))
+    output.show(as_json(ran), shown, lambda summary: _print_tests(lines, summary))
     return 1 if lines else 0
 
 
@@ -132,7 +132,7 @@ def backtest(
     if against is None:
         with progress() as tell:
             told = report.backtest(spec, files, partial(tell, REPLAYING))
-        output.show(told, shown.format, lambda told: print_backtest(told, units))
+        output.show(told, shown, lambda told: print_backtest(told, units))
         return 0
     # The limits and the actions are the same; only what is watched for is another.
     triggers = settings.triggers.model_copy(update={"files": (against,)})
@@ -141,7 +141,7 @@ def backtest(
     try_spec(other, (), settings, {})  # what could not go live would only be seen to open nothing
     with progress() as tell:
         told = report.compare(spec, other, files, partial(tell, REPLAYING))
-    output.show(told, shown.format, print_compared)
+    output.show(told, shown, print_compared)
     return 0
 
 

@@ -31,7 +31,7 @@ def watch(*, shown: Shown | None = None) -> int:
     shown = shown or Shown()
     look = partial(call, shown.settings(), "overview")
     if shown.format is Format.JSON:
-        return followed(look, line)
+        return followed(look, partial(line, shown.label()))
     if not sys.stdout.isatty():
         _print(look())
         return 0

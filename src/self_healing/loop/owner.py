@@ -114,7 +114,7 @@ class Owner:
         self._recovered = False  # whether what an earlier process left was taken up
         self._touched = True  # by a person or a start, since the last commit
         self.commits = 0  # since it was opened
-        self.logs = Logs(settings.storage.logs_dir / "self_healing", clock)
+        self.logs = Logs(settings.storage.logs_dir / "self_healing", clock, settings.environment)
         self.own = OwnTelemetry(settings.telemetry.dir, settings.environment)
         self.audit = Audit(store)
         checkpoints = checkpoints_file(settings.storage.logs_dir)

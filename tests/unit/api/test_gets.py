@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from self_healing.api.v1.app import PATH, api
 from self_healing.dashboard.pages import Pages
+from self_healing.labelling import HEADER
 from self_healing.model import Approval, Decision, Execution, Handoff, Incident
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.storage.readonly import DATABASE
@@ -55,9 +56,11 @@ def looks(loop: SelfHealingOrchestrator) -> list[str]:
 
 
 def test_nothing_is_changed_by_a_get(tmp_path: Path) -> None:
-    with fleet_in(tmp_path) as fleet, serving(fleet.loop) as port:
+    with fleet_in(tmp_path) as fleet, serving(fleet.loop, environment="staging") as port:
         paths, before = looks(fleet.loop), kept(fleet.loop)
-        assert {path: status for path in paths if (status := get(port, path)[0]) != 200} == {}
+        answers = {path: get(port, path) for path in paths}
+        assert {path: status for path, (status, _, _) in answers.items() if status != 200} == {}
+        assert {headers[HEADER] for _, _, headers in answers.values()} == {"staging"}  # and each says of which fleet
         assert kept(fleet.loop) == before
     assert len(paths) > 40
     assert before["incidents"]

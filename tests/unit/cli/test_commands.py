@@ -144,11 +144,12 @@ def test_what_is_printed_for_people_obeys_nothing_that_came_with_telemetry(
 @pytest.mark.parametrize(
     "words", [words for words in PRINTING if words not in (*WITH_A_STATE, ["watch"])], ids=" ".join
 )
-def test_what_is_printed_as_json_is_one_document(
-    words: list[str], where: list[str], capsys: pytest.CaptureFixture[str]
+def test_what_is_printed_as_json_is_one_document_under_the_label_of_its_fleet(
+    words: list[str], where: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("SELF_HEALING_ENVIRONMENT", "staging")
     assert execute([*words, *where, "--format", "json"]) == 0
-    assert isinstance(json.loads(capsys.readouterr().out), dict)
+    assert json.loads(capsys.readouterr().out)["environment"] == "staging"
 
 
 DOING = [
@@ -171,6 +172,7 @@ def test_what_was_done_is_told_in_the_format_that_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SELF_HEALING_ENVIRONMENT", "staging")
     assert execute(["check", "--now", "2026-01-05T10:00:00Z", *where]) == 0
     capsys.readouterr()
     for words in DOING:
@@ -179,7 +181,7 @@ def test_what_was_done_is_told_in_the_format_that_is_asked_for(
         assert execute([*words, *where, "--format", format]) == 0, words
         printed = capsys.readouterr().out
         if format == "json":
-            assert isinstance(json.loads(printed), dict), words
+            assert json.loads(printed)["environment"] == "staging", words
         else:
             assert printed.strip(), words
 

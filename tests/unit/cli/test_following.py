@@ -55,8 +55,10 @@ def test_json_is_a_line_a_change_and_ctrl_c_is_the_regular_end(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("self_healing.cli.following.EVERY_S", 0.001)
+    monkeypatch.setenv("SELF_HEALING_ENVIRONMENT", "staging")
     assert shown_as_asked(Watched(watch=True, format=Format.JSON), looks({"a": 1}, {"a": 2}), print) == 0
-    assert [json.loads(line) for line in capfd.readouterr().out.splitlines()] == [{"a": 1}, {"a": 2}]
+    told = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert told == [{"environment": "staging", "a": 1}, {"environment": "staging", "a": 2}]
 
 
 def test_through_a_pipe_each_change_follows_the_one_before(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from self_healing.cli import events, progress
-from self_healing.cli.options import Format
+from self_healing.cli.options import Format, Shown
 from self_healing.telemetry.query import find
 from self_healing.telemetry.query.rows import Wanted
 from tests.unit.telemetry.query.test_find import native, places, ts
@@ -84,7 +84,7 @@ def test_who_looks_for_events_among_many_is_shown_that_it_goes_on(
     monkeypatch.setattr(find, "find", after_a_while)
     with os.fdopen(theirs, "w") as stderr, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", stderr)
-        events._list(places(tmp_path), Wanted(), 1, Format.JSON)
+        events._list(places(tmp_path), Wanted(), 1, Shown(format=Format.JSON))
     os.close(ours)
     assert len(json.loads(capsys.readouterr().out)["events"]) == 1
 
