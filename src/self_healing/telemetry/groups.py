@@ -68,7 +68,10 @@ class Grouping:
         room = self.most - len(self) + (self._overflow in self._place)
         if not 0 < room <= len(events):  # where there is none, whatever is new overflows
             return False
-        met = set(zip(*(map(value, events) for value in self._values), strict=True))
+        if len(self._values) == 1:  # as nearly always, and to make a tuple of each takes twice as long
+            met = set(zip(set(map(self._values[0], events)), strict=True))
+        else:
+            met = set(zip(*(map(value, events) for value in self._values), strict=True))
         return len(met - self._place.keys()) >= room  # in the last of them what overflows elsewhere may stand
 
     def add(self, values: tuple[str | None, ...]) -> int:
