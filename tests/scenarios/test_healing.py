@@ -455,6 +455,22 @@ def test_the_evidence_shows_what_still_runs_and_what_lines_say_beyond_the_column
     assert examples[3]["attributes"] == {"region": "eu", "password": "[redacted]"}
 
 
+@pytest.mark.parametrize(("bad", "trigger"), [({"duration_s": 70.0}, SLOW), ({"attempt": 3}, "high_retry_rate")])
+def test_of_many_tasks_at_once_the_evidence_names_the_one_that_was_bad(
+    fleet: Scenario, bad: dict[str, Any], trigger: str
+) -> None:
+    fleet.finish("bad", status="failed", region="eu", **{"duration_s": 5.0, **bad})
+    for number in range(39):
+        fleet.finish(f"good{number}", duration_s=5.0)
+
+    examples = fleet.at(1).expect_handoff(trigger).message["context"]["examples"]
+    assert (examples[0]["task"], examples[0]["status"], examples[0]["attributes"]) == (
+        "bad",
+        "failed",
+        {"region": "eu"},
+    )
+
+
 def test_the_evidence_tells_what_only_the_bad_tasks_have_and_what_is_in_force(fleet: Scenario) -> None:
     for number in range(3):
         fleet.at(0).finish(f"o{number}", "Other", duration_s=5.0, model="m-1", prompt_version="6")

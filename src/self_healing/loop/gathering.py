@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from self_healing.actions.directing import Directives
+from self_healing.clock import to_us
 from self_healing.handoffs.cleaning import MAX_ITEMS, clean, fit
 from self_healing.handoffs.evidence import evidence, symptom
 from self_healing.incidents.register import Register
 from self_healing.incidents.similar import similar
 from self_healing.loop.exemplifying import MOST_EXAMPLES, differing, telling
-from self_healing.model import Execution, Handoff, Incident, Verification, group_dict
+from self_healing.model import Event, Execution, Handoff, Incident, Verification, group_dict
 from self_healing.spec import ActionSpec, ActionType, Spec, TriggerSpec
 from self_healing.storage.store import Store
 from self_healing.telemetry.signals import unit
@@ -34,7 +35,7 @@ class Gathering:
         store: the state.
         register: the incidents.
         directives: what is in force.
-        telemetry: has the newest attempts.
+        telemetry: has the newest and the worst attempts.
         spec_of: the spec that an incident goes on by.
         shared: the attributes that the agents of some incidents share.
         now: the present instant.
@@ -90,12 +91,13 @@ class Gathering:
     def _evidence(self, incident: Incident, wanted: str, settings: dict[str, Any]) -> dict[str, Any]:
         trigger = self._spec_of(incident).trigger(incident.trigger)
         agents = self._register.agents(incident)
+        ended = self._ended(incident, trigger, agents)
         return evidence(
             incident,
             unit=unit(trigger),
             window=self._window(incident, trigger),
-            examples=self._examples(trigger.signal, agents),
-            differs=self._differs(trigger.signal, incident.threshold, agents),
+            examples=self._examples(trigger.signal, agents, ended),
+            differs=self._differs(trigger.signal, incident.threshold, agents, ended),
             directives=[each for agent in agents for each in self._directives.in_force(agent, at=self._now())],
             # What waits, was denied or only would be done was never tried.
             tried=[each for each in self._store.select(Execution, incident=incident.id) if each.key is not None],
@@ -114,16 +116,21 @@ class Gathering:
         now = self._register.said(incident.trigger, incident.group, self._now())
         return {**looked_at, "samples": now.samples, "value": now.value, "baseline": now.baseline, "at": now.at}
 
-    def _differs(self, signal: str, limit: float | None, agents: tuple[str, ...]) -> list[dict[str, Any]]:
-        """What tells the bad attempts of the affected agents from all others."""
+    def _ended(self, incident: Incident, trigger: TriggerSpec, agents: tuple[str, ...]) -> list[Event]:
+        """The newest attempts of the affected agents, and the worst since the window began in which it came up."""
+        since_us = to_us(incident.opened_at - timedelta(seconds=trigger.window))
         kept = self._telemetry.examples
-        own = [event for agent in agents for event in kept.of(agent)]
-        return differing(signal, limit, own, kept.of_others(agents, MOST_OTHERS))
+        return [event for agent in agents for event in (*kept.worst(agent, since_us), *kept.of(agent))]
 
-    def _examples(self, signal: str, agents: tuple[str, ...]) -> list[dict[str, Any]]:
+    def _differs(
+        self, signal: str, limit: float | None, agents: tuple[str, ...], ended: list[Event]
+    ) -> list[dict[str, Any]]:
+        """What tells the bad attempts of the affected agents from all others."""
+        return differing(signal, limit, ended, self._telemetry.examples.of_others(agents, MOST_OTHERS))
+
+    def _examples(self, signal: str, agents: tuple[str, ...], ended: list[Event]) -> list[dict[str, Any]]:
         """The tasks of the affected agents that show it best: what runs too long still, then what ended."""
         running = self._running(agents) if signal == AGES else []
-        ended = [event for agent in agents for event in self._telemetry.examples.of(agent)]
         return [*running, *telling(signal, sorted(ended, key=lambda event: event.ts or ""))][:MOST_EXAMPLES]
 
     def _running(self, agents: tuple[str, ...]) -> list[dict[str, Any]]:

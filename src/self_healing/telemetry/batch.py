@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from self_healing import model
 from self_healing.model import Event, Kind
-from self_healing.telemetry.examples import MOST_OF_A_FOLD, newest, plain
+from self_healing.telemetry.examples import MOST_OF_A_FOLD, plain, telling
 from self_healing.telemetry.lines import attributes_of
 from self_healing.telemetry.native import BadLine, Decoded
 from self_healing.telemetry.tail import Position, Tail
@@ -32,7 +32,8 @@ class Batch:
 
     Args:
         events: sorted by time; those of the same time in the order in which they were read. Fields of a native line
-            that :class:`Event` does not know are in the ``attributes`` of the newest ended attempts of each agent only.
+            that :class:`Event` does not know are in the ``attributes`` of the newest and the worst ended attempts of
+            each agent only.
         ts: when each happened, int64 microseconds since 1970.
         kind: the :class:`~self_healing.model.Kind` of each, uint8.
         received: lines, without empty ones and our own; always ``len(events)`` plus all that is quarantined.
@@ -140,7 +141,7 @@ class Gathered:
         )
 
     def _describe(self, ended: NDArray[np.int64]) -> None:
-        """Give the newest of each agent's ended attempts the attributes of their lines.
+        """Give the newest and the worst of each agent's ended attempts the attributes of their lines.
 
         Only these become examples, and for every event it would take longer than all else that is done with it.
 
@@ -149,7 +150,7 @@ class Gathered:
         """
         places = ended.tolist()
         begins = [source.place for source in self.sources]
-        for place in [places[each] for each in newest([self.events[place].agent for place in places])]:
+        for place in [places[each] for each in telling([self.events[place] for place in places])]:
             event, number = self.events[place], bisect_right(begins, place) - 1
             if number < 0:
                 continue

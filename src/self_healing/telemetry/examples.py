@@ -1,23 +1,42 @@
-"""Examples: the newest work of each agent, for the evidence about an incident and what its series have in common."""
+"""Examples: the newest and the worst work of each agent, for the evidence about an incident.
+
+What its series have in common is looked for in the newest alone.
+"""
 
 from __future__ import annotations
 
 import zlib
-from collections import deque
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 import msgspec
 
+from self_healing.clock import MINUTE_US
 from self_healing.model import Event
 from self_healing.redaction import redact, without_secrets
+from self_healing.telemetry.samples import Finished
+from self_healing.telemetry.timestamps import time_of
+from self_healing.telemetry.worst import Worst, weighable
 
 PER_AGENT = 8
 """So many of the newest ended attempts are kept of each agent."""
 
 MOST_AGENTS = 2_000
 """Of more agents, those that ended one last."""
+
+FEW = 16
+"""So few are all taken rather than weighed."""
+
+ASIDE_FOR_US = 30 * MINUTE_US
+"""The worst of this long, and of as long before it, are kept beside the newest: in all half an hour to an hour."""
+
+MOST_ASIDE = 500
+"""Of so many agents at most, those that ended one last: each has up to thirty events more."""
+
+MOST_BESIDE = 100
+"""Of so many of each agent at most, before its newest of a stretch, the worst have all that their lines say."""
 
 MOST_OF_A_FOLD = 5_000
 """So many of the newest of a stretch of events are looked at; a live stretch is a second long."""
@@ -31,53 +50,104 @@ Attribute = tuple[str, str]
 """A name and its value as text."""
 
 
-def newest(agents: Sequence[str | None]) -> list[int]:
-    """Which of ended attempts are among the newest of their agents, as many as are kept; ascending.
-
-    Args:
-        agents: of each attempt, in the order of their time.
-    """
+def telling(events: Sequence[Event]) -> list[int]:
+    """Which of ended attempts, in the order of their time, may be kept: of each agent the newest and the worst."""
     chosen: list[int] = []
-    found: dict[str | None, int] = {None: PER_AGENT}
-    for place in range(len(agents) - 1, -1, -1):
-        agent = agents[place]
-        count = found.get(agent, 0)
-        if count < PER_AGENT:
-            found[agent] = count + 1
-            chosen.append(place)
-    chosen.reverse()
+    for places in _by_agent(events, 0).values():
+        chosen += places[-PER_AGENT:]
+        earlier = places[-PER_AGENT - MOST_BESIDE : -PER_AGENT]
+        if len(earlier) > FEW:
+            worst = Worst()
+            worst.weigh(weighable([events[place] for place in earlier]), range(len(earlier)))
+            kept = {id(event) for event in worst}
+            earlier = [place for place in earlier if id(events[place]) in kept]
+        chosen += earlier
     return chosen
 
 
+def _by_agent(events: Sequence[Event], first: int) -> dict[str, list[int]]:
+    """The places from `first` on of each agent's attempts; the agent that ended one last comes last."""
+    found: dict[str | None, list[int]] = defaultdict(list)
+    for place in range(len(events) - 1, first - 1, -1):
+        found[events[place].agent].append(place)
+    return {agent: places[::-1] for agent, places in reversed(found.items()) if agent is not None}
+
+
+class _Aside:
+    """The worst of what one agent ended."""
+
+    __slots__ = ("_before", "_now", "_until_us")
+
+    def __init__(self, at: int) -> None:
+        self._before: Worst | None = None
+        self._now = Worst()
+        self._until_us = at + ASIDE_FOR_US
+
+    def weigh(self, ended: Finished, places: Sequence[int], at: int) -> None:
+        """Take in attempts by their places, at `at`, microseconds."""
+        if at >= self._until_us:
+            self._before = self._now if at < self._until_us + ASIDE_FOR_US else None
+            self._now, self._until_us = Worst(), at + ASIDE_FOR_US
+        self._now.weigh(ended, places)
+
+    def __iter__(self) -> Iterator[Event]:
+        yield from self._before or ()
+        yield from self._now
+
+
 class Examples:
-    """The newest ended attempts of each agent."""
+    """The newest ended attempts of each agent, and the worst."""
 
     def __init__(self) -> None:
-        self._of: dict[str, deque[Event]] = {}  # the agent that ended one last comes last
+        self._of: dict[str, list[Event]] = {}  # the agent that ended one last comes last
+        self._aside: dict[str, _Aside] = {}  # of those that ended more than the newest, in the same order
         self._attributes: dict[str, frozenset[Attribute]] = {}  # of some agents, until they have another attempt
         self.changed = False  # since it was last packed
 
-    def add(self, events: Sequence[Event]) -> None:
-        """Take in attempts that ended, in the order of their time."""
-        latest = events[-MOST_OF_A_FOLD:]
-        for place in newest([event.agent for event in latest]):
-            event = latest[place]
-            if event.agent is not None:
-                kept = self._of.pop(event.agent, None)
-                if kept is None:
-                    kept = deque(maxlen=PER_AGENT)
-                kept.append(event)
-                self._of[event.agent] = kept
-                self._attributes.pop(event.agent, None)
-        self.changed = self.changed or bool(events)
+    def add(self, ended: Finished, at: int) -> None:
+        """Take in attempts that ended, in the order of their time.
+
+        Args:
+            at: when the newest of them ended, microseconds.
+        """
+        first = max(len(ended.events) - MOST_OF_A_FOLD, 0)
+        for agent, places in _by_agent(ended.events, first).items():
+            self._add(agent, ended, places, at)
+        self.changed = self.changed or bool(ended.events)
         while len(self._of) > MOST_AGENTS:
             oldest = next(iter(self._of))
             del self._of[oldest]
+            self._aside.pop(oldest, None)
             self._attributes.pop(oldest, None)
 
+    def _add(self, agent: str, ended: Finished, places: list[int], at: int) -> None:
+        kept = self._of.pop(agent, [])
+        if len(kept) + len(places) > PER_AGENT:
+            aside = self._aside.pop(agent, None)
+            if aside is None:
+                aside = _Aside(at)
+                aside.weigh(weighable(kept), range(len(kept)), at)
+            aside.weigh(ended, places, at)
+            self._aside[agent] = aside
+            if len(self._aside) > MOST_ASIDE:
+                del self._aside[next(iter(self._aside))]
+        events = ended.events
+        self._of[agent] = [*kept, *[events[place] for place in places[-PER_AGENT:]]][-PER_AGENT:]
+        self._attributes.pop(agent, None)
+
     def of(self, agent: str) -> list[Event]:
-        """What is kept of one agent, oldest first."""
+        """The newest of one agent, oldest first."""
         return list(self._of.get(agent, ()))
+
+    def worst(self, agent: str, since_us: int) -> list[Event]:
+        """Of what one agent ended before its newest, but not before `since_us`, that which was worst in some way."""
+        return [event for event in self._beside(agent) if time_of(event) >= since_us]
+
+    def _beside(self, agent: str) -> list[Event]:
+        """What of one agent is kept beside its newest, oldest first."""
+        newest = {id(event) for event in self._of.get(agent, ())}
+        found = {id(event): event for event in self._aside.get(agent, ()) if id(event) not in newest}
+        return sorted(found.values(), key=time_of)
 
     def attributes(self, agent: str) -> frozenset[Attribute]:
         """Whatever some attempt of the agent had: columns, and attributes that are text, numbers or yes and no."""
@@ -96,14 +166,13 @@ class Examples:
     def pack(self) -> bytes:
         """All of it, for the state."""
         self.changed = False
-        kept = [_slim(event) for events in self._of.values() for event in events]
+        kept = [_slim(event) for agent, newest in self._of.items() for event in (*self._beside(agent), *newest)]
         return zlib.compress(msgspec.msgpack.encode(kept), 1)
 
     def unpack(self, packed: bytes) -> None:
         """Put back what :meth:`pack` gave."""
         for event in msgspec.msgpack.decode(zlib.decompress(packed), type=list[Event]):
-            self._of.setdefault(event.agent or "", deque(maxlen=PER_AGENT)).append(event)
-        self._attributes.clear()
+            self._add(event.agent or "", weighable([event]), [0], time_of(event))
 
 
 def pairs(event: Event) -> Iterator[Attribute]:

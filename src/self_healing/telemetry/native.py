@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from self_healing.clock import MINUTE_US, SECOND_US
+from self_healing.clock import MINUTE_US
 from self_healing.model import Event, Kind
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.encoding import SHORT_LINE, are_held, bounded
@@ -35,7 +35,7 @@ from self_healing.telemetry.lines import (
     read_line,
 )
 from self_healing.telemetry.metric import POINT, point_of
-from self_healing.telemetry.timestamps import UNREAD, encode_ts, parse_one, parse_usual
+from self_healing.telemetry.timestamps import UNREAD, encode_ts, parse_usual, time_of
 
 __all__ = ["DEPTH_MAX", "FUTURE_MAX_US", "LINE_MAX_BYTES", "BadLine", "Decoded", "attributes_of", "decode", "encode_ts"]
 
@@ -304,21 +304,8 @@ def _hear_intake(decoded: Decoded, own: list[Event]) -> None:
 def _times(events: Sequence[Event], times: NDArray[np.int64]) -> NDArray[np.int64]:
     """When each event happened, microseconds since 1970, or UNREAD; `times` are those in a usual form."""
     for index in np.flatnonzero(times == UNREAD).tolist():
-        times[index] = _time_of(events[index])
+        times[index] = time_of(events[index])
     return times
-
-
-def _time_of(event: Event) -> int:
-    """An event's `ts`; where that is missing, unreadable or without a zone, when it finished, else when it started."""
-    if event.ts is not None:
-        try:
-            at = parse_one(event.ts)
-        except ValueError:  # a clock that is wrong has no better time elsewhere
-            return UNREAD
-        if at != UNREAD:
-            return at
-    seconds = event.finished_at if event.finished_at is not None else event.started_at
-    return UNREAD if seconds is None else round(seconds * SECOND_US)
 
 
 def _kinds(events: Sequence[Event]) -> NDArray[np.uint8]:

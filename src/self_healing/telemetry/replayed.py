@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from self_healing.measures import COARSE_US, FINE_US, Bools, Grouped, Ints, Measure, Totals, begins_us, successive_us
-from self_healing.model import Event
 from self_healing.spec import MAX_GROUPS, TriggerSpec
 from self_healing.telemetry.ages import Ages, Ran, oldest, oldest_since
 from self_healing.telemetry.examples import Examples
 from self_healing.telemetry.groups import BY_AGENT
 from self_healing.telemetry.pulse import Pulse
 from self_healing.telemetry.rows import Flat
-from self_healing.telemetry.samples import Joining
+from self_healing.telemetry.samples import Finished, Joining
 from self_healing.telemetry.silences import Heard, Silences
 from self_healing.telemetry.table import PaneTable
 from self_healing.telemetry.telemetry import Telemetry
@@ -47,7 +46,7 @@ class Waiting:
 class _NoExamples(Examples):
     """A history has no incident that needs evidence."""
 
-    def add(self, events: Sequence[Event]) -> None:
+    def add(self, ended: Finished, at: int) -> None:
         pass
 
 

@@ -150,7 +150,7 @@ class Telemetry(Measured):
                 self._put(signal, found, listening, None)
         if listening:
             self._listening.tell_finished(folded)
-        self.examples.add(folded.finished.events)
+        self.examples.add(folded.finished, int(ts[-1]))
         return latecomers.too_late
 
     def _own_calls(self, events: Sequence[Event], kind: NDArray[np.uint8], ts: Ints, repairing: set[int]) -> list[Told]:

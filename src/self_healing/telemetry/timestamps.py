@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from self_healing.clock import SECOND_US, from_us, to_us
+from self_healing.model import Event
 
 UNREAD: Final = int(np.iinfo(np.int64).min)
 """Stands for a time that is not known."""
@@ -67,6 +68,19 @@ def parse_one(text: str) -> int:
     if not 0 <= us < END_US:
         raise ValueError(f"{text!r} is not within 1970 to 9999")
     return us
+
+
+def time_of(event: Event) -> int:
+    """An event's `ts`; where that is missing, unreadable or without a zone, when it finished, else when it started."""
+    if event.ts is not None:
+        try:
+            at = parse_one(event.ts)
+        except ValueError:  # a clock that is wrong has no better time elsewhere
+            return UNREAD
+        if at != UNREAD:
+            return at
+    seconds = event.finished_at if event.finished_at is not None else event.started_at
+    return UNREAD if seconds is None else round(seconds * SECOND_US)
 
 
 def parse_usual(texts: Sequence[str | None]) -> NDArray[np.int64]:

@@ -1,21 +1,47 @@
-"""Examples: a few of each agent, whatever the others do, and known again after a restart."""
+"""Examples: a few of each agent, the newest and the worst, whatever the others do, and known again after a restart."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from self_healing.model import Event
-from self_healing.telemetry.examples import MOST_AGENTS, MOST_ATTRIBUTES, PER_AGENT, Examples
+import msgspec
+import pytest
+
+from self_healing.clock import SECOND_US, from_us
+from self_healing.model import Event, Usage
+from self_healing.telemetry.examples import ASIDE_FOR_US, MOST_AGENTS, MOST_ASIDE, MOST_ATTRIBUTES, PER_AGENT, Examples
+from self_healing.telemetry.worst import PER_MEASURE, weighable
 
 
 def ended(agent: str | None, number: int = 0, **fields: Any) -> Event:
     return Event(kind="task_finished", agent=agent, task_id=f"t{number}", **fields)
 
 
+def taken(examples: Examples, *events: Event) -> None:
+    examples.add(weighable(events), 0)
+
+
+def dull(count: int, agent: str = "A") -> list[Event]:
+    """So many attempts, each hardly longer than the one before."""
+    return [
+        ended(agent, n, ts=from_us(n * SECOND_US).isoformat(), status="success", duration_s=5 + n / 1000, attempt=1)
+        for n in range(count)
+    ]
+
+
+def put(examples: Examples, events: list[Event], *, one_by_one: bool) -> None:
+    for end in range(1, len(events) + 1) if one_by_one else [len(events)]:
+        examples.add(weighable(events[end - 1 : end] if one_by_one else events), end * SECOND_US)
+
+
+def names(events: list[Event]) -> set[str | None]:
+    return {event.task_id for event in events}
+
+
 def test_a_busy_agent_leaves_the_examples_of_a_quiet_one_alone() -> None:
     examples = Examples()
-    examples.add([ended("Quiet")])
-    examples.add([ended("Busy", number) for number in range(1000)])
+    taken(examples, ended("Quiet"))
+    taken(examples, *(ended("Busy", number) for number in range(1000)))
     assert [event.task_id for event in examples.of("Quiet")] == ["t0"]
     assert [event.task_id for event in examples.of("Busy")] == [f"t{n}" for n in range(1000 - PER_AGENT, 1000)]
     assert examples.of("Nobody") == []
@@ -23,15 +49,15 @@ def test_a_busy_agent_leaves_the_examples_of_a_quiet_one_alone() -> None:
 
 def test_of_too_many_agents_those_that_ended_something_last_stay() -> None:
     examples = Examples()
-    examples.add([ended(f"A{number}") for number in range(MOST_AGENTS)])
-    examples.add([ended("A0"), ended("New"), ended(None)])
+    taken(examples, *(ended(f"A{number}") for number in range(MOST_AGENTS)))
+    taken(examples, ended("A0"), ended("New"), ended(None))
     assert (len(examples.of("A0")), len(examples.of("A1")), len(examples.of("New"))) == (2, 0, 1)
 
 
 def test_the_attributes_are_columns_and_what_is_plain() -> None:
     examples = Examples()
-    examples.add([ended("A", model="m-1", tool="search"), ended("A", model="m-2", error_type="429")])
-    examples.add([ended("A", attributes={"region": "eu", "beta": True, "deep": {"a": 1}, "long": "x" * 500})])
+    taken(examples, ended("A", model="m-1", tool="search"), ended("A", model="m-2", error_type="429"))
+    taken(examples, ended("A", attributes={"region": "eu", "beta": True, "deep": {"a": 1}, "long": "x" * 500}))
     assert examples.attributes("A") == {
         ("model", "m-1"),
         ("model", "m-2"),
@@ -45,9 +71,74 @@ def test_the_attributes_are_columns_and_what_is_plain() -> None:
 
 def test_they_are_the_same_after_a_restart_but_for_what_is_too_much() -> None:
     before, after = Examples(), Examples()
-    before.add([ended("A", 1, model="m"), ended("B", 2, attributes={str(n): n for n in range(1000)})])
+    taken(before, ended("A", 1, model="m"), ended("B", 2, attributes={str(n): n for n in range(1000)}))
     was_changed = before.changed
     after.unpack(before.pack())
     assert (was_changed, before.changed) == (True, False)
     assert after.of("A") == before.of("A")
     assert len(after.of("B")[0].attributes or ()) == MOST_ATTRIBUTES
+
+
+BAD: dict[str, dict[str, Any]] = {
+    "failed": {"status": "failed"},
+    "timed out": {"status": "timeout"},
+    "slow": {"duration_s": 90.0},
+    "slow by its times": {"duration_s": None, "started_at": 1.0, "finished_at": 91.0},
+    "retried": {"attempt": 4},
+    "hungry": {"usage": Usage(prompt_tokens=9_000)},
+    "dear": {"usage": Usage(total_usd=9.0)},
+}
+
+
+@pytest.mark.parametrize("one_by_one", [True, False])
+@pytest.mark.parametrize("bad", BAD)
+def test_what_was_worst_in_some_way_stays_though_many_others_came_after_it(bad: str, one_by_one: bool) -> None:
+    examples, events = Examples(), dull(40)
+    events[2] = msgspec.structs.replace(events[2], **BAD[bad])
+    put(examples, events, one_by_one=one_by_one)
+    assert "t2" in names(examples.worst("A", 0))
+    assert names(examples.of("A")) == {f"t{number}" for number in range(40 - PER_AGENT, 40)}
+    assert "t2" not in names(examples.worst("A", 3 * SECOND_US))
+
+
+@pytest.mark.parametrize("one_by_one", [True, False])
+def test_of_many_bad_ones_a_few_of_each_kind_are_kept(one_by_one: bool) -> None:
+    events = [
+        msgspec.structs.replace(
+            each, status="failed", duration_s=float(n), attempt=1000 - n, usage=Usage(total_tokens=n, total_usd=n * 1.0)
+        )
+        for n, each in enumerate(dull(500))
+    ]
+    examples = Examples()
+    put(examples, events, one_by_one=one_by_one)
+    worst = names(examples.worst("A", 0))
+    assert worst == {f"t{n}" for n in range(PER_MEASURE)}  # those tried most often; the newest are the worst otherwise
+
+
+def test_what_was_worst_long_ago_makes_room() -> None:
+    examples, events = Examples(), dull(2 * ASIDE_FOR_US // SECOND_US + 100)
+    events[0] = msgspec.structs.replace(events[0], duration_s=90.0)
+    put(examples, events[:1000], one_by_one=True)
+    assert "t0" in names(examples.worst("A", 0))
+    put(examples, events, one_by_one=True)
+    assert "t0" not in names(examples.worst("A", 0))
+
+
+def test_the_worst_are_kept_of_so_many_agents_that_ended_something_last() -> None:
+    examples = Examples()
+    for number in range(MOST_ASIDE + 1):
+        put(examples, dull(PER_AGENT + 1, f"A{number}")[::-1], one_by_one=False)
+    assert (examples.worst("A0", 0), len(examples.worst("A1", 0))) == ([], 1)
+
+
+def test_the_worst_are_the_same_after_a_restart_and_go_on() -> None:
+    before, after, events = Examples(), Examples(), dull(40)
+    for number, (bad, fields) in enumerate(BAD.items()):
+        events[3 * number] = msgspec.structs.replace(events[3 * number], error_type=bad, **fields)
+    put(before, events, one_by_one=True)
+    after.unpack(before.pack())
+    assert after.worst("A", 0) == before.worst("A", 0)
+    for each in (before, after):
+        each.add(weighable([ended("A", 50, ts="1970-01-01T00:00:50Z", duration_s=99.0), *dull(8)]), 50 * SECOND_US)
+    assert "t50" in names(after.worst("A", 0)) & names(before.worst("A", 0))
+    assert after.worst("A", 0) == before.worst("A", 0)
