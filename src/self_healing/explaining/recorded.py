@@ -95,14 +95,14 @@ class Recorded:
 
         Args:
             grid_s: between the instants that are evaluated. A person closes at any time, and the series begins anew at
-                the instant that was evaluated last.
+                the instant that was evaluated last, of which was said before what it was without that.
         """
         ends = [
             _evaluated(each.closed_at, grid_s) if each.reason is CloseReason.DISMISSED else each.closed_at
             for each in self._mine(group)
-            if each.closed_at is not None and each.reason is not CloseReason.SUPPRESSED
+            if each.closed_at is not None and each.closed_at <= at and each.reason is not CloseReason.SUPPRESSED
         ]
-        return max((end for end in ends if end <= at), default=None)
+        return max(ends, default=None)
 
 
 def _evaluated(at: datetime, grid_s: int) -> datetime:
