@@ -93,7 +93,7 @@ def served(settings: Settings, clock: Clock) -> Iterator[str]:
 
 
 @contextmanager
-def sick_fleet(settings: Settings, clock: Clock) -> Iterator[str]:
+def sick_fleet(settings: Settings, clock: ScaledClock) -> Iterator[str]:
     """A service beside a fleet of which one agent becomes slow; gives its address."""
     faults = [fault for fault in FAULTS if fault.trigger == "slow_tasks"]
     with beside(settings, clock, faults), served(settings, clock) as url:
