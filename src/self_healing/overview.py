@@ -142,9 +142,13 @@ def _healed(owner: Owner, incident: Incident, execution: Execution | None) -> Js
 
 
 def course(owner: Owner) -> Json:
-    """The rates of the last hour, a point a minute: events a second, tasks a minute, USD an hour, part of errors."""
-    pulse, at_us = owner.telemetry.pulse, owner.evaluated_us
+    """The rates of the last hour, a point a minute: events a second, tasks a minute, USD an hour, part of errors.
+
+    The slice of time that is under way is left out: of the newest minute, a part of it would look like a drop.
+    """
+    pulse, at_us = owner.telemetry.pulse, owner.evaluated_us // FINE_US * FINE_US
     until: datetime = from_us(at_us) if at_us else owner.clock.now()
+    at_us -= FINE_US  # what is asked for is in the slice that ended last
     step = STEP_S * MICRO // FINE_US
     events, _ = _steps(pulse.course(EVENTS, at_us), step)
     finished, failed = _steps(pulse.course("task.errors", at_us), step)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
@@ -60,6 +62,43 @@ def amount(value: float | None, unit: str | None) -> str:
         case _, "%":
             return f"{100 * value:.3g} %"
     return f"{number(value)} {unit}"
+
+
+def course(
+    values: Sequence[float | None],
+    unit: str,
+    at: Sequence[datetime] = (),
+    limits: Sequence[float | None] = (),
+    *,
+    rising: bool = True,
+) -> str:
+    """What a chart shows, for whoever does not see it: newest, least and greatest, and for how long beyond the limit.
+
+    Args:
+        values: the oldest first; None where nothing is known.
+        unit: of the values.
+        at: when each was; left out where that is not to be said.
+        limits: the threshold at each of these instants, if there is one.
+        rising: whether what is above the limit is bad, or what is below it.
+    """
+    known = [(value, number) for number, value in enumerate(values) if value is not None]
+    if not known:
+        return "nothing is known"
+    found = (("newest", known[-1]), ("least", min(known)), ("greatest", max(known)))
+    told = ", ".join(
+        f"{what} {amount(value, unit)}" + (f" at {at[number]:%H:%M:%S}" if at else "")
+        for what, (value, number) in found
+    )
+    limit = next((each for each in reversed(limits) if each is not None), None)
+    if limit is None:
+        return told
+    beyond_s = sum(
+        (until - since).total_seconds()
+        for value, limit, (since, until) in zip(values, limits, pairwise(at), strict=False)
+        if value is not None and limit is not None and (value >= limit if rising else value <= limit)
+    )
+    lasted = f"reached or passed for {span(round(beyond_s))} in all" if beyond_s else "not reached before the newest"
+    return f"{told}; limit {amount(limit, unit)}, {lasted}"
 
 
 def plain(value: object) -> str:

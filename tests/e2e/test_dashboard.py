@@ -262,6 +262,7 @@ def test_who_logs_in_answers_what_waits_for_a_person_and_reads_what_is_handed_ov
             _of_one(page, "handoffs")
             _of_one(page, "approvals")
             _the_answer(page)
+            _the_logout(page, f"http://127.0.0.1:{port}/handoffs")
             assert wrong == []
             page.close()
 
@@ -292,3 +293,11 @@ def _the_answer(page: Page) -> None:
     yes.get_by_role("button", name="Yes, do it").click()
     expect(page.locator("p.line")).to_contain_text("Ada: it is a cache")
     expect(page.locator("#approve")).to_have_count(0)
+
+
+def _the_logout(page: Page, url: str) -> None:
+    """Whoever comes next sees nothing, and is asked for a token."""
+    page.get_by_role("button", name="Log out").click()
+    expect(page.locator("h1")).to_have_text("Log in")
+    page.goto(url)
+    expect(page.locator("h1")).to_have_text("Log in")

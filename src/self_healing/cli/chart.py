@@ -17,6 +17,7 @@ from typing import Any
 from rich.text import Text
 
 from self_healing.cli.output import amount, span, text
+from self_healing.wording import course
 
 Json = dict[str, Any]
 
@@ -90,6 +91,7 @@ def chart(told: Json, width: int, drawn: Strokes) -> Iterator[Text]:
         marks = "".join(_MARKS[list(marked).index(at)] if at in marked else " " for at in range(len(columns)))
         yield Text(f"{'':{margin}} {drawn.axis}{marks}".rstrip())
     yield Text(f"{'UTC':>{margin}}  {_times(columns)}")
+    yield from _wrapped(_in_words(told), width, margin + 2)
     yield from _wrapped(_legend(columns, drawn, limits), width, margin + 2, style="dim")
     for mark, happened in zip(_MARKS, marked.values(), strict=False):
         for each in happened:
@@ -194,6 +196,13 @@ def _legend(columns: Sequence[Column], drawn: Strokes, limits: Sequence[float]) 
     shown = [state for state in _STATES if any(column.state == state for column in columns)]
     keys = [f"{drawn.states[_STATES.index(state)]} {state}" for state in shown]
     return "   ".join([*([f"{drawn.line} threshold"] if limits else []), *keys])
+
+
+def _in_words(told: Json) -> str:
+    points = told["history"]["points"]
+    at = [datetime.fromisoformat(each["at"]) for each in points]
+    values, limits = ([each[name] for each in points] for name in ("value", "threshold"))
+    return course(values, told["unit"], at, limits, rising=told["rising"])
 
 
 def _wrapped(line: str, width: int, margin: int, *, start: str = "", style: str = "") -> Iterator[Text]:

@@ -330,4 +330,10 @@ def _drawn(told: Json) -> Json | None:
         {"at": each["at"], "what": each["what"], "good": each["what"] in GOOD, "bad": each["what"] in BAD}
         for each in history["marks"]
     ]
-    return {"at": [each["at"] for each in points], "unit": told["unit"], "series": lines, "marks": marks}
+    return {
+        "at": [each["at"] for each in points],
+        "unit": told["unit"],
+        "series": lines,
+        "marks": marks,
+        "rising": told["rising"],
+    }

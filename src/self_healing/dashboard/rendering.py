@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from self_healing.dashboard.story import story
-from self_healing.wording import amount, counted, number, plain, span, worded
+from self_healing.wording import amount, counted, course, number, plain, span, worded
 
 NOTHING = "-"
 
@@ -67,6 +67,18 @@ def latest(values: Sequence[float | None]) -> float | None:
     return next((value for value in reversed(values) if value is not None), None)
 
 
+def in_words(told: Mapping[str, Any]) -> str:
+    """What a chart shows, for whoever does not see it."""
+    values = told["series"][0]["values"]
+    limits = next((each["values"] for each in told["series"] if each["label"] == "limit"), ())
+    if "at" in told:
+        at = [datetime.fromisoformat(each) for each in told["at"]]
+    else:
+        until, step = datetime.fromisoformat(told["until"]), timedelta(seconds=told["step"])
+        at = [until - back * step for back in range(len(values) - 1, -1, -1)]
+    return course(values, told.get("unit", ""), at, limits, rising=told.get("rising", True))
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -82,8 +94,10 @@ def _environment() -> Environment:
         "columns": columns,
         "count": "{:,}".format,
         "counted": counted,
+        "course": course,
         "figures": figures,
         "group": group,
+        "in_words": in_words,
         "latest": latest,
         "number": number,
         "plain": plain,

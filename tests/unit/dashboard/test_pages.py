@@ -359,6 +359,7 @@ def test_a_chart_of_an_incident_holds_its_value_its_limit_and_what_happened(loop
     assert (status, "<html" in chart) == (200, False)
     assert "&#34;limit&#34;" in chart
     assert "detected" in chart
+    assert "newest 90s at 10:00:00, least 90s at 10:00:00, greatest 90s at 10:00:00; limit 1m, not reached" in chart
 
 
 def test_a_handoff_is_completed_in_the_page(loop: SelfHealingOrchestrator) -> None:
@@ -447,9 +448,17 @@ def test_a_list_leads_from_its_newest_to_older_ones(kind: type[Record], of: str,
     assert refused == [400, 400]
 
 
-def test_the_newest_value_of_a_chart_is_said_in_words_as_well(loop: SelfHealingOrchestrator) -> None:
+def test_what_a_chart_shows_is_said_in_words_as_well_once_its_slice_of_time_is_over(
+    loop: SelfHealingOrchestrator,
+) -> None:
+    assert isinstance(loop.clock, FakeClock)
+    with serving(loop) as port:
+        assert "<figcaption>Tasks that failed or timed out <b>nothing</b></figcaption>" in get(port, "/")[1]
+    loop.clock.advance(10)
+    loop.check(loop.now())
     with serving(loop) as port:
         now, triggers = get(port, "/")[1], get(port, "/triggers")[1]
+    assert 'aria-label="Tasks that failed or timed out: newest 0 % at 10:00:10, least 0 % at 10:00:10' in now
     assert "<figcaption>Tasks that failed or timed out <b>newest 0 %</b></figcaption>" in now
     row = triggers[triggers.index('id="trigger-slow_tasks"') :]
     assert '<span class="says">newest 90s</span>' in row[: row.index("</tr>")]
