@@ -85,8 +85,8 @@ class Drill:
         """Send the fault, follow it to its end, and say how long each stage took.
 
         Raises:
-            SelfHealingError: the trigger is off, another drill is under way, or healing is stopped.
-            OSError: the event cannot be written.
+            SelfHealingError: the trigger is off, another drill is under way, healing is stopped, or the event cannot be
+                written.
         """
         mode = self._mode()
         self._sent_at = self._now()
@@ -199,5 +199,11 @@ class Drill:
             "finished_at": now.timestamp(),
             "duration_s": duration_s,
         }
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event) + "\n")
+        try:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(event) + "\n")
+        except OSError as error:
+            raise SelfHealingError(
+                f"the fault cannot be written into the telemetry directory: {self._file}: {error.strerror}; make the "
+                f"directory, or let this user write there"
+            ) from error

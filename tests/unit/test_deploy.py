@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -167,6 +168,9 @@ def test_the_image_copies_what_there_is_and_runs_as_nobody_special() -> None:
     assert copied
     assert [word for word in copied if not (ROOT / word).exists()] == []
     assert image("USER") == ["10001:10001"]
+    # Nobody else makes them: a fresh volume is a copy of what the image has there.
+    directories = set(re.findall(r"SELF_HEALING_\w+_DIR=(\S+)", CONTAINERFILE.read_text()))
+    assert directories <= set(image("RUN")[-1].split("install -d")[1].split())
     assert {line.split()[0] for line in image("FROM")} == {"python:3.11-slim"}
 
 
@@ -175,10 +179,11 @@ def test_the_image_is_healthy_while_the_service_is_ready_and_not_when_none_answe
     _, *words = json.loads(check)
 
     def healthy(address: str) -> bool:
-        command = [sys.executable, *(word.replace("http://127.0.0.1:8787", address) for word in words)]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        command = [sys.executable, *(word.replace("127.0.0.1:8787", address) for word in words)]
+        inherited = os.environ | {"http_proxy": "http://127.0.0.1:9"}
+        return subprocess.run(command, capture_output=True, check=False, env=inherited).returncode == 0
 
     with serving(refuse) as server:
-        address = server.addresses["port"].rstrip("/")
+        address = server.addresses["port"].removeprefix("http://").rstrip("/")
         assert healthy(address)
     assert not healthy(address)

@@ -159,3 +159,10 @@ def test_a_drill_is_refused_while_its_trigger_is_off(bench: Make) -> None:
     with pytest.raises(SelfHealingError, match="`self-healing triggers enable drill` first"):
         one.drill()
     assert not (one.settings.telemetry.dir / FILE).exists()
+
+
+def test_a_fault_that_cannot_be_written_says_where_and_what_to_do(bench: Make) -> None:
+    held = bench()
+    held.settings.telemetry.dir.rmdir()
+    with pytest.raises(SelfHealingError, match=f"{FILE}: No such file or directory; make the directory"):
+        held.drill()

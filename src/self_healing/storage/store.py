@@ -153,7 +153,8 @@ class Store:
                 return
         if found is None:  # its owner has only just begun to make it
             raise StateError(f"{self.state_dir} holds no state yet; try again in a moment")
-        known = "the owner has to bring it there first" if found in VERSIONS else "use the release that wrote it"
+        own = "`self-healing run`, or one `check`, brings it there"
+        known = own if found in VERSIONS else "use the release that wrote it"
         raise StateCorrupt(f"{self._database} has schema version {found}, and {HEAD} is wanted here; {known}")
 
     def close(self) -> None:
