@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -15,6 +16,7 @@ from self_healing.dashboard.story import story
 from self_healing.wording import amount, counted, course, number, plain, span, worded
 
 NOTHING = "-"
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 def group(told: Mapping[str, str] | None) -> str:
@@ -32,6 +34,14 @@ def when(told: str | None) -> Markup | str:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S} UTC", f"{at:%H:%M:%S}"
     )
+
+
+def instant(text: str) -> Markup | str:
+    """A text that is an instant as JSON has it, as one; any other, which may have come as telemetry, as it is."""
+    try:
+        return when(text) if _INSTANT.fullmatch(text) else plain(text)
+    except ValueError:  # it only looks like one, such as of a thirteenth month
+        return text
 
 
 def since(told: str, start: str) -> Markup:
@@ -98,6 +108,7 @@ def _environment() -> Environment:
         "figures": figures,
         "group": group,
         "in_words": in_words,
+        "instant": instant,
         "latest": latest,
         "number": number,
         "plain": plain,

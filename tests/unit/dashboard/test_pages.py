@@ -229,7 +229,8 @@ def test_a_table_of_evidence_shows_what_any_of_its_rows_says_and_how_many_were_c
     loop: SelfHealingOrchestrator,
 ) -> None:
     handoff = loop.store.select(Handoff)[0]
-    rows = [{"task": "runs", "age_s": 120}, {"task": "ended", "tokens": 7}, "(9 more)"]
+    sent = {"at": "noon", "since": "2026-13-45T10:00:00Z", "until": "2026-01-05T10:00:00Z"}
+    rows = [{"task": "runs", "age_s": 120}, {"task": "ended", "tokens": 7, "attributes": sent}, "(9 more)"]
     differs = [{"name": "model", "value": "m-2", "share_here": 1.0, "share_elsewhere": 0.316}]
     context = {**handoff.message["context"], "examples": rows, "differs": differs}
     loop.store.put(msgspec.structs.replace(handoff, message={**handoff.message, "context": context}))
@@ -238,6 +239,8 @@ def test_a_table_of_evidence_shows_what_any_of_its_rows_says_and_how_many_were_c
     assert "<th>task</th><th>age</th><th>tokens</th>" in page
     assert "<td>runs</td><td>2m</td><td>-</td>" in page
     assert "<td>ended</td><td>-</td><td>7</td>" in page
+    told = re.sub(r">\s+", ">", page)
+    assert "<dt>at</dt><dd>noon</dd><dt>since</dt><dd>2026-13-45T10:00:00Z</dd><dt>until</dt><dd><time" in told
     assert "<td>m-2</td><td>100 %</td><td>31.6 %</td>" in page
     assert "<p>(9 more)</p>" in page
 
