@@ -94,6 +94,8 @@ def test_an_escalation_is_told_by_every_channel_of_the_person_and_taken_back_whe
             lost={"kind": "command", "argv": ["./nowhere"], "agents": ["ChiefArchitectAgent"]},
         )
         with scenario:
+            [unset] = [issue for issue in scenario.loop.health()["issues"] if "is set" in issue]
+            assert unset.startswith("channel broken: routing_key_env names NO_KEY, and no such variable is set")
             scenario.at(70).expect_incident("slow_tasks", "Coder", "escalated")
             incident = scenario.incident("slow_tasks", "Coder").id
             assert told(scenario) == [

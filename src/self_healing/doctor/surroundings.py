@@ -1,4 +1,4 @@
-"""The surroundings: directories, disk, clock, ports, token, service, and the stop."""
+"""The surroundings: directories, disk, clock, ports, token, variables of channels, service, and the stop."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from self_healing.config import Settings, is_loopback
 from self_healing.constitution.stop import stopped
 from self_healing.doctor.findings import Finding, ok, problem, warn
 from self_healing.errors import StateError, StorageError
+from self_healing.handoffs.declared import unset
 from self_healing.local_socket import ask
 from self_healing.spec import Spec
 from self_healing.status import evaluated_at, last_health
@@ -47,6 +48,8 @@ def surroundings(settings: Settings, spec: Spec | None, at: datetime) -> Iterato
     yield _state(settings, at)
     yield from _ports(settings, serving=answer is not None)
     yield _token(settings)
+    if answer is None:  # a service says it of its own variables, which may be others
+        yield from _variables(settings)
     yield problem("service", lost, "restart it") if lost else _service(settings, spec, answer, at)
     yield _stop(settings)
 
@@ -148,6 +151,13 @@ def _token(settings: Settings) -> Finding:
         say = "SELF_HEALING_SERVER_TOKEN=$(openssl rand -hex 16)"
         return warn("token", f"it has fewer than {SHORTEST_TOKEN} characters, and {host} is open to others", say)
     return ok("token", "senders must show it")
+
+
+def _variables(settings: Settings) -> Iterator[Finding]:
+    for line in unset(settings.actions.channels, os.environ):
+        channel, _, said = line.partition(": ")
+        says, _, do = said.partition("; ")
+        yield warn(channel, says, do)
 
 
 def _service(settings: Settings, spec: Spec | None, answer: dict[str, Any] | None, at: datetime) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Final, Literal, get_args
@@ -206,3 +206,18 @@ ChannelSettings = Annotated[
 
 CHANNEL_KINDS: Final[tuple[type[ChannelDeclared], ...]] = get_args(get_args(ChannelSettings)[0])
 """The model of each kind."""
+
+
+def unset(channels: Mapping[str, ChannelSettings], environment: Mapping[str, str]) -> list[str]:
+    """A line for each variable that a channel names and nobody has set: what is sent that way would fail.
+
+    Args:
+        channels: as they are declared, by name.
+        environment: the variables of the process that delivers.
+    """
+    return [
+        f"channel {name}: {key} names {named}, and no such variable is set; set it for the service, and start that anew"
+        for name, channel in channels.items()
+        for key in type(channel).model_fields
+        if key.endswith("_env") and (named := getattr(channel, key)) is not None and not environment.get(named)
+    ]

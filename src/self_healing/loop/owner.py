@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from self_healing.errors import (
     StorageError,
 )
 from self_healing.handoffs.channel import Channel
+from self_healing.handoffs.declared import unset
 from self_healing.handoffs.file import FileChannel
 from self_healing.handoffs.following import Following
 from self_healing.handoffs.outbox import Notices
@@ -328,6 +330,7 @@ class Owner:
         ]
         others += self._receiving.problems if self._receiving else []
         others += [*self.telemetry.issues, *self._around()]
+        others += unset(self.settings.actions.channels, os.environ)
         others += [refusal(self.refused, self.spec.version)] if self.refused else []
         if self._checkpoints is not None and self._checkpoints.problem is not None:
             others.append(self._checkpoints.problem)

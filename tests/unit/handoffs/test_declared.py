@@ -1,0 +1,34 @@
+"""What is declared of channels, before anything is sent by them."""
+
+from __future__ import annotations
+
+import pytest
+
+from self_healing.config import Settings
+from self_healing.handoffs.declared import unset
+
+WEBHOOK = {"kind": "webhook", "url": "https://example.org", "secret_env": "SECRET"}
+
+
+@pytest.mark.parametrize("environment", [{}, {"SECRET": ""}])
+@pytest.mark.parametrize(
+    ("channel", "key"),
+    [
+        (WEBHOOK, "secret_env"),
+        ({"kind": "pagerduty", "routing_key_env": "SECRET"}, "routing_key_env"),
+        ({"kind": "apprise", "urls_env": "SECRET"}, "urls_env"),
+        ({"kind": "a2a", "url": "https://example.org", "token_env": "SECRET"}, "token_env"),
+    ],
+)
+def test_each_variable_that_is_not_set_is_named_with_its_channel_and_key(
+    channel: dict[str, str], key: str, environment: dict[str, str]
+) -> None:
+    channels = Settings.model_validate({"actions": {"channels": {"mine": channel}}}).actions.channels
+    [line] = unset(channels, environment)
+    assert line.startswith(f"channel mine: {key} names SECRET, and no such variable is set")
+
+
+def test_what_is_set_or_not_asked_for_is_not_told() -> None:
+    without = {"kind": "a2a", "url": "https://example.org"}
+    settings = Settings.model_validate({"actions": {"channels": {"hook": WEBHOOK, "agent": without}}})
+    assert unset(settings.actions.channels, {"SECRET": "whsec_"}) == []
