@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from statistics import median
 from typing import Any
@@ -15,8 +15,10 @@ from self_healing.model import (
     Execution,
     Group,
     Handoff,
+    HandoffStatus,
     Incident,
     Lesson,
+    Note,
     Record,
     SeriesState,
     Silence,
@@ -122,12 +124,13 @@ def _lesson(lesson: Lesson) -> Json:
 
 def _worked(lessons: Sequence[Lesson]) -> Json:
     times = [seconds for lesson in lessons for seconds in lesson.heal_s]
+    tries = sum(lesson.tries for lesson in lessons)
+    counted = ("healed", "not_healed", "worse", "inconclusive")
+    judged = {name: sum(getattr(lesson, name) for lesson in lessons) for name in counted}
     return {
-        "tries": sum(lesson.tries for lesson in lessons),
-        "healed": sum(lesson.healed for lesson in lessons),
-        "not_healed": sum(lesson.not_healed for lesson in lessons),
-        "worse": sum(lesson.worse for lesson in lessons),
-        "inconclusive": sum(lesson.inconclusive for lesson in lessons),
+        "tries": tries,
+        **judged,
+        "not_judged": max(tries - sum(judged.values()), 0),
         "credit": sum(lesson.credit for lesson in lessons),
         "median_heal_s": median(times) if times else None,
     }
@@ -138,6 +141,39 @@ def incident(incident: Incident, triggers: Iterable[TriggerSpec]) -> Json:
     told = plain(incident)
     del told["notes"]
     return told | {"unit": next((unit(spec) for spec in triggers if spec.name == incident.trigger), None)}
+
+
+def timeline(incident: Incident, handoffs: Iterable[Handoff]) -> list[Json]:
+    """What happened to an incident and to what was handed over for it, in the order of time.
+
+    Of one instant that which ended comes first, since what the incident came to follows from it, and what began last.
+    """
+    ended: list[Note] = []
+    begun: list[Note] = []
+    for handoff in handoffs:
+        for note in _life(handoff):
+            (ended if note.what in _ENDS else begun).append(note)
+    return [plain(note) for note in sorted([*ended, *incident.notes, *begun], key=lambda note: note.at)]
+
+
+_ENDS = frozenset((HandoffStatus.COMPLETED, HandoffStatus.FAILED, HandoffStatus.EXPIRED))
+
+
+def _life(handoff: Handoff) -> Iterator[Note]:
+    """A line for each thing that became of a handoff, as far as it came."""
+    reached = {
+        HandoffStatus.CREATED: handoff.created_at,
+        HandoffStatus.DELIVERED: handoff.delivered_at,
+        HandoffStatus.ACCEPTED: handoff.accepted_at,
+    }
+    if handoff.status in _ENDS:
+        reached[handoff.status] = handoff.ended_at
+    by = {note.what: f" {note.text}" for note in handoff.notes}
+    for status, at in reached.items():
+        if at is not None:
+            said = f": {handoff.result}" if status in _ENDS and handoff.result else ""
+            text = f"handoff {handoff.id} to {handoff.target_agent}{by.get(status.value, '')}{said}"
+            yield Note(at=at, what=status.value, text=text)
 
 
 def evidence(groups: Iterable[Group], since: datetime, until: datetime | None) -> Json:

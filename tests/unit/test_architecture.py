@@ -54,6 +54,7 @@ JOINTS = {
     "backtest": "replays history through telemetry and triggers, muted as declared, without the rest of the loop",
     "checkpoint": "stores what telemetry and triggers know in one piece",
     "config": "loads the declared triggers, maintenance windows and actions into one spec",
+    "doctor.surroundings": "looks at whether a stop is in force, and at the variables that channels name",
     "explaining.replaying": "replays stored events through telemetry and triggers, with what is on record",
     "explaining.telling": "says in JSON what a trigger saw, with the unit of its signal",
     "forgetting": "lets telemetry and triggers forget the same groups at once",

@@ -296,6 +296,8 @@ def test_a_healed_incident_is_in_the_history_and_in_the_lessons(
 ) -> None:
     slow = incident(surface, "slow_tasks")["id"]
     handoff = surface.call("incident", {"id": slow})["handoffs"][0]["id"]
+    (waiting,) = (each for each in surface.call("actions", {})["actions"] if each["name"] == "analyze_slow_tasks")
+    assert (waiting["tries"], waiting["not_judged"], waiting["lessons"][0]["not_judged"]) == (1, 1, 1)
     clock.advance(30)
     surface.call("complete", {"id": handoff, "by": "Ada", "result": None})
     surface.call("check", {})
@@ -310,9 +312,33 @@ def test_a_healed_incident_is_in_the_history_and_in_the_lessons(
     assert len(surface.call("history", {"limit": 1})["history"]) == 1
     (action,) = (each for each in surface.call("actions", {})["actions"] if each["name"] == "analyze_slow_tasks")
     assert action["answers"] == ["slow_tasks"]
-    assert (action["tries"], action["healed"]) == (1, 1)
+    assert (action["tries"], action["healed"], action["not_judged"]) == (1, 1, 0)
     assert action["median_heal_s"] == pytest.approx(150)
     assert [(each["trigger"], each["agent"]) for each in action["lessons"]] == [("slow_tasks", "Coder")]
+
+
+def test_a_timeline_tells_what_became_of_what_was_handed_over(
+    surface: Surface, settings: Settings, clock: FakeClock
+) -> None:
+    id = incident(surface, "slow_tasks")["id"]
+    handoff = surface.call("incident", {"id": id})["handoffs"][0]["id"]
+    for name, more in (("accept", {}), ("fail", {"result": "no access"})):
+        clock.advance(30)
+        surface.call(name, {"id": handoff, "by": "Ada", **more})
+    surface.call("check", {})
+    told = surface.call("incident", {"id": id})["timeline"]
+    about = [(each["what"], each["text"]) for each in told if handoff in each["text"]]
+    to = f"handoff {handoff} to ChiefArchitectAgent"
+    assert about == [
+        ("created", to),
+        ("delivered", to),
+        ("accepted", f"{to} by Ada"),
+        ("failed", f"{to} by Ada: no access"),
+    ]
+    assert [each["at"] for each in told] == sorted(each["at"] for each in told)
+    order = [each["what"] for each in told]
+    assert order.index("acting") < order.index("created")
+    assert order[order.index("failed") + 1 :][:2] == ["failed", "escalated"]  # what the incident made of it
 
 
 def test_the_constitution_shows_what_is_used_of_its_limits(surface: Surface) -> None:

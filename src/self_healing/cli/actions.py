@@ -53,4 +53,9 @@ def _print(told: Json) -> None:
 
 
 def _healed(worked: Json) -> str:
-    return f"{worked['healed']} of {worked['tries']}" if worked["tries"] else "never tried"
+    """How many of those that were judged; a try counts neither for nor against an action before it is."""
+    if not worked["tries"]:
+        return "never tried"
+    waiting, judged = worked["not_judged"], worked["tries"] - worked["not_judged"]
+    said = [f"{worked['healed']} of {judged}"] if judged > 0 else []
+    return ", ".join([*said, f"{waiting} not judged"] if waiting else said)

@@ -31,18 +31,19 @@ class Incidents(Answers):
     def incident(self, id: str) -> Json:
         incident = self._store.get(Incident, id)
         beneath = self._store.select(Incident, parent=id)
+        handoffs = self._store.select(Handoff, incident=id)
         return {
             "incident": self._incident(incident),
             "series": self._series(incident),
             "goes_on_by": self._loop.goes_on_by(incident),
             "evidence": self._evidence(incident, beneath),
             "beneath": [self._incident(each) for each in beneath],
-            "timeline": [views.plain(note) for note in incident.notes],
+            "timeline": views.timeline(incident, handoffs),
             "executions": [views.execution(each) for each in self._store.select(Execution, incident=id)],
             "decisions": [views.decision(each) for each in self._store.select(Decision, incident=id)],
             "verifications": [views.plain(each) for each in self._store.select(Verification, incident=id)],
             "directives": [views.plain(each) for each in self._store.select(Directive, owner=id)],
-            "handoffs": [self._handoff(each) for each in self._store.select(Handoff, incident=id)],
+            "handoffs": [self._handoff(each) for each in handoffs],
             "similar": self._past(similar(self._store, incident)),
         }
 

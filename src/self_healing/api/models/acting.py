@@ -18,6 +18,7 @@ class Outcomes(Model):
     not_healed: int
     worse: int
     inconclusive: int
+    not_judged: int
     credit: float
     median_heal_s: float | None
 
