@@ -19,7 +19,7 @@ from self_healing.errors import StorageError
 from self_healing.filenames import SEGMENTS
 from self_healing.model import Accounting, IncidentState
 from self_healing.spec import Spec
-from self_healing.storage.readonly import read
+from self_healing.storage.readonly import DATABASE, HEAD, VERSION_TABLE, VERSIONS, read
 from self_healing.watching import ahead, unread, unreadable, unwatched
 
 Row = tuple[Any, ...]
@@ -107,6 +107,12 @@ def last_health(settings: Settings, spec: Spec, *, at: datetime) -> dict[str, An
     stop = stopped(settings.storage.state_dir)
     if stop is not None:
         issues.append(f"{_STOPPED} by {stop.by}: {stop.reason}; `self-healing resume-healing` lets it go on")
+    schema = _one(_rows(settings, f"SELECT version_num FROM {VERSION_TABLE}"))
+    if schema is not None and schema not in VERSIONS:
+        issues.append(
+            f"no service starts here: {settings.storage.state_dir / DATABASE} has schema version {schema}, and {HEAD} "
+            f"is the newest that is known; use the release that wrote it"
+        )
     telemetry_healthy = bool(last.get("telemetry_healthy", True))
     evaluated = evaluated_at(settings)
     too_far = ahead(evaluated, at) if evaluated is not None else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from self_healing.config import Settings, load_settings
 from self_healing.constitution.stop import resume, stop
 from self_healing.errors import NotFound, SelfHealingError, StateBusy, StateError, StorageError
 from self_healing.orchestrator import SelfHealingOrchestrator
+from self_healing.storage.readonly import DATABASE
 from self_healing.storage.store import Store
 from self_healing.surface import COMMANDS, Surface, open_surface
 from self_healing.testing import Scenario
@@ -460,6 +463,16 @@ def test_a_missing_telemetry_directory_degrades_the_health_without_a_cycle(setti
     told = status.last_health(settings, status.loaded_spec(settings), at=NOW)
     assert (told["status"], told["telemetry_healthy"]) == ("degraded", False)
     assert str(settings.telemetry.dir) in told["issues"][0]
+
+
+def test_a_state_of_a_newer_release_degrades_the_health_without_a_cycle(settings: Settings, clock: FakeClock) -> None:
+    with open_surface(settings, write=True, clock=clock) as surface:
+        surface.call("check", {})
+    with closing(sqlite3.connect(settings.storage.state_dir / DATABASE)) as other, other:
+        other.execute("UPDATE alembic_version SET version_num = '9999'")
+    (issue,) = status.last_health(settings, status.loaded_spec(settings), at=NOW)["issues"]
+    assert issue.startswith("no service starts here: ")
+    assert issue.endswith("schema version 9999, and 0006 is the newest that is known; use the release that wrote it")
 
 
 def test_the_stop_shows_at_once_and_is_gone_with_it(settings: Settings, clock: FakeClock) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from self_healing.constitution import keys
 from self_healing.errors import StateError
 from self_healing.filenames import SEGMENTS
-from self_healing.storage.readonly import DATABASE
+from self_healing.storage.readonly import DATABASE, HEAD, VERSION_TABLE, VERSIONS
 
 MANIFEST: Final = "copy.json"
 FORMAT: Final = 1
@@ -123,6 +123,8 @@ def load(copy: Path) -> Manifest:
     try:
         found = msgspec.json.decode((copy / MANIFEST).read_bytes(), type=Manifest)
     except FileNotFoundError as error:
+        if not copy.exists():
+            raise StateError(f"{copy} is not there; name the directory that `self-healing backup` made") from error
         if not (copy / DATABASE).exists():
             raise StateError(f"{copy} is no copy of a state: it has no {DATABASE}") from error
         raise StateError(
@@ -189,8 +191,6 @@ def usable(copy: Path) -> str:
 
 
 def _schema_version(database: Path) -> str:
-    from self_healing.storage.migrations import HEAD, VERSION_TABLE, VERSIONS
-
     try:
         # Immutable: nothing is ever written beside it, not even where its header says that there are newer commits.
         with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:

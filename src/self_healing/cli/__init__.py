@@ -150,7 +150,9 @@ def _run(words: list[str]) -> int:
     except MissingArgumentError as error:
         # What there is, is what a group of commands lists without more words.
         grouped = COMMANDS[words[0]][0].endswith(":app")
-        return _failed(f"{error} `{NAME} {words[0]}{'' if grouped else ' --help'}` lists what there is")
+        return _failed(
+            f"{error} `{NAME} {words[0]}{'` lists what there is' if grouped else ' --help` says what it takes'}"
+        )
     except UnknownCommandError as error:
         return _failed(f"{str(error).partition(' Available')[0]} `{NAME} --help` lists what there is")
     except UnknownOptionError as error:

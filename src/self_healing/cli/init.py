@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,8 @@ from self_healing.errors import SelfHealingError
 
 FILE = Path("self-healing.toml")
 TELEMETRY = Path("logs/telemetry")
+VARIABLE = "SELF_HEALING_TELEMETRY_DIR"
+"""Wins over the file, so the directory that it names is the one to make."""
 SOURCES = "docs/how-to/sources"
 """Where the documentation says how each is connected."""
 
@@ -25,7 +28,7 @@ def init(
     force: Annotated[bool, Parameter(show_default=False, help="Write over a file that is there.")] = False,
     shown: Shown | None = None,
 ) -> int:
-    """Write a commented self-healing.toml, in observe mode, and make the telemetry directory that it names.
+    """Write a commented self-healing.toml, in observe mode, and make the telemetry directory.
 
     Says as well how to connect the agent frameworks that are installed here, in an active or a .venv environment.
     """
@@ -36,7 +39,7 @@ def init(
             file.write(_filled(shown))
     except FileExistsError as error:
         raise SelfHealingError(f"{path} is there already; --force writes over it") from error
-    telemetry_dir = shown.telemetry_dir or TELEMETRY
+    telemetry_dir = shown.telemetry_dir or Path(os.environ.get(VARIABLE) or TELEMETRY)
     try:
         # So that a first start finds nothing missing, whether or not anything will ever be written there.
         telemetry_dir.mkdir(parents=True, exist_ok=True)

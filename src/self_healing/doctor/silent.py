@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from self_healing.clock import SECOND_US
+from self_healing.clock import DAY_US, SECOND_US
 from self_healing.doctor.history import History
 from self_healing.doctor.observing import Observed, beyond
 from self_healing.problems import shown, suggestion
@@ -77,14 +77,20 @@ def _too_little(observed: Observed, history: History) -> tuple[str, str] | None:
         return None  # a window that holds nothing is judged as well
     if observed.most < observed.needed:
         held = f"no window of {span(trigger.window)} ever held {counted(observed.needed, 'sample')}"
-        return f"{held}; the most were {observed.most}", "lengthen its window, or lower min_samples"
+        return f"{held}; the most were {observed.most}", _lengthen(history)
     if isinstance(condition, Baseline) and observed.most_before < condition.min_samples:
         says = f"no baseline ever held {counted(condition.min_samples, 'sample')}; the most were {observed.most_before}"
         return says, "let more history come in, lengthen `over`, or lower condition.min_samples"
     if isinstance(condition, RateOfChange) and observed.most_before < trigger.min_samples:
         says = f"no window of {span(trigger.window)} before another ever held {counted(trigger.min_samples, 'sample')}"
-        return f"{says}; the most were {observed.most_before}", "lengthen its window, or lower min_samples"
+        return f"{says}; the most were {observed.most_before}", _lengthen(history)
     return None
+
+
+def _lengthen(history: History) -> str:
+    """What helps where no window held enough; the first hours after a start say little of that."""
+    first = "let a day of history come in; if it is so still, " if history.span_us < DAY_US else ""
+    return f"{first}lengthen its window, or lower min_samples"
 
 
 def _unmeasured(trigger: TriggerSpec, history: History) -> tuple[str, str]:

@@ -17,6 +17,13 @@ from self_healing.errors import StateCorrupt, StorageError
 DATABASE = "state.db"
 LOCK = "lock"
 
+VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+"""Every version of its schema that a state can have, the oldest first."""
+
+HEAD = VERSIONS[-1]
+
+VERSION_TABLE = "alembic_version"
+
 
 def read(state_dir: Path, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """The rows of one query on the state; an empty list when there is no state yet.

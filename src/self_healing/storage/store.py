@@ -23,8 +23,8 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from self_healing import model
 from self_healing.errors import NotFound, StateBusy, StateCorrupt, StateError, StorageError
 from self_healing.storage import schema
-from self_healing.storage.migrations import HEAD, VERSIONS, create, upgrade, version
-from self_healing.storage.readonly import DATABASE, LOCK
+from self_healing.storage.migrations import create, upgrade, version
+from self_healing.storage.readonly import DATABASE, HEAD, LOCK, VERSIONS
 
 R = TypeVar("R", bound=model.Record)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from self_healing.cli.connecting import SOURCES, installed
+from self_healing.cli.init import init
 
 HOW_TO = Path(__file__).parents[3] / "docs/how-to/sources"
 
@@ -45,6 +46,15 @@ def test_a_program_is_found_as_the_shell_finds_it(tmp_path: Path, monkeypatch: p
     program.parent.mkdir()
     program.touch(0o755)
     assert found(tmp_path, monkeypatch, PATH=str(program.parent)) == ["Codex"]
+
+
+def test_the_directory_that_a_variable_names_is_made_in_place_of_the_one_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SELF_HEALING_TELEMETRY_DIR", "theirs")
+    assert init() == 0
+    assert {each.name for each in tmp_path.iterdir()} == {"self-healing.toml", "theirs"}
 
 
 def test_the_documentation_has_a_page_for_each() -> None:

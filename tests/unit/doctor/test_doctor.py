@@ -238,6 +238,7 @@ def test_a_change_from_windows_that_never_held_enough_cannot_fire(tmp_path: Path
     outcome, words = found(examined(told), "trigger mine")
     assert outcome == "warn"
     assert "cannot fire: no window of 30m before another ever held 3 samples; the most were 2" in words
+    assert "let a day of history come in; if it is so still, lengthen its window" in words
 
 
 def test_of_a_count_one_sample_is_enough_whatever_min_samples_says(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from alembic.migration import MigrationContext
 
 from self_healing.errors import NotFound, StateBusy, StateCorrupt, StateError, StorageError
 from self_healing.model import Execution, Incident, IncidentState, Judged, Lesson, Result
-from self_healing.storage.migrations import HEAD, create, upgrade, version
-from self_healing.storage.readonly import DATABASE, read
+from self_healing.storage.migrations import create, upgrade, version
+from self_healing.storage.readonly import DATABASE, HEAD, read
 from self_healing.storage.schema import metadata
 from self_healing.storage.store import MOST_RECORDS, TABLES, Store
 from tests.unit.actions.intents import execution

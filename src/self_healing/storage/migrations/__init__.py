@@ -6,14 +6,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from self_healing.storage.readonly import HEAD, VERSION_TABLE
 from self_healing.storage.schema import metadata
-
-VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
-"""Every version that a state can have, the oldest first."""
-
-HEAD = VERSIONS[-1]
-
-VERSION_TABLE = "alembic_version"
 
 # As Alembic makes it.
 _version = sa.Table(VERSION_TABLE, sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
