@@ -39,7 +39,8 @@ def watch(*, shown: Shown | None = None) -> int:
 
     from self_healing.terminal import Terminal
 
-    with Live(console=Terminal(), screen=True, auto_refresh=False) as live:
+    # Nothing else is printed meanwhile; what Live would put in the place of stdout knows no encoding.
+    with Live(console=Terminal(), screen=True, auto_refresh=False, redirect_stdout=False) as live:
         return followed(look, lambda told: live.update(_page(told), refresh=True))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -64,3 +66,20 @@ def test_as_json_it_is_a_line_at_each_change_until_ctrl_c(tmp_path: Path) -> Non
         watching.send_signal(signal.SIGINT)
         assert watching.wait(30) == 0
     assert (first["status"]["stopped"], second["status"]["stopped"]["by"]) == (None, "Ada")
+
+
+def test_on_a_terminal_it_is_a_page_until_ctrl_c(tmp_path: Path) -> None:
+    at = ["--state-dir", str(tmp_path / "state"), "--logs-dir", str(tmp_path / "logs")]
+    assert execute(["check", *at]) == 1
+    ours, theirs = pty.openpty()
+    command = [str(Path(sys.executable).with_name("self-healing")), "watch", *at]
+    environ = os.environ | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"}
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environ) as watching:
+        os.close(theirs)
+        shown = b""
+        while b"last healings" not in shown:
+            shown += os.read(ours, 4096)  # fails once the other end is closed: it has ended by itself
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 0
+    os.close(ours)
+    assert b"the last hour" in shown
