@@ -6,7 +6,7 @@ import os
 from datetime import datetime, timedelta
 
 from self_healing.config import HeartbeatSettings
-from self_healing.errors import EffectRefused, SelfHealingError
+from self_healing.errors import SelfHealingError
 from self_healing.handoffs.aside import Aside
 from self_healing.handoffs.http import judged, post
 from self_healing.labelling import marked
@@ -40,17 +40,15 @@ class Heartbeat:
         for _, outcome in self._aside.outcomes():
             failed = isinstance(outcome, SelfHealingError)
             self.problems = [f"heartbeat: {outcome}"] if failed else []
-        if not self._settings.url_env or status == UNHEALTHY or self._aside.busy("heartbeat"):
+        url = os.environ.get(self._settings.url_env)  # that it is named and not set, health tells by itself
+        if not url or status == UNHEALTHY or self._aside.busy("heartbeat"):
             return
         if self._next is None or at >= self._next:
             self._next = at + timedelta(seconds=self._settings.every)
-            self._aside.begin("heartbeat", lambda: self._post(status))
+            self._aside.begin("heartbeat", lambda: self._post(url, status))
 
-    def _post(self, status: str) -> None:
+    def _post(self, url: str, status: str) -> None:
         settings = self._settings
-        url = os.environ.get(settings.url_env)
-        if not url:
-            raise EffectRefused(f"variable {settings.url_env} holds no address")
         headers = {"content-type": "text/plain; charset=utf-8"}
         answer = post(
             url, marked(self._environment, status).encode(), headers, allow=settings.allow, timeout_s=settings.timeout

@@ -36,6 +36,18 @@ def heartbeat(every: int = 60, environment: str = "") -> Heartbeat:
     return Heartbeat(settings, environment=environment, threads=False)
 
 
+def quiet(directory: Path, heartbeat: dict[str, object]) -> Settings:
+    """Of a service that opens no port."""
+    return Settings.model_validate(
+        {
+            "telemetry": {"dir": directory},
+            "storage": {"state_dir": directory / "state", "logs_dir": directory / "logs"},
+            "server": NO_PORTS,
+            "heartbeat": heartbeat,
+        }
+    )
+
+
 def beaten(monitor: Monitor, *beats: tuple[int, str], monkeypatch: pytest.MonkeyPatch) -> Heartbeat:
     """The heartbeat after it was told to beat at those seconds with those statuses."""
     one = heartbeat()
@@ -81,12 +93,25 @@ def test_why_the_monitor_could_not_be_called_is_told_until_it_can_be(monkeypatch
     assert one.problems == []
 
 
-def test_a_variable_without_an_address_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_is_not_set_is_told_once_by_health_and_not_by_the_beat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MONITOR_URL", raising=False)
     one = heartbeat()
     one.beat(AT, "healthy")
     one.beat(AT + timedelta(seconds=1), "healthy")
-    assert one.problems == ["heartbeat: variable MONITOR_URL holds no address"]
+    assert one.problems == []
+    settings = quiet(tmp_path, {"url_env": "MONITOR_URL"})
+
+    async def issues() -> list[str]:
+        service = Service(settings, clock=FakeClock(AT), stop=asyncio.Event())
+        await service.turn()
+        told: list[str] = service.loop.health()["issues"]
+        await service.close()
+        return told
+
+    [told] = [issue for issue in asyncio.run(issues()) if issue.startswith("heartbeat: ")]
+    assert told.startswith("heartbeat: url_env names MONITOR_URL, and no such variable is set; ")
 
 
 @pytest.mark.parametrize(
@@ -113,14 +138,7 @@ def test_the_service_beats_when_it_has_turned_and_says_when_nobody_hears(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monitor = Monitor()
-    settings = Settings.model_validate(
-        {
-            "telemetry": {"dir": tmp_path},
-            "storage": {"state_dir": tmp_path / "state", "logs_dir": tmp_path / "logs"},
-            "server": NO_PORTS,
-            "heartbeat": {"url_env": "MONITOR_URL", "allow": LOOPBACK},
-        }
-    )
+    settings = quiet(tmp_path, {"url_env": "MONITOR_URL", "allow": LOOPBACK})
     clock = FakeClock(AT)
 
     async def life() -> None:

@@ -154,10 +154,10 @@ def _token(settings: Settings) -> Finding:
 
 
 def _variables(settings: Settings) -> Iterator[Finding]:
-    for line in unset(settings.actions.channels, os.environ):
-        channel, _, said = line.partition(": ")
+    for line in unset(settings.actions.channels, settings.heartbeat, os.environ):
+        named_by, _, said = line.partition(": ")
         says, _, do = said.partition("; ")
-        yield warn(channel, says, do)
+        yield warn(named_by, says, do)
 
 
 def _service(settings: Settings, spec: Spec | None, answer: dict[str, Any] | None, at: datetime) -> Finding:

@@ -208,16 +208,19 @@ CHANNEL_KINDS: Final[tuple[type[ChannelDeclared], ...]] = get_args(get_args(Chan
 """The model of each kind."""
 
 
-def unset(channels: Mapping[str, ChannelSettings], environment: Mapping[str, str]) -> list[str]:
-    """A line for each variable that a channel names and nobody has set: what is sent that way would fail.
+def unset(channels: Mapping[str, ChannelSettings], heartbeat: Declared, environment: Mapping[str, str]) -> list[str]:
+    """A line for each variable that a channel or the heartbeat names and nobody has set: what is sent so would fail.
 
     Args:
         channels: as they are declared, by name.
+        heartbeat: as it is declared.
         environment: the variables of the process that delivers.
     """
+    naming: dict[str, Declared] = {f"channel {name}": channel for name, channel in channels.items()}
+    naming["heartbeat"] = heartbeat
     return [
-        f"channel {name}: {key} names {named}, and no such variable is set; set it for the service, and start that anew"
-        for name, channel in channels.items()
-        for key in type(channel).model_fields
-        if key.endswith("_env") and (named := getattr(channel, key)) is not None and not environment.get(named)
+        f"{name}: {key} names {named}, and no such variable is set; set it for the service, and start that anew"
+        for name, declared in naming.items()
+        for key in type(declared).model_fields
+        if key.endswith("_env") and (named := getattr(declared, key)) and not environment.get(named)
     ]

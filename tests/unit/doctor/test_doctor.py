@@ -119,12 +119,13 @@ def test_a_short_token_on_an_open_address_is_warned_of(tmp_path: Path) -> None:
     assert found(examined(settings(tmp_path, server=server)), "token")[0] == "warn"
 
 
-def test_a_variable_that_a_channel_names_and_nobody_set_is_warned_of(
+def test_a_variable_that_a_channel_or_the_heartbeat_names_and_nobody_set_is_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hook = {"kind": "webhook", "url": "https://example.org", "secret_env": "NO_SECRET"}
-    told = settings(tmp_path, actions={"channels": {"tickets": hook}})
+    told = settings(tmp_path, actions={"channels": {"tickets": hook}}, heartbeat={"url_env": "NO_MONITOR"})
     assert found(examined(told), "channel tickets")[0] == "warn"
+    assert found(examined(told), "heartbeat")[0] == "warn"
     monkeypatch.setenv("NO_SECRET", "whsec_")
     assert "channel tickets" not in [each["check"] for each in examined(told)["checks"]]
 

@@ -23,12 +23,19 @@ WEBHOOK = {"kind": "webhook", "url": "https://example.org", "secret_env": "SECRE
 def test_each_variable_that_is_not_set_is_named_with_its_channel_and_key(
     channel: dict[str, str], key: str, environment: dict[str, str]
 ) -> None:
-    channels = Settings.model_validate({"actions": {"channels": {"mine": channel}}}).actions.channels
-    [line] = unset(channels, environment)
+    settings = Settings.model_validate({"actions": {"channels": {"mine": channel}}})
+    [line] = unset(settings.actions.channels, settings.heartbeat, environment)
     assert line.startswith(f"channel mine: {key} names SECRET, and no such variable is set")
+
+
+def test_the_variable_of_the_heartbeat_is_told_likewise() -> None:
+    settings = Settings.model_validate({"heartbeat": {"url_env": "MONITOR_URL"}})
+    [line] = unset(settings.actions.channels, settings.heartbeat, {})
+    assert line.startswith("heartbeat: url_env names MONITOR_URL, and no such variable is set")
+    assert unset(settings.actions.channels, settings.heartbeat, {"MONITOR_URL": "https://monitor.example"}) == []
 
 
 def test_what_is_set_or_not_asked_for_is_not_told() -> None:
     without = {"kind": "a2a", "url": "https://example.org"}
     settings = Settings.model_validate({"actions": {"channels": {"hook": WEBHOOK, "agent": without}}})
-    assert unset(settings.actions.channels, {"SECRET": "whsec_"}) == []
+    assert unset(settings.actions.channels, settings.heartbeat, {"SECRET": "whsec_"}) == []
