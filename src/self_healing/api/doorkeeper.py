@@ -108,9 +108,7 @@ class Doorkeeper:
         if scope["method"] == "POST" and scope["path"].startswith(TELEMETRY):
             self._turned_away(status)
         if status is HTTPStatus.UNAUTHORIZED and _by_a_person(scope):
-            await RedirectResponse(f"{LOGIN}?next={quote(_asked_for(scope))}", HTTPStatus.SEE_OTHER)(
-                scope, receive, send
-            )
+            await RedirectResponse(_login(scope), HTTPStatus.SEE_OTHER)(scope, receive, send)
             return
         challenge = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else None
         await problem(status, message, challenge)(scope, receive, send)
@@ -165,16 +163,24 @@ class Doorkeeper:
 
 
 def _by_a_person(scope: Connection) -> bool:
-    """Whether somebody looks at a page, who can log in; not a page's own script, which asks for it once more."""
+    """Whether somebody sees the answer, who can log in; not a page's own script, which asks for it once more."""
     headers = Headers(scope=scope)
-    looks = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
-    return looks and not scope["path"].startswith(API) and "hx-request" not in headers
+    looks = scope["method"] in ("GET", "POST") and "text/html" in headers.get("accept", "")
+    return looks and not scope["path"].startswith((API, *SENDING, MCP)) and "hx-request" not in headers
 
 
-def _asked_for(scope: Connection) -> str:
-    """The path with its query, as a browser asks for it."""
-    query = scope["query_string"].decode("latin-1")
-    return quote(scope["path"]) + (f"?{query}" if query else "")
+def _login(scope: Connection) -> str:
+    """Where to log in, and go on with the page that was asked for; or with the one whose form has done nothing."""
+    if scope["method"] == "GET":
+        query = scope["query_string"].decode("latin-1")
+        return f"{LOGIN}?next={quote(quote(scope['path']) + (f'?{query}' if query else ''))}"
+    if scope["path"] == LOGOUT:
+        return LOGIN
+    headers = Headers(scope=scope)
+    page = _split(headers.get("referer", ""))
+    own = page.netloc != "" and page.netloc == headers.get("host")
+    there = page.path + (f"?{page.query}" if page.query else "") if own else "/"
+    return f"{LOGIN}?next={quote(there)}&undone=yes"
 
 
 def _split(url: str) -> SplitResult:

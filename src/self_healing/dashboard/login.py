@@ -23,6 +23,9 @@ HEADERS: Final = {
     "Referrer-Policy": "same-origin",
 }
 
+UNDONE: Final = "Nothing was done: your login was over. Log in, and do it again on the page that you are led back to."
+"""What is said to whoever sent a form too late."""
+
 
 def routes(tokens: Tokens, sessions: Sessions) -> list[Route]:
     """The pages by which people log in and out.
@@ -33,7 +36,8 @@ def routes(tokens: Tokens, sessions: Sessions) -> list[Route]:
     """
 
     async def page(request: Request) -> Response:
-        return _page(request.query_params.get("next", "/"), None, HTTPStatus.OK)
+        problem = UNDONE if "undone" in request.query_params else None
+        return _page(request.query_params.get("next", "/"), problem, HTTPStatus.OK)
 
     async def login(request: Request) -> Response:
         async with request.form(max_files=0, max_fields=5) as form:

@@ -92,6 +92,26 @@ def test_a_page_without_a_login_leads_to_the_one_that_asks_for_the_token_and_bac
     assert (shown.status_code, "Log out" in shown.text) == (200, True)
 
 
+@pytest.mark.parametrize(
+    ("path", "referer", "to"),
+    [
+        ("/stop", f"{ORIGIN}/incidents?cursor=a%20b", "/login?next=/incidents%3Fcursor%3Da%2520b&undone=yes"),
+        ("/stop", None, "/login?next=/&undone=yes"),
+        ("/stop", "http://evil.example/stop", "/login?next=/&undone=yes"),
+        ("/logout", f"{ORIGIN}/stop", "/login"),
+    ],
+)
+def test_a_form_sent_after_the_login_was_over_leads_to_the_one_that_asks_for_the_token_and_back(
+    fleet: Scenario, path: str, referer: str | None, to: str
+) -> None:
+    browser = Browser(fleet)
+    form, headers = {"by": "Ada", "reason": "x"}, {"Accept": "text/html"} | ({"Referer": referer} if referer else {})
+    sent = browser.post(path, form, **headers)
+    assert (sent.status_code, sent.headers["location"]) == (303, to)
+    assert ("Nothing was done" in browser.get(to).text) == (path != "/logout")
+    assert "Resume" not in (browser.login("all"), browser.get("/stop"))[1].text
+
+
 def test_the_cookie_is_kept_from_scripts_and_from_other_sites(fleet: Scenario) -> None:
     cookie = Browser(fleet).login("all").headers["set-cookie"]
     assert cookie.startswith(f"{COOKIE}=")
