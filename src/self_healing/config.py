@@ -31,18 +31,11 @@ from self_healing.constitution.own import read_own
 from self_healing.declarations import Values
 from self_healing.documents import CEDAR, Document, Read, read_document
 from self_healing.errors import ConfigError
-from self_healing.handoffs.declared import (
-    FUNCTIONS,
-    ChannelSettings,
-    Networks,
-    PythonDeclared,
-    Timeout,
-    Variable,
-    variable,
-)
+from self_healing.handoffs.declared import FUNCTIONS, ChannelSettings, PythonDeclared, Timeout
 from self_healing.incidents.maintenance import read_maintenance
 from self_healing.problems import Place, one_line, problems_of, shown, unknown
 from self_healing.spec import MAX_GROUPS, WARM_UP_S, Declared, Duration, Limits, Spec, Whole
+from self_healing.spec.outside import Networks, Variable, variable
 from self_healing.triggers.declared import read_triggers
 
 CONFIG_FILE = Path("self-healing.toml")

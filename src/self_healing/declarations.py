@@ -21,7 +21,7 @@ from self_healing.spec import parse_duration
 Model = TypeVar("Model", bound=BaseModel)
 Values = Mapping[str, Any]
 Mistake = tuple[str, Any, str]
-"""A dotted key, its value, and what is allowed there."""
+"""A dotted key, its value (None where it is missing), and what is allowed there."""
 Check = Callable[[Values], Iterator[Mistake]]
 """Finds the mistakes in the merged values of a table."""
 CheckAll = Callable[[Mapping[str, Values]], Iterator[tuple[str, Mistake]]]
@@ -224,8 +224,10 @@ class Reader(Generic[Model]):
             problems.append(f"{where(key)}: {key}: {shown(table.values[key])}: {unknown(key, keys(self._model))}")
         for key, value, allowed in mistakes:
             place = f"{where(key)}: {key}: "
-            if not any(problem.startswith(place) for problem in problems):  # the model has said so
-                problems.append(f"{place}{shown(value)}: {allowed}")
+            told = allowed if value is None else f"{shown(value)}: {allowed}"
+            # Else the model has said so, or it may stand in the part that could not be read.
+            if not any(problem.startswith(place) for problem in problems) and not (value is None and table.incomplete):
+                problems.append(place + told)
         return problems, None if problems else spec
 
     def _where(self, name: str, key: str) -> str:

@@ -123,7 +123,7 @@ def _complaint(detail: dict[str, Any], place: Place) -> str:
             return f"{context['discriminator'].strip(chr(39))} is missing: {listed(_tags(place.at))}"
         case "tuple_type" if isinstance(detail["input"], str):
             # A command that was written as for a shell is many arguments; any other text is one item.
-            items = detail["input"].split() if place.key.endswith(".argv") else []
+            items = detail["input"].split() if place.key.endswith("argv") else []
             return f"allowed is a list, such as {shown(items or [detail['input']])}"
         case "union_tag_invalid":
             return f"unknown kind;{suggestion(context['tag'], _tags(place.at))} {listed(_tags(place.at))}"

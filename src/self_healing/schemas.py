@@ -24,11 +24,13 @@ from self_healing.spec import (
     LONGEST_S,
     UNASKED,
     ActionSpec,
+    ActionType,
     Aggregate,
     Maintenance,
     TriggerSpec,
     parse_duration,
 )
+from self_healing.spec.actions import NEEDED, OWN_KEYS
 from self_healing.spec_tests.models import CaseFile
 from self_healing.telemetry.asked import KINDS
 from self_healing.telemetry.columns import ATTRIBUTE
@@ -123,8 +125,16 @@ def actions_schema() -> Schema:
             _when("type", [kind.value], {"properties": {"directives": {"propertyNames": {"enum": list(names)}}}})
             for kind, names in ALLOWED_DIRECTIVES.items()
         ),
+        *(_when("type", [kind.value], {"required": list(keys)}) for kind, keys in NEEDED.items()),
+        *(_when("type", _others(kind), {"properties": dict.fromkeys(own, False)}) for kind, own in OWN_KEYS.items()),
+        _when("type", list(OWN_KEYS), {"properties": {"function": False}}),
+        _when("type", _others(*OWN_KEYS), {"properties": {"parameter_types": False}}),
     ]
     return _tables({"action": action}, "Actions of self-healing: what is done.")
+
+
+def _others(*kinds: ActionType) -> list[str]:
+    return [kind.value for kind in ActionType if kind not in kinds]
 
 
 def tests_schema() -> Schema:

@@ -1,26 +1,28 @@
-"""The process is killed at each step of an action that calls a function: it is called once, or a person is told."""
+"""The process is killed at each step of an action that calls something: it is called once, or a person is told."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from self_healing.actions.effect import CRASH_POINTS, FUNCTION_RETURNED
+from self_healing.actions.effect import CALLED, CRASH_POINTS
 from self_healing.actions.runner import InlineExecutor
 from self_healing.handoffs.file import FileChannel
 from self_healing.model import Execution, ExecutionStatus, Handoff, HandoffStatus
+from self_healing.spec import ActionSpec
 from self_healing.storage.store import Store
 from tests.crash.killing import crash_at, killed
 from tests.unit.actions.intents import ACTIONS, effect_on, intend
 
 
-def doomed(directory: Path, idempotent: bool, point: str) -> None:
+def doomed(directory: Path, way: str, idempotent: bool, point: str) -> None:
     with Store(directory / "state") as store:
         intend(store, 1, "ask")
-        run(directory, store, idempotent, crash_at(point))
+        run(directory, store, way, idempotent, crash_at(point))
 
 
 def drain(handoff: dict[str, str], parameters: dict[str, str]) -> None:
@@ -31,39 +33,61 @@ def drain(handoff: dict[str, str], parameters: dict[str, str]) -> None:
         os.fsync(file.fileno())
 
 
-def run(directory: Path, store: Store, idempotent: bool, crash: Callable[[str], None] = lambda _point: None) -> None:
-    """Take up all that is intended, by an action that calls the function."""
-    spec = ACTIONS["ask"].model_copy(
+def by_function(directory: Path, idempotent: bool) -> ActionSpec:
+    """An action that calls the function."""
+    return ACTIONS["ask"].model_copy(
         update={
             "function": "tests.crash.test_function_crash:drain",
             "parameters": {"log": str(directory / "drained")},
             "idempotent": idempotent,
         }
     )
+
+
+def by_program(directory: Path, idempotent: bool) -> ActionSpec:
+    """An action that runs a program which does the same."""
+    program = "import json, sys; print(json.load(sys.stdin)['id'], file=open(sys.argv[1], 'a'))"
+    plain = ACTIONS["ask"].model_dump(exclude={"directives", "type", "reversible"})
+    argv = (sys.executable, "-S", "-c", program, str(directory / "drained"))
+    return ActionSpec.model_validate({**plain, "type": "command", "argv": argv, "idempotent": idempotent})
+
+
+WAYS = {"function": by_function, "program": by_program}
+
+
+def run(
+    directory: Path, store: Store, way: str, idempotent: bool, crash: Callable[[str], None] = lambda _point: None
+) -> None:
+    """Take up all that is intended."""
+    spec = WAYS[way](directory, idempotent)
     channel = FileChannel(directory / "handoffs")
     InlineExecutor(effect_on(store, channel, action=lambda _execution: spec, crash=crash)).recover()
 
 
 CASES = [
-    ("intent.committed", False, 1, ExecutionStatus.DISPATCHED),
-    ("effect.directives", False, 0, ExecutionStatus.UNKNOWN),
-    (FUNCTION_RETURNED, False, 1, ExecutionStatus.UNKNOWN),
-    ("effect.delivered", False, 1, ExecutionStatus.DISPATCHED),
-    ("outcome.committed", False, 1, ExecutionStatus.DISPATCHED),
-    ("effect.directives", True, 1, ExecutionStatus.DISPATCHED),
-    (FUNCTION_RETURNED, True, 2, ExecutionStatus.DISPATCHED),
+    ("function", "intent.committed", False, 1, ExecutionStatus.DISPATCHED),
+    ("function", "effect.directives", False, 0, ExecutionStatus.UNKNOWN),
+    ("function", CALLED, False, 1, ExecutionStatus.UNKNOWN),
+    ("function", "effect.delivered", False, 1, ExecutionStatus.DISPATCHED),
+    ("function", "outcome.committed", False, 1, ExecutionStatus.DISPATCHED),
+    ("function", "effect.directives", True, 1, ExecutionStatus.DISPATCHED),
+    ("function", CALLED, True, 2, ExecutionStatus.DISPATCHED),
+    ("program", "effect.directives", False, 0, ExecutionStatus.UNKNOWN),
+    ("program", CALLED, False, 1, ExecutionStatus.UNKNOWN),
+    ("program", "effect.delivered", False, 1, ExecutionStatus.DISPATCHED),
+    ("program", CALLED, True, 2, ExecutionStatus.DISPATCHED),
 ]
 
 
-@pytest.mark.parametrize(("point", "idempotent", "calls", "status"), CASES)
-def test_killed_at_any_point_a_function_is_called_once_or_nobody_claims_to_know(
-    tmp_path: Path, point: str, idempotent: bool, calls: int, status: ExecutionStatus
+@pytest.mark.parametrize(("way", "point", "idempotent", "calls", "status"), CASES)
+def test_killed_at_any_point_it_is_called_once_or_nobody_claims_to_know(
+    tmp_path: Path, way: str, point: str, idempotent: bool, calls: int, status: ExecutionStatus
 ) -> None:
-    killed(doomed, tmp_path, idempotent, point)
+    killed(doomed, tmp_path, way, idempotent, point)
 
     with Store(tmp_path / "state") as store:
-        run(tmp_path, store, idempotent)
-        run(tmp_path, store, idempotent)  # a further start finds nothing left
+        run(tmp_path, store, way, idempotent)
+        run(tmp_path, store, way, idempotent)  # a further start finds nothing left
         done, handoff = store.get(Execution, "exe-1"), store.get(Handoff, "hnd-1")
 
     drained = tmp_path / "drained"
@@ -78,4 +102,4 @@ def test_killed_at_any_point_a_function_is_called_once_or_nobody_claims_to_know(
 
 
 def test_every_point_of_an_effect_is_tried() -> None:
-    assert {point for point, *_ in CASES} == {*CRASH_POINTS, FUNCTION_RETURNED}
+    assert {point for _, point, *_ in CASES} == {*CRASH_POINTS, CALLED}

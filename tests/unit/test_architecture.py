@@ -45,6 +45,7 @@ PORTS = {
     ("triggers.selftest", "telemetry.signals"): "what a signal can be at all says whether a condition can ever be met",
     ("incidents.lifecycle", "telemetry.signals"): "a value in the timeline carries the unit of its signal",
     ("actions.effect", "handoffs.channel"): "the port by which an effect delivers a handoff",
+    ("actions.calling", "handoffs"): "an action runs a program or calls a web server as a channel does",
 }
 """The imports from one stage into another, and why each is there. Anything else is joined in the loop."""
 

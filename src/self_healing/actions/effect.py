@@ -15,15 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol, TypeVar
 
 import msgspec
 
+from self_healing.actions import calling
 from self_healing.actions.directing import Allowing, AuditAppend, Directives
-from self_healing.actions.functions import run
 from self_healing.errors import ConstitutionBypass, EffectError, EffectRefused, EffectUntold
 from self_healing.handoffs.channel import Channel, Receipt, delivered, repeatable
-from self_healing.model import Decision, Execution, ExecutionStatus, Handoff, HandoffStatus
+from self_healing.model import Decision, Execution, ExecutionStatus, Handoff, HandoffStatus, Note
 from self_healing.spec import ActionSpec, Priority
 from self_healing.storage.store import Store
 
@@ -32,8 +33,11 @@ T = TypeVar("T")
 CRASH_POINTS = ("intent.committed", "effect.directives", "effect.delivered", "outcome.committed")
 """Where a crash matters, in order; the names that tests kill the process at."""
 
-FUNCTION_RETURNED = "effect.function"
-"""The same where an action calls a function: it has returned, and its handoff is not delivered yet."""
+CALLED = "effect.called"
+"""The same where an action calls something: it has returned, and its handoff is not delivered yet."""
+
+ENDING_S = 3
+"""Beyond its own limit, for a program to be killed with what it started, and for what it said to be read."""
 
 STOPPED = "stopped by a person"
 """The error of an execution that the stop kept from its effect."""
@@ -72,6 +76,10 @@ def _untold(error: Exception) -> bool:
     return isinstance(error, TimeoutError | EffectUntold)
 
 
+def _said(error: Exception, spec: ActionSpec) -> str:
+    return f"no answer within {spec.timeout} s" if isinstance(error, TimeoutError) else str(error)
+
+
 def _nothing(_point: str) -> None:
     """No crash."""
 
@@ -92,7 +100,7 @@ class Effect:
         stopped: whether a person stopped all effects; asked right before each.
         observe: whether no effect may be brought about at all.
         bypassed: hears of what the gate did not allow, in the transaction that ends it.
-        crash: called with each name of CRASH_POINTS, and FUNCTION_RETURNED, as it is passed.
+        crash: called with each name of CRASH_POINTS, and CALLED, as it is passed.
     """
 
     def __init__(
@@ -193,9 +201,10 @@ class Effect:
             return
         certain = not execution.tries  # that nothing was done so far
         receipt: Receipt | None = None
+        last: str | None = None
 
         async def once() -> None:
-            nonlocal certain, receipt
+            nonlocal certain, receipt, last
             there, again = await self._left(id, spec, call)
             if there:
                 return
@@ -208,6 +217,7 @@ class Effect:
                 raise _Refused(str(error)) from error
             except FAILURES as error:
                 certain = certain and not _untold(error)
+                last = _said(error, spec)
                 raise
 
         try:
@@ -216,11 +226,11 @@ class Effect:
             if certain:
                 self._failed(id, str(error))
             else:
-                self._unknown(id, spec)
+                self._unknown(id, spec, last)
         except _Untold:
-            self._unknown(id, spec)
+            self._unknown(id, spec, last)
         except FAILURES as error:
-            await self._gave_up(id, spec, call, error, certain)
+            await self._gave_up(id, spec, call, _said(error, spec), certain)
         else:
             self._dispatched(id, spec, receipt)
 
@@ -238,24 +248,25 @@ class Effect:
             raise _Refused(STALE)
         self._begin(execution, spec)
         self._crash("effect.directives")
-        receipt = None if handoff is None else await call(self._deliver(spec), handoff, spec.timeout)
+        receipt = None if handoff is None else await self._deliver(handoff, spec, call)
         self._crash("effect.delivered")
         return receipt
 
-    def _deliver(self, spec: ActionSpec) -> Callable[[Handoff], Receipt | None]:
-        """How a handoff is delivered: after the action's function has done its work, where it has one."""
-
-        def after_its_function(handoff: Handoff) -> Receipt | None:
-            run(spec, handoff)
-            self._crash(FUNCTION_RETURNED)
-            try:
-                return self._channel.deliver(handoff)
-            except EffectRefused as error:
-                raise _Untold from error  # to call it again would not deliver it
-            except EffectError as error:
-                raise EffectUntold(f"{spec.function} has run, and its handoff was not delivered: {error}") from error
-
-        return self._channel.deliver if spec.function is None else after_its_function
+    async def _deliver(self, handoff: Handoff, spec: ActionSpec, call: Call) -> Receipt | None:
+        """Deliver a handoff: after what its action calls has done its work, where it calls something."""
+        if spec.calls is None:
+            return await call(self._channel.deliver, handoff, spec.timeout)
+        said = await call(partial(calling.call, spec), handoff, spec.timeout + ENDING_S)
+        if said is not None:
+            note = Note(at=self._now(), what="output", text=said)
+            self._store.put(msgspec.structs.replace(handoff, notes=(*handoff.notes, note)))
+        self._crash(CALLED)
+        try:
+            return await call(self._channel.deliver, handoff, spec.timeout)
+        except EffectRefused as error:
+            raise _Untold from error  # to call it again would not deliver it
+        except EffectError as error:
+            raise EffectUntold(f"{spec.calls} has done its work, and its handoff was not delivered: {error}") from error
 
     def _handoff(self, execution: Execution) -> Handoff | None:
         return None if execution.handoff is None else self._store.get(Handoff, execution.handoff)
@@ -276,9 +287,9 @@ class Effect:
         except FAILURES:
             there = None
         again = there is False or repeatable(self._channel, handoff)
-        if spec.function is None:
+        if spec.calls is None:
             return there, again
-        # Without a handoff its function may have run all the same.
+        # Without a handoff what it calls may have done its work all the same.
         return there or None, again and spec.idempotent
 
     def _begin(self, execution: Execution, spec: ActionSpec) -> None:
@@ -296,14 +307,13 @@ class Effect:
                 reason=f"{begun.action} for {begun.trigger}",
             )
 
-    async def _gave_up(self, id: str, spec: ActionSpec, call: Call, error: Exception, certain: bool) -> None:
-        """After the last try: it, or one before, may have done its work all the same."""
-        text = f"no answer within {spec.timeout} s" if isinstance(error, TimeoutError) else str(error)
+    async def _gave_up(self, id: str, spec: ActionSpec, call: Call, text: str, certain: bool) -> None:
+        """After the last try, which ended with `text`: it, or one before, may have done its work all the same."""
         there, _ = await self._left(id, spec, call)
         if there:
             self._dispatched(id, spec, None)
         elif there is None and not certain:
-            self._unknown(id, spec)
+            self._unknown(id, spec, text)
         else:
             self._failed(id, text)
 
@@ -314,7 +324,7 @@ class Effect:
             handoff = self._handoff(execution)
             if handoff is not None and handoff.status is HandoffStatus.CREATED:
                 self._store.put(delivered(handoff, receipt, at))
-            if handoff is not None and spec.function is not None:
+            if handoff is not None and spec.calls is not None:
                 execution = msgspec.structs.replace(execution, effect_at=execution.effect_at or at)
             self._end(execution, ExecutionStatus.DISPATCHED, at, None)
         self._crash("outcome.committed")
@@ -331,20 +341,25 @@ class Effect:
             self._end(execution, ExecutionStatus.FAILED, at, error)
         self._crash("outcome.committed")
 
-    def _unknown(self, id: str, spec: ActionSpec) -> None:
-        """Its directives stay until they expire or a person undoes them; what they restrain may be dangerous."""
+    def _unknown(self, id: str, spec: ActionSpec, why: str | None) -> None:
+        """Its directives stay until they expire or a person undoes them; what they restrain may be dangerous.
+
+        Args:
+            why: how the last try ended; None where an earlier process made it.
+        """
         execution = self._store.get(Execution, id)
         again = "twice" if execution.tries < 2 else "again"
         error = (
             f"whether handoff {execution.handoff} was delivered cannot be told, and it is not sent {again}; "
             f"ask {execution.target_agent} whether it came"
         )
-        if spec.function is not None:
+        if spec.calls is not None:
             error = (
-                f"whether {spec.function} did its work for handoff {execution.handoff} cannot be told, and it is not "
+                f"whether {spec.calls} did its work for handoff {execution.handoff} cannot be told, and it is not "
                 f"called {again}; look whether it did"
             )
-        self._end(execution, ExecutionStatus.UNKNOWN, self._now(), error)
+        said = error if why is None else f"{why}; {error}"
+        self._end(execution, ExecutionStatus.UNKNOWN, self._now(), said)
         self._crash("outcome.committed")
 
     def _end(self, execution: Execution, status: ExecutionStatus, at: datetime, error: str | None) -> None:

@@ -51,11 +51,7 @@ def run(action: ActionSpec, handoff: Handoff) -> None:
 def mistakes(values: Values) -> Iterator[Mistake]:
     """What is wrong with the function and the parameters of an action; values of a wrong type are left to the model."""
     wanted, parameters = values.get("function"), values.get("parameters", {})
-    if not isinstance(wanted, str):
-        if parameters and wanted is None:
-            yield "parameters", parameters, "allowed with a function only"
-        return
-    if not isinstance(parameters, Mapping):
+    if not isinstance(wanted, str) or not isinstance(parameters, Mapping):
         return
     try:
         function = plugins.function(GROUP, wanted)

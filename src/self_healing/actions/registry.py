@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from self_healing.actions.functions import mistakes
+from self_healing.actions import calling, functions
 from self_healing.declarations import Declarations, Mistake, Reader, Values, seconds_of
 from self_healing.documents import Read, read_document
 from self_healing.errors import NotFound
@@ -126,6 +126,7 @@ def _check(values: Values) -> Iterator[Mistake]:
             yield key, values[key], "allowed is text that is not empty"
     if values.get("name") == DIAGNOSTIC and values.get("type") != ActionType.DIAGNOSTIC:
         yield "type", values.get("type"), "allowed is diagnostic, as every escalation calls for it"
+    yield from calling.mistakes(values)
     yield from _judged(values.get("verification"))
     kind = next((each for each in ActionType if each == values.get("type")), None)
     directives = values.get("directives", {})
@@ -145,7 +146,7 @@ def _check(values: Values) -> Iterator[Mistake]:
 def _check_all(values: Values) -> Iterator[Mistake]:
     """The same, and whether its function is there and takes its parameters."""
     yield from _check(values)
-    yield from mistakes(values)
+    yield from functions.mistakes(values)
 
 
 def _judged(plan: Any) -> Iterator[Mistake]:

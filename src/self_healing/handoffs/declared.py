@@ -4,55 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Final, Literal, get_args
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from self_healing.spec import Declared, Duration, Flag
+from self_healing.spec.outside import VISIBLE, Networks, Url, Variable, Words
 
 Timeout = Annotated[Duration, Field(ge=1, le=300)]
-
-
-def variable(name: str) -> str:
-    """`name`, where it can be that of an environment variable. Raises ValueError."""
-    if not name.isidentifier() or not name.isascii():
-        raise ValueError("allowed is the name of an environment variable, never the secret itself")
-    return name
-
-
-Variable = Annotated[str, AfterValidator(variable)]
-"""The name of the environment variable that holds a secret."""
-
-Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
-
-
-def _network(value: str) -> Network:
-    try:
-        return ip_network(value)
-    except ValueError as error:
-        raise ValueError('allowed is a network such as "10.0.0.0/8" or "::1/128"') from error
-
-
-Network = IPv4Network | IPv6Network
-
-Networks = tuple[Annotated[Network, BeforeValidator(_network, json_schema_input_type=str)], ...]
-"""Networks that are no public ones and may be sent to all the same."""
-
-
-def _address(url: str) -> str:
-    parts = urlsplit(url)
-    try:
-        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fine = False
-    if not fine or parts.username is not None or parts.fragment:
-        raise ValueError("allowed is an http or https address without a password or a fragment")
-    return url
-
-
-Url = Annotated[str, AfterValidator(_address)]
 
 
 def _installed(module: str, extra: str) -> Callable[[str], str]:
@@ -91,7 +50,7 @@ class CommandDeclared(ChannelDeclared):
 
     kind: Literal["command"]
     argv: Words
-    environment: tuple[Variable, ...] = ("PATH", "HOME", "LANG")
+    environment: tuple[Variable, ...] = VISIBLE
     timeout: Timeout = 20
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from self_healing.errors import EffectError, EffectRefused, EffectUntold
 from self_healing.handoffs.cleaning import clean_text
-from self_healing.handoffs.declared import Network
+from self_healing.spec.outside import Network
 
 T = TypeVar("T")
 

@@ -10,11 +10,47 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO
 
+from self_healing.errors import EffectError, EffectRefused, EffectUntold
+from self_healing.handoffs.cleaning import clean_text
+
 NOT_NOW = 75
 """The exit code (EX_TEMPFAIL of sysexits.h) that says: not delivered, try again."""
 
 MOST_OUTPUT = 8_000
 """Characters that are looked at; what is kept of them is cut further, as all text that is kept."""
+
+
+def done(argv: Sequence[str], variables: Sequence[str], message: bytes, *, timeout_s: int, about: str) -> str:
+    """What a program said that has done its work, which its exit code says; made harmless.
+
+    Args:
+        argv, message, timeout_s: as of :func:`ran`.
+        variables: names of those that it sees, where they are set.
+        about: what it is, for a message.
+
+    Raises:
+        EffectError: it says that nothing was done, and may be tried again.
+        EffectRefused: it says that it never will be, or it cannot be started.
+        EffectUntold: it was killed, by its time limit or otherwise, and nobody can tell what it did.
+    """
+    environment = {name: os.environ[name] for name in variables if name in os.environ}
+    try:
+        code, output = ran(argv, environment, message, timeout_s)
+    except OSError as error:
+        raise EffectRefused(f"{about} cannot be started: {error.strerror}") from error
+    said = clean_text(output)
+    told = f"; it said: {said}" if said else ""
+    match code:
+        case None:
+            raise EffectUntold(f"{about} was killed after {timeout_s} s{told}")
+        case 0:
+            return said
+        case int() if code < 0:
+            raise EffectUntold(f"{about} was ended by signal {-code}{told}")
+        case _ if code == NOT_NOW:
+            raise EffectError(f"{about} asks to be tried again (exit code {NOT_NOW}){told}")
+        case _:
+            raise EffectRefused(f"{about} failed with exit code {code}{told}")
 
 
 def ran(argv: Sequence[str], environment: Mapping[str, str], message: bytes, timeout_s: int) -> tuple[int | None, str]:

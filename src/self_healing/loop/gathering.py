@@ -68,6 +68,8 @@ class Gathering:
     def for_action(self, incident: Incident, action: ActionSpec, settings: dict[str, Any]) -> dict[str, Any]:
         """The context of the handoff that goes with `action`."""
         context = self._evidence(incident, action.description or action.name, settings)
+        if action.calls is not None:
+            context["done"]["called"] = clean(action.calls)
         about = [incident]
         if action.type is ActionType.DIAGNOSTIC:
             about = list(self._register.open.values())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from operator import not_
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from self_healing.spec.conditions import Aggregate, Threshold, check_clear
 from self_healing.spec.declared import Declared, Duration, Flag, Name, Number, Whole
+from self_healing.spec.outside import VISIBLE, Networks, Url, Variable, Words
 
 
 class ActionType(StrEnum):
@@ -20,6 +23,8 @@ class ActionType(StrEnum):
     CONFIGURATION = "configuration"
     PERFORMANCE = "performance"
     DIAGNOSTIC = "diagnostic"
+    COMMAND = "command"
+    WEBHOOK = "webhook"
 
 
 class Priority(StrEnum):
@@ -90,8 +95,34 @@ ALLOWED_DIRECTIVES: dict[ActionType, tuple[str, ...]] = {
     ActionType.CONFIGURATION: ("model", "max_cost_usd"),
     ActionType.PERFORMANCE: ("max_concurrency", "timeout_s"),
     ActionType.DIAGNOSTIC: (),
+    ActionType.COMMAND: (),
+    ActionType.WEBHOOK: (),
 }
 """Which settings an action of each type may set."""
+
+OWN_KEYS: dict[ActionType, tuple[str, ...]] = {
+    ActionType.COMMAND: ("argv", "environment"),
+    ActionType.WEBHOOK: ("url", "secret_env", "allow"),
+}
+"""The fields that an action has only where it is of that type, the same as a channel of that kind."""
+
+NEEDED: dict[ActionType, tuple[str, ...]] = {
+    ActionType.COMMAND: ("argv",),
+    ActionType.WEBHOOK: ("url", "secret_env"),
+}
+"""Those of them that it cannot be without."""
+
+ParameterType = Literal["string", "integer", "number", "boolean", "array", "object"]
+
+PARAMETER_TYPES: dict[str, type | tuple[type, ...]] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "array": list,
+    "object": dict,
+}
+"""What a parameter may be declared as, in JSON's words, as JSON is what it is sent as."""
 
 
 class VerificationPlan(Declared):
@@ -139,18 +170,27 @@ class ActionSpec(Declared):
         prompt: what the recipient of the handoff is asked to do; fixed text, never filled from telemetry.
         function: of your own, which is called before the handoff is delivered: the name of an entry point in the group
             `self_healing.actions`, or `module:function`.
-        parameters: what it is called with; checked by the pydantic model that it takes.
-        idempotent: whether to call the function again for the same handoff changes nothing more.
+        argv: for command, the program that is run before the handoff is delivered, with its arguments; no shell is
+            involved.
+        environment: for command, names of the variables that the program may see; nothing else is passed on.
+        url: for webhook, where it is posted before the handoff is delivered; plain http only to networks in `allow`.
+        secret_env: for webhook, the variable with the secret of Standard Webhooks (`whsec_` and base64).
+        allow: for webhook, networks that are no public ones and may be sent to all the same.
+        parameters: what the function, the program or the web server gets beside the handoff; of a function checked by
+            the pydantic model that it takes.
+        parameter_types: for command and webhook, what each parameter must be: string, integer, number, boolean, array
+            or object. Where it is given, each of those must be there, and no other.
+        idempotent: whether to do it again for the same handoff changes nothing more.
         directives: settings for the affected agent.
         expires: when they end by themselves.
         hold_off: for emergency_shutdown, how long the first pause lasts.
         handoff_deadline: when an unanswered handoff counts as expired.
-        timeout: seconds one try of the effect may take.
+        timeout: seconds one try of the effect may take; a program is killed then, with all that it started.
         tries: how often a failing effect is tried.
         concurrent: how many of it may be under way at once, in the whole fleet; as many as of all when left out.
         verification: how it is judged whether it helped.
         reversible: whether what it does can be undone; what cannot is asked for. Left out: directives expire, and
-            it can, but not where it calls a function.
+            it can, but not where it calls a function, a program or a web server.
         tags: words that its handoffs carry.
         description: for people.
     """
@@ -161,7 +201,14 @@ class ActionSpec(Declared):
     target_agent: str = Field(min_length=1)
     prompt: str = Field(min_length=1)
     function: str | None = Field(default=None, min_length=1)
+    # What only some have is no part of the spec's text elsewhere, whose version stays what it was.
+    argv: Words | None = Field(default=None, exclude_if=not_)
+    environment: tuple[Variable, ...] = Field(default=VISIBLE, exclude_if=VISIBLE.__eq__)
+    url: Url | None = Field(default=None, exclude_if=not_)
+    secret_env: Variable | None = Field(default=None, exclude_if=not_)
+    allow: Networks = Field(default=(), exclude_if=not_)
     parameters: dict[str, Any] = Field(default={})
+    parameter_types: dict[str, ParameterType] = Field(default={}, exclude_if=not_)
     idempotent: Flag = False
     directives: dict[str, bool | int | float | str | Scaled] = Field(default={})
     expires: Annotated[Duration, Field(gt=0)] = 3600
@@ -185,12 +232,33 @@ class ActionSpec(Declared):
         """What an agent that the action pauses is let back with, half-open; empty where nothing is paused."""
         return {"max_concurrency": 1} if self.type is ActionType.EMERGENCY_SHUTDOWN else {}
 
+    @property
+    def calls(self) -> str | None:
+        """What of a person's own it calls before its handoff is delivered, in a word; None where it calls nothing."""
+        if self.url is not None:
+            return urlsplit(self.url).hostname  # the rest of an address may be a secret
+        return self.function if self.argv is None else self.argv[0]
+
     @model_validator(mode="before")
     @classmethod
     def _undone_or_not(cls, values: Any) -> Any:
-        """What a function of a person's own does is not taken for what can be undone, unless they say so."""
-        calls = isinstance(values, Mapping) and values.get("function") is not None
+        """What is called of a person's own is not taken for what can be undone, unless they say so."""
+        calls = isinstance(values, Mapping) and (values.get("function") is not None or values.get("type") in OWN_KEYS)
         return {"reversible": False, **values} if calls else values
+
+    @model_validator(mode="after")
+    def _calling(self) -> Self:
+        """What it calls is of its type, and all that this needs is there."""
+        for kind, own in OWN_KEYS.items():
+            given = self.model_fields_set.intersection(own)
+            if given and kind is not self.type:
+                raise ValueError(f"{min(given)}: allowed only where type is {kind.value}")
+        for key in NEEDED.get(self.type, ()):
+            if getattr(self, key) is None:
+                raise ValueError(f"{key}: missing where type is {self.type.value}")
+        if self.function is not None and self.type in OWN_KEYS:
+            raise ValueError(f"function: allowed only where type is not {self.type.value}")
+        return self
 
     @model_validator(mode="after")
     def _settings(self) -> Self:

@@ -127,7 +127,7 @@ def test_what_a_function_does_is_not_taken_for_what_can_be_undone(tmp_path: Path
         (f"{HERE}:nothing", "", "cannot be imported: AttributeError"),
         (f"{HERE}:HERE", "", "is no function: allowed is an entry point in self_healing.actions, or module:function"),
         (f"{HERE}:takes_one", "", "it takes 1 arguments, not two: the handoff and the parameters"),
-        (f"{HERE}:drain", "", "8: action drain_queue: parameters.queue: null: missing: allowed is a value"),
+        (f"{HERE}:drain", "", "8: action drain_queue: parameters.queue: missing: allowed is a value"),
         (
             f"{HERE}:drain",
             'parameters = { queue = "q", kep = 1 }',

@@ -201,7 +201,8 @@ def test_another_name_declares_a_new_action_after_the_defaults(tmp_path: Path) -
         ("verification = 5", f"verification: 5: allowed is a table of {PLAN}"),
         ('prompts = "x"',
          'prompts: "x": unknown; did you mean prompt? allowed are name, type, priority, target_agent, prompt, '
-         "function, parameters, idempotent, directives, expires, hold_off, handoff_deadline, timeout, tries, "
+         "function, argv, environment, url, secret_env, allow, parameters, parameter_types, idempotent, "
+         "directives, expires, hold_off, handoff_deadline, timeout, tries, "
          "concurrent, verification, reversible, tags, "
          "description"),
         ("directives = { paused = true }",
