@@ -22,6 +22,11 @@ BARS = "▁▂▃▄▅▆▇█"
 _PLAIN_BARS = "_.-=*#"
 """For terminals that have nothing better."""
 
+_GAP = 2
+"""Between two columns of a table."""
+
+_NUMBERS = frozenset(("value", "limit", "after", "newest", "least", "greatest"))
+
 
 def watch(*, shown: Shown | None = None) -> int:
     """Show the fleet, what is wrong and what is done about it, anew at each change, until Ctrl-C.
@@ -40,8 +45,9 @@ def watch(*, shown: Shown | None = None) -> int:
     from self_healing.terminal import Terminal
 
     # Nothing else is printed meanwhile; what Live would put in the place of stdout knows no encoding.
-    with Live(console=Terminal(), screen=True, auto_refresh=False, redirect_stdout=False) as live:
-        return followed(look, lambda told: live.update(_page(told), refresh=True))
+    console = Terminal()
+    with Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False) as live:
+        return followed(look, lambda told: live.update(_page(told, console.width), refresh=True))
 
 
 def _print(told: Json) -> None:
@@ -49,15 +55,15 @@ def _print(told: Json) -> None:
 
     console = Terminal(width=160)
     with console.capture() as captured:
-        console.print(_page(told))
+        console.print(_page(told, console.width))
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def _page(told: Json) -> RenderableType:
+def _page(told: Json, width: int) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    return Group(*_head(told), Text(), _open(told), Text(), _course(told["course"]), Text(), _healed(told))
+    return Group(*_head(told), Text(), _open(told), Text(), last_hour(told["course"], width), Text(), _healed(told))
 
 
 def _head(told: Json) -> Iterator[RenderableType]:
@@ -129,17 +135,37 @@ def _healed(told: Json) -> Table:
     return table
 
 
-def _course(course: Json) -> Table:
-    table = _table("the last hour", ("", "course", "now"))
-    for name, key, unit in (
-        ("events", "events_per_s", "/s"),
-        ("tasks", "tasks_per_min", "/min"),
-        ("cost", "usd_per_h", "USD/h"),
-        ("errors", "errors", "%"),
-    ):
-        values = course[key]
-        table.add_row(name, bars(values, sys.stdout.encoding), output.amount(values[-1], unit))
+def last_hour(course: Json, width: int) -> Table:
+    """The rates of the last hour in bars, with the newest, the least and the greatest of each where they have room.
+
+    Args:
+        course: as the overview has it.
+        width: in columns; where it is too narrow for all, only the newest are shown.
+    """
+    rows: list[tuple[str, ...]] = [
+        (name, bars(course[key], sys.stdout.encoding), *_ends(course[key], unit))
+        for name, key, unit in (
+            ("events", "events_per_s", "/s"),
+            ("tasks", "tasks_per_min", "/min"),
+            ("cost", "usd_per_h", "USD/h"),
+            ("errors", "errors", "%"),
+        )
+    ]
+    columns: tuple[str, ...] = ("", "course", "newest", "least", "greatest")
+    taken = [max(map(len, cells)) + _GAP for cells in zip(columns, *rows, strict=True)]
+    if sum(taken) - _GAP > width:
+        columns, room = columns[:3], max(width - taken[0] - taken[2], 1)
+        rows = [(name, drawn[-room:], *told) for name, drawn, *told in rows]
+    table = _table("the last hour", columns)
+    for row in rows:
+        table.add_row(*row[: len(columns)])
     return table
+
+
+def _ends(values: list[float | None], unit: str) -> tuple[str, str, str]:
+    known = [each for each in values if each is not None]
+    newest, least, greatest = (known[-1], min(known), max(known)) if known else (None, None, None)
+    return output.amount(newest, unit), output.amount(least, unit), output.amount(greatest, unit)
 
 
 def _table(title: str, columns: tuple[str, ...]) -> Table:
@@ -147,7 +173,7 @@ def _table(title: str, columns: tuple[str, ...]) -> Table:
 
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
     for name in columns:
-        table.add_column(name, justify="right" if name in ("value", "limit", "after", "now") else "left")
+        table.add_column(name, justify="right" if name in _NUMBERS else "left")
     return table
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from self_healing.wording import amount, plain, span
 
@@ -102,14 +102,18 @@ def _constitution(told: Json) -> Answer:
     action = _words(newest["action"])
     match newest["outcome"]:
         case "allow":
-            before = {each["outcome"] for each in decisions} - {"allow"}
-            more = f"before that: {', '.join(sorted(before))}" if before else "nothing against it in any article"
+            before = {_BEFORE[each["outcome"]] for each in decisions if each["outcome"] != "allow"}
+            more = f"before that {', '.join(sorted(before))}" if before else "nothing against it in any article"
             return Answer(question, f"{action}: allowed", more, "good")
         case "deny":
             return Answer(question, f"{action}: denied", against, "bad")
         case "ask":
             return Answer(question, f"{action}: asks a person", against, "waits")
     return Answer(question, f"{action}: waits its turn", against, "waits")
+
+
+_BEFORE: Final = {"defer": "deferred", "deny": "denied", "ask": "a person was asked"}
+"""What is said of the decisions before the one that allowed it."""
 
 
 def _words(name: str) -> str:

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from self_healing.cli import execute
-from self_healing.cli.watch import BARS, bars, headline
+from self_healing.cli.watch import BARS, bars, headline, last_hour
+from self_healing.terminal import Terminal
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,28 @@ def test_a_terminal_without_bars_gets_plain_characters() -> None:
 def test_each_value_is_one_character(values: list[float | None]) -> None:
     assert len(bars(values, "utf-8")) == len(values)
     assert set(bars(values, "utf-8")) <= {*BARS, " "}
+
+
+@pytest.mark.parametrize(
+    ("width", "kept", "ends"),
+    [
+        (62, 26, [["newest", "least", "greatest"], ["6", "/s", "2", "/s", "12", "/s"]]),
+        (61, 26, [["newest"], ["6", "/s"]]),
+        (40, 23, [["newest"], ["6", "/s"]]),
+    ],
+)
+def test_the_last_hour_has_its_least_and_greatest_where_there_is_room_and_always_its_newest(
+    width: int, kept: int, ends: list[list[str]]
+) -> None:
+    values = [2.0, *[6.0] * 6, *[12.0, 6.0] * 9, None]
+    course = dict.fromkeys(("events_per_s", "tasks_per_min", "usd_per_h"), values) | {"errors": [0.0] * 26}
+    console = Terminal(width=width)
+    with console.capture() as captured:
+        console.print(last_hour(course, width))
+    _, head, events, *_ = captured.get().splitlines()
+    start = f"events  {bars(values, sys.stdout.encoding)[-kept:]}  "
+    assert events.startswith(start)
+    assert [head.removeprefix(f"{'':8}course").split(), events.removeprefix(start).split()] == ends
 
 
 def test_as_json_it_is_a_line_at_each_change_until_ctrl_c(tmp_path: Path) -> None:

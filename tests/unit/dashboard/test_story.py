@@ -86,7 +86,7 @@ def test_whether_it_worked_is_said_of_each_state(state: dict[str, Any], says: st
     [
         ([], "Not asked yet", "", "waits"),
         ([LIMITED], "handle error spike: waits its turn", "rate limit (III)", "waits"),
-        ([LIMITED, ALLOWED], "handle error spike: allowed", "before that: defer", "good"),
+        ([LIMITED, ALLOWED], "handle error spike: allowed", "before that deferred", "good"),
         ([{**LIMITED, "outcome": "deny"}], "handle error spike: denied", "rate limit (III)", "bad"),
         ([{**LIMITED, "outcome": "ask"}], "handle error spike: asks a person", "rate limit (III)", "waits"),
     ],
