@@ -257,10 +257,14 @@ class Effect:
         if spec.calls is None:
             return await call(self._channel.deliver, handoff, spec.timeout)
         said = await call(partial(calling.call, spec), handoff, spec.timeout + ENDING_S)
+        handoff = self._store.get(Handoff, handoff.id)  # its recipient may have told of it meanwhile
         if said is not None:
             note = Note(at=self._now(), what="output", text=said)
-            self._store.put(msgspec.structs.replace(handoff, notes=(*handoff.notes, note)))
+            handoff = msgspec.structs.replace(handoff, notes=(*handoff.notes, note))
+            self._store.put(handoff)
         self._crash(CALLED)
+        if handoff.status is not HandoffStatus.CREATED:
+            return None
         try:
             return await call(self._channel.deliver, handoff, spec.timeout)
         except EffectRefused as error:

@@ -49,7 +49,7 @@ def surroundings(settings: Settings, spec: Spec | None, at: datetime) -> Iterato
     yield from _ports(settings, serving=answer is not None)
     yield _token(settings)
     if answer is None:  # a service says it of its own variables, which may be others
-        yield from _variables(settings)
+        yield from _variables(settings, spec)
     yield problem("service", lost, "restart it") if lost else _service(settings, spec, answer, at)
     yield _stop(settings)
 
@@ -153,8 +153,9 @@ def _token(settings: Settings) -> Finding:
     return ok("token", "senders must show it")
 
 
-def _variables(settings: Settings) -> Iterator[Finding]:
-    for line in unset(settings.actions.channels, settings.heartbeat, os.environ):
+def _variables(settings: Settings, spec: Spec | None) -> Iterator[Finding]:
+    actions = () if spec is None else spec.actions
+    for line in unset(settings.actions.channels, settings.heartbeat, actions, os.environ):
         named_by, _, said = line.partition(": ")
         says, _, do = said.partition("; ")
         yield warn(named_by, says, do)

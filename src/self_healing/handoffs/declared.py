@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from typing import Annotated, Final, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
-from self_healing.spec import Declared, Duration, Flag
+from self_healing.spec import ActionSpec, Declared, Duration, Flag
 from self_healing.spec.outside import VISIBLE, Networks, Url, Variable, Words
 
 Timeout = Annotated[Duration, Field(ge=1, le=300)]
@@ -167,16 +167,22 @@ CHANNEL_KINDS: Final[tuple[type[ChannelDeclared], ...]] = get_args(get_args(Chan
 """The model of each kind."""
 
 
-def unset(channels: Mapping[str, ChannelSettings], heartbeat: Declared, environment: Mapping[str, str]) -> list[str]:
-    """A line for each variable that a channel or the heartbeat names and nobody has set: what is sent so would fail.
+def unset(
+    channels: Mapping[str, ChannelSettings],
+    heartbeat: Declared,
+    actions: Iterable[ActionSpec],
+    environment: Mapping[str, str],
+) -> list[str]:
+    """A line for each variable that something declared names and nobody has set: what is sent so would fail.
 
     Args:
         channels: as they are declared, by name.
         heartbeat: as it is declared.
+        actions: as they are declared, some of which call a web server.
         environment: the variables of the process that delivers.
     """
     naming: dict[str, Declared] = {f"channel {name}": channel for name, channel in channels.items()}
-    naming["heartbeat"] = heartbeat
+    naming |= {f"action {action.name}": action for action in actions} | {"heartbeat": heartbeat}
     return [
         f"{name}: {key} names {named}, and no such variable is set; set it for the service, and start that anew"
         for name, declared in naming.items()

@@ -330,7 +330,7 @@ class Owner:
         ]
         others += self._receiving.problems if self._receiving else []
         others += [*self.telemetry.issues, *self._around()]
-        others += unset(self.settings.actions.channels, self.settings.heartbeat, os.environ)
+        others += unset(self.settings.actions.channels, self.settings.heartbeat, self.spec.actions, os.environ)
         others += [refusal(self.refused, self.spec.version)] if self.refused else []
         if self._checkpoints is not None and self._checkpoints.problem is not None:
             others.append(self._checkpoints.problem)

@@ -33,7 +33,8 @@ ASIDE_FOR_US = 30 * MINUTE_US
 """The worst of this long, and of as long before it, are kept beside the newest: in all half an hour to an hour."""
 
 MOST_ASIDE = 500
-"""Of so many agents at most, those that ended one last: each has up to thirty events more."""
+"""Of so many agents at most, each of which has up to thirty events more. One gives way once it has ended none for half
+an hour or so; not before, or those of a larger fleet would drive one another out all the time."""
 
 MOST_BESIDE = 100
 """Of so many of each agent at most, before its newest of a stretch, the worst have all that their lines say."""
@@ -76,18 +77,18 @@ def _by_agent(events: Sequence[Event], first: int) -> dict[str, list[int]]:
 class _Aside:
     """The worst of what one agent ended."""
 
-    __slots__ = ("_before", "_now", "_until_us")
+    __slots__ = ("_before", "_now", "until_us")
 
     def __init__(self, at: int) -> None:
         self._before: Worst | None = None
         self._now = Worst()
-        self._until_us = at + ASIDE_FOR_US
+        self.until_us = at + ASIDE_FOR_US
 
     def weigh(self, ended: Finished, places: Sequence[int], at: int) -> None:
         """Take in attempts by their places, at `at`, microseconds."""
-        if at >= self._until_us:
-            self._before = self._now if at < self._until_us + ASIDE_FOR_US else None
-            self._now, self._until_us = Worst(), at + ASIDE_FOR_US
+        if at >= self.until_us:
+            self._before = self._now if at < self.until_us + ASIDE_FOR_US else None
+            self._now, self.until_us = Worst(), at + ASIDE_FOR_US
         self._now.weigh(ended, places)
 
     def __iter__(self) -> Iterator[Event]:
@@ -123,17 +124,24 @@ class Examples:
     def _add(self, agent: str, ended: Finished, places: list[int], at: int) -> None:
         kept = self._of.pop(agent, [])
         if len(kept) + len(places) > PER_AGENT:
-            aside = self._aside.pop(agent, None)
-            if aside is None:
-                aside = _Aside(at)
-                aside.weigh(weighable(kept), range(len(kept)), at)
-            aside.weigh(ended, places, at)
-            self._aside[agent] = aside
-            if len(self._aside) > MOST_ASIDE:
-                del self._aside[next(iter(self._aside))]
+            aside = self._aside.pop(agent, None) or self._begin(kept, at)
+            if aside is not None:
+                aside.weigh(ended, places, at)
+                self._aside[agent] = aside
         events = ended.events
         self._of[agent] = [*kept, *[events[place] for place in places[-PER_AGENT:]]][-PER_AGENT:]
         self._attributes.pop(agent, None)
+
+    def _begin(self, kept: list[Event], at: int) -> _Aside | None:
+        """A record for one more agent of which that was kept; None while no other one gives way."""
+        if len(self._aside) == MOST_ASIDE:
+            last = next(iter(self._aside))
+            if self._aside[last].until_us > at:
+                return None
+            del self._aside[last]
+        aside = _Aside(at)
+        aside.weigh(weighable(kept), range(len(kept)), at)
+        return aside
 
     def of(self, agent: str) -> list[Event]:
         """The newest of one agent, oldest first."""

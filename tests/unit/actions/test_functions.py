@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import BaseModel, Field
 
@@ -15,7 +16,7 @@ from self_healing.actions.registry import read_actions
 from self_healing.actions.runner import InlineExecutor
 from self_healing.errors import EffectError, EffectRefused
 from self_healing.handoffs.channel import Channel
-from self_healing.model import Execution, ExecutionStatus
+from self_healing.model import Execution, ExecutionStatus, Handoff, HandoffStatus
 from self_healing.storage.store import Store
 from self_healing.testing import RecordingChannel
 from tests.scenarios.conftest import MakeScenario, empty_state, scenario  # noqa: F401 the fixtures
@@ -64,6 +65,14 @@ def exits(handoff: dict[str, Any], parameters: Any) -> None:
 def is_cancelled(handoff: dict[str, Any], parameters: Any) -> None:
     CALLS.append((handoff, parameters))
     raise asyncio.CancelledError
+
+
+STORES: list[Store] = []
+
+
+def is_answered_meanwhile(handoff: dict[str, Any], parameters: Any) -> None:
+    known = STORES.pop()
+    known.put(msgspec.structs.replace(known.get(Handoff, "hnd-1"), status=HandoffStatus.COMPLETED, result="done"))
 
 
 def takes_one(handoff: dict[str, Any]) -> None:
@@ -172,6 +181,14 @@ def test_after_any_other_exception_nobody_can_tell_and_it_is_not_called_again(st
     channel = RecordingChannel()
     ended = run(store, function, channel)
     assert (ended.status, len(CALLS), channel.delivered) == (S.UNKNOWN, 1, [])
+
+
+def test_a_handoff_that_its_recipient_answered_meanwhile_stays_answered_and_does_not_go_again(store: Store) -> None:
+    channel = RecordingChannel()
+    STORES.append(store)
+    ended = run(store, "is_answered_meanwhile", channel)
+    answered = store.get(Handoff, "hnd-1")
+    assert (ended.status, answered.status, channel.calls) == (S.DISPATCHED, HandoffStatus.COMPLETED, 0)
 
 
 def test_a_function_that_has_run_is_not_called_again_for_a_handoff_that_does_not_go(store: Store) -> None:

@@ -124,11 +124,14 @@ def test_what_was_worst_long_ago_makes_room() -> None:
     assert "t0" not in names(examples.worst("A", 0))
 
 
-def test_the_worst_are_kept_of_so_many_agents_that_ended_something_last() -> None:
-    examples = Examples()
+def test_the_worst_are_kept_of_so_many_agents_and_of_another_once_one_has_ended_nothing_for_half_an_hour() -> None:
+    examples, last = Examples(), f"A{MOST_ASIDE}"
     for number in range(MOST_ASIDE + 1):
         put(examples, dull(PER_AGENT + 1, f"A{number}")[::-1], one_by_one=False)
+    assert (len(examples.worst("A0", 0)), examples.worst(last, 0)) == (1, [])
+    examples.add(weighable(dull(PER_AGENT + 1, last)[::-1]), 10 * SECOND_US + ASIDE_FOR_US)
     assert (examples.worst("A0", 0), len(examples.worst("A1", 0))) == ([], 1)
+    assert examples.worst(last, 0)
 
 
 def test_the_worst_are_the_same_after_a_restart_and_go_on() -> None:
