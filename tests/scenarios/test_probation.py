@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
-from self_healing.model import Directive, HandoffStatus, Result, Verification, VerificationPhase
+from self_healing.model import Directive, HandoffStatus, Lesson, Result, Verification, VerificationPhase
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
 
@@ -26,15 +28,27 @@ def probes(fleet: Scenario, from_s: float, count: int, status: str = "success") 
         fleet.at(from_s + 2 * number + 1).finish(task, status=status, duration_s=1.0)
 
 
-def second(scenario: MakeScenario, directory: Path, when: str = "", more: str = 'type = "agent_handoff"') -> Scenario:
-    """The agent is paused, and whoever was handed its repair says at 10 s that it cannot be done; one step is left."""
+ASK = 'type = "agent_handoff"'
+PAUSE = 'type = "emergency_shutdown"\ndirectives = { paused = true }'
+
+
+def second(
+    scenario: MakeScenario,
+    directory: Path,
+    when: str = "",
+    more: str = ASK,
+    plan: tuple[str, ...] = ("handle_error_spike", "ask_another"),
+    **constitution: Any,
+) -> Scenario:
+    """The agent is paused, and whoever was handed its repair says at 10 s that it cannot be done; a step is left."""
     triggers, actions = directory / "triggers.toml", directory / "actions.toml"
-    triggers.write_text(f'[[trigger]]\nname = "{ERRORS}"\nactions = ["handle_error_spike", "ask_another"]\n{when}\n')
+    triggers.write_text(f'[[trigger]]\nname = "{ERRORS}"\nactions = {json.dumps(plan)}\n{when}\n')
     actions.write_text(
         '[[action]]\nname = "ask_another"\npriority = "high"\ntarget_agent = "Other"\n'
         f'prompt = "Do."\nhandoff_deadline = "1h"\n{more}\n'
     )
-    fleet = scenario(step_s=10, settings={"triggers": {"files": [triggers]}, "actions": {"files": [actions]}})
+    files = {"triggers": {"files": [triggers]}, "actions": {"files": [actions]}}
+    fleet = scenario(step_s=10, settings={**files, "constitution": constitution})
     paused(fleet)
     cannot(fleet.at(10))
     return fleet
@@ -202,3 +216,53 @@ def test_what_two_steps_paused_is_let_back_by_the_later_of_them(scenario: MakeSc
     assert in_force == ["paused", "paused"]
 
     fleet.complete(ERRORS).expect_directives(max_concurrency=1)
+
+
+def test_where_the_next_step_is_denied_the_hold_off_and_the_probes_decide_before_a_person_has_it(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    fleet = second(scenario, tmp_path, limits={"attempts_per_incident": 1})
+
+    fleet.at(299, step_s=60).expect_incident(ERRORS, "Coder", "acting").expect_directives(paused=True)
+    fleet.at(300).expect_directives(max_concurrency=1).expect_incident(ERRORS, "Coder", "verifying")
+
+
+def test_a_next_step_that_waits_does_not_keep_the_agent_paused_beyond_the_hold_off(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    fleet = second(scenario, tmp_path, more='type = "agent_handoff"\nreversible = false')
+
+    fleet.at(299, step_s=60).expect_actions(ERRORS, handle_error_spike="dispatched", ask_another="deferred")
+    fleet.expect_directives(paused=True)
+    fleet.at(310).expect_directives(max_concurrency=1).expect_incident(ERRORS, "Coder", "verifying")
+
+
+def test_a_step_that_could_not_be_done_gets_no_credit_for_what_the_probes_find(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    fleet = second(scenario, tmp_path)
+    cannot(fleet.at(30))
+    probes(fleet.at(300, step_s=60), 310, 10)
+    fleet.at(331 + 300, step_s=60).expect_directives()
+    probes(fleet, 640, 10)
+
+    fleet.expect_incident(ERRORS, "Coder", "closed", "healed")
+    healed = {each.action: each.healed for each in fleet.loop.store.select(Lesson, trigger=ERRORS)}
+    assert healed == {"handle_error_spike": 1, "ask_another": 0}
+
+
+NOT_ANOTHER = """@id("not_here")
+forbid (principal, action == Action::"execute", resource) when { context.proposal.action == "ask_another" };
+"""
+
+
+def test_a_step_that_pauses_and_was_denied_did_not_pause_the_agent(scenario: MakeScenario, tmp_path: Path) -> None:
+    own = tmp_path / "own.cedar"
+    own.write_text(NOT_ANOTHER)
+    third = f'[[action]]\nname = "ask_a_third"\npriority = "high"\ntarget_agent = "Third"\nprompt = "Do."\n{ASK}'
+    plan = ("handle_error_spike", "ask_another", "ask_a_third")
+    fleet = second(scenario, tmp_path, more=f"{PAUSE}\n{third}", plan=plan, files=[own])
+
+    fleet.at(60, step_s=10)
+    fleet.expect_actions(ERRORS, handle_error_spike="dispatched", ask_another="denied", ask_a_third="dispatched")
+    fleet.expect_incident(ERRORS, "Coder", "acting").expect_directives(paused=True)

@@ -235,6 +235,7 @@ class Parts:
             verifying,
             underway,
             stepping,
+            probation,
             state_of=framework.state_of,
             spec=spec,
             spec_of=versions.of,

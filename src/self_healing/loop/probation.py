@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+import msgspec
+
 from self_healing.actions.directing import EXPIRED, Directives
 from self_healing.handoffs.inbox import Inbox
 from self_healing.incidents.lifecycle import moved, noted
@@ -76,12 +78,27 @@ class Probation:
         """Whether the agent is to be let back half-open before `action`, the incident's present step, is judged."""
         if incident.is_parent:
             return False
-        return action.type is ActionType.EMERGENCY_SHUTDOWN or bool(self._pauses(incident))
+        return action.type is ActionType.EMERGENCY_SHUTDOWN or bool(incident.step and self._pauses(incident))
+
+    def holding(self, incident: Incident) -> Pausing | None:
+        """The earlier step by which the agent of an incident that waits is paused still; None where none is."""
+        if incident.is_parent or not incident.step or not self._pauses(incident):
+            return None
+        return self._newest(incident)
+
+    def held_off(self, pausing: Pausing, incident: Incident, at: datetime) -> bool:
+        """Whether the hold-off of that step is over."""
+        hold_off = timedelta(seconds=pausing.action.hold_off * 2**incident.pauses)
+        return pausing.pause is None or at >= pausing.pause.created_at + hold_off
 
     def paused(self, incident: Incident, execution: Execution, action: ActionSpec, at: datetime) -> None:
         """Let the agent back when its pause is over."""
         pausing = self._pausing(incident, execution, action)
         pause = pausing.pause
+        if pausing.by is not execution and self._did_nothing(execution):
+            # It heals nobody, so that what paused the agent is judged, and gets the credit.
+            incident = msgspec.structs.replace(incident, execution=pausing.by.id)
+            execution, action = pausing.by, pausing.action
         if pause is not None and pause.undone_at is not None and pause.undone_reason != EXPIRED:
             # A person let the agent back; it is judged as it is, and not put on probation against that person's will.
             since = min(pause.undone_at, at)
@@ -98,14 +115,29 @@ class Probation:
 
     def _pausing(self, incident: Incident, execution: Execution, action: ActionSpec) -> Pausing:
         """Its present step, where that pauses; else the newest step before it that did."""
+        if action.type is ActionType.EMERGENCY_SHUTDOWN:
+            return Pausing(execution, action, self._pause(execution))
+        return self._newest(incident) or Pausing(execution, action, None)
+
+    def _newest(self, incident: Incident) -> Pausing | None:
+        """Its newest step that paused the agent; one that was denied did not."""
         actions = {each.name: each for each in self._spec_of(incident).actions}
-        before = reversed(self._store.select(Execution, incident=incident.id))
-        for by in (execution, *before):
+        for by in reversed(self._store.select(Execution, incident=incident.id)):
             declared = actions.get(by.action)
             if declared is not None and declared.type is ActionType.EMERGENCY_SHUTDOWN:
-                pause = next((each for each in self._directives.of(by) if each.name == "paused"), None)
-                return Pausing(by, declared, pause)
-        return Pausing(execution, action, None)
+                pause = self._pause(by)
+                if pause is not None:
+                    return Pausing(by, declared, pause)
+        return None
+
+    def _pause(self, execution: Execution) -> Directive | None:
+        return next((each for each in self._directives.of(execution) if each.name == "paused"), None)
+
+    def _did_nothing(self, execution: Execution) -> bool:
+        """Whether its handoff could not be done, and it set nothing."""
+        handoff = None if execution.handoff is None else self._store.get(Handoff, execution.handoff)
+        failed = handoff is not None and handoff.status is HandoffStatus.FAILED
+        return failed and not self._directives.of(execution)
 
     def _pause_over(self, pausing: Pausing, incident: Incident, execution: Execution, at: datetime) -> str | None:
         """Why the pause is over; None while it is not."""
@@ -117,8 +149,7 @@ class Probation:
         # One that was completed before the agent was paused again says nothing about this pause.
         if completed_at is not None and completed_at >= pause.created_at:
             return f"handoff {execution.handoff} is completed"
-        hold_off = timedelta(seconds=pausing.action.hold_off * 2**incident.pauses)
-        return "the hold-off ended" if at >= pause.created_at + hold_off else None
+        return "the hold-off ended" if self.held_off(pausing, incident, at) else None
 
     def _let_back(
         self, incident: Incident, execution: Execution, action: ActionSpec, pausing: Pausing, at: datetime, why: str

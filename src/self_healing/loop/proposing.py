@@ -13,6 +13,7 @@ from self_healing.handoffs.outbox import handed
 from self_healing.incidents.lifecycle import moved
 from self_healing.incidents.register import Register
 from self_healing.learning import begun, lesson_id
+from self_healing.loop.probation import Pausing, Probation
 from self_healing.loop.stepping import Stepping
 from self_healing.loop.underway import Underway
 from self_healing.loop.verifying import Verifying
@@ -57,6 +58,7 @@ class Proposer:
         verifying: gathers from the intent on what will be judged.
         underway: takes what is intended.
         stepping: says of which incidents a step is.
+        probation: knows by what an agent is paused.
         state_of: the state of a series.
         spec: the loaded spec.
         spec_of: the spec that an incident goes on by.
@@ -71,6 +73,7 @@ class Proposer:
         verifying: Verifying,
         underway: Underway,
         stepping: Stepping,
+        probation: Probation,
         *,
         state_of: Callable[[str, Any], SeriesState],
         spec: Spec,
@@ -83,6 +86,7 @@ class Proposer:
         self._verifying = verifying
         self._underway = underway
         self._stepping = stepping
+        self._probation = probation
         self._state_of = state_of
         self._spec = spec
         self._spec_of = spec_of
@@ -248,8 +252,11 @@ class Proposer:
     def _wait(self, incident: Incident, execution: Execution, carried: Execution | None, at: datetime) -> None:
         patience = timedelta(seconds=self._spec.limits.defer_at_most)
         asked = execution.status is ExecutionStatus.AWAITING_APPROVAL  # which has a time of its own, and ends with a no
+        pausing = self._probation.holding(incident)
         # What waits beneath a parent is judged when the parent's handoff ends, and escalates with the parent.
-        if not asked and incident.parent is None and at - execution.created_at >= patience:
+        if not asked and pausing is not None and self._probation.held_off(pausing, incident, at):
+            self._back(incident, pausing, at, f"{execution.action} waits: {execution.reason}")
+        elif not asked and incident.parent is None and at - execution.created_at >= patience:
             self._escalate(incident, at, f"{execution.action} waited too long: {execution.reason}")
         elif carried is None or (carried.reason != execution.reason and not (asked and _asked(incident, execution))):
             self._register.note(incident, at, str(execution.status), f"{execution.action}: {execution.reason}")
@@ -262,10 +269,18 @@ class Proposer:
     def _escalate(self, incident: Incident, at: datetime, why: str) -> None:
         if incident.is_parent:
             why = f"{why}; its agents share {group_dict(incident.group)[CAUSE]}"
-        if not self._observe:
+        pausing = self._probation.holding(incident)
+        if pausing is not None and not self._observe:
+            self._back(incident, pausing, at, why)
+        elif not self._observe:
             self._register.escalate(incident, at, why)
         elif incident.notes[-1].what != "would":
             self._register.note(incident, at, "would", f"escalate: {why}; mode is observe")
+
+    def _back(self, incident: Incident, pausing: Pausing, at: datetime, why: str) -> None:
+        """The agent is paused still by an earlier step: its hold-off and the probes decide before a person has it."""
+        acting = moved(incident, IncidentState.ACTING, at, execution=pausing.by.id)
+        self._register.note(acting, at, "held", f"{why}; {pausing.by.action} has paused the agent, whose probes decide")
 
 
 def _carried(before: Execution, incident: Incident) -> bool:
