@@ -12,7 +12,6 @@ import msgspec
 
 from self_healing.actions import functions
 from self_healing.declarations import Mistake, Values
-from self_healing.handoffs import program, webhook
 from self_healing.model import Handoff
 from self_healing.problems import unknown
 from self_healing.spec import ActionSpec, ActionType
@@ -33,6 +32,8 @@ def call(action: ActionSpec, handoff: Handoff) -> str | None:
         EffectRefused: nothing was done, nor will be.
         EffectUntold: nobody can tell what was done.
     """
+    from self_healing.handoffs import program, webhook  # which bring asyncio, and `status` reads actions too
+
     who = f"action {action.name}"
     match action.type:
         case ActionType.COMMAND:
