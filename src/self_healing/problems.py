@@ -37,6 +37,10 @@ USUAL = {
     "gte": ">=",
     "lt": "<",
     "lte": "<=",
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "cost": "total_usd",
+    "cost_usd": "total_usd",
 }
 """What other systems say, and what it is called here; no likeness of letters leads from one to the other."""
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from self_healing.clock import FakeClock
+from self_healing.clock import FakeClock, to_us
 from self_healing.errors import StorageError
-from self_healing.loop.health import Health, Intake, news
+from self_healing.loop.health import LOOKED_BACK_US, MISNAMED_MAX, Health, Intake, news
 from self_healing.service import Service
+from self_healing.telemetry.reader import DirectoryReader
 from tests.e2e.test_service import AT, settings, slow_task
 
 STOPPED = "healing is stopped by ada"
@@ -36,6 +37,34 @@ def test_only_issues_that_are_new_or_over_are_told(before: list[str], now: list[
 def test_an_event_in_the_future_is_told_with_whose_clock_to_set(file: str, who: str) -> None:
     health = Health({file: [Intake(0, received=100, quarantined={"future": 1}, newest=7)]}, describe=lambda *_: None)
     assert health.telemetry_issues == [f"{file}: lines more than 5 min ahead: 1; set the clock of what {who}"]
+
+
+def test_what_is_not_read_for_its_name_is_told_until_it_has_not_come_for_a_while(tmp_path: Path) -> None:
+    wrong = '{"ts":"2026-01-05T10:00:00Z","type":"llm_call","usage":{"total_tokens":9,"cost_usd":0.02}}\n'
+    (tmp_path / "a.jsonl").write_text('{"ts":"2026-01-05T10:00:00Z","type":"log"}\n' + wrong)
+    health = Health(None, describe=lambda *_: None)
+    reader = DirectoryReader(tmp_path)
+    first = reader.read(to_us(AT))
+    health.read(first, to_us(AT))
+    assert (len(first.events), first.bad) == (2, [])
+    assert health.telemetry_issues == [
+        "telemetry: usage.cost_usd is no field and is not read; did you mean total_usd? (a.jsonl, at byte 43)"
+    ]
+    health.read(reader.read(to_us(AT)), to_us(AT) + LOOKED_BACK_US)
+    assert health.telemetry_issues
+    health.read(reader.read(to_us(AT)), to_us(AT) + LOOKED_BACK_US + 1)
+    assert health.telemetry_issues == []
+    reader.close()
+
+
+def test_no_more_names_are_told_than_a_person_can_read(tmp_path: Path) -> None:
+    usage = ",".join(f'"{number}":1' for number in range(100))
+    (tmp_path / "a.jsonl").write_text(f'{{"ts":"2026-01-05T10:00:00Z","usage":{{{usage}}}}}\n')
+    health = Health(None, describe=lambda *_: None)
+    reader = DirectoryReader(tmp_path)
+    health.read(reader.read(to_us(AT)), to_us(AT))
+    assert len(health.telemetry_issues) == MISNAMED_MAX
+    reader.close()
 
 
 def test_who_follows_is_told_that_nothing_can_be_written(tmp_path: Path) -> None:

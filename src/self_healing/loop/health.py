@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -21,6 +21,9 @@ CLOCK_OFF_US = 5 * SECOND_US
 """A source whose clock is ahead by more than this is an issue."""
 
 LOOKED_BACK_US = 15 * MINUTE_US
+
+MISNAMED_MAX = 8
+"""So many names that no field has are told; senders can think of any number."""
 
 
 class Intake(msgspec.Struct):
@@ -67,6 +70,7 @@ class Health:
         self._unreadable: str | None = None  # why the telemetry directory cannot be read
         self._files: list[str] = []  # why single files cannot
         self._ahead: list[str] = []  # files whose clock is ahead
+        self._misnamed: dict[str, tuple[int, str]] = {}  # what was not read for its name, when it came last, and where
 
     def unreadable(self, why: str) -> None:
         """The telemetry directory could not be read."""
@@ -86,12 +90,20 @@ class Health:
             intakes[-1].received += received
         bad_lines = self._quarantined(batch.bad)
         since_us = now_us - LOOKED_BACK_US
+        self._misread(batch.misnamed, now_us, since_us)
         for file, intakes in list(self.intake.items()):
             if intakes[0].at_us < since_us:
                 self.intake[file] = [each for each in intakes if each.at_us >= since_us]
             if not self.intake[file]:
                 del self.intake[file]
         return bad_lines
+
+    def _misread(self, misnamed: Mapping[str, str], now_us: int, since_us: int) -> None:
+        """Remember what was not read for its name, and forget what has not come lately."""
+        self._misnamed = {what: last for what, last in self._misnamed.items() if last[0] >= since_us}
+        for what, where in misnamed.items():
+            if what in self._misnamed or len(self._misnamed) < MISNAMED_MAX:
+                self._misnamed[what] = (now_us, where)
 
     def _quarantined(self, bad: Iterable[Quarantined]) -> list[BadLines]:
         """Count them by file and reason, and say of the newest of each file what is wrong with it."""
@@ -120,6 +132,7 @@ class Health:
         """What is wrong with the telemetry that comes in."""
         found = [] if self._unreadable is None else [self._unreadable]
         found += [*self._files, *self._ahead]
+        found += [f"telemetry: {what} ({where})" for what, (_, where) in self._misnamed.items()]
         return found + [text for file, intakes in sorted(self.intake.items()) for text in _issues(file, intakes)]
 
     def report(self, *, broken: str | None, triggers: int, actions: int, others: Iterable[str]) -> dict[str, Any]:

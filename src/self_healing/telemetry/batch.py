@@ -14,6 +14,7 @@ from self_healing import model
 from self_healing.model import Event, Kind
 from self_healing.telemetry.examples import MOST_OF_A_FOLD, plain, telling
 from self_healing.telemetry.lines import attributes_of
+from self_healing.telemetry.misnamed import misnamed
 from self_healing.telemetry.native import BadLine, Decoded
 from self_healing.telemetry.tail import Position, Tail
 
@@ -48,6 +49,7 @@ class Batch:
         lines: how many of what was received came from each file.
         rejected: items that never became lines because they were bad for good, by reason.
         dropped: items that never became lines though they were good, by reason.
+        misnamed: what native lines say under a name that no field has, in words, and where such a line is.
     """
 
     events: list[Event]
@@ -64,6 +66,7 @@ class Batch:
     lines: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
+    misnamed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -94,12 +97,15 @@ class Gathered:
     rejected: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     sources: list[_Source] = field(default_factory=list)
+    misnamed: dict[str, str] = field(default_factory=dict)
 
     def add(self, file: Tail, offset: int, decoded: Decoded, lines: bytes) -> None:
         """Take what the `lines` of `file` from `offset` on held."""
         # In our own segments all that is known beside the columns is in the attributes already.
         if not file.segment:
             self.sources.append(_Source(len(self.events), lines, decoded.starts))
+            for what, at in misnamed(lines, decoded):
+                self.misnamed[what] = f"{file.label}, at byte {offset + at}"
         self.events += decoded.events
         self.ts.append(decoded.ts)
         self.kind.append(decoded.kind)
@@ -138,6 +144,7 @@ class Gathered:
             lines=self.lines,
             rejected=self.rejected,
             dropped=self.dropped,
+            misnamed=self.misnamed,
         )
 
     def _describe(self, ended: NDArray[np.int64]) -> None:
