@@ -152,7 +152,7 @@ def timeline(incident: Incident, handoffs: Iterable[Handoff]) -> list[Json]:
     begun: list[Note] = []
     for handoff in handoffs:
         for note in _life(handoff):
-            (ended if note.what in _ENDS else begun).append(note)
+            (ended if note.what in _ENDS and note.at > handoff.created_at else begun).append(note)
     return [plain(note) for note in sorted([*ended, *incident.notes, *begun], key=lambda note: note.at)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -120,7 +121,11 @@ def worded(value: Any, unit: str | None = None) -> Any:
     match value:
         case dict():
             units = {_MEASURED[name] for name, each in value.items() if name in _MEASURED and _is_number(each)}
-            return dict(_field(name, each, {"unit": unit} | value) for name, each in value.items() if name not in units)
+            told = {
+                name: _field(name, each, {"unit": unit} | value) for name, each in value.items() if name not in units
+            }
+            alike = Counter(said for said, _ in told.values())
+            return {name if alike[said] > 1 else said: shown for name, (said, shown) in told.items()}
         case list():
             return [worded(each) for each in value]
     return value
@@ -130,7 +135,7 @@ def _field(name: str, value: Any, beside: dict[str, Any]) -> tuple[str, Any]:
     """One name with its value, in words."""
     if name in _FOREIGN:
         return name, value
-    said, unit = name.replace("_", " "), beside.get(_MEASURED.get(name, ""))
+    said, unit = name.replace("_", " "), beside.get(_MEASURED[name]) if name in _MEASURED else None
     if name == "window":  # over what something is measured, and so in the same
         return said, worded(value, beside["unit"])
     if not _is_number(value):

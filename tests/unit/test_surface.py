@@ -10,13 +10,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from self_healing import status
+from self_healing import status, views
 from self_healing.clock import FakeClock
 from self_healing.config import Settings, load_settings
 from self_healing.constitution.stop import resume, stop
 from self_healing.errors import NotFound, SelfHealingError, StateBusy, StateError, StorageError
+from self_healing.model import HandoffStatus
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.storage.readonly import DATABASE
 from self_healing.storage.store import Store
@@ -318,6 +320,15 @@ def test_a_healed_incident_is_in_the_history_and_in_the_lessons(
     assert (action["tries"], action["healed"], action["not_judged"]) == (1, 1, 0)
     assert action["median_heal_s"] == pytest.approx(150)
     assert [(each["trigger"], each["agent"]) for each in action["lessons"]] == [("slow_tasks", "Coder")]
+
+
+def test_a_handoff_that_ended_when_it_began_began_first(tmp_path: Path) -> None:
+    with Scenario(tmp_path) as fleet:
+        fleet.finish("slow", duration_s=90.0)
+        [incident], handoff = fleet.loop.register.open.values(), fleet.expect_handoff("slow_tasks")
+    done = msgspec.structs.replace(handoff, status=HandoffStatus.COMPLETED, ended_at=handoff.created_at)
+    told = [each["what"] for each in views.timeline(incident, [done])]
+    assert told.index("created") < told.index("completed")
 
 
 def test_a_timeline_tells_what_became_of_what_was_handed_over(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from self_healing.wording import course
+from self_healing.wording import course, worded
 
 AT = [datetime(2026, 1, 5, 10, 0, tzinfo=UTC) + timedelta(minutes=number) for number in range(5)]
 VALUES = [10.0, 90.0, 70.0, None, 30.0]
@@ -30,3 +30,12 @@ def test_a_course_is_told_by_its_ends_and_by_how_long_it_was_beyond_its_limit(
 
 def test_a_course_of_which_nothing_is_known_says_so() -> None:
     assert course([None, None], "s") == "nothing is known"
+
+
+def test_names_that_would_be_alike_in_words_stay_as_they_are_and_none_is_lost() -> None:
+    told = {"duration_s": 3.0, "duration": "x", "a_b": 1, "a b": 2, "n_of": 4}
+    assert worded(told) == {"duration_s": "3s", "duration": "x", "a_b": 1, "a b": 2, "n of": 4}
+
+
+def test_a_name_that_is_empty_is_no_unit() -> None:
+    assert worded({"": "USD", "n": 3}) == {"": "USD", "n": 3}

@@ -15,10 +15,12 @@ from self_healing.model import (
     ApprovalStatus,
     Decision,
     Directive,
+    Execution,
     Handoff,
     HandoffStatus,
     Incident,
     IncidentState,
+    Verification,
 )
 from self_healing.surface.shared import Answers, AtLeastOne, Said
 from self_healing.views import Json
@@ -55,6 +57,13 @@ class Handing(Answers):
         handoffs = self._store.select(Handoff, newest=newest, incident=id)[::-1]
         bearing = next((each for each in handoffs if "symptom" in each.message["context"]), None)
         found, over = None, incident.state is IncidentState.CLOSED
+        shown = (
+            incident,
+            handoffs,
+            self._store.select(Execution, incident=id),
+            self._store.select(Directive, owner=id),
+            self._store.select(Verification, incident=id),
+        )
         if bearing is not None:
             found = {**bearing.message["context"], "borne_by": self._handoff(bearing)}
         elif not over:
@@ -63,7 +72,7 @@ class Handing(Answers):
             "threads": [self._thread(each) for each in handoffs],
             "found": found,
             "closed_at": msgspec.to_builtins(incident.closed_at),
-            "mark": sha256(msgspec.json.encode((incident, handoffs))).hexdigest()[:16] if over else None,
+            "mark": sha256(msgspec.json.encode(shown)).hexdigest()[:16] if over else None,
         }
 
     def _thread(self, handoff: Handoff) -> Json:

@@ -9,8 +9,11 @@ import numpy as np
 from self_healing.clock import HOUR_US
 from self_healing.measures import FINE_US, Ints
 
-KEPT: Final = HOUR_US // FINE_US
-"""So many slices of event time are remembered; what is older is for the stored events to tell."""
+SHOWN: Final = HOUR_US // FINE_US
+"""So many slices of event time are told at once."""
+
+KEPT: Final = SHOWN + 1
+"""So many are remembered, as the newest may be under way yet; what is older is for the stored events to tell."""
 
 
 class Pulse:
@@ -48,11 +51,11 @@ class Pulse:
 
     def course(self, name: str, t_us: int) -> tuple[Ints, Ints]:
         """Count and amount of each slice of the hour up to `t_us`, the oldest first; 0 where nothing came."""
-        count, amount = np.zeros(KEPT, np.int64), np.zeros(KEPT, np.int64)
+        count, amount = np.zeros(SHOWN, np.int64), np.zeros(SHOWN, np.int64)
         known = self._slots.get(name)
         if known is not None:
             back = t_us // FINE_US - known
-            here = np.flatnonzero((known >= 0) & (back >= 0) & (back < KEPT))
-            count[KEPT - 1 - back[here]] = self._sums[name][0, here]
-            amount[KEPT - 1 - back[here]] = self._sums[name][1, here]
+            here = np.flatnonzero((known >= 0) & (back >= 0) & (back < SHOWN))
+            count[SHOWN - 1 - back[here]] = self._sums[name][0, here]
+            amount[SHOWN - 1 - back[here]] = self._sums[name][1, here]
         return count, amount

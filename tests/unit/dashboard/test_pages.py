@@ -24,7 +24,7 @@ from self_healing.dashboard.changes import Changes
 from self_healing.dashboard.pages import AFTER, SHOWN
 from self_healing.explaining.explain import explain
 from self_healing.filenames import SEGMENTS
-from self_healing.model import Approval, Directive, Handoff, Incident, Record
+from self_healing.model import Approval, Directive, Execution, ExecutionStatus, Handoff, Incident, Record
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.surface import Surface
 from self_healing.telemetry.query.files import Places
@@ -408,6 +408,11 @@ def test_a_closed_incident_is_shown_anew_only_when_something_of_it_changes(loop:
         loop.clock.advance(AFTER.total_seconds())
         ended = get(port, path)[1]  # as its chart ends there
         seen = [get(port, followed(ended))[:2] for _ in range(2)]
+        [execution] = loop.store.select(Execution, incident=id)
+        loop.store.put(msgspec.structs.replace(execution, status=ExecutionStatus.UNKNOWN))
+        loop.clock.advance(1)
+        late = get(port, followed(ended))[0]
+    assert late == 200
     assert closed[:2] == (204, "")
     assert 'hx-trigger="load"' in ended
     assert "the index is back" in ended
