@@ -6,7 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from self_healing.model import Directive, HandoffStatus, Lesson, Result, Verification, VerificationPhase
+from self_healing.model import (
+    Approval,
+    ApprovalStatus,
+    Directive,
+    HandoffStatus,
+    Lesson,
+    Result,
+    Verification,
+    VerificationPhase,
+)
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
 
@@ -235,6 +244,19 @@ def test_a_next_step_that_waits_does_not_keep_the_agent_paused_beyond_the_hold_o
     fleet.at(299, step_s=60).expect_actions(ERRORS, handle_error_spike="dispatched", ask_another="deferred")
     fleet.expect_directives(paused=True)
     fleet.at(310).expect_directives(max_concurrency=1).expect_incident(ERRORS, "Coder", "verifying")
+
+
+def test_a_next_step_for_which_a_person_is_asked_does_not_keep_the_agent_paused_beyond_the_hold_off(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    erase = 'type = "agent_handoff"\nreversible = false'
+    fleet = second(scenario, tmp_path, more=erase, limits={"independent_signals": 1})
+
+    fleet.at(299, step_s=60).expect_actions(ERRORS, handle_error_spike="dispatched", ask_another="awaiting_approval")
+    fleet.expect_directives(paused=True)
+    fleet.at(310).expect_directives(max_concurrency=1).expect_incident(ERRORS, "Coder", "verifying")
+    [approval] = fleet.loop.store.select(Approval)
+    assert approval.status is ApprovalStatus.WITHDRAWN
 
 
 def test_a_step_that_could_not_be_done_gets_no_credit_for_what_the_probes_find(

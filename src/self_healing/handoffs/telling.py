@@ -8,6 +8,7 @@ input, and its exit code says what became of it.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import resource
 import sys
@@ -21,6 +22,20 @@ WRONG = 78
 MOST_MEMORY = 512 * 1024**2
 """Bytes of address space; Apprise itself takes half of it."""
 
+EXHAUSTED = 70
+"""The exit code (EX_SOFTWARE of sysexits.h) that says: a service's answer took all of it."""
+
+
+class _Exhausted(logging.Handler):
+    """Ends the program where Apprise logs that it has no memory left.
+
+    Apprise takes that for a service that failed, which would be told again; but it may well have taken what it heard.
+    """
+
+    def emit(self, _record: logging.LogRecord) -> None:
+        if isinstance(sys.exc_info()[1], MemoryError):
+            os._exit(EXHAUSTED)
+
 
 def main() -> int:
     """Tell people; returns the exit code."""
@@ -28,6 +43,7 @@ def main() -> int:
         resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     import apprise
 
+    logging.getLogger("apprise").addHandler(_Exhausted())
     asked = json.load(sys.stdin)
     services = apprise.Apprise()
     # Each by itself: add() takes what it knows of a list and says nothing of the rest but False.

@@ -254,7 +254,7 @@ class Proposer:
         asked = execution.status is ExecutionStatus.AWAITING_APPROVAL  # which has a time of its own, and ends with a no
         pausing = self._probation.holding(incident)
         # What waits beneath a parent is judged when the parent's handoff ends, and escalates with the parent.
-        if not asked and pausing is not None and self._probation.held_off(pausing, incident, at):
+        if pausing is not None and self._probation.held_off(pausing, incident, at):
             self._back(incident, pausing, at, f"{execution.action} waits: {execution.reason}")
         elif not asked and incident.parent is None and at - execution.created_at >= patience:
             self._escalate(incident, at, f"{execution.action} waited too long: {execution.reason}")
