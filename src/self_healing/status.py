@@ -175,7 +175,7 @@ def quarantine(settings: Settings) -> list[dict[str, Any]]:
             "file": file,
             "offset": offset,
             "reason": reason,
-            "what": describe(settings.telemetry.dir, file, offset, BadLine(reason)),
+            "what": describe(settings.telemetry.dir, settings.storage.state_dir, file, offset, BadLine(reason)),
         }
         for file, offset, reason in rows
     ]

@@ -59,18 +59,23 @@ def test_the_command_brings_test_runs_in_and_the_next_check_counts_them_once(tmp
     where = ["--telemetry-dir", "t", "--state-dir", "s", "--logs-dir", "l", "--format", "json"]
     (tmp_path / "t").mkdir()
 
-    def run(*words: str) -> dict[str, Any]:
+    def run(*words: str, code: int = 0) -> dict[str, Any]:
         command = [str(Path(sys.executable).with_name("self-healing")), *words, *where]
-        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert ran.returncode == code
         told: dict[str, Any] = json.loads(ran.stdout)
         return told
 
     brought = run("ingest", "junit", str(file), "--agent", "Coder")
-    assert brought == {"files": [{"path": str(file), "accepted": 1, "rejected": {}, "dropped": {}}]}
+    assert brought == {"files": [{"path": str(file), "accepted": 1, "rejected": {}, "dropped": {}, "problems": []}]}
     assert run("ingest", "junit", "junit.xml")["files"][0]["dropped"] == {"duplicate": 1}
     for _ in range(2):
         count = run("check")["telemetry"]
         assert (count["received"], count["aggregated"], count["dropped"]) == (2, 1, {"duplicate": 1})
+    (tmp_path / "page.xml").write_text("<html/>")
+    (bad,) = run("ingest", "junit", "page.xml", code=1)["files"]
+    assert bad["rejected"] == {"invalid_xml": 1}
+    assert bad["problems"] == ["it is no JUnit XML: its root is neither testsuites nor testsuite"]
 
 
 def test_the_service_answers_while_a_file_is_brought_in(tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ def _endpoint(prepare: Callable[[Request], Normalise], taking: Taking, source: s
 
 def _counts(receipt: Receipt) -> dict[str, Any]:
     """What became of a batch; the names are those of the accounting."""
-    return {"accepted": receipt.accepted, "rejected": receipt.rejected, "dropped": receipt.dropped}
+    counts = {"accepted": receipt.accepted, "rejected": receipt.rejected, "dropped": receipt.dropped}
+    return {**counts, "problems": receipt.problems} if receipt.problems else counts
 
 
 def _json(value: Any, status: int, headers: dict[str, str] | None = None) -> Response:

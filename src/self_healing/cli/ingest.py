@@ -34,7 +34,7 @@ def junit(
     with waiting("taking test runs in"):
         told = call(shown.settings(), "ingest_junit", {"paths": paths, "agent": agent})
     output.show(told, shown, _print)
-    return 0
+    return int(any(each["rejected"] for each in told["files"]))
 
 
 def _print(told: Json) -> None:
@@ -46,6 +46,11 @@ def _print(told: Json) -> None:
         ),
         empty="no file was named",
     )
+    problems = [f"{each['path']}: {problem}" for each in told["files"] for problem in each["problems"]]
+    if problems:
+        output.title("rejected")
+    for problem in problems:
+        output.paragraph(problem)
 
 
 def _reasons(counts: dict[str, int]) -> str:

@@ -131,7 +131,7 @@ class Owner:
         self.published = Publication(store)  # what the fleet may read of the directives
         self._telling = Telling(self.logs, self.own, self.audit, on_note)
         intake = store.fact("intake", dict[str, list[Intake]])
-        self._health = Health(intake, describe=partial(describe, settings.telemetry.dir))
+        self._health = Health(intake, describe=partial(describe, settings.telemetry.dir, settings.storage.state_dir))
         channels = settings.actions.channels, settings.actions.fallback_channel
         self._router = Router(channel or FileChannel(self.handoffs_dir), *channels)
         aside = executor is not None

@@ -46,22 +46,21 @@ def alerts(body: bytes) -> Normalised:
     """
     check_values(body)
     key = key_of(body)
+    batch = Normalised(key=key)
     try:
         payload = msgspec.json.decode(body, type=_Payload)
-    except (msgspec.ValidationError, RecursionError):
-        return Normalised(rejected={BadLine.INVALID_VALUE.value: 1}, key=key)
-    except ValueError:
-        return Normalised(rejected={BadLine.INVALID_JSON.value: 1}, key=key)
+    except (msgspec.ValidationError, RecursionError) as error:
+        batch.reject(BadLine.INVALID_VALUE, f"the body is no notification of Alertmanager's webhook: {error}")
+        return batch
+    except ValueError as error:
+        batch.reject(BadLine.INVALID_JSON, f"the body is no JSON: {error}")
+        return batch
     check_items(len(payload.alerts))
-    batch = Normalised(key=key)
-    bad = 0
-    for raw in payload.alerts:
+    for place, raw in enumerate(payload.alerts, 1):
         try:
             batch.events.append(_event(msgspec.json.decode(raw, type=_Alert), payload))
-        except (ValueError, RecursionError):
-            bad += 1
-    if bad:
-        batch.rejected[BadLine.INVALID_VALUE.value] = bad
+        except (ValueError, RecursionError) as error:
+            batch.reject(BadLine.INVALID_VALUE, f"alert {place}: {error}")
     return batch
 
 

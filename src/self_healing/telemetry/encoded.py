@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from self_healing.model import Ingested
+from self_healing.redaction import redact
 from self_healing.telemetry.encoding import encode_events
 from self_healing.telemetry.normalised import Normalised
 from self_healing.telemetry.recovery import span_known_by
@@ -32,6 +33,7 @@ class Encoded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         times_us: when each happened, microseconds; UNREAD where it does not say.
         rejected: items that are bad for good, by reason.
         key: the batch's idempotency key.
+        problems: what is wrong with the first of the rejected items, for people.
 
     Raises:
         ValueError: what is said of the lines is not so: nothing else would keep one batch out of the lines of another.
@@ -44,6 +46,7 @@ class Encoded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     times_us: list[int]
     rejected: dict[str, int]
     key: str | None
+    problems: list[str] = []
 
     def __post_init__(self) -> None:
         if not len(self.sizes) == len(self.known_by) == len(self.times_us):
@@ -81,6 +84,7 @@ def encoded(batch: Normalised, source: str) -> Encoded:
         times_us=_all_read(events, parse_usual([event.ts for event in events])),
         rejected={reason: count for reason, count in batch.rejected.items() if count},
         key=batch.key,
+        problems=[redact(problem) for problem in batch.problems],
     )
 
 

@@ -31,11 +31,13 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         rejected: items that are bad for good, by reason; they must not be sent again.
         dropped: good events that were not written, by reason: `duplicate` came before, `too_late` is older than what
             duplicates can still be told by.
+        problems: what is wrong with the first of the rejected items, and where, for people.
     """
 
     accepted: int = 0
     rejected: dict[str, int] = {}
     dropped: dict[str, int] = {}
+    problems: list[str] = []
 
 
 DUPLICATE = "duplicate"
@@ -153,13 +155,14 @@ class _Batch:
         batch = self._batch
         key = None if batch.key is None else key_identity(batch.source, batch.key)
         if key is not None and self._intake.knows_key(key):
-            self._result = Receipt(rejected=batch.rejected, dropped=_counts({DUPLICATE: len(batch.sizes)}))
+            dropped = _counts({DUPLICATE: len(batch.sizes)})
+            self._result = Receipt(rejected=batch.rejected, dropped=dropped, problems=batch.problems)
             return self._head(None)  # what is remembered already need not be learnt once more
         chosen, accepted, dropped = self._chosen()
         if key is not None:
             self._fresh_key.add(key)
         self._intake.writing(self._fresh | self._fresh_key)
-        self._result = Receipt(accepted=accepted, rejected=batch.rejected, dropped=dropped)
+        self._result = Receipt(accepted=accepted, rejected=batch.rejected, dropped=dropped, problems=batch.problems)
         return self._head(batch.key) + chosen
 
     def _chosen(self) -> tuple[bytes, int, dict[str, int]]:

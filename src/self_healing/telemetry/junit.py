@@ -39,16 +39,33 @@ def junit(data: bytes, *, at: datetime, agent: str | None = None) -> Normalised:
     """
     # Whose they are taken for is part of it: the same bytes may be the tests of two.
     key = key_of(data if agent is None else data + b"\0" + agent.encode())
+    batch = Normalised(key=key)
     if len(data) > MAX_BYTES or data.count(b"<") > VALUES_MAX:
-        return Normalised(rejected={TOO_LARGE: 1}, key=key)
+        batch.reject(TOO_LARGE, f"it is larger than {MAX_BYTES >> 20} MiB, or has more than {VALUES_MAX:,} elements")
+        return batch
     try:
         document = JUnitXml.fromroot(_parsed(data))
         events = [_event(suite, properties, at, agent) for suite, properties in _suites(document)]
-    except (ElementTree.ParseError, JUnitXmlError, ValueError, LookupError, RecursionError):
-        return Normalised(rejected={INVALID_XML: 1}, key=key)
+    except (ElementTree.ParseError, JUnitXmlError, ValueError, LookupError, RecursionError) as error:
+        batch.reject(INVALID_XML, _why(error))
+        return batch
     if len(events) > ITEMS_MAX:
-        return Normalised(rejected={TOO_LARGE: 1}, key=key)
-    return Normalised(events=[event for event in events if event is not None], key=key)
+        batch.reject(TOO_LARGE, f"it has more than {ITEMS_MAX:,} suites; bring it in parts")
+        return batch
+    batch.events += [event for event in events if event is not None]
+    return batch
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case ElementTree.ParseError():
+            return f"it is no XML: {error}"
+        case JUnitXmlError():
+            return "it is no JUnit XML: its root is neither testsuites nor testsuite"
+        case RecursionError():
+            return "its suites nest too deep"
+        case _:
+            return f"it is no JUnit XML: {error}"
 
 
 class _NoDoctype(ElementTree.TreeBuilder):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 import msgspec
 
 from self_healing.model import Event, Ingested
 from self_healing.telemetry.caps import check_lines, check_values
+from self_healing.telemetry.describing import SAYS, described
 from self_healing.telemetry.lines import BadLine
 from self_healing.telemetry.native import decode
-from self_healing.telemetry.normalised import Normalised, key_of
+from self_healing.telemetry.normalised import PROBLEMS_MAX, Normalised, key_of
 from self_healing.telemetry.timestamps import END_US
 
 JSON_TYPE: Final = "application/json"
@@ -41,12 +41,18 @@ def native_batch(body: bytes, content_type: str, key: str | None = None) -> Norm
     check_values(body)
     key = key_of(body) if key is None else key
     lines = body if as_lines else _lines_of(body)
+    batch = Normalised(key=key)
     if isinstance(lines, BadLine):
-        return Normalised(rejected={lines.value: 1}, key=key)
+        batch.reject(lines.value, f"the body: {SAYS[lines]}")
+        return batch
     check_lines(lines)
     decoded = decode(lines, now_us=END_US, attributes=True)
-    rejected = Counter(reason.value for _, reason in decoded.bad)
-    return Normalised(events=[_ingested(event) for event in decoded.events], rejected=dict(rejected), key=key)
+    batch.events += [_ingested(event) for event in decoded.events]
+    called = "line" if as_lines or lines is body else "event"
+    for offset, reason in decoded.bad:
+        told = len(batch.problems) < PROBLEMS_MAX
+        batch.reject(reason.value, _problem(lines, offset, reason, called) if told else None)
+    return batch
 
 
 def is_lines(content_type: str) -> bool:
@@ -76,6 +82,14 @@ def _lines_of(body: bytes) -> bytes | BadLine:
         return body
     # In JSON, a newline is never part of a value: so each object fits on a line of its own.
     return b"\n".join(bytes(item).replace(b"\n", b" ").replace(b"\r", b" ") for item in items)
+
+
+def _problem(lines: bytes, offset: int, reason: BadLine, called: str) -> str:
+    """What is wrong with the line at `offset`, and which one that is, from 1."""
+    end = lines.find(b"\n", offset)
+    place = lines.count(b"\n", 0, offset) + 1
+    what = described(lines[offset : None if end < 0 else end], reason) or SAYS[reason]
+    return f"{called} {place}: {what}"
 
 
 def _ingested(event: Event) -> Ingested:

@@ -349,9 +349,12 @@ def test_of_many_senders_at_a_slow_disk_who_come_again_when_told_to_nobody_loses
 def test_native_events_are_counted_by_what_became_of_them(server: Server, segments: Path) -> None:
     lines = b'{"ts":"2026-01-05T09:59:00Z","type":"heartbeat","agent":"A"}\n{"ts":1}\n'
     status, _, body = post(server, "/v1/events", lines, "application/x-ndjson", {"Idempotency-Key": "k"})
-    assert (status, json.loads(body)) == (200, {"accepted": 1, "rejected": {"invalid_value": 1}, "dropped": {}})
+    problems = ["line 2: ts: 1: allowed is str | null, got int"]
+    counts = {"accepted": 1, "rejected": {"invalid_value": 1}, "dropped": {}, "problems": problems}
+    assert (status, json.loads(body)) == (200, counts)
     status, _, body = post(server, "/v1/events", lines, "application/x-ndjson", {"Idempotency-Key": "k"})
     assert (status, json.loads(body)["dropped"]) == (200, {"duplicate": 1})
+    assert json.loads(body)["problems"] == problems
     assert [line["type"] for line in stored(segments)][1:2] == ["heartbeat"]
 
 

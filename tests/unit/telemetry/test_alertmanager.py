@@ -57,6 +57,10 @@ def test_a_resolved_alert_happened_when_it_ended() -> None:
 def test_a_bad_alert_is_rejected_and_the_others_are_taken() -> None:
     batch = alerts(body(FIRING, {"labels": 5}, "text"))
     assert (len(batch.events), batch.rejected, batch.received) == (1, {"invalid_value": 2}, 3)
+    assert batch.problems == [
+        "alert 2: Expected `object`, got `int` - at `$.labels`",
+        "alert 3: Expected `object`, got `str`",
+    ]
 
 
 @pytest.mark.parametrize(

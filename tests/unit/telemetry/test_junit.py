@@ -74,24 +74,30 @@ REMOTE = "<!DOCTYPE x SYSTEM 'file:///etc/passwd'><testsuite/>"
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"),
+    ("data", "reason", "why"),
     [
-        (b"", "invalid_xml"),
-        (b"<testsuite", "invalid_xml"),
-        (b"<html/>", "invalid_xml"),
-        (b"<testsuite tests='many'/>", "invalid_xml"),
-        (b"<?xml version='1.0' encoding='nonsense'?><testsuite/>", "invalid_xml"),
-        (BOMB.encode(), "invalid_xml"),
-        (BOMB.encode("utf-16"), "invalid_xml"),
-        (REMOTE.encode(), "invalid_xml"),
-        (b"<testsuite>" * 5_000 + b"</testsuite>" * 5_000, "invalid_xml"),
-        (b" " * (MAX_BYTES + 1), "too_large"),
+        (b"", "invalid_xml", "it is no XML: no element found: line 1, column 0"),
+        (b"<testsuite", "invalid_xml", "it is no XML: unclosed token: line 1, column 0"),
+        (b"<html/>", "invalid_xml", "its root is neither testsuites nor testsuite"),
+        (
+            b"<testsuite tests='many'/>",
+            "invalid_xml",
+            "it is no JUnit XML: invalid literal for int() with base 10: 'many'",
+        ),
+        (b"<?xml version='1.0' encoding='nonsense'?><testsuite/>", "invalid_xml", "unknown encoding: nonsense"),
+        (BOMB.encode(), "invalid_xml", "a document type is not allowed"),
+        (BOMB.encode("utf-16"), "invalid_xml", "a document type is not allowed"),
+        (REMOTE.encode(), "invalid_xml", "a document type is not allowed"),
+        (b"<testsuite>" * 5_000 + b"</testsuite>" * 5_000, "invalid_xml", "its suites nest too deep"),
+        (b" " * (MAX_BYTES + 1), "too_large", "it is larger than 20 MiB"),
     ],
     ids=range(10),
 )
-def test_what_cannot_be_used_is_rejected_whole(data: bytes, reason: str) -> None:
+def test_what_cannot_be_used_is_rejected_whole_and_says_why(data: bytes, reason: str, why: str) -> None:
     batch = junit(data, at=AT)
     assert (batch.events, batch.rejected) == ([], {reason: 1})
+    (problem,) = batch.problems
+    assert why in problem
 
 
 def test_the_same_file_is_the_same_batch_and_another_is_not() -> None:

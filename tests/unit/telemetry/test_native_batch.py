@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from self_healing.telemetry.lines import BadLine, read_line
 from self_healing.telemetry.native_batch import JSON_TYPE, LINES_TYPES, native_batch
+from self_healing.telemetry.normalised import PROBLEMS_MAX
 
 TS = "2026-01-05T10:00:00.000Z"
 FINISHED: dict[str, Any] = {
@@ -75,6 +76,17 @@ def test_a_bad_item_is_rejected_for_its_reason_and_the_others_are_taken(item: by
         assert (len(batch.events), batch.rejected) == (1, {reason.value: 1})
 
 
+def test_the_first_of_the_bad_items_are_told_with_their_place() -> None:
+    bad = b'{"ts":"2026-01-05T10:00:00Z","status":"ok"}'
+    allowed = 'status: "ok": allowed are success, failed, timeout, canceled'
+    lines = native_batch(b"{}\n\n" + bad, LINES_TYPES[0])
+    assert [text[:15] for text in lines.problems] == ["line 1: ts: nul", "line 3: status:"]
+    assert native_batch(b"[" + bad + b"]", JSON_TYPE).problems == [f"event 1: {allowed}"]
+    many = native_batch(bad + b"\n" + (bad + b"\n") * 20, LINES_TYPES[0])
+    assert (many.rejected, len(many.problems)) == ({"invalid_value": 21}, PROBLEMS_MAX)
+    assert native_batch(b"[" * 200_000, JSON_TYPE).problems == ["the body: it nests deeper than 32 levels"]
+
+
 @pytest.mark.parametrize("body", [b"{", b"nonsense", b'[{"ts":', b"\xff\xfe"])
 def test_what_is_no_json_is_rejected(body: bytes) -> None:
     batch = native_batch(body, JSON_TYPE)
@@ -109,6 +121,7 @@ def test_an_array_and_its_lines_are_the_same_batch(items: list[Any]) -> None:
     texts = [json.dumps(each) for each in items]
     array = native_batch(json.dumps(items, indent=1).encode(), JSON_TYPE, "k")
     lines = native_batch("\n".join(texts).encode(), LINES_TYPES[0], "k")
-    assert array == lines
+    assert (array.events, array.rejected) == (lines.events, lines.rejected)
+    assert [text.partition(" ")[2] for text in array.problems] == [text.partition(" ")[2] for text in lines.problems]
     own = sum(read_line(text.encode()) is None for text in texts)
     assert array.received == len(items) - own
