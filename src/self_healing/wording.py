@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
+
+INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+"""What a text looks like that is an instant, as JSON has it."""
 
 _MEASURED: Final = {
     **dict.fromkeys(("value", "threshold", "baseline", "peak"), "unit"),

@@ -67,11 +67,24 @@ def unforeseen(error: Exception) -> str:
     return f"self-healing failed at this in a way that nobody foresaw ({type(error).__name__}); its log says where"
 
 
-async def unanswered(_request: Request, error: Exception) -> Response:
-    """The answer of an application where none of its routes gives one."""
+def unrouted(request: Request, error: Exception, missing: str) -> Response:
+    """The refusal of a request that no route takes.
+
+    Args:
+        missing: what is said where there is no such path.
+    """
     assert isinstance(error, HTTPException)
-    detail = "there is no such path" if error.status_code == HTTPStatus.NOT_FOUND else error.detail
-    return problem(error.status_code, detail, dict(error.headers or {}))
+    headers, detail = dict(error.headers or {}), error.detail
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        detail = missing
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and "Allow" in headers:
+        detail = f"{request.method}: allowed here is {headers['Allow']}"
+    return problem(error.status_code, detail, headers)
+
+
+async def unanswered(request: Request, error: Exception) -> Response:
+    """The answer of an application where none of its routes gives one."""
+    return unrouted(request, error, "there is no such path")
 
 
 async def failed(_request: Request, error: Exception) -> Response:

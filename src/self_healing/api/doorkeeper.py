@@ -162,11 +162,16 @@ class Doorkeeper:
         return name in self._hosts or (self._tokens.needed and _is_address(name))
 
 
+def looked_at(scope: Connection) -> bool:
+    """Whether a person sees the answer, in a browser: nobody looks at what is for programs."""
+    for_programs = scope["path"] == MCP or scope["path"].startswith((API, *SENDING, f"{MCP}/"))
+    return not for_programs and "text/html" in Headers(scope=scope).get("accept", "")
+
+
 def _by_a_person(scope: Connection) -> bool:
     """Whether somebody sees the answer, who can log in; not a page's own script, which asks for it once more."""
-    headers = Headers(scope=scope)
-    looks = scope["method"] in ("GET", "POST") and "text/html" in headers.get("accept", "")
-    return looks and not scope["path"].startswith((API, *SENDING, MCP)) and "hx-request" not in headers
+    asked = scope["method"] in ("GET", "POST") and "hx-request" not in Headers(scope=scope)
+    return asked and looked_at(scope)
 
 
 def _login(scope: Connection) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from self_healing.cli import output
 from self_healing.cli.output import Column
-from self_healing.wording import worded
-
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+from self_healing.wording import INSTANT, worded
 
 
 def tree(value: Any) -> None:
@@ -33,6 +30,6 @@ def _in_a_line(value: Any) -> str:
             return ", ".join(f"{name}={_in_a_line(each)}" for name, each in value.items())
         case list():
             return ", ".join(map(_in_a_line, value))
-        case str() if _INSTANT.fullmatch(value):
+        case str() if INSTANT.fullmatch(value):
             return output.instant(value)
     return output.text(value)

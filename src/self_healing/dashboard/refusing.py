@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from self_healing.api import answers
-from self_healing.api.doorkeeper import API, MAY, MCP, SENDING, SESSION
+from self_healing.api.doorkeeper import MAY, SESSION, looked_at
 from self_healing.api.tokens import EVERYTHING
 from self_healing.dashboard.rendering import render
 from self_healing.errors import SelfHealingError
@@ -26,9 +26,6 @@ HEADERS: Final = {
     "Referrer-Policy": "same-origin",  # with none at all, browsers send forms with the Origin null
     "X-Content-Type-Options": "nosniff",
 }
-
-PROGRAMS: Final = (API, *SENDING, MCP)
-"""Beneath these, nobody looks at pages."""
 
 WORDS: Final = {
     HTTPStatus.NOT_FOUND: (
@@ -53,14 +50,14 @@ def handlers(environment: str) -> dict[Any, Handler]:
     """
 
     async def unanswered(request: Request, error: Exception) -> Response:
-        if not _looked_at(request):
+        if not looked_at(request.scope):
             return await answers.unanswered(request, error)
         assert isinstance(error, HTTPException)
         title, why = WORDS.get(HTTPStatus(error.status_code), ("Not done", error.detail))
         return _page(request, error.status_code, title, why, environment, headers=error.headers)
 
     async def failed(request: Request, error: Exception) -> Response:
-        if not _looked_at(request):
+        if not looked_at(request.scope):
             return await answers.failed(request, error)
         status, why = HTTPStatus.INTERNAL_SERVER_ERROR, f"{answers.unforeseen(error)}."
         return _page(request, status, "That failed", why, environment, followed=True)
@@ -69,18 +66,16 @@ def handlers(environment: str) -> dict[Any, Handler]:
 
 
 def refused(request: Request, error: SelfHealingError, section: str, environment: str) -> Response:
-    """A page that says why not."""
-    return _page(request, answers.status_of(error), "Not done", str(error), environment, section=section, followed=True)
+    """A page that says why not; of what there is none, with the way to all that there are."""
+    status, title = answers.status_of(error), "Not done"
+    if request.method == "GET":
+        title = "There is none of that name" if status is HTTPStatus.NOT_FOUND else "That cannot be shown"
+    return _page(request, status, title, str(error), environment, section=section, followed=True)
 
 
 def viewer(request: Request) -> dict[str, Any]:
     """What whoever asks may do, and whether they logged in for it."""
     return {"may": request.scope.get(MAY, EVERYTHING), "logged_in": request.scope.get(SESSION) is not None}
-
-
-def _looked_at(request: Request) -> bool:
-    """Whether a person sees the answer, in a browser."""
-    return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(PROGRAMS)
 
 
 def _page(

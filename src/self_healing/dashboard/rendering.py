@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -13,10 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from self_healing.dashboard.story import story
-from self_healing.wording import amount, counted, course, number, plain, span, worded
+from self_healing.wording import INSTANT, amount, counted, course, number, plain, span, worded
 
 NOTHING = "-"
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 def group(told: Mapping[str, str] | None) -> str:
@@ -39,7 +37,7 @@ def when(told: str | None) -> Markup | str:
 def instant(text: str) -> Markup | str:
     """A text that is an instant as JSON has it, as one; any other, which may have come as telemetry, as it is."""
     try:
-        return when(text) if _INSTANT.fullmatch(text) else plain(text)
+        return when(text) if INSTANT.fullmatch(text) else plain(text)
     except ValueError:  # it only looks like one, such as of a thirteenth month
         return text
 

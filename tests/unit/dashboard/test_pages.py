@@ -249,12 +249,15 @@ def test_an_incident_that_is_none_is_said_to_be_none(loop: SelfHealingOrchestrat
     with serving(loop) as port:
         status, page, _ = get(port, "/incidents/inc-none")
     assert (status, "inc-none" in page) == (404, True)
+    assert "<h1>There is none of that name</h1>" in page
+    assert '<a href="/incidents">To Incidents</a>' in page
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status", "says"),
     [
         ("GET", f"/incidnets/{HOSTILE}", 404, "There is no such page"),
+        ("GET", "/mcpx", 404, "There is no such page"),
         ("GET", "/incidents/inc-1/ack", 405, "Go back to the page that led here"),
         ("POST", "/triggers", 405, "Go back to the page that led here"),
         ("GET", "/audit", 500, "failed at this in a way that nobody foresaw (ZeroDivisionError); its log says where."),

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from self_healing.api.answers import PROBLEM, failed, problem, refusal
+from self_healing.api.answers import PROBLEM, failed, problem, refusal, unrouted
 from self_healing.api.doorkeeper import needed
 from self_healing.api.models import Problem
 from self_healing.api.v1 import doing, following, judging, looking, watching
@@ -111,12 +111,9 @@ async def _not_understood(request: Request, error: Exception) -> Response:
     return problem(HTTPStatus.BAD_REQUEST, wrong(error, request.scope["route"]))
 
 
-async def _http(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, StarletteHTTPException)
-    detail = error.detail
-    if error.status_code == HTTPStatus.NOT_FOUND:  # what is asked for by a name or an id is refused otherwise
-        detail = f"there is no such path; GET {PATH}/openapi.json says which there are"
-    return problem(error.status_code, detail, dict(error.headers or {}))
+async def _http(request: Request, error: Exception) -> Response:
+    # What is asked for by a name or an id is refused otherwise.
+    return unrouted(request, error, f"there is no such path; GET {PATH}/openapi.json says which there are")
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
