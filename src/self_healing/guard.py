@@ -21,6 +21,9 @@ REFRESH_S: Final = 1.0
 TIMEOUT_S: Final = 5.0
 """How long one look at a service may take, seconds; readers never wait for it."""
 
+_NONSENSE: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What it comes to where there is nothing to look at, or something else than directives."""
+
 Held = dict[str, list[tuple[Any, float]]]
 """By setting, each value that is in force and the Unix time at which it ends; the first that is not over holds."""
 
@@ -128,7 +131,7 @@ class Guard:
         """Look now; where nothing can be seen, :attr:`problem` says why and what was seen last holds on."""
         try:
             seen = self._source.look()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except _NONSENSE as error:
             self.problem = f"the directives of {self.agent} could not be read from {self._source.place}: {error}"
             return
         self.problem = None
@@ -226,6 +229,7 @@ class _Service:
     def look(self) -> Held | None:
         """What is in force; None when nothing changed."""
         # Only here: most agents read the file, and this import is not light.
+        from http.client import HTTPException
         from urllib.error import HTTPError
         from urllib.request import Request, urlopen
 
@@ -237,6 +241,8 @@ class _Service:
             if error.code == 304:
                 return None
             raise
+        except HTTPException as error:  # half an answer, or one of another protocol
+            raise OSError(f"the answer is no HTTP: {error!r}") from error
         held = {
             flag["key"]: [(flag["value"], float(flag["metadata"]["expires_unix_s"]))]
             for flag in flags

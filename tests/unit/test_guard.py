@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -192,6 +193,41 @@ def test_when_the_service_goes_away_what_was_seen_last_holds_until_it_ends_and_t
                 time.sleep(0.01)
             assert datetime.now(UTC) >= paused.expires_at
             assert "the directives of Coder could not be read from http://" in told[-1]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"nonsense\r\n\r\n",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"flags"',
+        b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 100_000,
+        b'HTTP/1.1 200 OK\r\n\r\n{"flags": [{"key": "paused", "value": true, "metadata": {"expires_unix_s": 1'
+        + b"0" * 400
+        + b"}}]}",
+    ],
+    ids=["no HTTP", "half of it", "nested too deep", "a number too large"],
+)
+def test_an_answer_that_is_none_is_a_problem_and_it_is_looked_at_anew_all_the_same(answer: bytes) -> None:
+    said = [b'HTTP/1.1 200 OK\r\n\r\n{"flags": []}', answer, answer]
+    right = b'{"flags": [{"key": "paused", "value": true, "metadata": {"expires_unix_s": 9999999999.0}}]}'
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for each in (*said, b"HTTP/1.1 200 OK\r\n\r\n" + right):
+                connection, _ = listening.accept()
+                with connection:
+                    while not connection.recv(65536).endswith(b"}"):
+                        pass
+                    connection.sendall(each)
+
+        threading.Thread(target=serve, daemon=True).start()
+        with Guard("Coder", url=f"http://127.0.0.1:{listening.getsockname()[1]}", refresh_s=60) as guard:
+            guard.refresh()
+            assert "could not be read" in (guard.problem or "")
+            guard._ending.set()
+            guard._refresh_s = 0.01
+            guard._begin()
+            assert seen_within(guard, "paused", True)
 
 
 def test_a_wrong_token_is_a_problem_and_the_agents_own_settings_hold(tmp_path: Path) -> None:
