@@ -88,6 +88,31 @@ def test_what_had_to_wait_was_not_tried(scenario: MakeScenario) -> None:
     assert fleet.expect_handoff(SLOW, "Other").message["context"]["tried"] == []
 
 
+def looked_into(scenario: MakeScenario, directory: Path, **limits: int) -> Scenario:
+    """A fleet whose plan is two diagnostics, of which the first one could not be done."""
+    settings = planned(directory, "")
+    (directory / "actions.toml").write_text(ACTIONS.replace("agent_handoff", "diagnostic"))
+    fleet = scenario(settings={**settings, "constitution": {"limits": limits}})
+    slow(fleet)
+    fleet.loop.move_handoff(fleet.expect_handoff(SLOW).id, HandoffStatus.FAILED, "Aide", "cannot")
+    return fleet
+
+
+def test_a_diagnostic_that_is_a_step_of_a_plan_is_an_attempt_like_any_other(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    fleet = looked_into(scenario, tmp_path, attempts_per_incident=1)
+    fleet.at(12).expect_incident(SLOW, "Coder", "escalated").expect_actions(
+        SLOW, first="dispatched", second="denied", comprehensive_system_analysis="succeeded"
+    )
+
+
+def test_a_diagnostic_that_has_to_wait_with_its_step_waits_as_one(scenario: MakeScenario, tmp_path: Path) -> None:
+    fleet = looked_into(scenario, tmp_path, actions_per_minute=1).at(30)
+    waiting = [each for each in fleet.loop.store.select(Execution) if each.action == "second"]
+    assert [each.status for each in waiting] == [ExecutionStatus.DEFERRED]
+
+
 def test_a_step_that_is_not_for_an_incident_is_denied_even_where_it_is_proposed(
     scenario: MakeScenario, tmp_path: Path
 ) -> None:

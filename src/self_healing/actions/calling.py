@@ -15,7 +15,7 @@ from self_healing.declarations import Mistake, Values
 from self_healing.model import Handoff
 from self_healing.problems import unknown
 from self_healing.spec import ActionSpec, ActionType
-from self_healing.spec.actions import NEEDED, OWN_KEYS, PARAMETER_TYPES
+from self_healing.spec.actions import NEEDED, NO_FUNCTION, OWN_KEYS, PARAMETER_TYPES
 
 EVENT = "self_healing.action"
 """The type of the CloudEvent that asks a web server to do something."""
@@ -65,6 +65,8 @@ def mistakes(values: Values) -> Iterator[Mistake]:
         for key in own if kind != type else ():
             if key in values:
                 yield key, values[key], f"allowed with the type {kind.value} only"
+    if type in NO_FUNCTION and values.get("function") is not None:
+        yield "function", values["function"], f"allowed with other types than {ActionType(type).value} only"
     if type in OWN_KEYS:
         yield from _needed(ActionType(type), values)
         yield from _parameters(values)
@@ -78,8 +80,6 @@ def _needed(type: ActionType, values: Values) -> Iterator[Mistake]:
     for key in NEEDED[type]:
         if key not in values:
             yield key, None, f"missing: allowed is {FORMS[key]}"
-    if "function" in values:
-        yield "function", values["function"], f"allowed with other types than {type.value} only"
 
 
 def _parameters(values: Values) -> Iterator[Mistake]:

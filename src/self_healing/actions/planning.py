@@ -22,7 +22,7 @@ from self_healing.model import (
     idempotency_key,
     new_id,
 )
-from self_healing.spec import ActionSpec, ActionType, Spec, limit_of
+from self_healing.spec import ActionSpec, Spec, limit_of
 from self_healing.storage.store import Store
 
 DIAGNOSTIC_STEP = -1
@@ -127,7 +127,7 @@ class Planner:
     def proposal(self, incident: Incident, action: ActionSpec, step: int) -> Proposal:
         """The proposal to run `action` for `incident`."""
         target = affected_agent(incident.group)
-        diagnostic = action.type is ActionType.DIAGNOSTIC
+        analysis = step == DIAGNOSTIC_STEP
         recipient = self._fallback if action.target_agent in self._agents(incident) else action.target_agent
         return Proposal(
             id=new_id("pro"),
@@ -137,14 +137,14 @@ class Planner:
             action=action.name,
             action_type=action.type.value,
             step=step,
-            attempt=self._analyses(incident, step) if diagnostic else incident.next_attempt,
+            attempt=self._analyses(incident) if analysis else incident.next_attempt,
             target=target,
             target_agent=recipient,
             settings=self.settings(action, incident),
             spec_version=self._spec_of(incident).version,
             plan_version=incident.plan_version,
             probation=action.probation,
-            exempt_from_attempts=diagnostic,
+            exempt_from_attempts=analysis,
         )
 
     def renewal(
@@ -156,10 +156,10 @@ class Planner:
             again, attempt=execution.attempt, settings=settings, probation={}, renews=execution.decision
         )
 
-    def _analyses(self, incident: Incident, step: int) -> int:
+    def _analyses(self, incident: Incident) -> int:
         """How often the incident was analysed: an analysis is no attempt, and still needs a key of its own."""
         executions = self._store.select(Execution, incident=incident.id)
-        return sum(each.step == step and each.key is not None for each in executions)
+        return sum(each.step == DIAGNOSTIC_STEP and each.key is not None for each in executions)
 
     def settings(self, action: ActionSpec, incident: Incident) -> dict[str, Any]:
         """The directives that `action` would set for `incident`, as the spec says; a parent sets none itself."""
@@ -224,7 +224,7 @@ class Planner:
         What is beneath a parent gets no handoff of its own: the parent's is about all of it.
         """
         key = idempotency_key(incident.id, incident.plan_version, execution.step, execution.attempt, execution.target)
-        if incident.parent is not None and action.type is not ActionType.DIAGNOSTIC:
+        if incident.parent is not None and execution.step != DIAGNOSTIC_STEP:
             self._audit("intent", {"execution": execution.id, "key": key, "handoff": None}, at)
             return msgspec.structs.replace(execution, key=key)
         handoff = self._handoff(

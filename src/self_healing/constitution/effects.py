@@ -102,47 +102,42 @@ class Effects:
         """How many of those are of that action."""
         return sum(self._by_id[id].action == action for id in self._running)
 
-    def times_on(self, target: str, at: datetime, *, leaving_out: frozenset[str]) -> list[datetime]:
-        """When actions on that agent were begun in the 24 h before `at`, but for the actions in `leaving_out`."""
+    def times_on(self, target: str, at: datetime) -> list[datetime]:
+        """When actions on that agent were begun in the 24 h before `at`; an analysis changes nothing, and is none."""
         executions = (self._by_id[id] for id in self._of_target.get(target, ()))
         return sorted(
             execution.created_at
             for execution in executions
-            if execution.created_at > at - _DAY and execution.action not in leaving_out
+            if execution.created_at > at - _DAY and not _analyses(execution)
         )
 
     def incidents_on(self, target: str) -> set[str]:
         """The ids of the incidents that those about that agent belong to."""
         return {self._by_id[id].incident for id in self._of_target.get(target, ())}
 
-    def causal_depth(
-        self, target: str, incident: str, began: Callable[[str], datetime | None], *, leaving_out: frozenset[str]
-    ) -> int:
+    def causal_depth(self, target: str, incident: str, began: Callable[[str], datetime | None]) -> int:
         """How long the longest chain of actions is that ends with one on that agent for that incident.
 
         One action may have caused an incident when it was done to the incident's agent, or handed to it, within the
-        hour before the incident was opened: for so long a directive holds.
+        hour before the incident was opened: for so long a directive holds. An analysis changes nothing.
 
         Args:
             target: the affected agent.
             incident: what the action answers.
             began: when an incident was opened first; None of one that nobody knows.
-            leaving_out: actions that change nothing.
         """
         known: dict[str, int] = {}
 
         def longest(incident: str, target: str) -> int:
             if incident not in known:
                 known[incident] = 0  # what comes back to itself is not counted again
-                causes = self._causes(incident, target, began, leaving_out)
+                causes = self._causes(incident, target, began)
                 known[incident] = 1 + max((longest(*cause) for cause in causes), default=0)
             return known[incident]
 
         return longest(incident, target)
 
-    def _causes(
-        self, incident: str, target: str, began: Callable[[str], datetime | None], leaving_out: frozenset[str]
-    ) -> Iterable[tuple[str, str]]:
+    def _causes(self, incident: str, target: str, began: Callable[[str], datetime | None]) -> Iterable[tuple[str, str]]:
         """The incidents, each with its agent, that were acted on in a way that may have caused this one."""
         ids = {**self._of_target.get(target, {}), **self._handed_to.get(target, {})}
         at = began(incident) if ids else None
@@ -150,8 +145,8 @@ class Effects:
             return
         for id in list(ids)[-_MOST_CAUSES:]:
             execution = self._by_id[id]
-            own = execution.incident == incident or execution.action in leaving_out
-            if not own and at - _HOUR <= execution.created_at < at:
+            own = execution.incident == incident
+            if not own and not _analyses(execution) and at - _HOUR <= execution.created_at < at:
                 yield execution.incident, execution.target
 
     def begun_since(self, trigger: str, action: str, since: datetime) -> bool:
@@ -188,6 +183,11 @@ class Effects:
             del index[key][id]
             if not index[key]:
                 del index[key]
+
+
+def _analyses(execution: Execution) -> bool:
+    """Whether it is an analysis, which belongs to no plan and changes nothing in the fleet."""
+    return execution.step < 0
 
 
 def cool_down_left_s(times: Sequence[datetime], now: datetime, limits: Limits, unwell: Iterable[Span] = ()) -> int:

@@ -67,7 +67,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     fleet_size: int  # agents
     unwell_with_one_cause: int  # agents
     fleet_stop_percent: int
-    exempt_from_attempts: bool  # the diagnostic, which changes nothing in the fleet
+    exempt_from_attempts: bool  # an analysis, which is no step of a plan and changes nothing in the fleet
     attempts_of_incident: int
     attempts_of_incident_limit: int
     attempts_on_target_today: int
@@ -125,9 +125,11 @@ def gather(
     spec, limits = _goes_by(incident, now), now.spec.limits
     trigger = next((each for each in spec.triggers if each.name == proposal.trigger), None)
     action = next((each for each in spec.actions if each.name == proposal.action), None)
-    # Said by the spec, not by the proposal alone, and only of what changes nothing: no exemption is a way around.
+    # Said by the spec, not by the proposal alone, and only of what is no step of a plan and changes nothing: no
+    # exemption is a way around.
     diagnostic = (
         proposal.exempt_from_attempts
+        and proposal.step < 0
         and not proposal.settings
         and action is not None
         and action.type is ActionType.DIAGNOSTIC
@@ -135,9 +137,8 @@ def gather(
     shuts_down = action is not None and action.type is ActionType.EMERGENCY_SHUTDOWN
     # A parent hands over and changes nobody; what is set for the agents beneath it is proposed for each of them.
     changes_agent = bool(proposal.settings) or (shuts_down and (incident is None or not incident.is_parent))
-    diagnostics = frozenset(each.name for each in now.spec.actions if each.type is ActionType.DIAGNOSTIC)
     about = [each for each in lessons if (each.trigger, each.action) == (proposal.trigger, proposal.action)]
-    times = now.effects.times_on(proposal.target, now.at, leaving_out=diagnostics)
+    times = now.effects.times_on(proposal.target, now.at)
     return Facts(
         incident_seen=incident is not None and incident.id == proposal.incident,
         evidence_present=bool(evidence) and _value_known(incident, trigger),
@@ -176,7 +177,7 @@ def gather(
         attempts_of_incident_limit=limits.attempts_per_incident,
         attempts_on_target_today=len(times),
         attempts_on_target_today_limit=limits.attempts_per_target_per_day,
-        causal_depth=now.effects.causal_depth(proposal.target, proposal.incident, now.began, leaving_out=diagnostics),
+        causal_depth=now.effects.causal_depth(proposal.target, proposal.incident, now.began),
         causal_depth_limit=limits.causal_depth,
         handoff_to_itself=proposal.target == proposal.target_agent,
         settings_empty_target=not proposal.target or (changes_agent and not _names_agent(proposal)),

@@ -9,11 +9,9 @@ from datetime import datetime
 from self_healing.constitution.circumstances import Fleet
 from self_healing.constitution.effects import Effects
 from self_healing.model import Directive, Incident
-from self_healing.spec import ActionType, Spec
 
 
 def used(
-    spec: Spec,
     agents: Collection[str],
     effects: Effects,
     incidents: Iterable[Incident],
@@ -25,7 +23,6 @@ def used(
     Of what holds for each agent, each incident or each kind of action it is the one that is nearest to its limit.
 
     Args:
-        spec: the loaded one.
         agents: those with events in the last 24 h.
         effects: what automation did in the last 24 h, and is doing.
         incidents: those that are not closed.
@@ -34,9 +31,8 @@ def used(
     """
     open_now = list(incidents)
     fleet = Fleet.of(agents, open_now)
-    diagnostics = frozenset(each.name for each in spec.actions if each.type is ActionType.DIAGNOSTIC)
     targets = effects.targets()
-    begun = (len(effects.times_on(target, at, leaving_out=diagnostics)) for target in targets)
+    begun = (len(effects.times_on(target, at)) for target in targets)
     return {
         "concurrent_actions": effects.running(),
         "concurrent_per_target": max(map(effects.running_on, targets), default=0),

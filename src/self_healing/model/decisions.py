@@ -29,7 +29,7 @@ class Proposal(Record, frozen=True, kw_only=True):
     plan_version: str
     probation: dict[str, Any] = msgspec.field(default_factory=dict)  # what it lets a paused agent back with later
     renews: str | None = None  # id of the decision that allowed what is to be set once more
-    exempt_from_attempts: bool = False  # the diagnostic, which changes nothing in the fleet
+    exempt_from_attempts: bool = False  # an analysis, which changes nothing in the fleet
 
 
 class Outcome(StrEnum):

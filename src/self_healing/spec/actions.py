@@ -112,6 +112,9 @@ NEEDED: dict[ActionType, tuple[str, ...]] = {
 }
 """Those of them that it cannot be without."""
 
+NO_FUNCTION = (*OWN_KEYS, ActionType.DIAGNOSTIC)
+"""The types of which no action calls a function: two call something else, and a diagnostic changes nothing."""
+
 ParameterType = Literal["string", "integer", "number", "boolean", "array", "object"]
 
 PARAMETER_TYPES: dict[str, type | tuple[type, ...]] = {
@@ -256,7 +259,7 @@ class ActionSpec(Declared):
         for key in NEEDED.get(self.type, ()):
             if getattr(self, key) is None:
                 raise ValueError(f"{key}: missing where type is {self.type.value}")
-        if self.function is not None and self.type in OWN_KEYS:
+        if self.function is not None and self.type in NO_FUNCTION:
             raise ValueError(f"function: allowed only where type is not {self.type.value}")
         return self
 

@@ -42,7 +42,6 @@ class Constitution(Answers):
     def _limits(self) -> list[Json]:
         """Each limit, and how much of it is used now where it fills up."""
         now = used(
-            self._loop.spec,
             self._loop.telemetry.agents,
             self._loop.effects,
             self._store.select(Incident, state=NOT_CLOSED),

@@ -178,6 +178,7 @@ def test_a_spec_is_refused_that_cannot_call_what_it_says() -> None:
         ("command", {}, "argv: missing where type is command"),
         ("agent_handoff", {"url": "https://ops.example.com"}, "url: allowed only where type is webhook"),
         ("command", {"argv": ["x"], "function": "drain"}, "function: allowed only where type is not command"),
+        ("diagnostic", {"function": "drain"}, "function: allowed only where type is not diagnostic"),
     ):
         with pytest.raises(ValueError, match=says):
             action(kind, **more)

@@ -142,7 +142,7 @@ def test_what_ended_before_it_began_is_no_failure_and_no_action() -> None:
         effects.add(execution(number, ago(1), action="pause", status=FAILED, tries=0))
     assert not effects.breaker_open("pause", NOW, Limits())
     assert (effects.running(), effects.in_last_minute(NOW)) == (0, 0)
-    assert effects.times_on("a1", NOW, leaving_out=frozenset()) == []
+    assert effects.times_on("a1", NOW) == []
 
 
 EXECUTIONS = st.builds(
@@ -168,6 +168,6 @@ def test_after_any_updates_the_counts_are_those_of_a_plain_count(executions: lis
     for target in ("a", "b"):
         about = [each for each in begun if each.target == target]
         assert effects.running_on(target) == sum(each.status is INTENDED for each in about)
-        assert effects.times_on(target, NOW, leaving_out=frozenset()) == sorted(each.created_at for each in about)
+        assert effects.times_on(target, NOW) == sorted(each.created_at for each in about)
     again = Effects(msgspec.structs.replace(each) for each in kept.values())
     assert again.in_last_minute(NOW) == effects.in_last_minute(NOW)

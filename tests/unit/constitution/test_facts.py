@@ -288,7 +288,7 @@ def test_an_agent_is_left_alone_after_an_action_on_it(age_s: float, left: int) -
 
 
 def test_looking_into_an_incident_costs_the_agent_no_attempt_and_no_cool_down() -> None:
-    looks = [execution(number, ago(number), target="Coder", action="look") for number in range(5)]
+    looks = [execution(number, ago(number), target="Coder", action="look", step=-1) for number in range(5)]
     facts = gathered(effects=Effects(looks))
     assert (facts.cool_down_left_s, facts.attempts_on_target_today, facts.actions_last_minute) == (0, 0, 5)
 
@@ -410,6 +410,12 @@ def test_a_diagnostic_that_sets_something_is_none() -> None:
 def test_a_diagnostic_that_is_a_step_of_a_plan_claims_no_exemption_and_has_none() -> None:
     step = proposal("look", exempt_from_attempts=False)
     assert held(gathered(step, incident=incident(attempts=3))) == ["attempts_of_incident", "action_not_in_plan"]
+
+
+def test_a_diagnostic_that_is_a_step_of_a_plan_is_not_exempt_though_it_says_so() -> None:
+    step = proposal("look", exempt_from_attempts=True, step=0)
+    planned = incident(attempts=3, plan=("look",))
+    assert held(gathered(step, incident=planned)) == ["attempts_of_incident", "action_not_in_plan"]
 
 
 # --- learning

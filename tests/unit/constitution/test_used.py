@@ -7,13 +7,13 @@ from datetime import timedelta
 from self_healing.constitution.effects import Effects
 from self_healing.constitution.used import used
 from self_healing.model import Directive
-from tests.unit.constitution.fine import NOW, SPEC, directive, execution
+from tests.unit.constitution.fine import NOW, directive, execution
 
 FLEET = [f"a{number}" for number in range(10)]
 
 
 def blast_radius(*directives: Directive) -> int:
-    return used(SPEC, FLEET, Effects(), [], directives, NOW)["blast_radius_percent"]
+    return used(FLEET, Effects(), [], directives, NOW)["blast_radius_percent"]
 
 
 def test_the_blast_radius_is_used_by_agents_with_directives_of_one_kind() -> None:
@@ -33,9 +33,9 @@ def test_what_is_over_uses_up_nothing() -> None:
 
 
 def test_a_fleet_without_agents_has_nothing_used_up() -> None:
-    assert set(used(SPEC, [], Effects(), [], [], NOW).values()) == {0}
+    assert set(used([], Effects(), [], [], NOW).values()) == {0}
 
 
 def test_an_hour_ago_counts_for_the_day_of_an_agent_and_not_for_the_minute() -> None:
-    told = used(SPEC, FLEET, Effects([execution(1, NOW - timedelta(hours=1))]), [], [], NOW)
+    told = used(FLEET, Effects([execution(1, NOW - timedelta(hours=1))]), [], [], NOW)
     assert (told["attempts_per_target_per_day"], told["actions_per_minute"]) == (1, 0)
