@@ -21,7 +21,7 @@ _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 _MOST_CAUSES = 100  # of one incident, that are looked at: the newest
 
-_WITH_EFFECT = frozenset(
+WITH_EFFECT = frozenset(
     (
         ExecutionStatus.INTENDED,
         ExecutionStatus.DISPATCHED,
@@ -30,6 +30,8 @@ _WITH_EFFECT = frozenset(
         ExecutionStatus.UNKNOWN,
     )
 )
+"""Of those the gate allowed, and but for what failed before it began they count against the limits."""
+
 # A crash that hides whether the effect happened counts as a failure: what kills the process each time must not go on.
 _FAILURES = frozenset((ExecutionStatus.FAILED, ExecutionStatus.UNKNOWN))
 
@@ -62,7 +64,7 @@ class Effects:
         if execution.id in self._by_id:
             self._remove(execution.id)
         never_began = execution.status is ExecutionStatus.FAILED and not execution.tries
-        if execution.status not in _WITH_EFFECT or never_began:
+        if execution.status not in WITH_EFFECT or never_began:
             return
         self._by_id[execution.id] = execution
         bisect.insort(self._times, execution.created_at)

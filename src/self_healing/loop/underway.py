@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from self_healing.actions.planning import DIAGNOSTIC_STEP
-from self_healing.constitution.effects import Effects
+from self_healing.constitution.effects import WITH_EFFECT, Effects
 from self_healing.model import Decision, Directive, Execution, ExecutionStatus
 from self_healing.storage.store import Store
 
-REMEMBERED = 20_000
-"""So many of the newest executions are looked through at the start; the limits look back a day at most."""
+LOOKED_BACK = timedelta(days=1)
+"""How far the limits look back at most."""
+
+AT_ONCE = 20_000
+"""So many executions are read at the start, and twice as many where the day before the newest of them has more."""
 
 
 class Underway:
@@ -22,7 +25,7 @@ class Underway:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        recent = store.select(Execution, newest=REMEMBERED, by="updated_at")
+        recent = _recent(store)
         self.effects = Effects(recent)
         # An analysis is over with its delivery; where the process ended in between, nobody has heard of it yet.
         dispatched = ExecutionStatus.DISPATCHED
@@ -78,3 +81,13 @@ class Underway:
             )
             for name, value in execution.settings.items()
         )
+
+
+def _recent(store: Store) -> list[Execution]:
+    """All that count against the limits, of the day before the newest of them, however many there were that do not."""
+    statuses, wanted = sorted(status.value for status in WITH_EFFECT), AT_ONCE
+    while True:
+        found = store.select(Execution, newest=wanted, by="updated_at", status=statuses)
+        if len(found) < wanted or found[-1].updated_at - found[0].updated_at > LOOKED_BACK:
+            return found
+        wanted *= 2
