@@ -12,6 +12,7 @@ import msgspec
 
 from self_healing.actions import functions
 from self_healing.declarations import Mistake, Values
+from self_healing.errors import EffectError, EffectUntold
 from self_healing.model import Handoff
 from self_healing.problems import unknown
 from self_healing.spec import ActionSpec, ActionType
@@ -32,6 +33,15 @@ def call(action: ActionSpec, handoff: Handoff) -> str | None:
         EffectRefused: nothing was done, nor will be.
         EffectUntold: nobody can tell what was done.
     """
+    try:
+        return _called(action, handoff)
+    except EffectError:
+        raise
+    except Exception as error:  # what nobody foresaw costs this execution, not the loop
+        raise EffectUntold(f"action {action.name}: {action.calls}: {functions.plain(error)}") from error
+
+
+def _called(action: ActionSpec, handoff: Handoff) -> str | None:
     from self_healing.handoffs import program, webhook  # which bring asyncio, and `status` reads actions too
 
     who = f"action {action.name}"

@@ -39,13 +39,13 @@ def run(action: ActionSpec, handoff: Handoff) -> None:
         model = _model(function)
         given = action.parameters if model is None else model.model_validate(action.parameters)
     except ValueError as error:
-        raise EffectRefused(f"{about}: {_plain(error)}") from error
+        raise EffectRefused(f"{about}: {plain(error)}") from error
     try:
         function(dict(handoff.message), given)
     except (EffectError, KeyboardInterrupt):
         raise
     except BaseException as error:  # sys.exit() and a cancelled task, too, cost their own execution and no service
-        raise EffectUntold(f"{about} raised {_plain(error)}") from error
+        raise EffectUntold(f"{about} raised {plain(error)}") from error
 
 
 def mistakes(values: Values) -> Iterator[Mistake]:
@@ -57,7 +57,7 @@ def mistakes(values: Values) -> Iterator[Mistake]:
         function = plugins.function(GROUP, wanted)
         model = _model(function)
     except ValueError as error:
-        yield "function", wanted, f"{_plain(error)}: allowed is an entry point in {GROUP}, or module:function"
+        yield "function", wanted, f"{plain(error)}: allowed is an entry point in {GROUP}, or module:function"
         return
     if model is not None:
         yield from _wrong(model, parameters)
@@ -76,7 +76,7 @@ def _model(function: Callable[..., object]) -> type[BaseModel] | None:
     return hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
 
 
-def _plain(error: BaseException) -> str:
+def plain(error: BaseException) -> str:
     """What an error says, in a line and without secrets."""
     return one_line(redact(str(error) if isinstance(error, ValueError) else repr(error)))
 

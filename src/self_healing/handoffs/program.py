@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -16,6 +17,9 @@ from self_healing.handoffs.cleaning import clean_text
 NOT_NOW = 75
 """The exit code (EX_TEMPFAIL of sysexits.h) that says: not delivered, try again."""
 
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ETXTBSY)
+"""Why a program cannot be started now, and may be later: too much else is open or runs, or it is being written."""
+
 MOST_OUTPUT = 8_000
 """Characters that are looked at; what is kept of them is cut further, as all text that is kept."""
 
@@ -29,7 +33,7 @@ def done(argv: Sequence[str], variables: Sequence[str], message: bytes, *, timeo
         about: what it is, for a message.
 
     Raises:
-        EffectError: it says that nothing was done, and may be tried again.
+        EffectError: it says that nothing was done, and may be tried again; or it cannot be started now.
         EffectRefused: it says that it never will be, or it cannot be started.
         EffectUntold: it was killed, by its time limit or otherwise, and nobody can tell what it did.
     """
@@ -37,7 +41,8 @@ def done(argv: Sequence[str], variables: Sequence[str], message: bytes, *, timeo
     try:
         code, output = ran(argv, environment, message, timeout_s)
     except OSError as error:
-        raise EffectRefused(f"{about} cannot be started: {error.strerror}") from error
+        passes = error.errno in PASSING
+        raise (EffectError if passes else EffectRefused)(f"{about} cannot be started: {error.strerror}") from error
     said = clean_text(output)
     told = f"; it said: {said}" if said else ""
     match code:

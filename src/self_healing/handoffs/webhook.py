@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -121,7 +120,7 @@ def _signature(variable: str, id: str, body: bytes, who: str, at: datetime) -> d
 
     try:
         signature = Webhook(os.environ.get(variable, "")).sign(id, at, body.decode())
-    except (EmptyWebhookSecretError, binascii.Error) as error:
+    except (EmptyWebhookSecretError, ValueError) as error:
         raise EffectRefused(
             f"{who}: variable {variable} holds no secret of Standard Webhooks (whsec_ and base64)"
         ) from error

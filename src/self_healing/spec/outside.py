@@ -22,7 +22,14 @@ def variable(name: str) -> str:
 Variable = Annotated[str, AfterValidator(variable), Field(json_schema_extra={"pattern": r"^[A-Za-z_][A-Za-z0-9_]*$"})]
 """The name of the environment variable that holds a secret."""
 
-Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+
+def _startable(words: tuple[str, ...]) -> tuple[str, ...]:
+    if any("\0" in word for word in words):
+        raise ValueError("allowed is text without a NUL, at which the system would end it")
+    return words
+
+
+Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1), AfterValidator(_startable)]
 """A program and its arguments."""
 
 

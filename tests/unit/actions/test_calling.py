@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from self_healing.actions.calling import call
 from self_healing.actions.registry import read_actions
 from self_healing.actions.runner import InlineExecutor
 from self_healing.config import Settings, load_spec
+from self_healing.errors import EffectError, EffectRefused, EffectUntold
 from self_healing.model import Execution, ExecutionStatus, Handoff
 from self_healing.spec import ActionSpec, ActionType
 from self_healing.storage.store import Store
@@ -134,6 +138,38 @@ def test_a_program_is_killed_when_its_time_is_over_and_what_it_said_is_kept(stor
     assert ended.status is S.UNKNOWN
     assert "was killed after 1 s; it said: at it" in (ended.error or "")
     assert "it is not called twice; look whether it did" in (ended.error or "")
+
+
+@contextmanager
+def nothing_more_opened() -> Iterator[None]:
+    """This process may open nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_program_that_cannot_be_started_now_may_be_later() -> None:
+    spec = command("print('ok')")
+    with nothing_more_opened(), pytest.raises(EffectError, match="cannot be started: Too many open files") as refused:
+        call(spec, handoff(1))
+    assert not isinstance(refused.value, EffectRefused | EffectUntold)
+    assert call(spec, handoff(1)) == "ok\\n"
+
+
+def test_what_nobody_foresaw_of_a_call_costs_its_own_execution_only(store: Store) -> None:
+    ended = run(store, command("print('ok')", parameters={"no": object()}))
+    assert (ended.status, ended.tries) == (S.UNKNOWN, 1)
+    assert "Encoding objects of type object is unsupported" in (ended.error or "")
+
+
+def test_a_secret_that_is_none_refuses_the_call(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPS_SECRET", "whsec_Schlüssel")
+    ended = run(store, webhook("http://127.0.0.1:9"))
+    assert (ended.status, ended.tries) == (S.FAILED, 1)
+    assert "variable OPS_SECRET holds no secret of Standard Webhooks" in (ended.error or "")
 
 
 def test_what_a_program_may_do_again_is_done_again_after_a_crash(store: Store) -> None:
