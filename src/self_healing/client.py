@@ -183,10 +183,10 @@ class Client:
     # -- incidents, and what is done about them
 
     def incidents(
-        self, *, state: Sequence[IncidentState] = (), trigger: Sequence[str] = ()
+        self, *, state: Sequence[IncidentState] = (), trigger: Sequence[str] = (), agent: Sequence[str] = ()
     ) -> Iterator[models.Incident]:
         """Incidents, the newest first, without their timelines."""
-        asked = {"state": state, "trigger": trigger}
+        asked = {"state": state, "trigger": trigger, "agent": agent}
         return self._all(models.Incidents, "/incidents", lambda page: page.incidents, asked)
 
     def incident(self, id: str) -> models.IncidentDetail:
@@ -240,10 +240,10 @@ class Client:
         return self._post(models.UndoneDirectives, f"/directives/{quote(id, '')}/undo", told).directives
 
     def handoffs(
-        self, *, status: Sequence[HandoffStatus] = (), incident: Sequence[str] = ()
+        self, *, status: Sequence[HandoffStatus] = (), incident: Sequence[str] = (), agent: Sequence[str] = ()
     ) -> Iterator[models.Handoff]:
-        """Handoffs, the newest first, without their messages."""
-        asked = {"status": status, "incident": incident}
+        """Handoffs, the newest first, without their messages; of an agent, those about it and those for it."""
+        asked = {"status": status, "incident": incident, "agent": agent}
         return self._all(models.Handoffs, "/handoffs", lambda page: page.handoffs, asked)
 
     def handoff(self, id: str) -> models.HandoffFull:

@@ -69,12 +69,12 @@ def _query(
 
 
 LISTS: dict[str, tuple[Look, tuple[str, ...]]] = {
-    "incidents": (_records(Incident), ("trigger", "state")),
+    "incidents": (_records(Incident), ("trigger", "state", "agent")),
     "executions": (_records(Execution), ("incident", "status")),
     "decisions": (_records(Decision), ("incident", "outcome")),
     "verifications": (_records(Verification), ("incident", "open")),
     "directives": (_records(Directive), ("agent", "owner", "open")),
-    "handoffs": (_records(Handoff), ("incident", "status")),
+    "handoffs": (_records(Handoff), ("incident", "status", "agent", "target_agent")),
     "approvals": (_records(Approval), ("open",)),
     "silences": (_records(Silence), ("open",)),
     "transitions": (_transitions, ("trigger",)),

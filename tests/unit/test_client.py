@@ -98,6 +98,8 @@ def test_a_list_goes_on_over_its_pages(client: Client) -> None:
     ]
     assert len(list(client.decisions())) == len(list(client.audit(kind=["decision"])))
     assert {each.about for each in client.handoffs(status=[HandoffStatus.DELIVERED])} == {"Coder"}
+    assert [each.about for each in client.handoffs(agent=["Tester"])] == ["Tester"]
+    assert [each.trigger for each in client.incidents(agent=["Coder"])] == ["slow_tasks"]
     assert [each.agent for each in client.directives(agent=["Tester"], open=True)] == ["Tester"]
     assert [each.phase for each in client.verifications()]
     assert list(client.silences()) == []

@@ -483,7 +483,7 @@ def test_a_state_of_a_newer_release_degrades_the_health_without_a_cycle(settings
         other.execute("UPDATE alembic_version SET version_num = '9999'")
     (issue,) = status.last_health(settings, status.loaded_spec(settings), at=NOW)["issues"]
     assert issue.startswith("no service starts here: ")
-    assert issue.endswith("schema version 9999, and 0006 is the newest that is known; use the release that wrote it")
+    assert issue.endswith("schema version 9999, and 0007 is the newest that is known; use the release that wrote it")
 
 
 def test_the_stop_shows_at_once_and_is_gone_with_it(settings: Settings, clock: FakeClock) -> None:

@@ -78,9 +78,9 @@ def make_server(ask: Ask) -> MCPServer:
     @server.tool()
     async def list_handoffs(agent: str, every: bool = False) -> dict[str, Any]:
         """List the handoffs of the agent named: those that want work, or every one that is kept."""
-        where = {} if every else {"status": OPEN}
+        where = {"target_agent": [agent], "status": [] if every else OPEN}
         found = (await asked("records", kind="handoffs", where=where, limit=1_000))["handoffs"]
-        return _data({"handoffs": [each for each in found if each["target_agent"] == agent]})
+        return _data({"handoffs": found})
 
     @server.tool()
     async def accept_handoff(agent: str, handoff: str, context: Context) -> dict[str, Any]:

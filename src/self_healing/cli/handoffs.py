@@ -30,12 +30,16 @@ def handoffs(
         tuple[HandoffStatus, ...],
         Parameter(show_default=False, help="Only those of this status; may be given several times."),
     ] = (),
+    agent: Annotated[
+        tuple[str, ...],
+        Parameter(show_default=False, help="Only those about this agent, or for it; may be given several times."),
+    ] = (),
     limit: Limit = 50,
     shown: Watched | None = None,
 ) -> int:
     """List the handoffs, the newest first."""
     shown = shown or Watched()
-    asked = {"kind": "handoffs", "where": {"status": list(status)}, "limit": limit}
+    asked = {"kind": "handoffs", "where": {"status": list(status), "agent": list(agent)}, "limit": limit}
     return shown_as_asked(shown, partial(call, shown.settings(), "records", asked), _print)
 
 

@@ -16,10 +16,18 @@ from self_healing.cli.output import Column
 Limit = Annotated[int, Parameter(help="So many of the newest.", validator=validators.Number(gte=1))]
 
 
-def history(*, limit: Limit = 20, shown: Watched | None = None) -> int:
+def history(
+    *,
+    agent: Annotated[
+        tuple[str, ...], Parameter(show_default=False, help="Only about this agent; may be given several times.")
+    ] = (),
+    limit: Limit = 20,
+    shown: Watched | None = None,
+) -> int:
     """Show what was done, and what came of it; the newest first."""
     shown = shown or Watched()
-    return shown_as_asked(shown, partial(call, shown.settings(), "history", {"limit": limit}), _print)
+    asked = {"agents": list(agent), "limit": limit}
+    return shown_as_asked(shown, partial(call, shown.settings(), "history", asked), _print)
 
 
 def _print(told: Json) -> None:

@@ -25,13 +25,17 @@ def incidents(
         tuple[IncidentState, ...],
         Parameter(show_default=False, help="Only those in this state; may be given several times."),
     ] = (),
+    agent: Annotated[
+        tuple[str, ...], Parameter(show_default=False, help="Only those about this agent; may be given several times.")
+    ] = (),
     everything: Annotated[bool, Parameter(name="--all", show_default=False, help="Closed ones as well.")] = False,
     shown: Watched | None = None,
 ) -> int:
     """List the incidents that are not closed."""
     shown = shown or Watched()
     states = tuple(IncidentState) if everything else state
-    look = partial(call, shown.looked_at(), "incidents", {"states": list(states)} if states else {})
+    asked = {"agents": list(agent), **({"states": list(states)} if states else {})}
+    look = partial(call, shown.looked_at(), "incidents", asked)
     return shown_as_asked(shown, look, lambda told: print_incidents(told["incidents"]))
 
 

@@ -118,7 +118,7 @@ class Pages:
             self._page("/actions", "actions.html", "Actions", lambda _: self._ask("actions")),
             self._page("/agents", "agents.html", "Agents", self._agents),
             self._page("/agents/{name:path}", "agent.html", "Agents", self._agent),
-            self._page("/handoffs", "handoffs.html", "Handoffs", partial(self._records, "handoffs")),
+            self._page("/handoffs", "handoffs.html", "Handoffs", self._handoffs),
             self._page("/handoffs/{id}", "handoff.html", "Handoffs", self._handoff),
             self._page("/approvals", "approvals.html", "Approvals", partial(self._records, "approvals")),
             self._page("/approvals/{id}", "approval.html", "Approvals", self._approval),
@@ -140,11 +140,18 @@ class Pages:
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
 
-    async def _records(self, kind: str, request: Request) -> Json:
-        return await self._ask("records", kind=kind, limit=SHOWN, cursor=request.query_params.get("cursor"))
+    async def _records(self, kind: str, request: Request, **where: list[str]) -> Json:
+        cursor = request.query_params.get("cursor")
+        return await self._ask("records", kind=kind, where=where, limit=SHOWN, cursor=cursor)
 
     async def _history(self, request: Request) -> Json:
-        return await self._ask("history", limit=SHOWN, cursor=request.query_params.get("cursor"))
+        agents = request.query_params.getlist("agent")
+        cursor = request.query_params.get("cursor")
+        return await self._ask("history", limit=SHOWN, cursor=cursor, agents=agents) | {"agents": agents}
+
+    async def _handoffs(self, request: Request) -> Json:
+        agents = request.query_params.getlist("agent")
+        return await self._records("handoffs", request, agent=agents) | {"agents": agents}
 
     async def _incident(self, request: Request) -> Json | None:
         id = request.path_params["id"]

@@ -17,7 +17,7 @@ from self_healing.errors import StateCorrupt, StorageError
 DATABASE = "state.db"
 LOCK = "lock"
 
-VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """Every version of its schema that a state can have, the oldest first."""
 
 HEAD = VERSIONS[-1]

@@ -31,10 +31,10 @@ def _record_table(name: str, *fields: str) -> Table:
     return table
 
 
-incidents = _record_table("incidents", "trigger", "state", "closed_at", "parent")
+incidents = _record_table("incidents", "trigger", "state", "closed_at", "parent", "agent")
 decisions = _record_table("decisions", "incident", "outcome")
 directives = _record_table("directives", "agent", "owner", "open")
-handoffs = _record_table("handoffs", "incident", "execution", "status")
+handoffs = _record_table("handoffs", "incident", "execution", "status", "about", "target_agent")
 verifications = _record_table("verifications", "incident", "open")
 lessons = _record_table("lessons", "trigger", "action")
 approvals = _record_table("approvals", "plan", "open")

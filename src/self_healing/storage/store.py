@@ -10,9 +10,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import UTC, datetime
 from functools import cache, partial
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -23,6 +21,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from self_healing import model
 from self_healing.errors import NotFound, StateBusy, StateCorrupt, StateError, StorageError
 from self_healing.storage import schema
+from self_healing.storage.lookups import TABLES, as_column, having, looked_up
 from self_healing.storage.migrations import create, upgrade, version
 from self_healing.storage.readonly import DATABASE, HEAD, LOCK, VERSIONS
 
@@ -40,46 +39,9 @@ MOST_RECORDS = 512
 LONGEST_ANSWER = 100
 """Records of a longer answer are not kept in memory."""
 
-TABLES: dict[type[model.Record], sa.Table] = {
-    model.Incident: schema.incidents,
-    model.Decision: schema.decisions,
-    model.Execution: schema.executions,
-    model.Directive: schema.directives,
-    model.Handoff: schema.handoffs,
-    model.Verification: schema.verifications,
-    model.Lesson: schema.lessons,
-    model.Silence: schema.silences,
-    model.Approval: schema.approvals,
-}
-
-DERIVED: dict[tuple[str, str], Callable[[Any], str]] = {
-    ("directives", "open"): lambda directive: "yes" if directive.undone_at is None else "no",
-    ("approvals", "open"): lambda approval: "yes" if approval.status in model.UNSETTLED else "no",
-    ("silences", "open"): lambda silence: "no" if silence.settled else "yes",
-    ("verifications", "open"): lambda verification: "yes" if verification.result is None else "no",
-    ("decisions", "incident"): lambda decision: decision.proposal.incident,
-}
-"""The look-up columns that are no field of their record, by table and column."""
-
-
 _JOINED: Final = nullcontext()
 
 _FACT = sa.select(schema.facts.c.value).where(schema.facts.c.name == sa.bindparam("name"))
-
-
-@cache
-def _look_up(table: sa.Table) -> list[tuple[str, Callable[[Any], Any]]]:
-    """The look-up columns of a table, and what the value of each is of: the field of that name, or what is derived."""
-    columns = [name for name in table.columns.keys() if name not in ("seq", "record")]
-    return [(name, DERIVED.get((table.name, name)) or attrgetter(name)) for name in columns]
-
-
-def _as_column(value: Any) -> str | None:
-    if value is None or type(value) is str:
-        return value
-    if isinstance(value, datetime):  # of one length, so that their order is that of time
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
-    return str(value)
 
 
 class Store:
@@ -276,7 +238,7 @@ class Store:
         with self.joined():
             for record in records:
                 table = TABLES[type(record)]
-                values = {name: _as_column(of(record)) for name, of in _look_up(table)}
+                values = {name: as_column(of(record)) for name, of in looked_up(table)}
                 values["record"] = text = msgspec.json.encode(record).decode()
                 self._rows.setdefault(table, {})[values["id"]] = values
                 self._answers.pop(type(record), None)
@@ -376,7 +338,7 @@ class Store:
         table = TABLES[kind]
         query = sa.select(table.c.seq, table.c.record).order_by(table.c.seq.desc()).limit(limit)
         for column, values in where.items():
-            query = query.where(table.c[column].in_(list(values)))
+            query = query.where(having(table, column, list(values)))
         if before is not None:
             query = query.where(table.c.seq < before)
         with self._reading(table) as connection:
@@ -443,7 +405,7 @@ def _selecting(table: sa.Table, columns: tuple[str, ...], by: str, only_newest: 
     """The statement that finds records by their look-up columns; built once, for that takes longer than it runs."""
     query = sa.select(table.c.record)
     for column in columns:
-        query = query.where(table.c[column].in_(sa.bindparam(column, expanding=True)))
+        query = query.where(having(table, column, sa.bindparam(column, expanding=True)))
     order = [table.c[by]] if by == "seq" else [table.c[by], table.c.seq]
     if only_newest:
         return query.order_by(*(column.desc() for column in order)).limit(sa.bindparam("newest"))

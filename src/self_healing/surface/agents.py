@@ -30,8 +30,8 @@ from self_healing.surface.shared import AtLeastOne
 from self_healing.telemetry.signals import unit
 from self_healing.views import Json
 
-MOST_LOOKED_THROUGH = 500
-"""So many of the newest records are looked through for what concerns one agent."""
+MOST_OF_AGENT = 50
+"""So many of the newest incidents and handoffs are told of one agent; the lists have all of them."""
 
 
 class Agents(Handing):
@@ -69,12 +69,13 @@ class Agents(Handing):
         }
 
     def agent(self, name: str) -> Json:
-        seen, read = self._loop.telemetry.agents, self.directives()["effective"]
+        seen, set_now = self._loop.telemetry.agents, self.directives()
+        read = set_now["effective"]
         if name not in seen and name not in read:
             raise NotFound("agent", name, suggestion(name, list(seen)))
         specs = {spec.name: spec for spec in self._loop.spec.triggers}
-        past = self._store.select(Incident, newest=MOST_LOOKED_THROUGH, state=IncidentState.CLOSED.value)
-        handoffs = self._store.select(Handoff, newest=MOST_LOOKED_THROUGH)
+        past = self._store.select(Incident, newest=MOST_OF_AGENT, agent=name, state=IncidentState.CLOSED.value)
+        handoffs = self._store.select(Handoff, newest=MOST_OF_AGENT, agent=name)
         return {
             **self._agent(name, self._open_of(), read),
             "series": [
@@ -82,9 +83,9 @@ class Agents(Handing):
                 for each in self._loop.verdicts()
                 if affected_agent(each.group) == name
             ],
-            "past": [self._incident(each) for each in reversed(past) if affected_agent(each.group) == name],
-            "in_force": [each for each in self.directives()["directives"] if each["agent"] == name],
-            "handoffs": [self._handoff(each) for each in reversed(handoffs) if name in (each.about, each.target_agent)],
+            "past": [self._incident(each) for each in reversed(past)],
+            "in_force": [each for each in set_now["directives"] if each["agent"] == name],
+            "handoffs": [self._handoff(each) for each in reversed(handoffs)],
         }
 
     def records(

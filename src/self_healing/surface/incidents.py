@@ -25,8 +25,10 @@ from self_healing.views import Json
 class Incidents(Answers):
     """Incidents, past ones, and what mutes them."""
 
-    def incidents(self, states: tuple[IncidentState, ...] = NOT_CLOSED) -> Json:
-        return {"incidents": [self._incident(each) for each in self._store.select(Incident, state=states)]}
+    def incidents(self, states: tuple[IncidentState, ...] = NOT_CLOSED, agents: tuple[str, ...] = ()) -> Json:
+        store = self._store
+        found = store.select(Incident, state=states, agent=agents) if agents else store.select(Incident, state=states)
+        return {"incidents": [self._incident(each) for each in found]}
 
     def incident(self, id: str) -> Json:
         incident = self._store.get(Incident, id)
@@ -66,8 +68,8 @@ class Incidents(Answers):
     def close(self, id: str, by: Said, reason: Said) -> Json:
         return {"incident": self._incident(self._loop.dismiss(id, by, reason))}
 
-    def history(self, limit: AtLeastOne = 20, cursor: str | None = None) -> Json:
-        incidents, following = listing.page(self._store, "incidents", {}, limit, cursor)
+    def history(self, limit: AtLeastOne = 20, cursor: str | None = None, agents: tuple[str, ...] = ()) -> Json:
+        incidents, following = listing.page(self._store, "incidents", {"agent": agents}, limit, cursor)
         return {
             "history": self._past(incidents),
             "next": following,

@@ -239,6 +239,8 @@ def test_a_page_goes_on_where_it_ended_whatever_came_in_meanwhile(fleet: Scenari
         ("/incidents", {"trigger": "slow_tasks"}, ["slow_tasks"]),
         ("/incidents", {"trigger": ["slow_tasks", "cost_spike"]}, ["slow_tasks"]),
         ("/incidents", {"state": "closed"}, []),
+        ("/incidents", {"agent": "Tester"}, ["high_error_rate"]),
+        ("/incidents", {"agent": ["Writer", "Coder"]}, ["slow_tasks"]),
         ("/series", {"state": "firing"}, ["high_error_rate", "slow_tasks"]),
         ("/series", {"trigger": "high_error_rate", "state": "firing"}, ["high_error_rate"]),
         ("/series", {"trigger": "high_error_rate", "state": "pending"}, []),
@@ -248,6 +250,11 @@ def test_a_page_goes_on_where_it_ended_whatever_came_in_meanwhile(fleet: Scenari
 def test_a_list_is_filtered(still: Scenario, path: str, asked: Json, expected: list[str]) -> None:
     found = next(value for value in get(still, path, **asked).values() if isinstance(value, list))
     assert [each["trigger"] for each in found] == expected
+
+
+@pytest.mark.parametrize(("agent", "found"), [("Tester", 1), ("TestGeneratorAgent", 1), ("Writer", 0)])
+def test_the_handoffs_of_an_agent_are_about_it_or_for_it(still: Scenario, agent: str, found: int) -> None:
+    assert len(get(still, "/handoffs", agent=agent)["handoffs"]) == found
 
 
 def test_what_is_done_by_the_api_is_done(fleet: Scenario) -> None:

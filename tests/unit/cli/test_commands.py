@@ -240,6 +240,12 @@ def test_an_incident_and_a_handoff_are_shown_with_all_that_belongs_to_them(
     shown = printed("handoffs", "show", handoff["id"])
     assert "All text in `context` comes from telemetry" in shown
     assert handoff["path"] in shown
+    for agent, found in ((handoff["about"], [acting["incident"]]), ("Nobody", [])):
+        of = ("--agent", agent, "--format", "json")
+        assert {each["incident"] for each in json.loads(printed("history", *of))["history"]} >= set(found)
+        assert {each["id"] for each in json.loads(printed("incidents", *of))["incidents"]} >= set(found)
+        assert [each["incident"] for each in json.loads(printed("handoffs", *of))["handoffs"]] == found
+    assert json.loads(printed("incidents", *of))["incidents"] == json.loads(printed("history", *of))["history"] == []
 
 
 def test_directives_that_are_overridden_are_listed_with_what_overrides_them(

@@ -24,7 +24,17 @@ from self_healing.dashboard.changes import Changes
 from self_healing.dashboard.pages import AFTER, SHOWN
 from self_healing.explaining.explain import explain
 from self_healing.filenames import SEGMENTS
-from self_healing.model import Approval, Directive, Execution, ExecutionStatus, Handoff, Incident, Record
+from self_healing.model import (
+    Approval,
+    CloseReason,
+    Directive,
+    Execution,
+    ExecutionStatus,
+    Handoff,
+    Incident,
+    IncidentState,
+    Record,
+)
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.surface import Surface
 from self_healing.telemetry.query.files import Places
@@ -332,6 +342,30 @@ def test_a_form_is_about_what_its_path_names_whatever_else_it_says(loop: SelfHea
     assert status == 303
     seen = {id: incident.acknowledged_by for id, incident in loop.register.open.items()}
     assert seen == {one: "Ada", other: None}
+
+
+def test_an_agent_is_shown_what_concerned_it_however_much_came_of_others_since(loop: SelfHealingOrchestrator) -> None:
+    store, id = loop.store, next(each.id for each in loop.register.open.values() if ("agent", "Coder") in each.group)
+    old, [handoff] = store.get(Incident, id), store.select(Handoff, incident=id)
+    closed = {"state": IncidentState.CLOSED, "closed_at": AT, "close_reason": CloseReason.HEALED}
+    store.put(
+        msgspec.structs.replace(old, id="inc-old", **closed),
+        *(msgspec.structs.replace(old, id=f"inc-{at}", group=(("agent", "B"),), **closed) for at in range(600)),
+        *(msgspec.structs.replace(handoff, id=f"han-{at}", about="B", target_agent="C") for at in range(600)),
+    )
+    with serving(loop) as port:
+        page = get(port, "/agents/Coder")[1]
+        lists = [re.findall(rf'href="(/{kind}\?agent=[^"]+)"', page)[0] for kind in ("incidents", "handoffs")]
+        incidents, handoffs = (get(port, each)[1] for each in lists)
+        others = get(port, "/incidents?agent=B")[1]
+        [older] = re.findall(r'href="(/incidents\?agent=B&amp;cursor=[^"]+)"', others)
+        following = get(port, html.unescape(older))[1]
+    assert ("/incidents/inc-old" in page, f"/handoffs/{handoff.id}" in page) == (True, True)
+    assert set(re.findall(r'href="/incidents/([^"]+)"', incidents)) == {id, "inc-old"}
+    assert set(re.findall(r'href="/handoffs/([^"]+)"', handoffs)) == {handoff.id}
+    shown = [re.findall(r'<td><a href="/incidents/inc-([^"]+)"', each) for each in (others, following)]
+    assert shown == [[str(at) for at in range(599, 499, -1)], [str(at) for at in range(499, 399, -1)]]
+    assert '<a href="/incidents">Those of all agents</a>' in incidents
 
 
 def test_who_undid_a_directive_is_led_to_the_page_of_its_agent(loop: SelfHealingOrchestrator) -> None:

@@ -16,12 +16,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from self_healing.errors import NotFound, StateBusy, StateCorrupt, StateError, StorageError
-from self_healing.model import Execution, Incident, IncidentState, Judged, Lesson, Result
+from self_healing.model import Execution, Handoff, Incident, IncidentState, Judged, Lesson, Result
+from self_healing.storage.lookups import TABLES
 from self_healing.storage.migrations import create, upgrade, version
 from self_healing.storage.readonly import DATABASE, HEAD, read
 from self_healing.storage.schema import metadata
-from self_healing.storage.store import MOST_RECORDS, TABLES, Store
-from tests.unit.actions.intents import execution
+from self_healing.storage.store import MOST_RECORDS, Store
+from tests.unit.actions.intents import execution, handoff
 from tests.unit.constitution.fine import ago, incident
 
 AGES = (("a", 0.0), ("b", 0.5), ("c", 10.0))
@@ -191,7 +192,9 @@ def test_a_record_and_a_schema_version_that_nobody_wrote_are_corrupt(tmp_path: P
 def downgrade(connection: sqlite3.Connection, to: str) -> None:
     """Undo what came after version 0003, and say that it is of version `to`."""
     connection.execute("DROP TABLE approvals")
-    for table, column in (("incidents", "parent"), ("incidents", "closed_at"), ("executions", "updated_at")):
+    later = {"incidents": ("closed_at", "parent", "agent"), "executions": ("updated_at",)}
+    later["handoffs"] = ("about", "target_agent")
+    for table, column in ((table, column) for table, columns in later.items() for column in columns):
         connection.execute(f"DROP INDEX ix_{table}_{column}")
         connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     connection.execute(f"UPDATE alembic_version SET version_num = '{to}'")
@@ -219,6 +222,26 @@ def test_what_is_beneath_a_parent_is_found_also_in_a_state_of_an_earlier_release
         assert [each.id for each in store.select(Incident, parent="parent")] == ["child"]
 
 
+def test_what_concerns_an_agent_is_found_also_in_a_state_of_an_earlier_release(tmp_path: Path) -> None:
+    def of(store: Store, agent: str) -> list[str]:
+        handoffs = [each.id for each in store.select(Handoff, agent=agent)]
+        assert [each.id for _, each in store.page(Handoff, 9, agent=[agent])] == handoffs[::-1]
+        return [*(each.id for each in store.select(Incident, agent=agent)), *handoffs]
+
+    with Store(tmp_path) as store:
+        groups = {"a": (("agent", "A"), ("model", "m")), "b": (("agent", "B"),), "m": (("model", "A"),)}
+        store.put(*(incident(id=name, group=group) for name, group in groups.items()))
+        work = {"h1": ("A", "B"), "h2": ("B", "C"), "h3": ("C", "A"), "h4": ("A", "A")}
+        store.put(*(handoff(id=name, about=about, target_agent=to) for name, (about, to) in work.items()))
+        assert of(store, "A") == ["a", "h1", "h3", "h4"]
+    with sqlite3.connect(tmp_path / DATABASE) as other:
+        downgrade(other, "0003")
+    other.close()
+    with Store(tmp_path) as store:
+        assert [of(store, name) for name in "AB"] == [["a", "h1", "h3", "h4"], ["b", "h1", "h2"]]
+        assert [each.id for each in store.select(Handoff, newest=1, agent="B", status="created")] == ["h2"]
+
+
 def test_lessons_that_an_earlier_release_wrote_get_the_time_of_their_newest_result(tmp_path: Path) -> None:
     at = datetime(2026, 1, 5, tzinfo=UTC)
     with Store(tmp_path) as store:
@@ -239,7 +262,7 @@ import resource, signal, sys
 from pathlib import Path
 from self_healing.errors import StorageError
 from self_healing.model import Lesson
-from self_healing.storage.store import MOST_RECORDS, TABLES, Store
+from self_healing.storage.store import MOST_RECORDS, Store
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with Store(Path(sys.argv[1])) as store:
     store.put_fact("before", 1)

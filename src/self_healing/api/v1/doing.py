@@ -30,11 +30,12 @@ async def incidents(
     here: Here,
     state: Annotated[list[IncidentState], Query()] = [],  # noqa: B006
     trigger: Annotated[list[str], Query()] = [],  # noqa: B006
+    agent: Annotated[list[str], Query(description="agents that they are about")] = [],  # noqa: B006
     limit: Limit = USUAL_LIMIT,
     cursor: Cursor = None,
 ) -> Response:
     """Incidents, the newest first, without their timelines."""
-    where = {"state": state, "trigger": trigger}
+    where = {"state": state, "trigger": trigger, "agent": agent}
     return as_json(await here.ask("records", kind="incidents", where=where, limit=limit, cursor=cursor))
 
 
@@ -125,11 +126,12 @@ async def handoffs(
     here: Here,
     status: Annotated[list[HandoffStatus], Query()] = [],  # noqa: B006
     incident: Of = [],  # noqa: B006
+    agent: Annotated[list[str], Query(description="agents that they are about, or for")] = [],  # noqa: B006
     limit: Limit = USUAL_LIMIT,
     cursor: Cursor = None,
 ) -> Response:
     """Handoffs, the newest first, without their messages."""
-    where = {"status": status, "incident": incident}
+    where = {"status": status, "incident": incident, "agent": agent}
     return as_json(await here.ask("records", kind="handoffs", where=where, limit=limit, cursor=cursor))
 
 
