@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from self_healing.model import Incident, Muted, Reason
+from self_healing.telemetry.encoded import encoded
+from self_healing.telemetry.native_batch import native_batch
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
 
@@ -176,4 +179,110 @@ def test_absence_and_what_is_composed_of_it_open_nothing_within_it(made: Make) -
     fleet.at(109).expect_state("gone", "Coder", "firing").expect_state("gone_or_slow", "Coder", "firing")
     fleet.expect_nothing_open()
     fleet.at(111)
+    assert {incident.trigger for incident in fleet.loop.store.select(Incident)} == {"gone"}
+    fleet.at(169)
+    assert {incident.trigger for incident in fleet.loop.store.select(Incident)} == {"gone"}
+    fleet.at(171)
     assert {incident.trigger for incident in fleet.loop.store.select(Incident)} == {"gone", "gone_or_slow"}
+
+
+# --- after the service was down --------------------------------------------------------------------------------------
+
+COUNTED = """
+[[trigger]]
+name = "{name}"
+type = "custom"
+signal = "task.tokens"
+aggregate = "{aggregate}"
+window = "2m"
+condition = {{ {condition} }}
+severity = "low"
+target_agent = "Helper"
+"""
+FEWER = COUNTED.format(name="fewer", aggregate="count", condition='kind = "threshold", op = "<", value = 8')
+ADDED_UP = [
+    FEWER,
+    COUNTED.format(name="less", aggregate="sum", condition='kind = "threshold", op = "<", value = 8'),
+    COUNTED.format(name="falls", aggregate="rate", condition='kind = "rate_of_change", op = "<", value = -0.01'),
+    COUNTED.format(name="rises", aggregate="count", condition='kind = "rate_of_change", value = 2'),
+]
+
+
+def push(fleet: Scenario) -> None:
+    """A task of Coder ends now, and is told by HTTP."""
+    at = fleet.clock.now().isoformat()
+    line = {"ts": at, "type": "task_finished", "agent": "Coder", "status": "success", "usage": {"total_tokens": 1}}
+    batch = native_batch(json.dumps(line).encode(), "application/json", key=at)
+    fleet.loop.receiving.intake.submit(encoded(batch, "http")).result()
+
+
+def down(fleet: Scenario, seconds: int) -> int:
+    """The service is down for so long; returns when it is up again."""
+    fleet.loop.cycle(fleet.clock.now())
+    fleet.loop.rest()
+    fleet.loop.close()
+    fleet.clock.advance(seconds)
+    fleet.restart()
+    return round(fleet.now_s)
+
+
+def test_steady_work_that_nobody_took_in_for_a_while_is_no_fall_and_no_rise(made: Make) -> None:
+    fleet = made("".join(ADDED_UP), serves=True, step_s=10)
+    for seconds in range(0, 301, 10):
+        push(fleet.at(seconds))
+    up_s = down(fleet, 600)
+
+    for seconds in range(up_s, up_s + 301, 10):
+        push(fleet.at(seconds))
+
+    assert fleet.loop.store.select(Incident) == []
+    assert {each.trigger for each in fleet.loop.verdicts()} >= {"fewer", "less", "falls", "rises"}
+
+
+def test_a_fall_is_found_once_a_whole_window_was_watched_after_the_service_was_down(made: Make) -> None:
+    fleet = made(FEWER, serves=True, step_s=10)
+    push(fleet)
+    up_s = down(fleet, 600)
+
+    fleet.at(up_s + 119, step_s=60).expect_nothing_open()
+    [found] = [each for each in fleet.loop.verdicts() if each.trigger == "fewer"]
+    assert found.reason in (Reason.TOO_FEW_SAMPLES, Reason.WARMING_UP)
+    fleet.at(up_s + 130).expect_incident("fewer", "Coder", "escalated")
+
+
+@pytest.mark.parametrize(("down_s", "opens_s"), [(60, 60), (61, 300)])
+def test_who_was_not_heard_while_the_service_was_down_for_longer_than_it_warms_up_may_have_spoken(
+    made: Make, down_s: int, opens_s: int
+) -> None:
+    fleet = made(GONE.replace("1m", "5m"), serves=True, step_s=60)
+    push(fleet.at(0))
+    fleet.at(290)
+    up_s = down(fleet, down_s)
+
+    fleet.at(up_s + opens_s - 1).expect_state("gone", "Coder", "firing").expect_nothing_open()
+    fleet.at(up_s + opens_s).expect_incident("gone", "Coder", "escalated")
+
+
+def test_who_is_heard_after_the_service_was_down_is_silent_from_then_on(made: Make) -> None:
+    fleet = made(GONE, serves=True, step_s=10)
+    push(fleet.at(0))
+    up_s = down(fleet, 600)
+    push(fleet.at(up_s + 59))
+
+    fleet.at(up_s + 118).expect_nothing_open()
+    fleet.at(up_s + 119).expect_incident("gone", "Coder", "escalated")
+
+
+def test_a_composite_waits_until_what_was_heard_at_last_has_recovered(made: Make) -> None:
+    fleet = made(GONE, serves=True, step_s=10)
+    push(fleet.at(0))
+    up_s = down(fleet, 600)
+    push(fleet.at(up_s + 59))
+
+    fleet.at(up_s + 60).expect_state("gone", "Coder", "recovering").expect_state("gone_or_slow", "Coder", "firing")
+    push(fleet.at(up_s + 110))
+    fleet.at(up_s + 119).expect_state("gone", "Coder", "inactive")
+    push(fleet.at(up_s + 160))
+
+    fleet.at(up_s + 200).expect_nothing_open()
+    assert fleet.loop.store.select(Incident) == []

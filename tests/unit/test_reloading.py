@@ -493,6 +493,46 @@ def test_a_trigger_on_what_nobody_measured_before_opens_nothing_until_its_window
     assert [each["trigger"] for each in bench.call("incidents")["incidents"]] == ["few_tokens"]
 
 
+LONGER = """
+[[trigger]]
+name = "{name}"
+type = "custom"
+signal = "task.tokens"
+where = {{ model = "m" }}
+aggregate = "{aggregate}"
+window = "{window}"
+condition = {{ {condition} }}
+severity = "low"
+target_agent = "Operator"
+"""
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "condition"),
+    [
+        ("sum", 'kind = "threshold", op = "<", value = 15'),
+        ("count", 'kind = "rate_of_change", value = 5, per = "10m"'),
+    ],
+)
+def test_a_longer_window_over_steady_work_is_no_fall_and_no_rise(bench: Bench, aggregate: str, condition: str) -> None:
+    def works(until_s: int) -> None:
+        for _ in range(0, until_s, 30):
+            bench.event("task_finished", status="success", model="m", usage={"total_tokens": 1})
+            bench.turn(30)
+
+    never = condition.replace("15", "1").replace("value = 5", "value = 500")
+    bench.triggers.write_text(LONGER.format(name="tried", aggregate=aggregate, window="1m", condition=never))
+    bench.look()
+    works(600)
+    bench.triggers.write_text(LONGER.format(name="tried", aggregate=aggregate, window="10m", condition=condition))
+    bench.look()
+
+    works(1260)
+
+    assert bench.service.loop.spec.trigger("tried").window == 600
+    assert [each for each in bench.call("incidents")["incidents"] if each["trigger"] == "tried"] == []
+
+
 def test_what_no_data_makes_fire_opens_by_samples_before_its_window_was_watched(bench: Bench) -> None:
     dear = """
         [[trigger]]

@@ -200,7 +200,7 @@ class Looking:
             if state is not None and state is not verdict.state and since is not None:
                 stood = f"on record it is {state.name.lower()} since {since:%Y-%m-%d %H:%M:%S}"
                 found = f"recomputed it is {verdict.state.name.lower()}"
-                why = "the spec was another, or events came late"
+                why = "the spec was another, events came late, or no service took them in"
                 yield f"{group_label(verdict.group)}: {stood}, and {found}: {why}"
 
     def _saw_otherwise(self, version: str) -> bool:

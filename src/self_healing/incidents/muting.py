@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from self_healing.incidents.maintenance import covers, in_force, next_change
 from self_healing.model import Group, Muted, Reason, Silence
-from self_healing.spec import Composite, Maintenance, Spec
+from self_healing.spec import Composite, Maintenance, Spec, TriggerSpec
 
 START = "start"
 """What mutes while it warms up."""
@@ -23,10 +23,10 @@ def nobody_silenced(_trigger: str, _group: Group, _at: datetime) -> Silence | No
     return None
 
 
-Unwatched = Callable[[str, Group, datetime], datetime | None]
+Unwatched = Callable[[str, Group | None, datetime], datetime | None]
 
 
-def all_watched(_trigger: str, _group: Group, _at: datetime) -> datetime | None:
+def all_watched(_trigger: str, _group: Group | None, _at: datetime) -> datetime | None:
     """No window that was not watched in full."""
     return None
 
@@ -38,7 +38,8 @@ class Muting:
         spec: has the maintenance windows, and how long it warms up.
         silenced: the silence that mutes a series at an instant.
         started_at: when the service started that evaluates; None where silence is not our own: in a check, a backtest.
-        unwatched: until when the window of a series reaches back to before its samples were kept; None where not.
+        unwatched: until when a series looks back to before its samples were taken in and kept, None where not; of
+            whatever group when that is None.
     """
 
     def __init__(
@@ -78,28 +79,41 @@ class Muting:
             self._in_force = at, [(window, until) for window, until in untils if until is not None]
         return self._in_force[1]
 
-    def _by_start(self, trigger: str, group: Group, at: datetime) -> Muted | None:
-        if self._warm_at is None or at >= self._warm_at:
+    def _by_start(self, trigger: str, group: Group | None, at: datetime) -> Muted | None:
+        """That a series warms up; of any group when that is None."""
+        warm_at = None if self._warm_at is None else self._warm_at + self._recovers(trigger)
+        if warm_at is None or at >= warm_at:
             return self._by_window(trigger, group, at)
         text = "what was silent may only have been unheard"
-        return Muted(why=Reason.WARMING_UP, what=START, by="the spec", until=self._warm_at, text=text)
+        return Muted(why=Reason.WARMING_UP, what=START, by="the spec", until=warm_at, text=text)
 
-    def _by_window(self, trigger: str, group: Group, at: datetime) -> Muted | None:
-        condition = self._spec.trigger(trigger).condition
-        looks_at = condition.members if isinstance(condition, Composite) else (trigger,)
-        untils = [self._unwatched(name, group, at) for name in looks_at if name in self._spec.warming]
-        until = max((each for each in untils if each is not None), default=None)
+    def _by_window(self, trigger: str, group: Group | None, at: datetime) -> Muted | None:
+        members, recovers = self._members(trigger), self._recovers(trigger)
+        names, whose = ([each.name for each in members], None) if members else ([trigger], group)
+        untils = (self._unwatched(name, whose, at - recovers) for name in names)
+        until = max((each + recovers for each in untils if each is not None), default=None)
         if until is None:
             return None
-        text = "its window reaches back to before its samples were kept, so what is missing in it may have been there"
+        text = "it looks back to before all of that was taken in, so what is missing may have been there"
         return Muted(why=Reason.WARMING_UP, what=UNWATCHED, by="the spec", until=until, text=text)
 
+    def _members(self, trigger: str) -> list[TriggerSpec]:
+        """The triggers by which a composite warms up; none of any other trigger."""
+        condition = self._spec.trigger(trigger).condition
+        names = condition.members if isinstance(condition, Composite) else ()
+        return [self._spec.trigger(name) for name in names if name in self._spec.warming]
+
+    def _recovers(self, trigger: str) -> timedelta:
+        """For how long a composite is muted beyond its triggers: one that is heard at last still recovers then."""
+        return timedelta(seconds=max((each.keep_firing_for for each in self._members(trigger)), default=0))
+
     def next_due(self, at: datetime) -> datetime | None:
-        """When a window begins or ends next after `at`, or it is warm, or was watched in full."""
+        """When a window begins or ends next after `at`, or a trigger is warm, or was watched in full."""
         due = [next_change(window, at) for window in self._spec.maintenance]
-        due += [self._warm_at] if self._warm_at is not None and self._warm_at > at else []
-        watched = (self._unwatched(name, (), at) for name in self._spec.warming)
-        return min([*due, *(each for each in watched if each is not None)], default=None)
+        warming = (self._by_start(name, None, at) for name in self._spec.warming)
+        return min(
+            [*due, *(each.until for each in warming if each is not None and each.until is not None)], default=None
+        )
 
 
 def _by_silence(silence: Silence) -> Muted:

@@ -14,7 +14,7 @@ from self_healing import checkpoint
 from self_healing.actions.directing import Directives
 from self_healing.actions.planning import Planner
 from self_healing.actions.registry import ActionRegistry
-from self_healing.clock import from_us, to_us
+from self_healing.clock import SECOND_US, from_us, to_us
 from self_healing.config import Mode, Settings
 from self_healing.constitution.approvals import Approvals
 from self_healing.constitution.audit import Audit
@@ -129,13 +129,16 @@ class Parts:
         telemetry = Telemetry(spec.measured, max_groups=spec.max_groups, ways_in=not all_undoable)
         silences = Silences(store, spec)
 
-        def unwatched(trigger: str, group: Group, at: datetime) -> datetime | None:
+        def unwatched(trigger: str, group: Group | None, at: datetime) -> datetime | None:
             until_us = telemetry.unwatched_until_us(trigger, group, to_us(at))
             return None if until_us is None else from_us(until_us)
 
         muting = Muting(spec, silences.mutes, started_at=started_at, unwatched=unwatched)
         framework = TriggerFramework(spec, telemetry, muting.by)
         progress = checkpoint.load(store, telemetry, framework)
+        if started_at is not None and _was_deaf(progress, started_at, spec.warm_up):
+            telemetry.heard_nothing_before(to_us(started_at))
+        framework.watch(telemetry.watched_from_us)
         versions = Versions(store, audit, spec)
         inbox, underway = Inbox(store, audit.append), Underway(store)
         register = Register(
@@ -361,3 +364,12 @@ class Parts:
         self.following.heed(handoffs)
         others = (self.register.next_due(), self.silences.next_due(at), self.muting.next_due(at))
         return min([*due, *(each for each in others if each is not None)], default=None)
+
+
+def _was_deaf(progress: checkpoint.Progress, started_at: datetime, warm_up_s: int) -> bool:
+    """Whether what was sent before a start may be lost: nobody took it in for longer than senders try again.
+
+    Files wait until they are read. What else there is came through a service that was down.
+    """
+    down_us = to_us(started_at) - progress.evaluated_us
+    return any(each.segment for each in progress.positions) and 0 < warm_up_s * SECOND_US < down_us

@@ -152,20 +152,36 @@ class Measured:
     def _place(self, trigger: str, group: Group) -> int | None:
         return self._groupings[self._measures[trigger].grouped].place(group)
 
-    def unwatched_until_us(self, trigger: str, group: Group, t_us: int) -> int | None:
+    def watched_from_us(self, trigger: str) -> int:
+        """From when on all that a trigger measures is there, microseconds; 0 where that was always so."""
+        table = self._tables.get(self._measures[trigger].key)
+        names = [self._measures[trigger].key] if table is None else table.names_for(self._asked[trigger].aggregate)
+        return max(self._since.get(name, 0) for name in names)
+
+    def heard_nothing_before(self, at_us: int) -> None:
+        """What happened right before `at_us` may not have come here: of that, nothing that is missing says anything."""
+        self._since = {name: max(self._since.get(name, 0), at_us) for name in self._all_kept}
+
+    @property
+    def _all_kept(self) -> list[str]:
+        """The names of all that is kept."""
+        return [*self._signs, *self._beats, *(name for table in self._tables.values() for name, _ in table.kept_from())]
+
+    def unwatched_until_us(self, trigger: str, group: Group | None, t_us: int) -> int | None:
         """When a series' window will be one that was watched in full; None where it is, or samples say enough.
+
+        Of one of which nothing has come when its group is None.
 
         Its measure may be kept only since a reload, or for longer windows than before: what is missing in it then says
         nothing. Samples that are there do, but for where they are counted.
         """
-        asked, measure = self._asked[trigger], self._measures[trigger]
-        table = self._tables.get(measure.key)
-        since_us = 0 if table is None else max(self._since.get(name, 0) for name in table.names_for(asked.aggregate))
+        asked = self._asked[trigger]
+        since_us = self.watched_from_us(trigger)
         window_us = asked.window * MICRO
         reach_us = window_us * (2 if isinstance(asked.condition, RateOfChange) else 1) + pane_us_of(window_us)
         if not since_us or t_us >= since_us + reach_us:
             return None
-        told = asked.aggregate not in COUNTING and self.value(trigger, group, t_us) is not None
+        told = group is not None and asked.aggregate not in COUNTING and self.value(trigger, group, t_us) is not None
         return None if told else since_us + reach_us
 
     # -- groups
@@ -202,7 +218,8 @@ class Measured:
         facts: dict[str, Any] = {
             "groups": [(name_of(grouped), grouping.groups) for grouped, grouping in self._groupings.items()],
             "signs": {key: signs.pack() for key, signs in self._signs.items()},
-            "since": {
+            "since": {name: self._since.get(name, 0) for name in (*self._signs, *self._beats)}
+            | {
                 name: max(self._since.get(name, 0), oldest_us)
                 for table in self._tables.values()
                 for name, oldest_us in table.kept_from()
@@ -273,8 +290,8 @@ class Measured:
             known = stored.get(way.before.key + suffix)
             if known is not None:
                 stored.setdefault(way.after.key + suffix, known)
-        names = [name for table in self._tables.values() for name, _ in table.kept_from()]
-        self._since = {name: stored.get(name, now_us) for name in names}
+        of_life = {*self._signs, *self._beats}  # of which nothing older is asked than the last of each
+        self._since = {name: stored.get(name, 0 if name in of_life else now_us) for name in self._all_kept}
 
     def _restore_signs(self, stored: Mapping[str, bytes]) -> None:
         moved = {

@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from self_healing.measures import Bools, Grouped, Ints, Measure
+from self_healing.measures import MICRO, Bools, Grouped, Ints, Measure
 from self_healing.model import Accounting, Event, Group, Kind
-from self_healing.spec import MAX_GROUPS, TriggerSpec
+from self_healing.spec import MAX_GROUPS, Absence, TriggerSpec
 from self_healing.taps import Accumulator, Restart, Taps
 from self_healing.telemetry.agents import Folded, Repair
 from self_healing.telemetry.assembly import Assembly
@@ -275,6 +275,16 @@ class Telemetry(Measured):
             return self.tasks.quietest_since(measure, self._groupings[measure.grouped], group, since_us)
         last_us = int(self._signs[measure.key].last_us[group])
         return last_us if last_us > since_us else 0
+
+    def unwatched_until_us(self, trigger: str, group: Group | None, t_us: int) -> int | None:
+        condition = self._asked[trigger].condition
+        if not isinstance(condition, Absence):
+            return super().unwatched_until_us(trigger, group, t_us)
+        since_us, place = self.watched_from_us(trigger), None if group is None else self._place(trigger, group)
+        until_us = since_us + condition.silent_for * MICRO
+        if t_us >= until_us or (place is not None and self.last_sign(self._measures[trigger])[place] > since_us):
+            return None
+        return until_us
 
     def next_lost_us(self) -> int | None:
         return self.tasks.next_lost_us()

@@ -374,6 +374,17 @@ class TriggerFramework:
         if series is not None:
             series.restore(packed, way)
 
+    def watch(self, from_us: Callable[[str], int]) -> None:
+        """Remember from when on all that the series are judged by was watched; call once after restoring them.
+
+        Args:
+            from_us: the instant for each trigger, by its name.
+        """
+        for name, series in self._series.items():
+            places = np.flatnonzero(series.spoken) if series.asks_whole else ()
+            if len(places):
+                series.watch(np.asarray(places), np.full(len(places), from_us(name)))
+
     @property
     def series(self) -> Iterable[Series]:
         """The series of each trigger, in the order in which they are judged."""
