@@ -24,7 +24,7 @@ _ENDINGS: Final = {"_s": "s", "_usd": "USD"}
 _SHARE: Final = "share_"
 """So begin the names of parts of a whole."""
 
-_FOREIGN: Final = ("settings", "attributes", "group")
+_FOREIGN: Final = ("settings", "parameters", "attributes", "group")
 """What is in these has names of its own: those that the fleet reads, or sent."""
 
 

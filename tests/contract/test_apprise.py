@@ -38,7 +38,8 @@ def chat(monkeypatch: pytest.MonkeyPatch, *urls: str, timeout_s: int = 20) -> Ap
 def test_every_service_hears_what_is_wrong_and_what_is_wanted_as_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = handoff(1)
     symptom = {"trigger": "slow_tasks", "value": 90.0, "unit": "s", "note": "<b>*bold*</b>"}
-    context = {"symptom": symptom, "wanted": "a person's decision"}
+    approval = {"id": "apr-1", "action": "erase", "parameters": {"pool": "slow"}}
+    context = {"symptom": symptom, "wanted": "a person's decision", "approval": approval}
     told = msgspec.structs.replace(plain, message={**plain.message, "context": context})
     first, second = Chat(), Chat()
     with serving(first) as one, serving(second) as two:
@@ -49,6 +50,9 @@ def test_every_service_hears_what_is_wrong_and_what_is_wanted_as_plain_text(monk
     assert said["message"].splitlines() == [
         "Find out why.",
         "",
+        'approval id: "apr-1"',
+        'approval action: "erase"',
+        'approval parameters: {"pool":"slow"}',
         'incident: "inc-1"',
         'handoff: "hnd-1"',
         'trigger: "slow_tasks"',

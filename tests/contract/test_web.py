@@ -82,6 +82,26 @@ def labelled(number: int) -> Handoff:
     return msgspec.structs.replace(plain, message={**plain.message, "context": context})
 
 
+def asking(number: int) -> Handoff:
+    plain = handoff(number)
+    approval = {"id": "apr-1", "action": "erase", "target": "Coder", "calls": "wipe --all", "parameters": {"n": 1}}
+    return msgspec.structs.replace(plain, message={**plain.message, "context": {"approval": approval}})
+
+
+def test_what_a_person_is_asked_to_allow_stands_on_the_page_and_on_the_alert() -> None:
+    paging, alerting = Paging(), Alerting()
+    with serving(paging) as url:
+        declared = {"kind": "pagerduty", "routing_key_env": "PAGER_KEY", "url": url, "allow": LOOPBACK}
+        PagerDutyChannel("pager", PagerDutyDeclared.model_validate(declared)).deliver(asking(1))
+    [page] = paging.open.values()
+    assert page["custom_details"]["approval"]["calls"] == "wipe --all"
+    with serving(alerting) as url:
+        declared = {"kind": "alertmanager", "url": url, "allow": LOOPBACK}
+        AlertmanagerChannel("alerts", AlertmanagerDeclared.model_validate(declared)).deliver(asking(1))
+    [alert] = alerting.alerts.values()
+    assert (alert["annotations"]["approval_id"], alert["annotations"]["approval_parameters"]) == ("apr-1", '{"n":1}')
+
+
 def test_which_fleet_it_is_stands_on_what_leaves() -> None:
     receiver, paging, alerting = Receiver(), Paging(), Alerting()
     with serving(receiver) as url:

@@ -73,10 +73,26 @@ def test_what_cannot_be_undone_waits_and_a_person_is_told_what_and_until_when(fl
     [notice] = fleet.handoffs("Operator")
     asked = notice.message["context"]["approval"]
     assert (asked["id"], asked["action"], asked["target"]) == (approval.id, "erase", "Coder")
+    assert (asked["calls"], notice.message["context"]["wanted"]) == (None, "a person's yes to erase")
     assert (approval.expires_at - approval.asked_at).total_seconds() == 900
     assert notice.status is HandoffStatus.DELIVERED
     assert fleet.handoffs("Janitor") == []
     assert told(fleet) == [("pending", None)]
+
+
+def test_a_person_sees_the_program_that_would_run_with_what_it_gets_but_no_secret(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    program = 'argv = ["wipe", "--all", "password=hunter22"]\nparameters = { pool = "slow" }\n'
+    fleet = scenario(settings=options(tmp_path, ERASE.replace('"agent_handoff"', '"command"') + program))
+    fleet.start("slow", started_at=fleet.clock.now().timestamp() - 70).expect_actions(SLOW, erase="awaiting_approval")
+
+    [notice] = fleet.handoffs("Operator")
+    [listed] = Surface(fleet.loop).call("approvals", {})["approvals"]
+    for told in (notice.message["context"]["approval"], listed):
+        assert told["calls"].startswith("wipe --all")
+        assert "hunter22" not in told["calls"]
+        assert told["parameters"] == {"pool": "slow"}
 
 
 def test_the_timeline_says_once_that_a_person_is_asked_whatever_else_comes_and_goes_meanwhile(

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from self_healing.cli import output
 from self_healing.cli.client import Json, call
 from self_healing.cli.following import shown_as_asked
-from self_healing.cli.nested import tree
+from self_healing.cli.nested import in_a_line
 from self_healing.cli.options import NO_REASON, By, Shown, Watched, Why, person
 from self_healing.cli.output import Column
 
@@ -83,9 +83,9 @@ def _print(told: Json) -> None:
             "for",
             Column("incident", rank=1),
             output.when("until"),
-            Column("by", rank=2),
-            Column("reason", rank=3, text=True),
-            Column("came to", rank=4, text=True),
+            Column("by", rank=2, sparse=True),
+            Column("reason", rank=3, text=True, sparse=True),
+            Column("came to", rank=4, text=True, sparse=True),
         ),
         (
             (
@@ -108,8 +108,41 @@ def _print(told: Json) -> None:
 def _print_one(told: Json) -> None:
     from self_healing.cli.incidents import held_against
 
-    tree(told["approval"])
+    approval, incident = told["approval"], told["incident"]
+    output.known(
+        [
+            ("approval", approval["id"]),
+            ("status", approval["status"]),
+            ("asked (UTC)", output.instant(approval["asked_at"])),
+            ("until (UTC)", output.instant(approval["expires_at"])),
+            ("answered (UTC)", output.instant(approval["answered_at"])),
+            ("by", approval["by"]),
+            ("reason", approval["reason"]),
+            ("came to", approval["came_to"]),
+            ("action", f"{approval['action']}, of type {approval['action_type']}"),
+            ("for", approval["target"]),
+            ("calls", approval["calls"]),
+            ("parameters", in_a_line(approval["parameters"])),
+            ("settings", in_a_line(approval["settings"])),
+            ("target agent", approval["target_agent"]),
+            ("plan", approval["plan"]),
+            ("spec version", approval["spec_version"]),
+            ("execution", approval["execution"]),
+            ("decision", approval["decision"]),
+        ]
+    )
     output.title("incident")
-    tree(told["incident"])
+    output.known(
+        [
+            ("id", incident["id"]),
+            ("trigger", incident["trigger"]),
+            ("group", output.group(incident["group"])),
+            ("severity", incident["severity"]),
+            ("state", incident["state"]),
+            *((name, output.amount(incident[name], incident["unit"])) for name in ("value", "threshold", "peak")),
+            ("opened (UTC)", output.instant(incident["opened_at"])),
+            ("attempts", incident["attempts"]),
+        ]
+    )
     output.title("held against it")
     output.paragraph(held_against(told["decision"]["articles"]))

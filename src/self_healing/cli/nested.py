@@ -13,23 +13,24 @@ def tree(value: Any) -> None:
     """Print an object a name and a value a line, objects of one kind as a table, all else as text."""
     match worded(value):
         case dict() as told if told:
-            output.pairs((name, _in_a_line(each)) for name, each in told.items())
+            output.pairs((name, in_a_line(each)) for name, each in told.items())
         case [dict(first), *_] as rows if all(isinstance(row, dict) and row.keys() == first.keys() for row in rows):
             columns = [Column(name, rank=at) for at, name in enumerate(first)]
-            output.table(columns, ([_in_a_line(each) for each in row.values()] for row in rows), empty="none")
+            output.table(columns, ([in_a_line(each) for each in row.values()] for row in rows), empty="none")
         case list() as items:
             for each in items or ["none"]:
-                output.paragraph(_in_a_line(each))
+                output.paragraph(in_a_line(each))
         case other:
-            output.paragraph(_in_a_line(other) or "none")
+            output.paragraph(in_a_line(other) or "none")
 
 
-def _in_a_line(value: Any) -> str:
+def in_a_line(value: Any) -> str:
+    """What is nested in one line, such as ``pool=slow, grace_s=5``."""
     match value:
         case dict():
-            return ", ".join(f"{name}={_in_a_line(each)}" for name, each in value.items())
+            return ", ".join(f"{name}={in_a_line(each)}" for name, each in value.items())
         case list():
-            return ", ".join(map(_in_a_line, value))
+            return ", ".join(map(in_a_line, value))
         case str() if INSTANT.fullmatch(value):
             return output.instant(value)
     return output.text(value)

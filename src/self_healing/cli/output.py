@@ -21,6 +21,7 @@ __all__ = [
     "counted",
     "group",
     "instant",
+    "known",
     "line",
     "number",
     "pairs",
@@ -74,6 +75,8 @@ def table(columns: Sequence[str | Column], rows: Iterable[Sequence[Any]], *, emp
     # A pipe has no width; there, cells that are broken over lines would only be in the way.
     width = console.width if sys.stdout.isatty() else None
     declared = [Column(each) if isinstance(each, str) else each for each in columns]
+    told = [at for at, column in enumerate(declared) if not column.sparse or any(row[at] != "-" for row in cells)]
+    declared, cells = [declared[at] for at in told], [[row[at] for at in told] for row in cells]
     with console.capture() as captured:
         for line in laid_out(declared, cells, width):
             console.print(line, soft_wrap=True)
@@ -106,6 +109,11 @@ def pairs(rows: Iterable[tuple[str, Any]]) -> None:
     width = max((len(name) for name, _ in lines), default=0)
     for name, value in lines:
         print(f"{name:<{width}}  {value}".rstrip())
+
+
+def known(rows: Iterable[tuple[str, Any]]) -> None:
+    """Print a name and a value a line, but where there is nothing to say."""
+    pairs((name, value) for name, value in rows if text(value) != "-")
 
 
 def title(heading: str) -> None:

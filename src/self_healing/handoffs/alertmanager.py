@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
 from self_healing.handoffs.channel import Receipt
 from self_healing.handoffs.declared import AlertmanagerDeclared
-from self_healing.handoffs.headline import about, environment, headline, name
+from self_healing.handoffs.headline import about, asked, environment, headline, name
 from self_healing.handoffs.http import judged, post
 from self_healing.model import Handoff
 
@@ -20,6 +21,10 @@ AGAIN_S = 60.0
 def _wall() -> datetime:
     """The time that Alertmanager compares with its own: the machine's, whatever clock the loop lives by."""
     return datetime.now(UTC)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 class AlertmanagerChannel:
@@ -67,7 +72,11 @@ class AlertmanagerChannel:
         }
         alert = {
             "labels": labels,
-            "annotations": {"summary": headline(handoff), "description": handoff.message["prompt"]},
+            "annotations": {
+                "summary": headline(handoff),
+                "description": handoff.message["prompt"],
+                **{f"approval_{name}": _text(value) for name, value in asked(handoff).items()},
+            },
             # No later than now: what begins in the future is not there yet.
             "startsAt": min(handoff.created_at, self._now()),
         }

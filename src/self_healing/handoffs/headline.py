@@ -23,6 +23,13 @@ def about(handoff: Handoff) -> dict[str, Any]:
     return symptom if isinstance(symptom, dict) else {}
 
 
+def asked(handoff: Handoff) -> dict[str, Any]:
+    """What a person is asked to allow, and until when; empty where it is not about an approval."""
+    approval = handoff.message["context"].get("approval", {})
+    names = ("id", "action", "target", "settings", "calls", "parameters", "expires_at", "plan")
+    return {name: approval[name] for name in names if approval.get(name)}
+
+
 def environment(handoff: Handoff) -> dict[str, str]:
     """Which of several fleets it is about, as a label; empty where there is only one."""
     return label(str(handoff.message["context"].get(LABEL) or ""))

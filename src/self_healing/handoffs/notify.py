@@ -11,7 +11,7 @@ from self_healing.errors import EffectError, EffectRefused, EffectUntold
 from self_healing.handoffs import program, telling
 from self_healing.handoffs.channel import Receipt
 from self_healing.handoffs.declared import AppriseDeclared
-from self_healing.handoffs.headline import about, headline
+from self_healing.handoffs.headline import about, asked, headline
 from self_healing.model import Handoff
 from self_healing.wording import worded
 
@@ -60,4 +60,5 @@ class AppriseChannel:
 def _listed(handoff: Handoff) -> str:
     facts = {"incident": handoff.incident, "handoff": handoff.id, **worded(about(handoff))}
     plain = {name: value for name, value in facts.items() if not isinstance(value, dict | list)}
-    return "\n".join(f"{name}: {msgspec.json.encode(value).decode()}" for name, value in plain.items())
+    asked_for = {f"approval {name}": value for name, value in worded(asked(handoff)).items()}
+    return "\n".join(f"{name}: {msgspec.json.encode(value).decode()}" for name, value in (asked_for | plain).items())

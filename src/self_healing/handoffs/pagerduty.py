@@ -10,7 +10,7 @@ import msgspec
 from self_healing.errors import EffectRefused
 from self_healing.handoffs.channel import Receipt
 from self_healing.handoffs.declared import PagerDutyDeclared
-from self_healing.handoffs.headline import about, environment, headline, name
+from self_healing.handoffs.headline import about, asked, environment, headline, name
 from self_healing.handoffs.http import judged, post
 from self_healing.model import Handoff
 
@@ -47,6 +47,7 @@ class PagerDutyChannel:
             "custom_details": {
                 "handoff": handoff.id,
                 "prompt": handoff.message["prompt"],
+                **({"approval": approval} if (approval := asked(handoff)) else {}),
                 "symptom": symptom,
                 **environment(handoff),
             },

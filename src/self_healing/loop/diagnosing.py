@@ -62,7 +62,7 @@ class Diagnoser:
         handoff: makes a handoff.
         notify: has one delivered.
         routes: every way to a person; each gets a notification of its own.
-        context: the evidence about an incident.
+        context: the evidence about an incident, with what is wanted of a person.
         person: who is told of escalations.
     """
 
@@ -78,7 +78,7 @@ class Diagnoser:
         handoff: Callable[..., Handoff],
         notify: Callable[[Handoff], None],
         routes: Callable[[str], list[Route]],
-        context: Callable[[Incident, datetime], dict[str, Any]],
+        context: Callable[[Incident, str], dict[str, Any]],
         person: str,
     ) -> None:
         self._store = store
@@ -137,7 +137,7 @@ class Diagnoser:
             execution=NOTIFICATION,
             target_agent=self._person,
             prompt=NOTICE,
-            context=self._context(incident, at),
+            context=self._context(incident, f"a person's decision: {incident.escalation}"),
             tags=(NOTIFICATION, incident.severity.value),
             at=at,
             deadline=at + NOTICE_LASTS,

@@ -86,9 +86,9 @@ class Gathering:
         """What is known now of one that nobody was handed."""
         return self._evidence(incident, "", {})
 
-    def for_person(self, incident: Incident, at: datetime) -> dict[str, Any]:
-        """The context of a notification."""
-        return self._evidence(incident, f"a person's decision: {incident.escalation}", {})
+    def for_person(self, incident: Incident, wanted: str) -> dict[str, Any]:
+        """The context of a notification, with what is wanted of the person."""
+        return self._evidence(incident, wanted, {})
 
     def _evidence(self, incident: Incident, wanted: str, settings: dict[str, Any]) -> dict[str, Any]:
         trigger = self._spec_of(incident).trigger(incident.trigger)

@@ -198,9 +198,9 @@ class Owner:
             raise
 
     def _declared(self, execution: Execution) -> ActionSpec:
-        return self._goes_by(execution.incident).action(execution.action)
+        return self.spec_of(execution.incident).action(execution.action)
 
-    def _goes_by(self, incident: str) -> Spec:
+    def spec_of(self, incident: str) -> Spec:
         """The spec that an incident goes on by."""
         found = self.store.find(Incident, incident)
         return self.spec if found is None else self._parts.versions.of(found)
@@ -215,7 +215,7 @@ class Owner:
         """Whether a decision may still be acted on: of the spec that its incident goes on by, and not too old."""
         age = self.now() - decision.at
         return (
-            decision.proposal.spec_version == self._goes_by(decision.proposal.incident).version
+            decision.proposal.spec_version == self.spec_of(decision.proposal.incident).version
             and age.total_seconds() <= self.spec.limits.plan_freshness
         )
 

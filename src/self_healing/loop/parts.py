@@ -173,6 +173,7 @@ class Parts:
             notify=notices.add,
             routes=to_person,
             context=gathering.for_person,
+            spec_of=versions.of,
             person=settings.actions.fallback,
         )
         planner = Planner(

@@ -11,7 +11,6 @@ import msgspec
 from self_healing import listing, views
 from self_healing.clock import from_us
 from self_healing.errors import NotFound
-from self_healing.loop.asking import shown
 from self_healing.model import (
     Approval,
     Decision,
@@ -112,7 +111,7 @@ class Agents(Handing):
             case Handoff():
                 return self._handoff(record)
             case Approval():
-                return shown(record)
+                return self._approval(record)
             case Silence():
                 return views.silence(record, self._loop.now())
             case Transition():

@@ -9,7 +9,6 @@ import msgspec
 
 from self_healing import views
 from self_healing.actions.directives import effective, overridden
-from self_healing.loop.asking import shown
 from self_healing.model import (
     Approval,
     ApprovalStatus,
@@ -94,21 +93,21 @@ class Handing(Answers):
     def approvals(self, everything: bool = False, limit: AtLeastOne = 50) -> Json:
         wanted = tuple(ApprovalStatus) if everything else (ApprovalStatus.PENDING,)
         newest = self._store.select(Approval, newest=limit)
-        return {"approvals": [shown(each) for each in reversed(newest) if each.status in wanted]}
+        return {"approvals": [self._approval(each) for each in reversed(newest) if each.status in wanted]}
 
     def approval(self, id: str) -> Json:
         approval = self._store.get(Approval, id)
         incident = self._store.get(Incident, approval.proposal.incident)
         decision = self._store.get(Decision, approval.decision)
         return {
-            "approval": shown(approval),
+            "approval": self._approval(approval),
             "incident": self._incident(incident),
             "decision": views.decision(decision),
             "facts": decision.facts,
         }
 
     def approve(self, id: str, by: Said, reason: Said, plan: str | None = None) -> Json:
-        return {"approval": shown(self._loop.answer_approval(id, True, by, reason, plan))}
+        return {"approval": self._approval(self._loop.answer_approval(id, True, by, reason, plan))}
 
     def deny(self, id: str, by: Said, reason: Said, plan: str | None = None) -> Json:
-        return {"approval": shown(self._loop.answer_approval(id, False, by, reason, plan))}
+        return {"approval": self._approval(self._loop.answer_approval(id, False, by, reason, plan))}

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 import msgspec
 
 from self_healing import views
+from self_healing.loop.asking import shown
 from self_healing.model import (
+    Approval,
     Execution,
     Handoff,
     Incident,
@@ -59,6 +61,9 @@ class Answers:
         executions = _by_incident(self._store.select(Execution, incident=ids))
         verifications = _by_incident(self._store.select(Verification, incident=ids))
         return [views.past(each, executions[each.id], verifications[each.id]) for each in incidents]
+
+    def _approval(self, approval: Approval) -> Json:
+        return shown(approval, self._loop.spec_of(approval.proposal.incident))
 
     def _handoff(self, handoff: Handoff) -> Json:
         path = self._loop.settings.storage.logs_dir / "handoffs" / handoff.file

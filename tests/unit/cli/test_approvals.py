@@ -46,6 +46,8 @@ def test_what_waits_is_listed_and_shown_in_full_and_obeys_no_name(
     assert approval.plan in shown
     assert "Janitor" in shown
     assert "III cannot_be_undone" in shown
+    assert not any(line.endswith("  -") for line in (listed + shown).splitlines())
+    assert "reason" not in listed
     assert not any(sign in listed + shown for sign in "\x1b\u202e")
 
 

@@ -31,6 +31,10 @@ class Approval(Model):
     target: str
     target_agent: str
     settings: Json
+    calls: str | None = Field(
+        description="the program, server or function that would be called; null for none, or when nobody can tell now"
+    )
+    parameters: Json = Field(description="what that would get beside the handoff")
     spec_version: str
 
 
