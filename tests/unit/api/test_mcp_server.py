@@ -127,6 +127,45 @@ def test_an_agent_works_the_handoffs_that_are_its_own(tmp_path: Path, http: bool
     with_client(tmp_path, work, http=http)
 
 
+@pytest.mark.parametrize(
+    ("tool", "given", "told"),
+    [
+        ("list_handoffs", {}, "tool list_handoffs: agent: missing: allowed is text"),
+        ("list_handoffs", {"agent": 5}, "tool list_handoffs: agent: 5: allowed is text"),
+        ("list_handoffs", {"agent": "a", "every": "maybe"}, 'every: "maybe": allowed is true or false'),
+        ("list_handoffs", {"agent": "a", "evry": True}, "evry: true: unknown; did you mean every? allowed are agent, "),
+        ("complete_handof", {}, "tool complete_handof: unknown; did you mean complete_handoff? allowed are "),
+    ],
+)
+def test_a_call_that_cannot_be_is_refused_in_our_words(
+    tmp_path: Path, tool: str, given: dict[str, Any], told: str
+) -> None:
+    async def work(_service: Service, client: Client) -> None:
+        answer = await client.call_tool(tool, given)
+        text = getattr(answer.content[0], "text", "")
+        assert (answer.is_error, told in text, "pydantic" in text) == (True, True, False), text
+
+    with_client(tmp_path, work, http=False)
+
+
+def test_who_asks_under_a_name_that_is_nearly_right_hears_the_right_one(tmp_path: Path) -> None:
+    async def work(_service: Service, client: Client) -> None:
+        answer = await client.call_tool("list_handoffs", {"agent": "auditorAgent"})
+        assert answer.structured_content is not None
+        assert answer.structured_content["hint"] == "no action hands over to auditorAgent; did you mean AuditorAgent?"
+
+    with_client(tmp_path, work, http=False)
+
+
+def test_each_argument_of_a_tool_is_described_and_no_other_is_taken(tmp_path: Path) -> None:
+    async def work(_service: Service, client: Client) -> None:
+        for tool in (await client.list_tools()).tools:
+            assert tool.input_schema["additionalProperties"] is False
+            assert all(each.get("description") for each in tool.input_schema["properties"].values())
+
+    with_client(tmp_path, work, http=False)
+
+
 def test_no_word_of_telemetry_is_in_a_description(tmp_path: Path) -> None:
     async def work(_service: Service, client: Client) -> None:
         assert HOSTILE not in str(await client.list_tools())
