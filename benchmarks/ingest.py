@@ -17,6 +17,7 @@ from self_healing.model import Event
 from self_healing.orchestrator import TURN_SLICES
 from self_healing.simulation import generate
 from self_healing.storage.store import Store
+from self_healing.telemetry.attributes import Beyond
 from self_healing.telemetry.reader import SLICE_BYTES, Batch, DirectoryReader, Quarantined
 from self_healing.telemetry.telemetry import Telemetry
 from self_healing.triggers.framework import TriggerFramework
@@ -53,8 +54,8 @@ def _ours_s(directory: Path, state: Path) -> float:
             for _ in range(TURN_SLICES):
                 batch = read(NOW_US, SLICE_BYTES)
                 telemetry.account(batch.received, Counter({each.value: n for each, n in batch.quarantined.items()}))
-                telemetry.queue(batch.events, batch.kind, batch.ts)
-                batch.events = []
+                telemetry.queue(batch.events, batch.kind, batch.ts, batch.beyond)
+                batch.events, batch.beyond = [], Beyond()
                 telemetry.fold()
                 bad, read, caught_up = bad + batch.bad, reader.read_on, batch.caught_up
                 if caught_up:

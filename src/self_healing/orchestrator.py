@@ -27,6 +27,7 @@ from self_healing.loop.attending import Attended
 from self_healing.loop.treatment import FOLLOWED
 from self_healing.model import Execution, Incident, IncidentState, Transition
 from self_healing.status import evaluated_at
+from self_healing.telemetry.attributes import Beyond
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.reader import SLICE_BYTES, Batch
 from self_healing.watching import refuse_far_ahead
@@ -123,8 +124,8 @@ class SelfHealingOrchestrator(Attended):
             quarantined = {bad.value: n for bad, n in batch.quarantined.items()}
             self.telemetry.account(batch.received, quarantined, rejected=batch.rejected, dropped=batch.dropped)
         if batch.events:
-            self.telemetry.queue(batch.events, batch.kind, batch.ts)
-            batch.events = []  # they are let go of as soon as they are folded
+            self.telemetry.queue(batch.events, batch.kind, batch.ts, batch.beyond)
+            batch.events, batch.beyond = [], Beyond()  # they are let go of as soon as they are folded
         return batch
 
     def _take_in(self, batch: Batch, turn: Turn, now: datetime, *, exact: bool) -> Batch:

@@ -8,7 +8,8 @@ from itertools import islice
 from typing import Any, Final
 
 from self_healing.model import Event
-from self_healing.telemetry.examples import pairs, plain
+from self_healing.telemetry.attributes import plain
+from self_healing.telemetry.examples import pairs
 from self_healing.telemetry.samples import duration_of, tokens_of
 
 MOST_EXAMPLES: Final = 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,8 +11,7 @@ from numpy.typing import NDArray
 
 from self_healing import model
 from self_healing.model import Event, Kind
-from self_healing.telemetry.examples import MOST_OF_A_FOLD, plain, telling
-from self_healing.telemetry.lines import attributes_of
+from self_healing.telemetry.attributes import Beyond
 from self_healing.telemetry.misnamed import misnamed
 from self_healing.telemetry.native import BadLine, Decoded
 from self_healing.telemetry.tail import Position, Tail
@@ -32,9 +30,7 @@ class Batch:
     """What was new in the directory.
 
     Args:
-        events: sorted by time; those of the same time in the order in which they were read. Fields of a native line
-            that :class:`Event` does not know are in the ``attributes`` of the newest and the worst ended attempts of
-            each agent only.
+        events: sorted by time; those of the same time in the order in which they were read.
         ts: when each happened, int64 microseconds since 1970.
         kind: the :class:`~self_healing.model.Kind` of each, uint8.
         received: lines, without empty ones and our own; always ``len(events)`` plus all that is quarantined.
@@ -50,6 +46,7 @@ class Batch:
         rejected: items that never became lines because they were bad for good, by reason.
         dropped: items that never became lines though they were good, by reason.
         misnamed: what native lines say under a name that no field has, in words, and where such a line is.
+        beyond: what the native lines of ended attempts say that :class:`Event` does not know.
     """
 
     events: list[Event]
@@ -67,21 +64,7 @@ class Batch:
     rejected: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     misnamed: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Source:
-    """Where events come from: the place of the first, their lines, and where in those each one's line begins."""
-
-    place: int
-    lines: bytes
-    starts: NDArray[np.int64]
-
-    def line(self, place: int) -> bytes:
-        """The line of the event in that place."""
-        start = int(self.starts[place - self.place])
-        end = self.lines.find(b"\n", start)
-        return self.lines[start : end if end >= 0 else len(self.lines)]
+    beyond: Beyond = field(default_factory=Beyond)
 
 
 @dataclass(slots=True)
@@ -96,14 +79,14 @@ class Gathered:
     lines: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
-    sources: list[_Source] = field(default_factory=list)
+    beyond: Beyond = field(default_factory=Beyond)
     misnamed: dict[str, str] = field(default_factory=dict)
 
     def add(self, file: Tail, offset: int, decoded: Decoded, lines: bytes) -> None:
         """Take what the `lines` of `file` from `offset` on held."""
         # In our own segments all that is known beside the columns is in the attributes already.
         if not file.segment:
-            self.sources.append(_Source(len(self.events), lines, decoded.starts))
+            self._remember(decoded, lines)
             for what, at in misnamed(lines, decoded):
                 self.misnamed[what] = f"{file.label}, at byte {offset + at}"
         self.events += decoded.events
@@ -115,6 +98,13 @@ class Gathered:
         self.dropped.update(decoded.dropped)
         self.bad += [Quarantined(file=file.label, offset=offset + at, reason=reason) for at, reason in decoded.bad]
 
+    def _remember(self, decoded: Decoded, lines: bytes) -> None:
+        """Remember the lines of ended attempts."""
+        ended = np.flatnonzero(decoded.kind == Kind.TASK_FINISHED)
+        if len(ended):
+            events, until_us = [decoded.events[place] for place in ended.tolist()], int(decoded.ts[ended].max())
+            self.beyond.add(lines, events, decoded.starts[ended], until_us)
+
     def add_bad(self, file: Tail, offset: int, reason: BadLine) -> None:
         self.received += 1
         self.lines[file.label] += 1
@@ -123,11 +113,10 @@ class Gathered:
     def batch(self, files: Sequence[Tail], unfinished: Sequence[Tail], problems: list[str]) -> Batch:
         ts = np.concatenate([np.empty(0, np.int64), *self.ts])
         kind = np.concatenate([np.empty(0, np.uint8), *self.kind])
-        events, order = self.events, np.arange(len(ts))
+        events = self.events
         if (ts[1:] < ts[:-1]).any():
             order = np.argsort(ts, kind="stable")
             ts, kind, events = ts[order], kind[order], [events[index] for index in order.tolist()]
-        self._describe(order[np.flatnonzero(kind == Kind.TASK_FINISHED)[-MOST_OF_A_FOLD:]])
         stand_at = [file.ts_us for file in unfinished if file.ts_us is not None]
         return Batch(
             events=events,
@@ -145,24 +134,5 @@ class Gathered:
             rejected=self.rejected,
             dropped=self.dropped,
             misnamed=self.misnamed,
+            beyond=self.beyond,
         )
-
-    def _describe(self, ended: NDArray[np.int64]) -> None:
-        """Give the newest and the worst of each agent's ended attempts the attributes of their lines.
-
-        Only these become examples, and for every event it would take longer than all else that is done with it.
-
-        Args:
-            ended: the places of ended attempts, in the order of their time.
-        """
-        places = ended.tolist()
-        begins = [source.place for source in self.sources]
-        for place in [places[each] for each in telling([self.events[place] for place in places])]:
-            event, number = self.events[place], bisect_right(begins, place) - 1
-            if number < 0:
-                continue
-            source = self.sources[number]
-            if place - source.place < len(source.starts):  # else it is of one of our own segments
-                more = attributes_of(source.line(place))
-                if more:  # hardly ever
-                    event.attributes = plain(more) | (event.attributes or {}) or None

@@ -6,28 +6,26 @@ What its series have in common is looked for in the newest alone.
 from __future__ import annotations
 
 import zlib
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 import msgspec
 
 from self_healing.clock import MINUTE_US
-from self_healing.model import Event
+from self_healing.model import OVERFLOW, Event
 from self_healing.redaction import redact, without_secrets
+from self_healing.telemetry.attributes import Beyond, plain
 from self_healing.telemetry.samples import Finished
 from self_healing.telemetry.timestamps import time_of
-from self_healing.telemetry.worst import Worst, weighable
+from self_healing.telemetry.worst import Worst, notable, weighable
 
 PER_AGENT = 8
 """So many of the newest ended attempts are kept of each agent."""
 
 MOST_AGENTS = 2_000
 """Of more agents, those that ended one last."""
-
-FEW = 16
-"""So few are all taken rather than weighed."""
 
 ASIDE_FOR_US = 30 * MINUTE_US
 """The worst of this long, and of as long before it, are kept beside the newest: in all half an hour to an hour."""
@@ -36,14 +34,13 @@ MOST_ASIDE = 500
 """Of so many agents at most, each of which has up to thirty events more. One gives way once it has ended none for half
 an hour or so; not before, or those of a larger fleet would drive one another out all the time."""
 
-MOST_BESIDE = 100
-"""Of so many of each agent at most, before its newest of a stretch, the worst have all that their lines say."""
+MOST_DESCRIBED = 256
+"""Of so many of a stretch in all it is read what their lines say beyond the columns: at most half are of the worst, the
+others of the newest, of each agent as many."""
 
 MOST_OF_A_FOLD = 5_000
 """So many of the newest of a stretch of events are looked at; a live stretch is a second long."""
 
-MOST_ATTRIBUTES = 32
-LONGEST_VALUE = 200  # characters
 COLUMNS = ("model", "provider", "tool", "error_type", "run_id")
 """The columns that say how an attempt was made, beside its attributes."""
 
@@ -51,25 +48,13 @@ Attribute = tuple[str, str]
 """A name and its value as text."""
 
 
-def telling(events: Sequence[Event]) -> list[int]:
-    """Which of ended attempts, in the order of their time, may be kept: of each agent the newest and the worst."""
-    chosen: list[int] = []
-    for places in _by_agent(events, 0).values():
-        chosen += places[-PER_AGENT:]
-        earlier = places[-PER_AGENT - MOST_BESIDE : -PER_AGENT]
-        if len(earlier) > FEW:
-            worst = Worst()
-            worst.weigh(weighable([events[place] for place in earlier]), range(len(earlier)))
-            kept = {id(event) for event in worst}
-            earlier = [place for place in earlier if id(events[place]) in kept]
-        chosen += earlier
-    return chosen
-
-
-def _by_agent(events: Sequence[Event], first: int) -> dict[str, list[int]]:
+def _by_agent(ended: Finished, first: int) -> dict[str, list[int]]:
     """The places from `first` on of each agent's attempts; the agent that ended one last comes last."""
     found: dict[str | None, list[int]] = defaultdict(list)
+    agents, events = ended.agent, ended.events
     for place in range(len(events) - 1, first - 1, -1):
+        found[agents[place]].append(place)
+    for place in found.pop(OVERFLOW, ()):
         found[events[place].agent].append(place)
     return {agent: places[::-1] for agent, places in reversed(found.items()) if agent is not None}
 
@@ -77,23 +62,22 @@ def _by_agent(events: Sequence[Event], first: int) -> dict[str, list[int]]:
 class _Aside:
     """The worst of what one agent ended."""
 
-    __slots__ = ("_before", "_now", "until_us")
+    __slots__ = ("_before", "now", "until_us")
 
     def __init__(self, at: int) -> None:
         self._before: Worst | None = None
-        self._now = Worst()
+        self.now = Worst()
         self.until_us = at + ASIDE_FOR_US
 
-    def weigh(self, ended: Finished, places: Sequence[int], at: int) -> None:
-        """Take in attempts by their places, at `at`, microseconds."""
+    def turn(self, at: int) -> None:
+        """Make room for what comes at `at`, microseconds."""
         if at >= self.until_us:
-            self._before = self._now if at < self.until_us + ASIDE_FOR_US else None
-            self._now, self.until_us = Worst(), at + ASIDE_FOR_US
-        self._now.weigh(ended, places)
+            self._before = self.now if at < self.until_us + ASIDE_FOR_US else None
+            self.now, self.until_us = Worst(), at + ASIDE_FOR_US
 
     def __iter__(self) -> Iterator[Event]:
         yield from self._before or ()
-        yield from self._now
+        yield from self.now
 
 
 class Examples:
@@ -103,6 +87,7 @@ class Examples:
         self._of: dict[str, list[Event]] = {}  # the agent that ended one last comes last
         self._aside: dict[str, _Aside] = {}  # of those that ended more than the newest, in the same order
         self._attributes: dict[str, frozenset[Attribute]] = {}  # of some agents, until they have another attempt
+        self._beyond: list[Beyond] = []
         self.changed = False  # since it was last packed
 
     def add(self, ended: Finished, at: int) -> None:
@@ -111,9 +96,15 @@ class Examples:
         Args:
             at: when the newest of them ended, microseconds.
         """
-        first = max(len(ended.events) - MOST_OF_A_FOLD, 0)
-        for agent, places in _by_agent(ended.events, first).items():
-            self._add(agent, ended, places, at)
+        of = _by_agent(ended, max(len(ended.events) - MOST_OF_A_FOLD, 0))
+        beside = [(aside.now, places) for name, places in of.items() if (aside := self._add(name, ended, places, at))]
+        few = notable(ended, [places for _, places in beside], [worst.least for worst, _ in beside])
+        entered: list[Event] = []
+        for (worst, _), places in zip(beside, few, strict=True):
+            if places:
+                worst.weigh(ended, places)
+                entered += worst
+        self._describe(ended.events, list(of.values()), entered)
         self.changed = self.changed or bool(ended.events)
         while len(self._of) > MOST_AGENTS:
             oldest = next(iter(self._of))
@@ -121,16 +112,17 @@ class Examples:
             self._aside.pop(oldest, None)
             self._attributes.pop(oldest, None)
 
-    def _add(self, agent: str, ended: Finished, places: list[int], at: int) -> None:
-        kept = self._of.pop(agent, [])
+    def _add(self, agent: str, ended: Finished, places: list[int], at: int) -> _Aside | None:
+        """Keep the newest of an agent; returns where the worst of these are to be kept, if any are."""
+        kept, aside = self._of.pop(agent, []), None
         if len(kept) + len(places) > PER_AGENT:
             aside = self._aside.pop(agent, None) or self._begin(kept, at)
             if aside is not None:
-                aside.weigh(ended, places, at)
+                aside.turn(at)
                 self._aside[agent] = aside
-        events = ended.events
-        self._of[agent] = [*kept, *[events[place] for place in places[-PER_AGENT:]]][-PER_AGENT:]
+        self._of[agent] = [*kept, *[ended.events[place] for place in places[-PER_AGENT:]]][-PER_AGENT:]
         self._attributes.pop(agent, None)
+        return aside
 
     def _begin(self, kept: list[Event], at: int) -> _Aside | None:
         """A record for one more agent of which that was kept; None while no other one gives way."""
@@ -140,8 +132,36 @@ class Examples:
                 return None
             del self._aside[last]
         aside = _Aside(at)
-        aside.weigh(weighable(kept), range(len(kept)), at)
+        aside.now.weigh(weighable(kept), range(len(kept)))
         return aside
+
+    def _describe(self, events: Sequence[Event], of: Sequence[Sequence[int]], worst: Iterable[Event]) -> None:
+        """Read what the lines say beyond the columns of the worst and of the newest, :data:`MOST_DESCRIBED` at most.
+
+        Args:
+            of: the places of each agent's events; the agent that ended one last comes last.
+        """
+        if self._beyond:
+            last = of[::-1]
+            newest = (events[each[-back]] for back in range(1, PER_AGENT + 1) for each in last if len(each) >= back)
+            described = sum(1 for _ in islice(filter(self.describe, worst), MOST_DESCRIBED // 2))
+            deque(islice(filter(self.describe, newest), MOST_DESCRIBED - described), maxlen=0)
+
+    def describe(self, event: Event) -> bool:
+        """Read what the line of an attempt says beyond the columns, where it is known and was not read yet."""
+        for beyond in self._beyond:  # noqa: SIM110 any() takes twice as long
+            if beyond.describe(event):
+                return True
+        return False
+
+    def expect(self, beyond: Beyond) -> None:
+        """Attempts will be added whose lines say that."""
+        if beyond:
+            self._beyond.append(beyond)
+
+    def expect_none_before(self, at: int | None) -> None:
+        """No attempt will be added that ended before `at`, microseconds; none at all when None."""
+        self._beyond = [beyond for beyond in self._beyond if at is not None and beyond.until_us >= at]
 
     def of(self, agent: str) -> list[Event]:
         """The newest of one agent, oldest first."""
@@ -180,7 +200,10 @@ class Examples:
     def unpack(self, packed: bytes) -> None:
         """Put back what :meth:`pack` gave."""
         for event in msgspec.msgpack.decode(zlib.decompress(packed), type=list[Event]):
-            self._add(event.agent or "", weighable([event]), [0], time_of(event))
+            ended = weighable([event])
+            aside = self._add(event.agent or "", ended, [0], time_of(event))
+            if aside is not None:
+                aside.now.weigh(ended, [0])
 
 
 def pairs(event: Event) -> Iterator[Attribute]:
@@ -190,22 +213,6 @@ def pairs(event: Event) -> Iterator[Attribute]:
         if value is not None:
             yield column, value
     yield from ((name, str(value)) for name, value in plain(event.attributes or {}).items())
-
-
-def plain(attributes: dict[str, object]) -> dict[str, object]:
-    """Those that say something plain, as many as are kept."""
-    found = ((name, value) for name, value in attributes.items() if _is_plain(value))
-    return dict(islice(found, MOST_ATTRIBUTES))
-
-
-def _is_plain(value: object) -> bool:
-    match value:
-        case str():
-            return len(value) <= LONGEST_VALUE
-        case int():
-            return -(1 << 63) <= value < 1 << 63  # the state holds no larger ones
-        case _:
-            return isinstance(value, float)
 
 
 def _slim(event: Event) -> Event:

@@ -347,14 +347,15 @@ class Folding:
         if not paid and task is not None:
             tokens, cost = task.tokens, task.cost_usd
         if not paid or event.trace_id is not None:  # in a trace, it may turn out to have been tried more often
-            # It is kept for its columns; what else its line said may be large.
-            columns = msgspec.structs.replace(event, attributes=self._asked_of(event)) if event.attributes else event
+            # It is kept for its columns; what else its line said, which an example is yet to be given, may be large.
+            columns = msgspec.structs.replace(event, attributes=self._asked_of(event))
             # It goes into the state as it is, and its texts may hold secrets.
             unpaid = Unpaid(hushed(columns), tokens is not None, cost is not None, paid)
         finished = out.finished
         finished.events.append(event)
         finished.ts.append(at)
         finished.place.append(agent.place)
+        finished.agent.append(agent.name)
         finished.duration_s.append(event.duration_s)
         finished.attempt.append(attempt)
         finished.status.append(event.status)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from self_healing.measures import Ints
-from self_healing.model import Event, Ingested
+from self_healing.model import Event, Ingested, Kind
 from self_healing.telemetry.examples import hushed
 
 
@@ -45,6 +45,10 @@ class Queue:
     def _rest(self) -> Queue:
         """What waits, alone."""
         return Queue(self.events[self.at :], self.kind[self.at :], self.ts[self.at :]) if self.at else self
+
+    def newest(self, kind: Kind, most: int) -> list[Event]:
+        """The newest of one kind that wait, so many at most."""
+        return [self.events[self.at + place] for place in np.flatnonzero(self.kind[self.at :] == kind)[-most:].tolist()]
 
     def pack(self) -> list[Any]:
         """What waits, for the state, without what looks like a secret."""

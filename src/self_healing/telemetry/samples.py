@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from self_healing.clock import SECOND_US
-from self_healing.measures import LARGEST, MICRO, NONE_MAX, NONE_MIN, UNKNOWN_START, Ints
+from self_healing.measures import LARGEST, MICRO, NONE_MAX, NONE_MIN, UNKNOWN_START, Floats, Ints
 from self_healing.model import Event, Usage
 from self_healing.telemetry.columns import getter
 from self_healing.telemetry.groups import BY_AGENT, Grouping
@@ -175,20 +175,34 @@ def _ints(values: Sequence[int]) -> Ints:
 
 def amounts_of(rows: Rows, values: Sequence[float | None]) -> Samples:
     """One sample for each value that is known, in millionths."""
-    try:
-        amounts = np.fromiter(values, np.float64, len(values))
-    except TypeError:  # some are None; to try is twice as quick as to allow for it
-        amounts = np.array(values, np.float64)
-    amounts *= MICRO
+    return _amounts(rows, _floats(values))
+
+
+def _amounts(rows: Rows, values: Floats) -> Samples:
+    amounts = values * MICRO
     known = np.flatnonzero(~np.isnan(amounts))
     return _each_once(rows, known, np.rint(np.minimum(amounts[known], LARGEST * MICRO)).astype(np.int64))
 
 
+def _floats(values: Sequence[float | None]) -> Floats:
+    try:
+        return np.fromiter(values, np.float64, len(values))
+    except TypeError:  # some are None; to try is twice as quick as to allow for it
+        return np.array(values, np.float64)
+
+
 def errors_of(rows: Rows, statuses: Sequence[str | None]) -> Samples:
     """One sample for each that ended well or badly; what did neither is left out."""
-    endings = _ints([_ENDINGS.get(status, _UNCOUNTED) for status in statuses])
+    return _errors(rows, _endings(statuses))
+
+
+def _errors(rows: Rows, endings: Ints) -> Samples:
     counted = np.flatnonzero(endings != _UNCOUNTED)
     return _each_once(rows, counted, (endings[counted] == _ERROR) * MICRO)
+
+
+def _endings(statuses: Sequence[str | None]) -> Ints:
+    return _ints([_ENDINGS.get(status, _UNCOUNTED) for status in statuses])
 
 
 def duration_of(event: Event) -> float | None:
@@ -213,23 +227,46 @@ def tokens_of(usage: Usage | None) -> int | None:
 
 @dataclass(slots=True)
 class Finished(Gathered):
-    """Attempts that ended; None is unknown."""
+    """Attempts that ended; None is unknown.
 
+    Args:
+        agent: under which name each one's is kept.
+    """
+
+    agent: list[str | None] = field(default_factory=list)
     duration_s: list[float | None] = field(default_factory=list)
     attempt: list[int | None] = field(default_factory=list)
     status: list[str | None] = field(default_factory=list)
     tokens: list[int | None] = field(default_factory=list)
     cost_usd: list[float | None] = field(default_factory=list)
+    _figures: tuple[Floats, Floats, Floats, Floats] | None = None
+    _endings: Ints | None = None
+
+    def figures(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Durations, attempts, tokens and costs in columns, NaN where unknown; worked out once all are gathered."""
+        if self._figures is None:
+            durations, costs = _floats(self.duration_s), _floats(self.cost_usd)
+            self._figures = durations, _floats(self.attempt), _floats(self.tokens), costs
+        return self._figures
+
+    def failed(self) -> NDArray[np.bool_]:
+        """Which of them ended badly."""
+        return np.equal(self._ended(), _ERROR)
+
+    def _ended(self) -> Ints:
+        if self._endings is None:
+            self._endings = _endings(self.status)
+        return self._endings
 
     def samples(self) -> dict[str, Samples]:
         """The samples by signal; usage is counted once a task."""
-        rows = self.rows()
+        rows, (durations, attempts, tokens, costs) = self.rows(), self.figures()
         return {
-            "task.duration_s": amounts_of(rows, self.duration_s),
-            "task.attempts": amounts_of(rows, self.attempt),
-            "task.errors": errors_of(rows, self.status),
-            "task.tokens": amounts_of(rows, self.tokens),
-            "task.cost_usd": amounts_of(rows, self.cost_usd),
+            "task.duration_s": _amounts(rows, durations),
+            "task.attempts": _amounts(rows, attempts),
+            "task.errors": _errors(rows, self._ended()),
+            "task.tokens": _amounts(rows, tokens),
+            "task.cost_usd": _amounts(rows, costs),
         }
 
 

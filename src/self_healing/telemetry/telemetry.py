@@ -20,10 +20,11 @@ from self_healing.spec import MAX_GROUPS, Absence, TriggerSpec
 from self_healing.taps import Accumulator, Restart, Taps
 from self_healing.telemetry.agents import Folded, Repair
 from self_healing.telemetry.assembly import Assembly
+from self_healing.telemetry.attributes import Beyond
 from self_healing.telemetry.calls import CALL_SIGNALS, Retried, Sum, Told, call_samples
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.counting import with_folded, with_read
-from self_healing.telemetry.examples import Examples
+from self_healing.telemetry.examples import MOST_DESCRIBED, Examples
 from self_healing.telemetry.groups import BY_AGENT, NOBODY
 from self_healing.telemetry.lateness import TOO_LATE, Latecomers
 from self_healing.telemetry.listening import Listening
@@ -66,8 +67,14 @@ class Telemetry(Measured):
 
     # -- events in
 
-    def queue(self, events: list[Event], kind: NDArray[np.uint8], ts: Ints) -> None:
-        """Hand over a batch, sorted by time; it waits, in flight, until :meth:`fold` takes it."""
+    def queue(self, events: list[Event], kind: NDArray[np.uint8], ts: Ints, beyond: Beyond | None = None) -> None:
+        """Hand over a batch, sorted by time; it waits, in flight, until :meth:`fold` takes it.
+
+        Args:
+            beyond: what the lines of some of it say beyond the columns.
+        """
+        if beyond is not None:
+            self.examples.expect(beyond)
         if len(events):
             self.assembly.learn(events, kind, ts)
             if self.ways_in is not None:
@@ -115,6 +122,7 @@ class Telemetry(Measured):
         queue.at = end
         if not len(queue):
             self._queue = Queue()
+        self.examples.expect_none_before(self.next_queued_us())
         late = int(np.searchsorted(ts, evaluated_us, side="left"))
         dropped = {TOO_LATE: too_late, TOO_MANY_SERIES: self._points.take_left_out()}
         counted = with_folded(self.accounting, end - start, late=late, dropped=dropped)
@@ -359,6 +367,8 @@ class Telemetry(Measured):
 
     def pack(self) -> Stored:
         """What changed in panes since the last time, and everything else, for the state."""
+        for event in self._queue.newest(Kind.TASK_FINISHED, MOST_DESCRIBED):  # after a restart, its line is not there
+            self.examples.describe(event)
         stored = super().pack()
         stored.facts |= {
             "taps": self.taps,

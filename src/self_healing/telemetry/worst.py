@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import numpy as np
 
 from self_healing.model import Event
 from self_healing.telemetry.samples import Finished, duration_of, tokens_of
 
 PER_MEASURE = 3
 """So many are kept of each kind: the newest that failed, the slowest, those tried most often, the hungriest, the
-dearest."""
+dearest; of equals the earliest."""
+
+Least = tuple[float, float, float, float]
+"""What an attempt must have more of than this: seconds, attempts, tokens, USD. Nearly all are told by that alone."""
+
+ANY: Least = (0.0, 1, 0, 0.0)
+"""While fewer are kept: a first attempt shows no trouble."""
 
 _Ranked = list[tuple[float, Event]]
 
@@ -17,7 +27,7 @@ _Ranked = list[tuple[float, Event]]
 class Worst:
     """The worst of the attempts that were weighed."""
 
-    __slots__ = ("_cost", "_duration", "_failed", "_least", "_tokens", "_tries")
+    __slots__ = ("_cost", "_duration", "_failed", "_tokens", "_tries", "least")
 
     def __init__(self) -> None:
         self._failed: list[Event] = []
@@ -25,8 +35,7 @@ class Worst:
         self._tries: _Ranked = []
         self._tokens: _Ranked = []
         self._cost: _Ranked = []
-        # Of each figure what an attempt must have more of: nearly all are told by that, and this is the hot path.
-        self._least: tuple[float, float, float, float] = (0.0, 1, 0, 0.0)
+        self.least = ANY
 
     def weigh(self, ended: Finished, places: Sequence[int]) -> None:
         """Keep those that are among the worst so far.
@@ -36,7 +45,7 @@ class Worst:
         """
         events, durations, tries = ended.events, ended.duration_s, ended.attempt
         tokens, costs, statuses = ended.tokens, ended.cost_usd, ended.status
-        least_s, least_tries, least_tokens, least_usd = self._least
+        least_s, least_tries, least_tokens, least_usd = self.least
         for place in places:
             value: float | None = durations[place]
             if value is not None and value > least_s:
@@ -53,7 +62,7 @@ class Worst:
             status = statuses[place]
             if status != "success" and status in ("failed", "timeout"):
                 self._failed = [*self._failed[1 - PER_MEASURE :], events[place]]
-        self._least = (least_s, least_tries, least_tokens, least_usd)
+        self.least = (least_s, least_tries, least_tokens, least_usd)
 
     def __iter__(self) -> Iterator[Event]:
         """What is kept; what is worst in several ways comes as often."""
@@ -63,10 +72,27 @@ class Worst:
                 yield event
 
 
+def notable(ended: Finished, of: Sequence[Sequence[int]], least: Sequence[Least]) -> Iterator[list[int]]:
+    """Of the places of each agent's attempts those that are worth weighing: that failed, or have more than the least.
+
+    Args:
+        least: what each agent's must have more of.
+    """
+    count = np.fromiter(map(len, of), np.intp, len(of))
+    places = np.fromiter(chain.from_iterable(of), np.intp, int(count.sum()))
+    found = ended.failed()[places]
+    for figures, floor in zip(ended.figures(), np.array(least, np.float64).reshape(-1, 4).T, strict=True):
+        found |= figures[places] > np.repeat(floor, count)
+    ends = np.searchsorted(np.flatnonzero(found), np.cumsum(count)).tolist()
+    kept = places[found].tolist()
+    return (kept[start:end] for start, end in zip([0, *ends], ends, strict=False))
+
+
 def weighable(events: Sequence[Event]) -> Finished:
     """Attempts that ended as :meth:`Worst.weigh` takes them, by what each says of itself."""
     return Finished(
         events=list(events),
+        agent=[event.agent for event in events],
         duration_s=[duration_of(event) for event in events],
         attempt=[event.attempt for event in events],
         status=[event.status for event in events],
@@ -77,12 +103,10 @@ def weighable(events: Sequence[Event]) -> Finished:
 
 def _put(ranked: _Ranked, value: float, event: Event, least: float) -> float:
     """Put a value that is above the least; returns the one that the next has to be above."""
-    ranked.append((value, event))
-    ranked.sort(key=_value)
-    if len(ranked) > PER_MEASURE:
-        del ranked[0]
-    return ranked[0][0] if len(ranked) == PER_MEASURE else least
+    insort(ranked, (value, event), key=_less)
+    del ranked[PER_MEASURE:]
+    return ranked[-1][0] if len(ranked) == PER_MEASURE else least
 
 
-def _value(ranked: tuple[float, Event]) -> float:
-    return ranked[0]
+def _less(ranked: tuple[float, Event]) -> float:
+    return -ranked[0]

@@ -10,7 +10,7 @@ import pytest
 from self_healing.handoffs.cleaning import MAX_BYTES, clean
 from self_healing.loop.exemplifying import MOST_ATTRIBUTES, MOST_EXAMPLES, differing, telling
 from self_healing.model import Event, Usage
-from self_healing.telemetry.examples import LONGEST_VALUE
+from self_healing.telemetry.attributes import LONGEST_VALUE
 
 
 def ended(task: str, status: str = "success", tokens: int | None = None, usd: float | None = None, **of: Any) -> Event:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from self_healing.clock import SECOND_US, from_us
 from self_healing.model import Event, Usage
-from self_healing.telemetry.examples import ASIDE_FOR_US, MOST_AGENTS, MOST_ASIDE, MOST_ATTRIBUTES, PER_AGENT, Examples
+from self_healing.telemetry.attributes import MOST_ATTRIBUTES
+from self_healing.telemetry.examples import ASIDE_FOR_US, MOST_AGENTS, MOST_ASIDE, PER_AGENT, Examples
+from self_healing.telemetry.samples import tokens_of
+from self_healing.telemetry.timestamps import UNREAD
 from self_healing.telemetry.worst import PER_MEASURE, weighable
 
 
@@ -145,3 +151,57 @@ def test_the_worst_are_the_same_after_a_restart_and_go_on() -> None:
         each.add(weighable([ended("A", 50, ts="1970-01-01T00:00:50Z", duration_s=99.0), *dull(8)]), 50 * SECOND_US)
     assert "t50" in names(after.worst("A", 0)) & names(before.worst("A", 0))
     assert after.worst("A", 0) == before.worst("A", 0)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[list[Event]]:
+    """Stretches of attempts of a few agents, with many equal figures and many unknown ones."""
+    figure = st.none() | st.integers(0, 6)
+    events = draw(
+        st.lists(
+            st.builds(
+                lambda agent, status, s, n, tokens, usd: ended(
+                    agent, status=status, duration_s=s, attempt=n, usage=Usage(total_tokens=tokens, total_usd=usd)
+                ),
+                st.sampled_from("ABC"),
+                st.sampled_from([None, "success", "failed", "timeout", "canceled"]),
+                figure,
+                st.none() | st.integers(1, 6),
+                figure,
+                figure,
+            ),
+            max_size=120,
+        )
+    )
+    each = draw(st.integers(1, 60))
+    events = [msgspec.structs.replace(event, task_id=f"t{n}") for n, event in enumerate(events)]
+    return [events[start : start + each] for start in range(0, len(events), each)]
+
+
+def plainly(events: list[Event]) -> set[str | None]:
+    """The ids of the worst, found by putting all of them in order, of each way to be bad."""
+    ways: list[Callable[[Event], float | None]] = [
+        lambda event: event.duration_s or None,
+        lambda event: event.attempt if event.attempt != 1 else None,
+        lambda event: tokens_of(event.usage) or None,
+        lambda event: (event.usage and event.usage.total_usd) or None,
+    ]
+    found = [event for event in events if event.status in ("failed", "timeout")][-PER_MEASURE:]
+    for way in ways:
+        known = [(value, event) for event in events if (value := way(event)) is not None]
+        found += [event for _, event in sorted(known, key=lambda each: -each[0])[:PER_MEASURE]]
+    return names(found)
+
+
+@settings(max_examples=30)
+@given(histories())
+def test_what_is_kept_is_what_weighing_each_attempt_plainly_keeps(history: list[list[Event]]) -> None:
+    examples = Examples()
+    for stretch in history:
+        taken(examples, *stretch)
+    for agent in "ABC":
+        own = [event for stretch in history for event in stretch if event.agent == agent]
+        newest = names(own[-PER_AGENT:])
+        beside = names(examples.worst(agent, UNREAD))
+        assert names(examples.of(agent)) == newest
+        assert beside == (plainly(own) - newest if len(own) > PER_AGENT else set())
