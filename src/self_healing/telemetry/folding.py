@@ -344,8 +344,9 @@ class Folding:
             if tokens is None:
                 tokens = tokens_of(usage)
         paid = tokens is not None or cost is not None
-        if not paid and task is not None:
-            tokens, cost = task.tokens, task.cost_usd
+        if task is not None:  # what it does not say itself
+            tokens = task.tokens if tokens is None else tokens
+            cost = task.cost_usd if cost is None else cost
         if not paid or event.trace_id is not None:  # in a trace, it may turn out to have been tried more often
             # It is kept for its columns; what else its line said, which an example is yet to be given, may be large.
             columns = msgspec.structs.replace(event, attributes=self._asked_of(event))

@@ -35,6 +35,7 @@ from self_healing.telemetry.lines import (
     read_line,
 )
 from self_healing.telemetry.metric import POINT, point_of
+from self_healing.telemetry.pricing import put_prices
 from self_healing.telemetry.timestamps import UNREAD, encode_ts, parse_usual, time_of
 
 __all__ = ["DEPTH_MAX", "FUTURE_MAX_US", "LINE_MAX_BYTES", "BadLine", "Decoded", "attributes_of", "decode", "encode_ts"]
@@ -91,7 +92,10 @@ def decode(lines: Chunk, *, now_us: int, attributes: bool = False, form: Lines =
         if attributes:
             for event, line in zip(rows.events, _lines_at(bytes(lines), rows.starts), strict=True):
                 event.attributes = attributes_of(line) or None
-        return _columns(rows, parse_usual([event.ts for event in rows.events]), now_us)
+        decoded = _columns(rows, parse_usual([event.ts for event in rows.events]), now_us)
+        if form not in (SEGMENTS, FOLDED):  # what is in segments was priced on its way in
+            put_prices(decoded.events, decoded.ts, decoded.kind)
+        return decoded
 
 
 def _lines_at(lines: bytes, starts: NDArray[np.int64]) -> list[bytes]:

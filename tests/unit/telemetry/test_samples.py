@@ -33,6 +33,12 @@ def test_a_task_without_usage_of_its_own_used_the_sum_of_its_model_calls(fleet: 
     assert tokens_and_cost(fleet) == ((1, 1100), (1, 0.03))
 
 
+def test_what_a_task_does_not_say_of_its_usage_is_the_sum_of_its_model_calls(fleet: Fleet) -> None:
+    calls = started(0), call(1, 600, 0.01), call(2, 500, 0.02)
+    fleet.take(*calls, finished(3, usage={"total_tokens": 1000}))
+    assert tokens_and_cost(fleet) == ((1, 1000), (1, 0.03))
+
+
 @pytest.mark.parametrize(
     "usage",
     [

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
+from collections.abc import Sequence
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, cast
 
@@ -128,30 +128,6 @@ def usage_of(
     return Usage(
         prompt_tokens=input_tokens, completion_tokens=output_tokens, total_tokens=total_tokens, total_usd=cost_usd
     )
-
-
-def priced(
-    usage: Usage, model: str, provider: str | None, at_s: float, cache_read: int | None, cache_write: int | None
-) -> None:
-    """Fill in what a call cost where its source did not say so, if the model is known."""
-    if usage.total_usd is None and usage.prompt_tokens is not None:
-        usage.total_usd = _price()(
-            model,
-            provider,
-            at_s,
-            input_tokens=usage.prompt_tokens,
-            output_tokens=usage.completion_tokens or 0,
-            cache_read=cache_read or 0,
-            cache_write=cache_write or 0,
-        )
-
-
-@cache
-def _price() -> Callable[..., float | None]:
-    # The list is large, and most processes ask for no price.
-    from self_healing.telemetry.otlp.prices import price
-
-    return price
 
 
 @lru_cache(maxsize=1024)

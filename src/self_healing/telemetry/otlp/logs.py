@@ -10,7 +10,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from self_healing.model import Ingested
 from self_healing.telemetry.normalised import Normalised
-from self_healing.telemetry.otlp.cells import attempt_of, cells_of, failure, kept_of, priced, score, usage_of
+from self_healing.telemetry.otlp.cells import attempt_of, cells_of, failure, kept_of, score, usage_of
 from self_healing.telemetry.otlp.items import normalised
 from self_healing.telemetry.otlp.json_body import LogsRequest, decode_json
 from self_healing.telemetry.otlp.names import (
@@ -29,6 +29,7 @@ from self_healing.telemetry.otlp.plan import READERS, Origin, origin_of, plan_fo
 from self_healing.telemetry.otlp.protobuf_body import decode_protobuf
 from self_healing.telemetry.otlp.rejection import BadItem, Rejection
 from self_healing.telemetry.otlp.values import TEXT_MAX
+from self_healing.telemetry.pricing import put_price
 from self_healing.telemetry.timestamps import UNREAD, encode_micros, parse_one
 
 Row = dict[str, Any]
@@ -201,4 +202,4 @@ def _add_usage(event: Ingested, row: Row, source: str, at_s: float) -> None:
     tokens = (row["input_tokens"], row["output_tokens"], row["total_tokens"])
     event.usage = usage_of(source, *tokens, cache_read, cache_write, row["cost_usd"])
     if event.usage is not None and event.model is not None:
-        priced(event.usage, event.model, event.provider, at_s, cache_read, cache_write)
+        put_price(event.usage, event.model, event.provider, at_s, cache_read, cache_write)

@@ -26,7 +26,6 @@ from self_healing.telemetry.otlp.cells import (
     failure,
     kept_of,
     kept_of_all,
-    priced,
     score,
     usage_of,
 )
@@ -36,6 +35,7 @@ from self_healing.telemetry.otlp.plan import READERS, Names, Origin, Plan, origi
 from self_healing.telemetry.otlp.protobuf_body import decode_protobuf
 from self_healing.telemetry.otlp.rejection import BadItem, Rejection
 from self_healing.telemetry.otlp.values import TEXT_MAX, text
+from self_healing.telemetry.pricing import put_price
 from self_healing.telemetry.timestamps import encode_all_micros, encode_micros
 
 KINDS = {"model": "llm_call", "tool": "tool_call"}
@@ -294,7 +294,7 @@ def _usages(plan: Plan, said: Said, roles: Sequence[str], end_s: Sequence[float]
     calls = zip(usages, roles, said["model"], said["provider"], end_s, *cached, strict=True)
     for usage, role, model, provider, at_s, cache_read, cache_write in calls:
         if usage is not None and role == "model" and model is not None:
-            priced(usage, model, provider, at_s, cache_read, cache_write)
+            put_price(usage, model, provider, at_s, cache_read, cache_write)
     return usages
 
 

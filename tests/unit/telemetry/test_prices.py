@@ -9,7 +9,7 @@ from genai_prices import Usage, calc_price
 from hypothesis import given
 from hypothesis import strategies as st
 
-from self_healing.telemetry.otlp.prices import price
+from self_healing.telemetry.prices import price
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
