@@ -34,6 +34,19 @@ def hang_up(_handoff: dict[str, Any]) -> None:
     raise ConnectionResetError("by the peer")
 
 
+ASKED: list[str] = []
+
+
+def refuse_people(handoff: dict[str, Any]) -> None:
+    ASKED.extend([handoff["id"]] if handoff["target_agent"] == "Operator" else [])
+    raise EffectRefused("no such queue")
+
+
+def hang_up_on_people(handoff: dict[str, Any]) -> None:
+    ASKED.extend([handoff["id"]] if handoff["target_agent"] == "Operator" else [])
+    raise ConnectionResetError("by the peer")
+
+
 def fleet(directory: Path, function: Any, *agents: str, **actions: Any) -> Scenario:
     channel = {"kind": "python", "function": f"{__name__}:{function.__name__}", "agents": list(agents)}
     scenario = Scenario(directory, settings={"actions": {"channels": {"fleet": channel}, **actions}})
@@ -148,6 +161,37 @@ def test_a_person_who_could_not_be_told_need_not_be_once_the_incident_is_closed(
         loop.dismiss(scenario.incident("slow_tasks", "Coder").id, "Ada", "a drill")
         scenario.at(80)
         assert not [each for each in loop.health()["issues"] if "a person could not be told" in each]
+
+
+def of_people(scenario: Scenario) -> list[str]:
+    return [each for each in scenario.loop.health()["issues"] if "a person could not be told" in each]
+
+
+def test_a_person_who_cannot_be_told_is_tried_after_ever_longer_pauses(tmp_path: Path) -> None:
+    ASKED.clear()
+    with fleet(tmp_path, refuse_people, "ChiefArchitectAgent", "Operator") as scenario:
+        scenario.at(64)
+        begun = len(ASKED)
+        assert (begun, len(of_people(scenario))) == (1, 1)
+        tried = [len(ASKED) for after_s in (12, 36, 76, 156, 320, 630, 940) if scenario.at(64 + after_s, step_s=4)]
+        assert tried == [2, 3, 4, 5, 6, 7, 8]
+
+
+def test_what_may_have_reached_a_person_is_sent_three_times_and_health_says_so_while_the_incident_is_open(
+    tmp_path: Path,
+) -> None:
+    ASKED.clear()
+    with fleet(tmp_path, hang_up_on_people, "ChiefArchitectAgent", "Operator") as scenario:
+        scenario.at(700, step_s=4)
+        assert len(ASKED) == 3
+        [notice] = scenario.handoffs("Operator")
+        assert notice.status is HandoffStatus.FAILED
+        assert "by the peer" in (notice.result or "")
+        assert (notice.result or "").endswith("it was sent 3 times, and is not sent again")
+        scenario.restart().at(760, step_s=4)
+        assert (len(ASKED), len(of_people(scenario))) == (3, 1)
+        scenario.loop.dismiss(scenario.incident("slow_tasks", "Coder").id, "Ada", "a drill")
+        assert of_people(scenario) == []
 
 
 def test_an_analysis_of_many_incidents_keeps_to_the_cap(tmp_path: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from self_healing.errors import SelfHealingError
+from self_healing.errors import EffectUntold, SelfHealingError
 from self_healing.handoffs.aside import Aside
 from self_healing.handoffs.channel import Receipt, delivered
 from self_healing.handoffs.message import ContextMessageHandoff, new_handoff, unique_name
@@ -21,8 +23,11 @@ from self_healing.storage.store import Store
 NOTIFICATION = "notification"
 """Stands in place of an execution where a person is told something and nothing is done."""
 
-AGAIN_AFTER = timedelta(seconds=10)
-"""How long a notification that could not be delivered waits for its next try."""
+AGAIN_AFTER, AGAIN_AT_MOST = timedelta(seconds=10), timedelta(minutes=5)
+"""How long a notification that could not be delivered waits for its next try: at first, and doubling up to this."""
+
+MOST_UNTOLD = 3
+"""So often one is sent of which nobody can tell whether it arrived: a person had better hear it twice than never."""
 
 
 def handed(handoff: Handoff) -> str:
@@ -106,15 +111,18 @@ class Notices:
         self._open = open
         self._aside: Aside[Receipt | None] = Aside(threads=aside)
         self._tried_at: dict[str, datetime] = {}
+        self._failed = Counter[str]()  # how often in a row
         told = store.select(Handoff, execution=NOTIFICATION)
         self._waiting = {each.id: each for each in told if each.status is HandoffStatus.CREATED}
         self._lasting = {each.id: each for each in told if each.delivered_at is not None and self._lasts(each)}
+        self._lost = [each for each in told if each.status is HandoffStatus.FAILED and each.delivered_at is None]
         self._problems: dict[str, str] = {}
 
     @property
     def problem(self) -> str | None:
         """Why somebody could not be told."""
-        return next(iter(self._problems.values()), None)
+        lost = (_could_not(each, each.result or "") for each in self._lost if self._open(each.incident))
+        return next(chain(self._problems.values(), lost), None)
 
     def add(self, handoff: Handoff) -> None:
         """Have this one delivered with the next call of :meth:`deliver`."""
@@ -146,7 +154,8 @@ class Notices:
 
     def _may_try(self, id: str, at: datetime) -> bool:
         tried_at = self._tried_at.get(id)
-        return not self._aside.busy(id) and (tried_at is None or at - tried_at >= AGAIN_AFTER)
+        after = min(AGAIN_AFTER * 2 ** min(max(self._failed[id] - 1, 0), 9), AGAIN_AT_MOST)
+        return not self._aside.busy(id) and (tried_at is None or at - tried_at >= after)
 
     def _lasts(self, handoff: Handoff) -> bool:
         return handoff.taken_back_at is None and self._router.lasting(handoff) is not None
@@ -180,12 +189,17 @@ class Notices:
         if isinstance(outcome, SelfHealingError) and over and id in self._waiting:
             del self._waiting[id], self._tried_at[id]  # nobody need be told any more
             self._problems.pop(id, None)
+            del self._failed[id]
             return
         if isinstance(outcome, SelfHealingError):
+            self._failed[id] += 1
             # What waits stays `created`, and is tried again, as what lasts is; until then health says so.
-            self._problems[id] = f"a person could not be told of {handoff.incident}: {outcome}"
+            self._problems[id] = _could_not(handoff, str(outcome))
+            if isinstance(outcome, EffectUntold) and id in self._waiting and self._sent_enough(handoff):
+                self._give_up(handoff, str(outcome), at)
             return
         self._problems.pop(id, None)
+        del self._failed[id]
         if id in self._waiting:
             del self._waiting[id]
             if handoff.status is HandoffStatus.CREATED:  # else it expired meanwhile
@@ -198,6 +212,21 @@ class Notices:
         elif not self._open(handoff.incident):
             self._store.put(taken_back(handoff, at))
             del self._lasting[id], self._tried_at[id]
+
+    def _sent_enough(self, handoff: Handoff) -> bool:
+        return self._failed[handoff.id] >= MOST_UNTOLD and not self._router.repeatable(handoff)
+
+    def _give_up(self, handoff: Handoff, why: str, at: datetime) -> None:
+        """It may have arrived each time; its incident's health says so while that is open."""
+        why = f"{why}; it was sent {self._failed[handoff.id]} times, and is not sent again"
+        lost = msgspec.structs.replace(handoff, status=HandoffStatus.FAILED, ended_at=at, result=why)
+        self._store.put(lost)
+        self._lost.append(lost)
+        del self._waiting[handoff.id], self._tried_at[handoff.id], self._problems[handoff.id], self._failed[handoff.id]
+
+
+def _could_not(handoff: Handoff, why: str) -> str:
+    return f"a person could not be told of {handoff.incident}: {why}"
 
 
 def taken_back(handoff: Handoff, at: datetime) -> Handoff:
