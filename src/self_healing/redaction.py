@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -83,6 +84,9 @@ CLOSER: Final = {
 }
 """Of the hints that harmless lines often have, what more must be there. Whatever :data:`SECRETS` find has it."""
 
+SHORTEST: Final = 8
+"""Characters of a secret that is known, and is looked for as such."""
+
 KEY_LONGEST: Final = 200
 """So many characters of a key are looked at."""
 
@@ -92,6 +96,16 @@ def redact(text: str) -> str:
     for pattern, replacement in SECRETS:
         if pattern.search(text) is not None:  # nearly never, and to look takes half as long as to replace nothing
             text = pattern.sub(replacement, text)
+    return text
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """`text` without these very secrets, which whoever was shown them may have said again.
+
+    What is shorter than 8 characters is a word as soon as a secret, and stays.
+    """
+    for secret in sorted({each for each in secrets if len(each) >= SHORTEST}, key=len, reverse=True):
+        text = text.replace(secret, REDACTED)
     return text
 
 

@@ -58,6 +58,12 @@ def reply(status: int, body: bytes = b"", **headers: str) -> Answer:
     return answer
 
 
+def echo(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    """Refuses everything, and says all of it again."""
+    said = f"{handler.path} {handler.headers}".encode() + body
+    reply(400, said)(handler, body)
+
+
 def hang(handler: BaseHTTPRequestHandler, _body: bytes) -> None:
     """Never answers."""
     time.sleep(5)

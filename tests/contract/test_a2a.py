@@ -133,6 +133,25 @@ def test_nonsense_in_an_answer_is_told_as_what_it_is(result: bytes, told: type[E
             channel(url).follow(msgspec.structs.replace(handoff(1), remote="t"))
 
 
+def test_an_agent_that_says_its_token_again_does_not_give_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENT_TOKEN", "a-token-CANARY")
+
+    def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        shown = handler.headers["Authorization"]
+        parts = [{"text": f"you showed me {shown}"}]
+        task = {"id": "t", "contextId": "hnd-1", "status": {"state": "TASK_STATE_WORKING", "message": {"parts": parts}}}
+        told = {"error": {"code": -32700, "message": shown}} if b"SendMessage" in body else {"result": task}
+        reply(200, json.dumps(card(url) if handler.command == "GET" else told).encode())(handler, body)
+
+    with serving(answer) as url:
+        agent = A2aChannel("architects", A2aDeclared(kind="a2a", url=url, token_env="AGENT_TOKEN", timeout=10))
+        with pytest.raises(EffectRefused, match=r"refused it: .*\[redacted\]") as raised:
+            agent.deliver(handoff(1))
+        said = agent.follow(msgspec.structs.replace(handoff(1), remote="t")).said or ""
+    assert "CANARY" not in str(raised.value)
+    assert said == "you showed me Bearer [redacted]"
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -34,6 +34,7 @@ from tests.contract.servers import (
     Answer,
     Paging,
     Receiver,
+    echo,
     flood,
     hang,
     nonsense,
@@ -242,6 +243,17 @@ def test_a_network_that_the_settings_name_is_allowed_and_no_other() -> None:
         False,
     ]
     assert str(innermost("2002:0a01:0203::")) == "10.1.2.3"
+
+
+def test_who_says_again_what_it_was_sent_gives_no_secret_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGER_KEY", "R0123456789CANARY")
+    with serving(echo) as url:
+        declared = {"kind": "pagerduty", "routing_key_env": "PAGER_KEY", "url": url, "allow": LOOPBACK}
+        pager = PagerDutyChannel("pager", PagerDutyDeclared.model_validate(declared))
+        for channel in (pager, webhook(f"{url}/hooks/T0CANARY?of=CANARY")):
+            with pytest.raises(EffectRefused, match=r"refused it \(400\): .*\[redacted\]") as raised:
+                channel.deliver(handoff(1))
+            assert "CANARY" not in str(raised.value)
 
 
 def test_evidence_goes_to_a_public_server_by_https_only() -> None:

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from self_healing.errors import EffectError, EffectRefused, EffectUntold
 from self_healing.handoffs.channel import Progress, Receipt, Stage
 from self_healing.handoffs.cleaning import clean_text
@@ -15,6 +17,7 @@ from self_healing.handoffs.declared import A2aDeclared
 from self_healing.handoffs.http import finished
 from self_healing.handoffs.message import ContextMessageHandoff
 from self_healing.model import Handoff
+from self_healing.redaction import without
 
 if TYPE_CHECKING:
     from a2a.client import Client
@@ -52,18 +55,19 @@ class A2aChannel:
 
         about = f"channel {self.name}: the agent that gets handoff {handoff.id}"
         try:
-            return self._asked(lambda client: _sent(client, handoff))
+            receipt = self._asked(lambda client: _sent(client, handoff))
         except (EffectError, EffectRefused):
             raise
         except TimeoutError as error:
             raise EffectUntold(f"{about} did not answer within {self._declared.timeout} s") from error
         except A2AError as error:
-            text = clean_text(str(error))
+            text = self._without(str(error))
             if isinstance(error, A2AClientError | InternalError):
                 raise EffectUntold(f"{about} gave no answer: {text}") from error
             raise EffectRefused(f"{about} refused it: {text}") from error
         except _stumbles() as error:
-            raise EffectUntold(f"{about} answered nonsense: {clean_text(repr(error))}") from error
+            raise EffectUntold(f"{about} answered nonsense: {self._without(repr(error))}") from error
+        return receipt if receipt.said is None else Receipt(said=self._without(receipt.said))
 
     def probe(self, handoff: Handoff) -> bool | None:
         """Whether the agent has a task for it; one that knows of none may have forgotten it, so nobody can tell."""
@@ -77,10 +81,25 @@ class A2aChannel:
         try:
             task = self._asked(lambda client: _task(client, handoff))
         except _stumbles(TimeoutError) as error:
-            raise EffectError(f"channel {self.name}: no answer about handoff {handoff.id}: {_told(error)}") from error
+            raise EffectError(
+                f"channel {self.name}: no answer about handoff {handoff.id}: {self._told(error)}"
+            ) from error
         if task is None or not task.id:
             raise EffectError(f"channel {self.name}: the agent knows no task of handoff {handoff.id}")
-        return _progress(task)
+        progress = _progress(task)
+        said = None if progress.said is None else self._without(progress.said)
+        return msgspec.structs.replace(progress, said=said)
+
+    @property
+    def _token(self) -> str:
+        return os.environ.get(self._declared.token_env or "", "")
+
+    def _without(self, text: str) -> str:
+        """What an agent says, made harmless, and without the token that it was shown."""
+        return clean_text(without(text, [self._token]))
+
+    def _told(self, error: BaseException) -> str:
+        return self._without(str(error) or repr(error))
 
     def _asked(self, ask: Callable[[Client], Awaitable[T]]) -> T:
         async def run() -> T:
@@ -95,8 +114,7 @@ class A2aChannel:
         import httpx
         from a2a.client import A2ACardResolver, ClientConfig, ClientFactory
 
-        token = os.environ.get(self._declared.token_env or "", "")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         timeout_s = self._declared.timeout
         async with httpx.AsyncClient(
             transport=_bounded(), headers=headers, timeout=timeout_s, follow_redirects=False, trust_env=False
@@ -104,13 +122,15 @@ class A2aChannel:
             try:
                 card = await A2ACardResolver(http, self._declared.url).get_agent_card()
             except _stumbles() as error:  # nothing was sent yet, whatever is wrong with the card
-                raise EffectError(f"channel {self.name}: the card of {self._declared.url}: {_told(error)}") from error
+                raise EffectError(
+                    f"channel {self.name}: the card of {self._declared.url}: {self._told(error)}"
+                ) from error
             self._stay(card)
             config = ClientConfig(streaming=False, polling=True, httpx_client=http)
             try:
                 client = ClientFactory(config).create(card)
             except ValueError as error:
-                raise EffectRefused(f"channel {self.name}: {self._declared.url}: {_told(error)}") from error
+                raise EffectRefused(f"channel {self.name}: {self._declared.url}: {self._told(error)}") from error
             yield client
 
     def _stay(self, card: AgentCard) -> None:
@@ -213,10 +233,6 @@ def _stumbles(*others: type[Exception]) -> tuple[type[Exception], ...]:
 
     reading = (httpx.HTTPError, httpx.InvalidURL, Error, ValueError, TypeError, AttributeError, LookupError)
     return (*others, A2AError, *reading, RuntimeError)
-
-
-def _told(error: BaseException) -> str:
-    return clean_text(str(error) or repr(error))
 
 
 def _bounded() -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from self_healing.errors import EffectUntold, SelfHealingError
+from self_healing.handoffs.cleaning import clean_text
 
 T = TypeVar("T")
 
@@ -55,5 +56,5 @@ class Aside(Generic[T]):
         except SelfHealingError as error:
             outcome = error
         except Exception as error:  # a channel's mistake ends here, told, and not in a thread that nobody looks at
-            outcome = EffectUntold(repr(error))
+            outcome = EffectUntold(clean_text(repr(error)))
         self._ended.put((id, outcome))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from self_healing.errors import EffectError, EffectRefused, EffectUntold
 from self_healing.handoffs.cleaning import clean_text
+from self_healing.redaction import without
 from self_healing.spec.outside import Network
 
 T = TypeVar("T")
@@ -86,7 +87,13 @@ def resolved(host: str, port: int, allow: Sequence[Network]) -> list[str]:
 
 
 def post(
-    url: str, body: bytes, headers: Mapping[str, str], *, allow: Sequence[Network] = (), timeout_s: float
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    allow: Sequence[Network] = (),
+    timeout_s: float,
+    secrets: Sequence[str] = (),
 ) -> Answer:
     """Post `body` to `url`, whose name is resolved once: what was checked is what is connected to.
 
@@ -95,6 +102,7 @@ def post(
     Args:
         allow: networks beside the public ones; plain http is for these only.
         timeout_s: for all of it together.
+        secrets: what of it the answer may not say again; the path of the address never.
 
     Raises:
         EffectRefused: it must not be sent there.
@@ -127,11 +135,13 @@ def post(
             return await send()
 
     try:
-        return finished(bounded)
+        answer = finished(bounded)
     except TimeoutError as error:
         raise EffectUntold(f"{host} did not answer within {timeout_s:g} s") from error
     except httpx2.HTTPError as error:
         raise EffectUntold(f"{host} gave no answer: {clean_text(repr(error))}") from error
+    told = answer.body.decode("utf-8", "backslashreplace")
+    return Answer(answer.status, without(told, [*secrets, parsed.raw_path.decode("ascii"), parsed.path]).encode())
 
 
 async def _posted(url: Any, address: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Answer:

@@ -79,5 +79,6 @@ class PagerDutyChannel:
             {"content-type": "application/json"},
             allow=self._declared.allow,
             timeout_s=self._declared.timeout,
+            secrets=[key],
         )
         judged(answer, f"channel {self.name}: PagerDuty")

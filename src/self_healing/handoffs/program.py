@@ -13,6 +13,8 @@ from typing import IO
 
 from self_healing.errors import EffectError, EffectRefused, EffectUntold
 from self_healing.handoffs.cleaning import clean_text
+from self_healing.redaction import without
+from self_healing.spec.outside import VISIBLE
 
 NOT_NOW = 75
 """The exit code (EX_TEMPFAIL of sysexits.h) that says: not delivered, try again."""
@@ -26,6 +28,8 @@ MOST_OUTPUT = 8_000
 
 def done(argv: Sequence[str], variables: Sequence[str], message: bytes, *, timeout_s: int, about: str) -> str:
     """What a program said that has done its work, which its exit code says; made harmless.
+
+    The values of the variables that it was shown are taken out: it may well say them again.
 
     Args:
         argv, message, timeout_s: as of :func:`ran`.
@@ -43,7 +47,8 @@ def done(argv: Sequence[str], variables: Sequence[str], message: bytes, *, timeo
     except OSError as error:
         passes = error.errno in PASSING
         raise (EffectError if passes else EffectRefused)(f"{about} cannot be started: {error.strerror}") from error
-    said = clean_text(output)
+    shown = (value for name, value in environment.items() if name not in VISIBLE)
+    said = clean_text(without(output, shown))
     told = f"; it said: {said}" if said else ""
     match code:
         case None:

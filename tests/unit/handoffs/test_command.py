@@ -47,6 +47,13 @@ def test_secrets_and_control_characters_in_its_output_are_not_kept() -> None:
     assert receipt == Receipt(said="\\x1b[2J key=[redacted]\\n")
 
 
+def test_what_it_was_shown_in_a_variable_is_not_kept_where_it_says_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TICKET_LOGIN", "correct horse CANARY")
+    program = "import os; print('as', os.environ['TICKET_LOGIN'], 'in', os.environ['HOME'])"
+    receipt = channel(program, environment=["TICKET_LOGIN", "HOME"]).deliver(handoff(1))
+    assert receipt == Receipt(said=f"as [redacted] in {os.environ['HOME']}\\n")
+
+
 @pytest.mark.parametrize(
     ("code", "error", "says"),
     [
