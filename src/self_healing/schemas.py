@@ -22,6 +22,7 @@ from self_healing.spec import (
     ALLOWED_DIRECTIVES,
     DIRECTIVES,
     LONGEST_S,
+    MAY_BE_ZERO,
     UNASKED,
     ActionSpec,
     ActionType,
@@ -284,7 +285,7 @@ def _aggregates() -> Iterator[Schema]:
 def _directive(name: str, scaled: Schema) -> Schema:
     plain: Schema = {"type": _TYPES[DIRECTIVES[name]]}
     if DIRECTIVES[name] not in (bool, str):
-        plain = {"anyOf": [plain | {"exclusiveMinimum": 0}, scaled]}
+        plain = {"anyOf": [plain | {"minimum" if name in MAY_BE_ZERO else "exclusiveMinimum": 0}, scaled]}
     return {"description": _DIRECTIVES[name]} | plain
 
 

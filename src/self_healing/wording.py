@@ -42,14 +42,18 @@ def counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
-def span(seconds: float | None) -> str:
-    """A length of time in its largest whole unit, such as ``5m``, or its two largest, such as ``2m 52s``."""
+def span(seconds: float | None, *, parted_from: int = 2) -> str:
+    """A length of time in its largest whole unit, such as ``5m``, or its two largest, such as ``2m 52s``.
+
+    Args:
+        parted_from: so many of a unit are told in two: below that in the smaller one alone, such as ``76s``.
+    """
     if seconds is None:
         return "-"
     for (unit, size), (smaller, part) in pairwise((("h", 3600), ("m", 60), ("s", 1))):
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:.0f}{unit}"
-        if seconds >= 2 * size:
+        if seconds >= parted_from * size:
             whole, rest = divmod(round(seconds / part), size // part)
             return f"{whole}{unit} {rest}{smaller}" if rest else f"{whole}{unit}"
     return f"{number(seconds)}s"

@@ -150,6 +150,19 @@ def test_good_under_a_directive_is_mitigated_and_healed_once_it_is_undone(fleet:
     fleet.expect_directives()
 
 
+def test_an_agent_that_retries_too_often_can_be_told_not_to_try_again_at_all(
+    scenario: MakeScenario, tmp_path: Path
+) -> None:
+    (tmp_path / "actions.toml").write_text("""
+        [[action]]
+        name = "resolve_retry_failures"
+        directives = { quality_gate = "strict", max_retries = 0 }
+    """)
+    fleet = scenario(settings={"actions": {"files": [tmp_path / "actions.toml"]}})
+    fleet.at(0).finish("t1", attempt=3, duration_s=1.0)
+    fleet.expect_directives(quality_gate="strict", max_retries=0)
+
+
 def test_a_relapse_restores_the_directive_with_its_hold_doubled(fleet: Scenario) -> None:
     mitigated(fleet)
     fleet.at(335, step_s=20).expect_directives()

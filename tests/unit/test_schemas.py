@@ -103,6 +103,7 @@ def test_what_is_shipped_is_accepted(of: str, text: str) -> None:
         ("triggers", '[[trigger]]\nname = "slow_tasks"\nsignal = "metric.queue"\nactions = ["my_own"]\n'),
         ("triggers", '[[maintenance]]\nname = "m"\nkeys = { "attributes.customer" = "a" }\n'),
         ("actions", '[[action]]\nname = "optimize_token_usage"\ndirectives = { token_budget = 5 }\n'),
+        ("actions", '[[action]]\nname = "resolve_retry_failures"\ndirectives = { max_retries = 0 }\n'),
         ("tests", '[[test]]\nname = "t"\nexpect = [{ at = "5m", trigger = "slow_tasks", state = "firing" }]\n'),
         ("config", '[actions.channels.a]\nkind = "command"\nargv = ["x"]\ntimeout = "5s"\nagents = ["A"]\n'),
         ("config", '[server]\nport = false\n[triggers]\nfiles = ["a.toml"]\ngrid = "5s"\n'),

@@ -12,7 +12,7 @@ from self_healing.declarations import Declarations, Mistake, Reader, Values, sec
 from self_healing.documents import Read, read_document
 from self_healing.errors import NotFound
 from self_healing.problems import listed, unknown
-from self_healing.spec import ALLOWED_DIRECTIVES, DIRECTIVES, ActionSpec, ActionType, Scaled, TriggerSpec
+from self_healing.spec import ALLOWED_DIRECTIVES, DIRECTIVES, MAY_BE_ZERO, ActionSpec, ActionType, Scaled, TriggerSpec
 from self_healing.telemetry.asked import wrong_signal, wrong_where
 from self_healing.wording import span
 
@@ -168,7 +168,7 @@ def _pause(values: Values, directives: Values) -> Iterator[Mistake]:
 
 
 def _directive(name: str, value: Any) -> Iterator[Mistake]:
-    """Numbers must be above zero, and only numbers can be scaled, those of whole things to whole ones."""
+    """Most numbers must be above zero, and only numbers can be scaled, those of whole things to whole ones."""
     kinds = DIRECTIVES[name]
     if isinstance(value, Mapping):
         if kinds in (bool, str):
@@ -179,5 +179,10 @@ def _directive(name: str, value: Any) -> Iterator[Mistake]:
         return
     elif not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
         yield f"directives.{name}", value, f"allowed is {KINDS[kinds]}"
-    elif isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
-        yield f"directives.{name}", value, "allowed is more than 0"
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if name in MAY_BE_ZERO:
+            wrong, allowed = value < 0, "allowed is at least 0"
+        else:
+            wrong, allowed = value <= 0, "allowed is more than 0"
+        if wrong:
+            yield f"directives.{name}", value, allowed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -15,6 +16,7 @@ from self_healing.dashboard.story import story
 from self_healing.wording import INSTANT, amount, counted, course, number, plain, span, worded
 
 NOTHING = "-"
+_PARTS = re.compile(r"(?<=\d) (?=[%A-Za-z])|(?<=[<>=]) (?=\S)")
 
 
 def group(told: Mapping[str, str] | None) -> str:
@@ -29,9 +31,12 @@ def when(told: str | None) -> Markup | str:
     if told is None:
         return NOTHING
     at = datetime.fromisoformat(told)
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S} UTC", f"{at:%H:%M:%S}"
-    )
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), _full(at), f"{at:%H:%M:%S}")
+
+
+def _full(at: datetime) -> str:
+    """An instant to the second; strftime would write the year 987 with three digits."""
+    return f"{at.replace(tzinfo=None).isoformat(' ', 'seconds')} UTC"
 
 
 def instant(text: str) -> Markup | str:
@@ -47,7 +52,7 @@ def since(told: str, start: str) -> Markup:
     at = datetime.fromisoformat(told)
     passed = (at - datetime.fromisoformat(start)).total_seconds()
     return Markup('<span class="since" title="{}">+{}</span>').format(
-        f"{at:%Y-%m-%d %H:%M:%S} UTC", span(max(round(passed), 0))
+        _full(at), span(max(round(passed), 0), parted_from=1)
     )
 
 
@@ -62,12 +67,18 @@ def figures(value: Any) -> Markup:
 
 
 def columns(rows: Iterable[Mapping[str, Any] | str]) -> list[str]:
-    """What any of the rows says, in the order in which it comes first.
+    """What any of the rows says something of, in the order in which it comes first; what none does is left out.
 
     Args:
         rows: the last may be text, which says how many more there are.
     """
-    return list(dict.fromkeys(name for row in rows if isinstance(row, Mapping) for name in row))
+    told = [row for row in rows if isinstance(row, Mapping)]
+    return list(dict.fromkeys(name for row in told for name, value in row.items() if value not in (None, "", [], {})))
+
+
+def unparted(text: str) -> str:
+    """`text`, in which no line ends between a number and its unit, or what compares and its number."""
+    return _PARTS.sub("\N{NO-BREAK SPACE}", text)
 
 
 def latest(values: Sequence[float | None]) -> float | None:
@@ -114,6 +125,7 @@ def _environment() -> Environment:
         "since": since,
         "span": span,
         "story": story,
+        "unparted": unparted,
         "when": when,
         "worded": worded,
         "words": words,

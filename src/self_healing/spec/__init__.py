@@ -7,6 +7,7 @@ anyone can tell which rules stood behind what was done.
 from self_healing.spec.actions import (
     ALLOWED_DIRECTIVES,
     DIRECTIVES,
+    MAY_BE_ZERO,
     UNITS,
     ActionSpec,
     ActionType,
@@ -61,6 +62,7 @@ __all__ = [
     "FLAP_REST",
     "LONGEST_S",
     "MAX_GROUPS",
+    "MAY_BE_ZERO",
     "PERCENT",
     "RATE_WINDOW_MOST_S",
     "RATE_WINDOW_STEP_S",

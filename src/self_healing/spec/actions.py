@@ -64,6 +64,9 @@ DIRECTIVES: dict[str, type | tuple[type, ...]] = {
 }
 """The settings that a fleet can read, and their types."""
 
+MAY_BE_ZERO = frozenset(("max_retries",))
+"""The numbers that may be none at all, such as not to try again; what all others allow is more than that."""
+
 MEANINGS: dict[str, str] = {
     "paused": "begin nothing new",
     "model": "use this model",

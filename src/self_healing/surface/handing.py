@@ -56,13 +56,6 @@ class Handing(Answers):
         handoffs = self._store.select(Handoff, newest=newest, incident=id)[::-1]
         bearing = next((each for each in handoffs if "symptom" in each.message["context"]), None)
         found, over = None, incident.state is IncidentState.CLOSED
-        shown = (
-            incident,
-            handoffs,
-            self._store.select(Execution, incident=id),
-            self._store.select(Directive, owner=id),
-            self._store.select(Verification, incident=id),
-        )
         if bearing is not None:
             found = {**bearing.message["context"], "borne_by": self._handoff(bearing)}
         elif not over:
@@ -71,8 +64,19 @@ class Handing(Answers):
             "threads": [self._thread(each) for each in handoffs],
             "found": found,
             "closed_at": msgspec.to_builtins(incident.closed_at),
-            "mark": sha256(msgspec.json.encode(shown)).hexdigest()[:16] if over else None,
+            "mark": self._mark(incident, handoffs) if over else None,
         }
+
+    def _mark(self, incident: Incident, handoffs: list[Handoff]) -> str:
+        """What is another once anything of a closed incident changes."""
+        shown = (
+            incident,
+            handoffs,
+            self._store.select(Execution, incident=incident.id),
+            self._store.select(Directive, owner=incident.id),
+            self._store.select(Verification, incident=incident.id),
+        )
+        return sha256(msgspec.json.encode(shown)).hexdigest()[:16]
 
     def _thread(self, handoff: Handoff) -> Json:
         told = views.plain(handoff)

@@ -212,6 +212,8 @@ def test_another_name_declares_a_new_action_after_the_defaults(tmp_path: Path) -
          "directives.token_budget: [1]: allowed is true or false or a whole number or a number or text "
          "or a table of of, times, whole"),
         ("directives = { token_budget = 0 }", "directives.token_budget: 0: allowed is more than 0"),
+        ('type = "quality_enforcement"\ndirectives = { max_retries = -1 }',
+         "directives.max_retries: -1: allowed is at least 0"),
         ('directives = { token_budget = { of = "baseline", times = 2 } }',
          'directives.token_budget: {"of": "baseline", "times": 2}: allowed is a scaled value with whole = true'),
         ('directives = { token_budget = { of = "median", times = 2, whole = true } }',
