@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from self_healing.constitution.approvals import plan_of
+from self_healing.constitution.approvals import Answer, plan_of
 from self_healing.constitution.stop import resume, stop
 from self_healing.errors import ApprovalRefused, NotFound
 from self_healing.model import Approval, ApprovalStatus, Decision, Execution, ExecutionStatus, HandoffStatus
@@ -64,6 +65,19 @@ def told(fleet: Scenario) -> list[tuple[str, str | None]]:
     """What the audit log has of approvals: status, and by whom."""
     entries = fleet.loop.audit.tail(1000)
     return [(each.payload["status"], each.payload["by"]) for each in entries if each.kind == "approval"]
+
+
+def test_an_answer_counts_to_the_second(fleet: Scenario) -> None:
+    asked, limits, approvals = pending(fleet), fleet.loop.spec.limits, fleet.loop._approvals
+
+    def answer(at: datetime) -> Answer:
+        return approvals.answer(asked.proposal, limits, at)
+
+    second = timedelta(seconds=1)
+    assert (answer(asked.expires_at - second), answer(asked.expires_at)) == (Answer.NONE, Answer.NO)
+    fleet.loop.answer_approval(asked.id, True, "Ada", "it is a copy")
+    until = fleet.loop.now() + timedelta(seconds=limits.plan_freshness)
+    assert (answer(until), answer(until + second)) == (Answer.YES, Answer.NO)
 
 
 def test_what_cannot_be_undone_waits_and_a_person_is_told_what_and_until_when(fleet: Scenario) -> None:

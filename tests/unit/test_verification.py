@@ -9,7 +9,7 @@ import pytest
 
 from self_healing.clock import to_us
 from self_healing.model import Result, Verification, VerificationPhase
-from self_healing.spec import Aggregate, Operator, RateOfChange, TriggerSpec
+from self_healing.spec import Absence, Aggregate, Operator, RateOfChange, TriggerSpec
 from self_healing.taps import Accumulator, Seen
 from self_healing.triggers.declared import load_triggers
 from self_healing.verification import credit, failed_probe, judge
@@ -56,6 +56,8 @@ RISING = SLOW.model_copy(
         "clear": 30.0,
     }
 )
+
+BEYOND = SLOW.model_copy(update={"condition": SLOW.condition.model_copy(update={"op": Operator.GT})})
 
 # Ten in five minutes are too many, and five are well.
 MANY = SLOW.model_copy(
@@ -104,6 +106,8 @@ CASES: list[tuple[str, TriggerSpec, list[Task], float, Result | None]] = [
     ("just at the threshold", SLOW, [(1, 60), (2, 5), (3, 5)], 70, Result.NOT_HEALED),
     ("quick ones don't speak for a slow one", SLOW, [(1, None), (2, 5), (3, 5), (4, 5)], 40, None),
     ("a running task by its age", SLOW, [(1, None), (2, 5), (3, 5)], 61, Result.NOT_HEALED),
+    ("a running task just as old as is allowed", BEYOND, [(1, None), (2, 5), (3, 5)], 61, None),
+    ("a running task older than is allowed", BEYOND, [(1, None), (2, 5), (3, 5)], 61.001, Result.NOT_HEALED),
     ("a running task just younger", SLOW, [(1, None), (2, 5), (3, 5)], 60.999, None),
     ("one that runs but is not among the first", SLOW, [(1, 5), (2, 5), (3, 5), (4, None)], 500, Result.HEALED),
     ("worse at exactly a quarter of the threshold", SLOW, [(1, 105), (2, 5), (3, 5)], 200, Result.WORSE),
@@ -217,6 +221,16 @@ def test_one_of_the_first_three_probes_decides(tasks: list[Task], failed: bool) 
 def test_a_probe_that_runs_too_long_has_failed() -> None:
     assert failed_probe(SLOW, verification(), gathered([(0, None)]), START + timedelta(seconds=60))
     assert not failed_probe(SLOW, verification(), gathered([(0, None)]), START + timedelta(seconds=59))
+
+
+def test_silence_is_over_with_as_many_signs_of_life_as_are_needed() -> None:
+    silent = SLOW.model_copy(update={"condition": Absence(kind="absence")})
+    heard = gathered([])
+    for second in range(3):
+        said = judge(verification(3), silent, heard, START + timedelta(seconds=60))
+        assert (said.result, said.samples) == (None, second)
+        heard.sign(START_US + second, START_US)
+    assert judge(verification(3), silent, heard, START + timedelta(seconds=60)).result is Result.HEALED
 
 
 def test_credit_is_what_untreated_series_leave() -> None:
