@@ -28,6 +28,7 @@ from self_healing.spec import (
     ActionType,
     Aggregate,
     Maintenance,
+    Operator,
     TriggerSpec,
     parse_duration,
 )
@@ -242,12 +243,25 @@ def _unasked() -> Iterator[Schema]:
     means = {"enum": [Aggregate.MEAN.value, Aggregate.RATIO.value]}
     yield {**_of_kind(["baseline"]), "then": {"properties": {"clear": False, "aggregate": means}}}
     yield {**_of_kind(["rate_of_change"]), "then": {"properties": {"window": {"anyOf": _up_to_an_hour()}}}}
+    yield from _changing()
     signs = {"enum": [name for name, signal in SIGNALS.items() if not signal.aggregates]}
     yield {**_of_kind(["absence"]), "then": {"properties": {"signal": signs}}}
     yield {
         **_of_kind([kind for kind in KINDS if kind != "absence"]),
         "then": {"properties": {"signal": {"not": signs}}},
     }
+
+
+def _changing() -> Iterator[Schema]:
+    """That no change at all neither meets a rate of change nor keeps it from recovering."""
+    beside = {"exclusiveMinimum": 0}, {"minimum": 0}, {"exclusiveMaximum": 0}, {"maximum": 0}
+    for op, limit in zip((Operator.GE, Operator.GT, Operator.LE, Operator.LT), beside, strict=True):
+        said = ["kind"] if op is Operator.GE else ["kind", "op"]  # which is what it is where nothing is said
+        condition = {"properties": {"kind": {"const": "rate_of_change"}, "op": {"const": op.value}}, "required": said}
+        yield {
+            "if": {"properties": {"condition": condition}, "required": ["condition"]},
+            "then": {"properties": {"clear": limit, "condition": {"properties": {"value": limit}}}},
+        }
 
 
 def _up_to_an_hour() -> list[Schema]:

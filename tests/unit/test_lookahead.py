@@ -225,6 +225,8 @@ def triggers(draw: st.DrawFn, name: str) -> str:
     if aggregate in ("count", "rate"):
         limit = draw(st.integers(1, 3)) / (20 if aggregate == "rate" else 1)
     kind = draw(st.sampled_from(["threshold", "threshold", "rate_of_change", "baseline"]))
+    if kind == "rate_of_change" and op.startswith("<"):
+        limit = -limit
     condition = f'kind = "{kind}", op = "{op}", value = {limit}'
     if kind == "baseline":
         aggregate, condition = "mean", 'kind = "baseline", ratio = 1.2, over = "1h", min_samples = 2'

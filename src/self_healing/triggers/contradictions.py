@@ -7,7 +7,7 @@ rules that do not need it are tried all the same: so every mistake is told at on
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from self_healing.declarations import Mistake, Values, seconds_of
 from self_healing.spec import UNASKED, WHY_UNASKED, Aggregate, Baseline, NoData, Operator
@@ -34,6 +34,7 @@ def contradictions(values: Values) -> Iterator[Mistake]:
     yield from _window(values)
     yield from _baseline(values)
     yield from _clear(values)
+    yield from _steady(values)
     yield from _min_samples(values)
     for key in ("for", "keep_firing_for"):
         seconds = seconds_of(values.get(key))
@@ -99,6 +100,36 @@ def _clear(values: Values) -> Iterator[Mistake]:
         yield "clear", values["clear"], f"allowed is at most {limit:g}, the threshold; above it fires"
     if op not in _RISING and clear < limit:
         yield "clear", values["clear"], f"allowed is at least {limit:g}, the threshold; below it fires"
+
+
+def _steady(values: Values) -> Iterator[Mistake]:
+    """A change that is none at all must not meet the condition, and must clear it: most work is steady."""
+    condition = _condition(values)
+    op = _operator(condition)
+    if condition.get("kind") != "rate_of_change" or op is None:
+        return
+    for key, value in (("condition.value", condition.get("value")), ("clear", values.get("clear"))):
+        limit = _number(value)
+        if limit is not None and _MET_BY_NONE[op](limit):
+            what = "would fire" if key != "clear" else "would never recover"
+            yield key, value, f"allowed is {_BESIDE_NONE[op]} with {op.value}: work that does not change {what}"
+            return
+
+
+_MET_BY_NONE: Final = {
+    Operator.GE: lambda limit: limit <= 0,
+    Operator.GT: lambda limit: limit < 0,
+    Operator.LE: lambda limit: limit >= 0,
+    Operator.LT: lambda limit: limit > 0,
+}
+"""Whether no change at all stands in that relation to a limit."""
+
+_BESIDE_NONE: Final = {
+    Operator.GE: "above 0",
+    Operator.GT: "at least 0",
+    Operator.LE: "below 0",
+    Operator.LT: "at most 0",
+}
 
 
 def _min_samples(values: Values) -> Iterator[Mistake]:

@@ -383,8 +383,8 @@ def test_a_trigger_by_any_field_of_a_line_is_looked_at_by_it(tmp_path: Path) -> 
     [
         ('{ kind = "threshold", op = "<=", value = 50 }', {"kind": "threshold", "op": "<=", "value": 19.0}),
         (
-            '{ kind = "rate_of_change", op = "<=", value = 1, per = "1h" }',
-            {"kind": "rate_of_change", "op": "<=", "value": -0.01, "per": 3600},
+            '{ kind = "rate_of_change", op = "<=", value = -0.001, per = "1h" }',
+            {"kind": "rate_of_change", "op": "<=", "value": -1.1, "per": 3600},
         ),
     ],
 )
@@ -394,6 +394,9 @@ def test_for_a_trigger_on_too_little_a_lower_threshold_is_proposed(
     declared = TRIGGER.format(name="mine", more="").replace('{ kind = "threshold", op = ">=", value = 10 }', condition)
     told = settings(tmp_path, declared)
     history(tmp_path, 8)
+    file = tmp_path / "telemetry" / "events-20260125.jsonl"
+    lines = file.read_text().replace('"duration_s": 20.0', '"duration_s": {}').splitlines()  # up and down by a little
+    file.write_text("\n".join(line.replace("{}", str(20 + row // 2 % 2 / 2)) for row, line in enumerate(lines)) + "\n")
     [proposal] = examined(told)["proposals"]
     assert proposal["condition"] == proposed
     assert proposal["incidents_then"] <= proposal["allowed"]
