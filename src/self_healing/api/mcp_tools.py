@@ -22,7 +22,7 @@ class StrictTool(Tool):
         """The tool that calls `function`, whose docstring and annotations describe it."""
         tool = cls.from_function(function)
 
-        class Arguments(tool.fn_metadata.arg_model):  # type: ignore[name-defined] # made from the function's own
+        class Arguments(tool.fn_metadata.arg_model):  # type: ignore[name-defined,misc] # made from the function's own
             model_config = ConfigDict(extra="forbid", title=f"arguments of {tool.name}")
 
         tool.fn_metadata.arg_model = Arguments
