@@ -217,9 +217,10 @@ def transition(transition: Transition) -> Json:
     }
 
 
-def execution(execution: Execution) -> Json:
-    """One execution; why it is as it is where there is a reason or an error."""
-    return {**plain(execution), "reason": execution.reason or execution.error}
+def execution(execution: Execution, handoff: Handoff | None) -> Json:
+    """One execution; why it is as it is where there is a reason or an error, and how its handoff stands."""
+    stands = None if handoff is None else handoff.status.value
+    return {**plain(execution), "reason": execution.reason or execution.error, "handoff_status": stands}
 
 
 def decision(decision: Decision) -> Json:
@@ -255,8 +256,12 @@ def handoff(handoff: Handoff) -> Json:
     return told
 
 
-def past(incident: Incident, executions: Sequence[Execution], verifications: Sequence[Verification]) -> Json:
-    """What was done about one incident, and what came of it."""
+def past(incident: Incident, executions: Sequence[Json], verifications: Sequence[Verification]) -> Json:
+    """What was done about one incident, and what came of it.
+
+    Args:
+        executions: as :func:`execution` tells them.
+    """
     results = {each.execution: each.result for each in verifications if each.result is not None}  # the newest of each
     return {
         "incident": incident.id,
@@ -268,6 +273,6 @@ def past(incident: Incident, executions: Sequence[Execution], verifications: Seq
         "outcome": incident.close_reason.value if incident.close_reason is not None else incident.state.value,
         "closed_by": incident.closed_by,
         "actions": [
-            {**execution(each), "result": results[each.id].value if each.id in results else None} for each in executions
+            {**each, "result": results[each["id"]].value if each["id"] in results else None} for each in executions
         ],
     }

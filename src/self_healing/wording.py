@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
@@ -117,6 +117,12 @@ def plain(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return number(value) if isinstance(value, float) else str(value)
+
+
+def stands(execution: Mapping[str, Any]) -> str:
+    """How an execution stands, in a word or two: what was handed over and is not done is no longer to be waited for."""
+    status, handoff = str(execution["status"]), execution["handoff_status"]
+    return f"handoff_{handoff}" if status == "dispatched" and handoff in ("failed", "expired") else status
 
 
 def worded(value: Any, unit: str | None = None) -> Any:

@@ -12,6 +12,7 @@ import pytest
 from self_healing.incidents.register import REMEMBERED
 from self_healing.loop.hearing import MOST_REFUSED, REFUSED
 from self_healing.model import Directive, Execution, HandoffStatus, Incident, Lesson, Result, Verification
+from self_healing.surface import Surface
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
 
@@ -309,6 +310,18 @@ def test_a_handoff_that_fails_goes_on_to_the_next_step(fleet: Scenario) -> None:
     fleet.at(20).finish("r1", "ChiefArchitectAgent", status="failed", handoff_id=handoff.id)
 
     fleet.at(22).expect_incident(SLOW, "Coder", "escalated")
+
+
+def test_what_became_of_its_handoff_is_told_of_an_execution(fleet: Scenario) -> None:
+    fleet.at(0).finish("t1", duration_s=70.0)
+    handoff = fleet.expect_handoff(SLOW)
+    fleet.at(10).loop.move_handoff(handoff.id, HandoffStatus.FAILED, "ChiefArchitectAgent", "cannot")
+    told = Surface(fleet.loop)
+
+    [past] = told.call("history", {})["history"]
+    [shown] = told.call("incident", {"id": handoff.incident})["executions"]
+
+    assert past["actions"][0]["handoff_status"] == shown["handoff_status"] == "failed"
 
 
 def test_a_specialist_answers_a_handoff_by_its_own_telemetry(fleet: Scenario) -> None:

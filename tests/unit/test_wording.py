@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from self_healing.wording import course, worded
+from self_healing.wording import course, stands, worded
 
 AT = [datetime(2026, 1, 5, 10, 0, tzinfo=UTC) + timedelta(minutes=number) for number in range(5)]
 VALUES = [10.0, 90.0, 70.0, None, 30.0]
@@ -39,3 +39,20 @@ def test_names_that_would_be_alike_in_words_stay_as_they_are_and_none_is_lost() 
 
 def test_a_name_that_is_empty_is_no_unit() -> None:
     assert worded({"": "USD", "n": 3}) == {"": "USD", "n": 3}
+
+
+@pytest.mark.parametrize(
+    ("status", "handoff", "says"),
+    [
+        ("dispatched", "delivered", "dispatched"),
+        ("dispatched", "failed", "handoff_failed"),
+        ("dispatched", "expired", "handoff_expired"),
+        ("dispatched", None, "dispatched"),
+        ("succeeded", "completed", "succeeded"),
+        ("failed", "failed", "failed"),
+    ],
+)
+def test_what_was_handed_over_and_is_not_done_is_no_longer_told_as_under_way(
+    status: str, handoff: str | None, says: str
+) -> None:
+    assert stands({"status": status, "handoff_status": handoff}) == says

@@ -12,6 +12,7 @@ from self_healing.cli.client import Json, call
 from self_healing.cli.following import shown_as_asked
 from self_healing.cli.options import Watched
 from self_healing.cli.output import Column
+from self_healing.wording import stands
 
 Limit = Annotated[int, Parameter(help="So many of the newest.", validator=validators.Number(gte=1))]
 
@@ -39,7 +40,7 @@ def _print(told: Json) -> None:
                 each["incident"],
                 each["trigger"],
                 output.group(each["group"]),
-                ", ".join(f"{action['action']} {action['result'] or action['status']}" for action in each["actions"]),
+                ", ".join(f"{action['action']} {action['result'] or stands(action)}" for action in each["actions"]),
                 each["outcome"],
             )
             for each in told["history"]

@@ -13,6 +13,7 @@ from self_healing.cli.following import shown_as_asked
 from self_healing.cli.options import NO_REASON, By, Shown, Watched, Why, person
 from self_healing.cli.output import Column
 from self_healing.model import IncidentState
+from self_healing.wording import stands
 
 app = App(name="incidents", help_format="plaintext")
 
@@ -188,7 +189,7 @@ def _print_executions(executions: list[Json]) -> None:
             Column("reason", text=True),
         ),
         (
-            (each["id"], each["action"], each["attempt"], each["status"], each["target_agent"], each["reason"])
+            (each["id"], each["action"], each["attempt"] + 1, stands(each), each["target_agent"], each["reason"])
             for each in executions
         ),
         empty="none",

@@ -29,6 +29,8 @@ _STYLES = {
     "critical": "red",
     "escalated": "red",
     "failed": "red",
+    "handoff_failed": "red",
+    "handoff_expired": "yellow",
     "denied": "red",
     "unknown": "red",
     "firing": "red",

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from self_healing.dashboard.story import story
-from self_healing.wording import INSTANT, amount, counted, course, number, plain, span, worded
+from self_healing.wording import INSTANT, amount, counted, course, number, plain, span, stands, worded
 
 NOTHING = "-"
 _PARTS = re.compile(r"(?<=\d) (?=[%A-Za-z])|(?<=[<>=]) (?=\S)")
@@ -124,6 +124,7 @@ def _environment() -> Environment:
         "pretty": partial(json.dumps, indent=2, ensure_ascii=False),
         "since": since,
         "span": span,
+        "stands": stands,
         "story": story,
         "unparted": unparted,
         "when": when,

@@ -105,7 +105,7 @@ class Agents(Handing):
             case Incident():
                 return self._incident(record)
             case Execution():
-                return views.execution(record)
+                return self._execution(record)
             case Decision():
                 return views.decision(record)
             case Handoff():

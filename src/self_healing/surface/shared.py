@@ -60,7 +60,13 @@ class Answers:
         ids = [incident.id for incident in incidents]
         executions = _by_incident(self._store.select(Execution, incident=ids))
         verifications = _by_incident(self._store.select(Verification, incident=ids))
-        return [views.past(each, executions[each.id], verifications[each.id]) for each in incidents]
+        return [
+            views.past(each, [self._execution(made) for made in executions[each.id]], verifications[each.id])
+            for each in incidents
+        ]
+
+    def _execution(self, execution: Execution) -> Json:
+        return views.execution(execution, self._store.find(Handoff, execution.handoff) if execution.handoff else None)
 
     def _approval(self, approval: Approval) -> Json:
         return shown(approval, self._loop.spec_of(approval.proposal.incident))

@@ -73,6 +73,7 @@ class Execution(Model):
     tries: int
     error: str | None
     reason: str | None = Field(description="why it is as it is, where there is a reason or an error")
+    handoff_status: HandoffStatus | None = Field(description="how its handoff stands; null where it has none")
 
 
 class Executions(Page):
