@@ -12,3 +12,6 @@ OWN_EVENTS: Final = "events-self-healing-"
 
 SEGMENTS: Final = "segments"
 """The folder in the state directory for what comes in otherwise than as native files."""
+
+CORRUPT: Final = ".corrupt"
+"""What is put behind the name of a segment that cannot be compacted, since it was damaged."""

@@ -39,6 +39,21 @@ def test_an_event_in_the_future_is_told_with_whose_clock_to_set(file: str, who: 
     assert health.telemetry_issues == [f"{file}: lines more than 5 min ahead: 1; set the clock of what {who}"]
 
 
+@pytest.mark.parametrize(
+    ("file", "reason", "do"),
+    [
+        ("a.jsonl", "invalid_json", "see what writes it"),
+        ("segments/0000000001.jsonl", "undated", "see what sends it"),
+        ("segments/0000000001.jsonl", "invalid_json", "it was damaged since; look at the disk"),
+    ],
+)
+def test_lines_that_cannot_be_used_are_told_with_what_to_look_at(file: str, reason: str, do: str) -> None:
+    health = Health({file: [Intake(0, received=9, quarantined={reason: 1}, newest=7)]}, describe=lambda *_: None)
+    (issue,) = health.telemetry_issues
+    assert issue.startswith(f"{file}: 1 of 9 lines that were read lately are quarantined ({reason} 1)")
+    assert issue.endswith(do)
+
+
 def test_what_is_not_read_for_its_name_is_told_until_it_has_not_come_for_a_while(tmp_path: Path) -> None:
     wrong = '{"ts":"2026-01-05T10:00:00Z","type":"llm_call","usage":{"total_tokens":9,"cost_usd":0.02}}\n'
     (tmp_path / "a.jsonl").write_text('{"ts":"2026-01-05T10:00:00Z","type":"log"}\n' + wrong)

@@ -61,7 +61,7 @@ def _endpoint(prepare: Callable[[Request], Normalise], taking: Taking, source: s
         try:
             receipt = await taking.take_request(request, prepare(request), source)
         except REFUSALS as error:
-            refusal = taking.refusal(error)
+            refusal = taking.refusal(error, source)
             return _json({"message": refusal.message}, refusal.status, refusal.headers)
         nothing_good = receipt.rejected and not receipt.accepted and not receipt.dropped
         return _json(_counts(receipt), 400 if nothing_good else 200)

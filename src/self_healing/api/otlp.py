@@ -117,7 +117,7 @@ def _endpoint(export: Export, taking: Taking) -> Callable[[Request], Any]:
                 raise BodyError(415, f"Content-Type {kind!r}: allowed are {PROTOBUF} and {JSON}")
             receipt = await taking.take_request(request, partial(export.decode, json=kind == JSON), "otlp")
         except REFUSALS as error:
-            return _refused(kind, taking.refusal(error))
+            return _refused(kind, taking.refusal(error, "otlp"))
         if kind == JSON:
             return Response(msgspec.json.encode(export.answer_json(receipt.rejected)), media_type=JSON)
         return Response(export.answer(receipt.rejected).SerializeToString(), media_type=PROTOBUF)

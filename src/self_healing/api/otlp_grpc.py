@@ -131,7 +131,7 @@ def _export(export: Export, taking: Taking, tokens: Tokens, places: _Places) -> 
                 body = await places.message(messages)
                 receipt = await taking.take(body, partial(export.decode, json=False), "otlp")
         except REFUSALS as error:
-            await _refused(context, taking.refusal(error))
+            await _refused(context, taking.refusal(error, "otlp"))
         answer: bytes = export.answer(receipt.rejected).SerializeToString()
         return answer
 

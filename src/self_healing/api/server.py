@@ -30,6 +30,7 @@ from self_healing.api.lingering import Lingering
 from self_healing.api.sessions import Sessions
 from self_healing.api.taking import Submit, Taking
 from self_healing.api.tokens import Tokens
+from self_healing.api.unusable import Unusable
 from self_healing.api.v1.app import PATH, make_app
 from self_healing.api.v1.source import Source
 from self_healing.config import ServerSettings
@@ -88,7 +89,8 @@ class Server:
         self._changes = changes
         self._tokens = Tokens(settings, os.environ)
         self._sessions = Sessions(now)
-        self._taking = Taking(submit, Room(), conversion)
+        self._unusable = Unusable(now)
+        self._taking = Taking(submit, Room(), conversion, self._unusable)
         self._mcp = _mcp(ask)
         source = Source(ask=ask, explain=explain, verify=verify, places=places, changes=changes, now=now)
         ways = [*otlp.routes(self._taking), *events.routes(self._taking)]
@@ -138,8 +140,8 @@ class Server:
 
     @property
     def problems(self) -> list[str]:
-        """Which ports answer no more since they opened, though nobody stopped them, for people."""
-        return [
+        """Which ports answer no more though nobody stopped them, and what is sent that cannot be used, for people."""
+        return self._unusable.problems + [
             f"server.{setting}: {self.addresses[setting]} answers no more: {why}; start the service again"
             for setting, why in self._ended.items()
         ]

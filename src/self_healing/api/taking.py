@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from self_healing.api.bodies import Abandoned, BodyError, Room, read_body
 from self_healing.api.conversion import Conversion, Normalise
+from self_healing.api.unusable import Unusable
 from self_healing.errors import (
     ConversionLost,
     Overloaded,
@@ -51,12 +52,14 @@ class Taking:
         submit: stores a batch.
         room: bounds what is held of unanswered requests.
         conversion: makes batches of bodies.
+        unusable: remembers what its senders cannot do so.
     """
 
-    def __init__(self, submit: Submit, room: Room, conversion: Conversion) -> None:
+    def __init__(self, submit: Submit, room: Room, conversion: Conversion, unusable: Unusable) -> None:
         self._submit = submit
         self._room = room
         self._conversion = conversion
+        self._unusable = unusable
         self.refused: dict[str, int] = dict.fromkeys(RefusalReason, 0)  # requests since the start
 
     async def take_request(self, request: Request, normalise: Normalise, source: str) -> Receipt:
@@ -79,12 +82,17 @@ class Taking:
     async def _stored(self, body: bytes, encoding: str | None, normalise: Normalise, source: str) -> Receipt:
         async with asyncio.timeout(ACKNOWLEDGE_S):
             batch = await self._conversion.encoded(normalise, body, encoding, source)
-            return await asyncio.wrap_future(self._submit(batch))
+            receipt = await asyncio.wrap_future(self._submit(batch))
+        items = receipt.accepted + sum(receipt.rejected.values()) + sum(receipt.dropped.values())
+        self._unusable.took(source, items, receipt.rejected, receipt.problems)
+        return receipt
 
-    def refusal(self, error: BaseException) -> Refusal:
+    def refusal(self, error: BaseException, source: str) -> Refusal:
         """Why a request is not taken, by what stood in the way of it; counted."""
         refusal = Refusal(error)
         self.refused[refusal.reason] += 1
+        if refusal.reason in _SENDERS_FAULT:
+            self._unusable.refused(source, refusal.reason, refusal.message)
         return refusal
 
     def turned_away(self, status: int) -> None:
@@ -107,6 +115,14 @@ class RefusalReason(StrEnum):
     NOT_STORED = "not_stored"  # 503: the disk did not take it
     TIMED_OUT = "timed_out"  # 503: it was not read or stored in time; it may be there all the same
 
+
+_SENDERS_FAULT: Final = (
+    RefusalReason.NOT_UNDERSTOOD,
+    RefusalReason.UNCONVERTIBLE,
+    RefusalReason.TOO_LARGE,
+    RefusalReason.UNSUPPORTED,
+)
+"""The reasons for which the same is refused whenever it is sent, whoever may send it."""
 
 _OF_STATUS: Final = {
     401: RefusalReason.UNAUTHENTICATED,

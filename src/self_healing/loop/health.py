@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -169,6 +169,17 @@ def _about(issue: str) -> str:
     return re.sub(r"\d+", "#", issue)
 
 
+def _do(file: str, reasons: Iterable[str]) -> str:
+    """What to do about the lines of a file that are in quarantine for those reasons."""
+    if file.startswith(f"{SEGMENTS}/") and not {*reasons} <= _SENT:
+        return "what is written there is good, so it was damaged since; look at the disk"
+    return f"see what {_brings(file)}"
+
+
+_SENT: Final = {BadLine.UNDATED.value, BadLine.FUTURE.value}
+"""The reasons for which a line of a segment may be in quarantine though it stands there as it was written."""
+
+
 def _brings(file: str) -> str:
     """What is done by whoever is to blame for the lines of a file; our own segments are what senders bring."""
     return "sends it" if file.startswith(f"{SEGMENTS}/") else "writes it"
@@ -185,7 +196,7 @@ def _issues(file: str, intakes: list[Intake]) -> list[str]:
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(quarantined.items()))
         found.append(
             f"{file}: {quarantined.total()} of {received} lines that were read lately are quarantined ({reasons}); the"
-            f" newest is at byte {newest.newest}{f', {newest.what}' if newest.what else ''}: see what {_brings(file)}"
+            f" newest is at byte {newest.newest}{f', {newest.what}' if newest.what else ''}: {_do(file, quarantined)}"
         )
     future = quarantined[BadLine.FUTURE.value]
     if future:

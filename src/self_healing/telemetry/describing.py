@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from self_healing.filenames import SEGMENTS
+from self_healing.filenames import CORRUPT, SEGMENTS
 from self_healing.model import StatusName
 from self_healing.problems import shown
 from self_healing.telemetry.lines import ANY_KIND, DEPTH_MAX, LINE_MAX_BYTES, BadLine
@@ -44,9 +44,13 @@ def describe(telemetry: Path, state: Path, file: str, offset: int, reason: BadLi
     Returns:
         None when the reason says it all, or the line is no longer there.
     """
-    directory = state if file.startswith(f"{SEGMENTS}/") else telemetry
+    path = telemetry / file
+    if file.startswith(f"{SEGMENTS}/"):
+        path = state / file
+        if not path.exists():
+            path = path.with_name(path.name + CORRUPT)
     try:
-        with (directory / file).open("rb") as lines:
+        with path.open("rb") as lines:
             lines.seek(offset)
             line = lines.readline(LINE_MAX_BYTES + 1)
     except OSError:

@@ -73,12 +73,13 @@ class JunitFolder:
     """
 
     def __init__(self, directory: Path, memory: Path, *, agent: str | None, now: Callable[[], datetime]) -> None:
-        self.problems: list[str] = []  # which files cannot be taken now
+        self.problems: list[str] = []  # which files cannot be taken now, or not be used
         self._directory = directory
         self._memory = memory
         self._agent = agent
         self._now = now
         self._seen: Seen | None = None
+        self._unusable: dict[str, str] = {}  # of the files that were rejected since the start, by name, why
 
     def look(self, intake: Intake) -> int:
         """Take what is new or has changed; returns how many files that were.
@@ -97,8 +98,11 @@ class JunitFolder:
             try:
                 state = self._whole(path)
                 if state is not None and state != kept.get(path.name):
-                    take_file(intake, path, self._agent)
+                    receipt = take_file(intake, path, self._agent)
                     kept[path.name] = state
+                    self._unusable.pop(path.name, None)
+                    if receipt.problems:
+                        self._unusable[path.name] = receipt.problems[0]
                     taken += 1
             except FileNotFoundError:
                 continue  # it went away just now; the next look forgets it
@@ -106,6 +110,9 @@ class JunitFolder:
                 problems.append(f"{path.name} is not taken yet: it cannot be looked at: {error.strerror}")
             except (TelemetryError, Overloaded, StorageError) as error:
                 problems.append(f"{path.name} is not taken yet: {error}")
+        self._unusable = {name: why for name, why in self._unusable.items() if name in there}
+        for name, why in self._unusable.items():
+            problems.append(f"{name} cannot be used: {why}; write it anew, or remove it")
         self.problems = problems
         if kept != seen:
             self._remember(kept)

@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from self_healing.errors import StorageError
-from self_healing.filenames import SUFFIX
+from self_healing.filenames import CORRUPT, SUFFIX
 from self_healing.telemetry.recovery import DELETED, PARQUET, segment_files
 from self_healing.telemetry.segments import sync_directory
-
-CORRUPT: Final = ".corrupt"
-"""What is added to the name of a segment that is set aside."""
 
 PART: Final = ".part"
 """What is added to the name of a Parquet file while it is written."""

@@ -130,7 +130,7 @@ class Segments:
         """
         with self._changed:
             if self._thread is None or self._stopping:
-                raise StorageError(f"the segments in {self.directory} are not open; start them, or send it again later")
+                raise StorageError(_CLOSED)
             if self._queue and self._waiting_bytes + entry.size_bytes > self._queue_bytes:
                 raise Overloaded(RETRY_AFTER_S)
             self._queue.append(entry)
@@ -274,6 +274,9 @@ class Segments:
             file.truncate(self._synced[name])
             os.fsync(file.fileno())
         del self._synced[name]
+
+
+_CLOSED: Final = "telemetry is not taken now, for the service begins, ends or opens its state anew; send it again"
 
 
 class _Nothing:

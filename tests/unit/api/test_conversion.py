@@ -26,6 +26,7 @@ from self_healing.api.bodies import BodyError, Room
 from self_healing.api.conversion import Conversion, Normalise
 from self_healing.api.server import Server
 from self_healing.api.taking import Taking
+from self_healing.api.unusable import Unusable
 from self_healing.api.worker import Worker
 from self_healing.clock import FakeClock
 from self_healing.errors import ConversionLost, SelfHealingError, TooMany, Unconvertible, Undecodable
@@ -192,7 +193,7 @@ def test_a_process_that_ended_while_it_had_nothing_to_do_costs_no_request(shared
 def test_a_process_that_cannot_be_started_loses_the_request_for_now_and_is_tried_again(
     shared: Conversion,
 ) -> None:
-    taking = Taking(never, Room(), shared)
+    taking = Taking(never, Room(), shared, Unusable(lambda: AT))
     process_of(WORKER)
     process = WORKER._process
     WORKER.kill()
@@ -208,7 +209,7 @@ def test_a_process_that_cannot_be_started_loses_the_request_for_now_and_is_tried
                 convert(shared, traces, protobuf(1))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, files)
-    refusal = taking.refusal(lost.value)
+    refusal = taking.refusal(lost.value, "otlp")
     assert (refusal.status, refusal.headers, taking.refused["not_converted"]) == (503, {"Retry-After": "1"}, 1)
     assert "cannot be started" in shared.problems[0]
     assert len(convert(shared, traces, protobuf(1)).sizes) == 1
@@ -224,8 +225,8 @@ def test_a_body_that_fails_as_nobody_foresaw_is_told_with_its_error_and_refused_
         convert(conversion, failing, b"x")
     assert [str(error) for error in errors] == ["KeyError('nobody foresaw it')"] * 2
     assert "in failing" in str(errors[0].__cause__)  # where it happened, in the other process
-    taking = Taking(never, Room(), conversion)
-    assert taking.refusal(refused.value).status == 400
+    taking = Taking(never, Room(), conversion, Unusable(lambda: AT))
+    assert taking.refusal(refused.value, "otlp").status == 400
     assert taking.refused["unconvertible"] == 1
 
 

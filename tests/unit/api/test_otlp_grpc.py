@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -26,6 +27,7 @@ from self_healing.api.otlp_grpc import READING, SERVICES, make_server
 from self_healing.api.server import Server
 from self_healing.api.taking import Submit
 from self_healing.api.tokens import Tokens
+from self_healing.api.unusable import Unusable
 from self_healing.config import ServerSettings
 from self_healing.errors import Overloaded, StorageError
 from self_healing.telemetry.encoded import Encoded
@@ -221,7 +223,7 @@ def test_a_call_beyond_those_that_may_be_open_is_asked_to_come_again() -> None:
         return Future()
 
     async def refused() -> tuple[Any, int]:
-        taking = api.Taking(never, Room(), conversion())
+        taking = api.Taking(never, Room(), conversion(), Unusable(lambda: datetime.now(UTC)))
         server = make_server(taking, Tokens(ServerSettings(), {}), most_calls=1)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

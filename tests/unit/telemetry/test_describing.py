@@ -43,10 +43,11 @@ def test_a_line_is_looked_for_where_its_file_is(tmp_path: Path) -> None:
     telemetry.mkdir()
     (telemetry / "a.jsonl").write_bytes(b'{}\n{"attempt":0}\n')
     (state / "segments" / "1.jsonl").write_bytes(b'{"attempt":-1}\n')
-    for file, offset, value in (("a.jsonl", 3, 0), ("segments/1.jsonl", 0, -1)):
+    (state / "segments" / "2.jsonl.corrupt").write_bytes(b'{"attempt":-2}\n')
+    for file, offset, value in (("a.jsonl", 3, 0), ("segments/1.jsonl", 0, -1), ("segments/2.jsonl", 0, -2)):
         said = describe(telemetry, state, file, offset, BadLine.INVALID_VALUE)
         assert said == f"attempt: {value}: allowed is int >= 1"
-    assert describe(telemetry, state, "segments/2.parquet", 0, BadLine.INVALID_VALUE) is None
+    assert describe(telemetry, state, "segments/3.jsonl", 0, BadLine.INVALID_VALUE) is None
 
 
 def test_there_are_words_for_every_reason() -> None:

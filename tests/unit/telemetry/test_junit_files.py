@@ -164,6 +164,20 @@ def test_a_file_that_cannot_be_taken_is_said_and_tried_again(tmp_path: Path) -> 
         assert watched.problems == []
 
 
+def test_a_file_that_cannot_be_used_is_told_while_it_is_there_as_it_was(tmp_path: Path) -> None:
+    watched = folder(tmp_path)
+    told = [" cannot be used: it is no XML: unclosed token: line 1, column 0; write it anew, or remove it"]
+    with opened(tmp_path / "segments") as intake:
+        put(tmp_path / "junit" / "a.xml", "<testsuite")
+        put(tmp_path / "junit" / "b.xml", "<testsuite")
+        assert [watched.look(intake), watched.look(intake)] == [2, 0]
+        assert watched.problems == [f"{name}{told[0]}" for name in ("a.xml", "b.xml")]
+        put(tmp_path / "junit" / "a.xml", age_s=30)
+        (tmp_path / "junit" / "b.xml").unlink()
+        assert watched.look(intake) == 1
+        assert watched.problems == []
+
+
 def test_a_memory_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     watched = folder(tmp_path)
     (tmp_path / "junit.json").write_text("{")

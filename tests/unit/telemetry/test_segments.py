@@ -139,7 +139,7 @@ def test_an_entry_larger_than_the_queue_is_taken_when_nothing_waits(tmp_path: Pa
 def test_a_stop_writes_what_waits_and_refuses_what_comes_then(tmp_path: Path) -> None:
     go = Event()
     segments = Segments(tmp_path, now=FakeClock(AT).now)
-    with pytest.raises(StorageError, match="not open"):
+    with pytest.raises(StorageError, match="not taken now"):
         segments.append(Lines("early\n"))
     segments.start()
     segments.start()
@@ -151,7 +151,7 @@ def test_a_stop_writes_what_waits_and_refuses_what_comes_then(tmp_path: Path) ->
     segments.stop()
     assert all(entry.kept.done() for entry in entries)
     assert contents(tmp_path)["0000000001.jsonl"] == "0\n1\n2\n"
-    with pytest.raises(StorageError, match="not open"):
+    with pytest.raises(StorageError, match="not taken now"):
         segments.append(Lines("late\n"))
 
 

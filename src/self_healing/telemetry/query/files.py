@@ -9,10 +9,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from self_healing.errors import TelemetryError
-from self_healing.filenames import OWN_EVENTS, SUFFIX
+from self_healing.filenames import CORRUPT, OWN_EVENTS, SUFFIX
 from self_healing.telemetry.native import FUTURE_MAX_US
 from self_healing.telemetry.recovery import PARQUET, number_of, segment_files
-from self_healing.telemetry.retention import CORRUPT
 
 
 class Form(StrEnum):
