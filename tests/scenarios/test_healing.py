@@ -290,6 +290,21 @@ def test_silence_is_inconclusive_extended_twice_and_then_escalated(scenario: Mak
     assert (lesson.inconclusive, lesson.recent) == (1, ())
 
 
+@pytest.mark.parametrize(("answered_s", "effect_s"), [(90.0, 90.0), (None, 960.0)])
+def test_a_handoffs_effect_is_when_it_was_completed_or_its_deadline_and_not_when_somebody_looked(
+    scenario: MakeScenario, answered_s: float | None, effect_s: float
+) -> None:
+    fleet = scenario()
+    fleet.at(0).start("t1").at(60).expect_incident(SLOW, "Coder", "acting")
+    handoff = fleet.expect_handoff(SLOW)
+    if answered_s is not None:
+        fleet.at(answered_s)
+        fleet.loop.move_handoff(handoff.id, HandoffStatus.COMPLETED, "Ada", "done")
+    fleet.at(1003 if answered_s is None else answered_s + 7, step_s=7).expect_incident(SLOW, "Coder", "verifying")
+    [execution] = [each for each in fleet.loop.store.select(Execution) if each.id == handoff.execution]
+    assert execution.effect_at == fleet.start_at + timedelta(seconds=effect_s)
+
+
 def test_a_handoff_that_nobody_answers_has_its_effect_at_its_deadline(scenario: MakeScenario) -> None:
     fleet = scenario(step_s=30)
     fleet.at(0).finish("t1", duration_s=70.0)

@@ -1,8 +1,9 @@
 """Checkpoints: the end of the audit log, signed now and then, so that rewriting all of it consistently is found too.
 
 Each is an entry of the log, and a line of a file apart from the state: whoever cuts off the log, or makes it anew
-with right hashes, must forge a signature and change that file as well. What this cannot find is somebody who has the
-private key, or who cuts off the log and the file alike after the last checkpoint that both keep: keep copies of the
+with right hashes, must forge a signature and change that file as well. An end that no checkpoint covers yet is missed
+where the newest decision or answer says that it was there. What this cannot find is somebody who has the private key,
+or who cuts off the log, the file and those records alike after the last checkpoint that is kept: keep copies of the
 public key and of the file elsewhere.
 """
 
@@ -22,7 +23,7 @@ from self_healing.constitution.audit import Audit, AuditReport
 from self_healing.constitution.keys import PUBLIC, private
 from self_healing.constitution.keys import public as public_key
 from self_healing.errors import StateCorrupt
-from self_healing.model import Record
+from self_healing.model import Approval, Decision, Record
 from self_healing.storage import schema
 from self_healing.storage.store import Store
 
@@ -157,7 +158,7 @@ def verify(store: Store, file: Path) -> AuditReport:
     if not report.ok:
         return report
     try:
-        problem = _problem(store, file)
+        problem = _problem(store, file) or _lacking(store)
     except msgspec.DecodeError as error:
         problem = f"a checkpoint in the log is none: {error}"
     if problem is None:
@@ -197,6 +198,20 @@ def _problem(store: Store, file: Path) -> str | None:
     for entry, line in zip(recorded, kept[first - 1 :], strict=False):
         if entry.made != line:
             return f"checkpoint {line.number} is another one in the file than in the log: one of the two was made anew"
+    return None
+
+
+def _lacking(store: Store) -> str | None:
+    """What the records say that the log lacks: an end that was cut off after the last checkpoint, with its head."""
+    newest = [("decision", each.id, each.entry) for each in store.select(Decision, newest=1)]
+    newest += [("approval", each.id, each.entry) for each in store.select(Approval, newest=1)]
+    for name, id, seq in newest:
+        entry = None if seq is None else Audit(store).entry(seq)
+        if seq is None or (entry is not None and entry.payload.get(name) == id):
+            continue
+        trim = trimming.newest(store)  # looked at last, as it may leave meanwhile
+        if trim is None or seq > trim.seq:
+            return f"{name} {id} has entry {seq}, which the log lacks: it was cut off before that"
     return None
 
 

@@ -36,6 +36,9 @@ ALLOWED: dict[HandoffStatus, tuple[HandoffStatus, ...]] = {
 }
 """Where a handoff may go from where it stands."""
 
+OURSELVES = "self-healing"
+"""By whose word one ends of which nobody said anything in time."""
+
 AuditAppend = Callable[[str, dict[str, Any], datetime], object]
 """Puts an entry on the audit log: its kind, its payload, and when."""
 
@@ -101,6 +104,8 @@ class Inbox:
         due = [handoff for handoff in self.list(*OPEN) if handoff.deadline <= at]
         expired = [advance(handoff, HandoffStatus.EXPIRED, at) for handoff in due]
         self._store.put(*expired)
+        for handoff in expired:
+            self._tell(handoff, OURSELVES, at)
         return expired
 
     def heard(self, id: str, said: Progress | SelfHealingError, *, at: datetime) -> Handoff:
@@ -149,9 +154,13 @@ class Inbox:
             moved = advance(self._store.get(Handoff, id), to, at, result=result)
             moved = _noted(moved, at, to.value, f"by {by}")
             self._store.put(moved)
-            payload = {"handoff": id, "incident": moved.incident, "status": to.value, "by": by, "result": result}
-            self._audit_append("handoff", payload, at)
+            self._tell(moved, by, at, result)
         return moved
+
+    def _tell(self, handoff: Handoff, by: str, at: datetime, result: str | None = None) -> None:
+        """Put on the audit log what became of a handoff, and by whose word."""
+        about = {"handoff": handoff.id, "incident": handoff.incident, "status": handoff.status.value}
+        self._audit_append("handoff", {**about, "by": by, "result": result}, at)
 
 
 def _noted(handoff: Handoff, at: datetime, what: str, text: str) -> Handoff:

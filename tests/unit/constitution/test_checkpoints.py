@@ -17,6 +17,7 @@ from self_healing.constitution.audit import HEAD, Audit
 from self_healing.constitution.checkpoints import EVERY, Checkpoints, checkpoints_file, verify
 from self_healing.constitution.keys import KEY, PUBLIC
 from self_healing.errors import StateError
+from self_healing.model import Decision
 from self_healing.storage.readonly import DATABASE
 from self_healing.storage.store import Store
 from self_healing.testing import Scenario
@@ -171,6 +172,24 @@ def test_each_way_to_tamper_is_found_and_named(
     assert not report.ok
     assert report.problem is not None
     assert problem in report.problem
+
+
+def test_an_end_that_was_cut_off_after_the_last_checkpoint_is_found_where_a_decision_says_that_it_was_there(
+    tmp_path: Path,
+) -> None:
+    with Scenario(tmp_path) as fleet:
+        fleet.finish("slow", duration_s=70.0)
+        fleet.incident("slow_tasks")
+        store, file = fleet.loop.store, checkpoints_file(tmp_path / "logs")
+        [decision] = store.select(Decision)
+        assert (verify(store, file).ok, decision.entry) == (True, 3)
+        rechain(store, 2)
+        problem = f"decision {decision.id} has entry 3, which the log lacks: it was cut off before that"
+        assert verify(store, file).problem == problem
+        with store.transaction():
+            for _ in range(3):
+                Audit(store).append("decision", {"decision": "dec-another"}, NOW)
+        assert verify(store, file).problem == problem
 
 
 @pytest.fixture

@@ -94,12 +94,18 @@ def test_an_unknown_handoff_is_not_found(inbox: Inbox) -> None:
         inbox.complete("hnd-9", by="Auditor", at=LATER)
 
 
-def test_open_handoffs_expire_at_their_deadline_and_ended_ones_do_not(store: Store, inbox: Inbox) -> None:
+def test_open_handoffs_expire_at_their_deadline_and_ended_ones_do_not(
+    store: Store, inbox: Inbox, audited: list[tuple[str, dict[str, Any], datetime]]
+) -> None:
     deadline = START + timedelta(minutes=15)
     store.put(handoff(2, status=S.ACCEPTED), handoff(3, status=S.COMPLETED), handoff(4))
     store.put(msgspec.structs.replace(handoff(5), deadline=deadline + timedelta(microseconds=1)))
     assert inbox.expire(deadline - timedelta(microseconds=1)) == []
+    audited.clear()
     assert [expired.id for expired in inbox.expire(deadline)] == ["hnd-1", "hnd-2", "hnd-4"]
+    assert [(told["handoff"], told["status"], told["by"]) for _, told, _ in audited] == [
+        (id, "expired", "self-healing") for id in ("hnd-1", "hnd-2", "hnd-4")
+    ]
     assert store.get(Handoff, "hnd-1").ended_at == deadline
     assert inbox.expire(deadline) == []
 
