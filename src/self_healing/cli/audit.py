@@ -79,6 +79,10 @@ def _print_written(told: Json) -> None:
 def _print(report: Json) -> None:
     if report["ok"]:
         trimmed = f", after {report['trimmed']} that were trimmed" if report["trimmed"] else ""
-        print(f"the chain holds: {report['entries']} entries{trimmed}")
+        print(f"the chain holds: {_entries(report['entries'])}{trimmed}")
     else:
-        print(f"the log is not what was written: {out.text(report['problem'])}; {report['entries']} entries are right")
+        print(f"the log is not what was written: {out.text(report['problem'])}; right: {_entries(report['entries'])}")
+
+
+def _entries(count: int) -> str:
+    return f"{count} {'entry' if count == 1 else 'entries'}"

@@ -43,7 +43,7 @@ def _print(told: Json) -> None:
     output.title("limits")
     output.table(
         ("limit", "value", "used"),
-        ((each["name"], _limit(each), each["used"]) for each in told["limits"]),
+        ((each["name"], _said(each, "limit"), _said(each, "used")) for each in told["limits"]),
         empty="none",
     )
     output.title("newest decisions")
@@ -66,8 +66,12 @@ def _decided(told: Json, *outcome: str) -> tuple[object, ...]:
     return output.instant(told["at"]), told["incident"], told["action"], *outcome, held_against(told["articles"])
 
 
-def _limit(told: Json) -> str:
-    return output.span(told["limit"]) if told["unit"] == "s" else f"{told['limit']} {told['unit']}".rstrip()
+def _said(told: Json, name: str) -> str | None:
+    """A limit, or how much of it is used, with its unit."""
+    value = told[name]
+    if value is None:
+        return None
+    return output.span(value) if told["unit"] == "s" else f"{value} {told['unit']}".rstrip()
 
 
 @app.command

@@ -9,6 +9,7 @@ from self_healing.cli import output
 from self_healing.cli.columns import Column
 from self_healing.cli.options import Shown
 from self_healing.cli.progress import progress
+from self_healing.wording import counted
 
 PROBLEMS = 1
 """What ``doctor`` exits with while there is any problem."""
@@ -47,4 +48,5 @@ def _print(told: dict[str, Any]) -> None:
             output.line(f"# {each['says']}")
             print(each["toml"], end="")
     counts = told["counts"]
-    print(f"\n{counts['problem']} problems, {counts['warn']} warnings, {counts['ok']} ok")
+    found = (counted(counts["problem"], "problem"), counted(counts["warn"], "warning"), f"{counts['ok']} ok")
+    print(f"\n{', '.join(found)}")

@@ -142,7 +142,8 @@ def _print_accounting(status: Json) -> None:
         for reason, count in events[name].items():
             print(f"  {name}: {output.text(reason)} {count}")
     if events["late"]:
-        print(f"  late: {events['late']} came after their instant was evaluated, and count in its window all the same")
+        late = f"late: {events['late']} came after their instant was evaluated, and count in its window all the same"
+        output.paragraph(late, indent=2)
     for reason, count in status["requests_refused"].items():
         if count:
             print(f"  requests refused whole since the service started: {output.text(reason)} {count}")

@@ -20,7 +20,7 @@ app = App(name="triggers", help_format="plaintext")
 
 REPLAYING = "replaying history"
 
-_DURATIONS = ("window", "for", "keep_firing_for")
+_DURATIONS = ("window", "for", "keep_firing_for", "flap_window")
 
 
 @app.default

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,19 @@ def test_an_incident_and_a_handoff_are_shown_with_all_that_belongs_to_them(
         assert {each["id"] for each in json.loads(printed("incidents", *of))["incidents"]} >= set(found)
         assert [each["incident"] for each in json.loads(printed("handoffs", *of))["handoffs"]] == found
     assert json.loads(printed("incidents", *of))["incidents"] == json.loads(printed("history", *of))["history"] == []
+
+
+def test_one_is_told_as_one_and_what_has_a_unit_with_it(where: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    def printed(*words: str) -> list[str]:
+        execute([*words, *where])
+        return capsys.readouterr().out.splitlines()
+
+    printed("check", "--now", "2026-01-05T10:00:00Z")
+    assert "flap_window      1h" in printed("triggers", "show", "slow_tasks")
+    [limit] = [line for line in printed("constitution") if line.startswith("blast_radius_percent")]
+    assert limit.split("  ")[-1].strip() in ("0 %", "100 %")
+    [*_, said] = printed("doctor")
+    assert re.match(r"(1 problem|(?!1 )\d+ problems), (1 warning|(?!1 )\d+ warnings), \d+ ok$", said)
 
 
 def test_directives_that_are_overridden_are_listed_with_what_overrides_them(
