@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 from cyclopts import Parameter
 
 from self_healing.cli import output
@@ -188,12 +189,39 @@ def _alert(event: Json) -> tuple[str | None, ...]:
     return tuple(each for each in labels if isinstance(each, str))
 
 
+WORDS_MAX = 80
+"""So many characters of what a log says are shown; `--format json` has all that is kept of it."""
+
+
+def _log(event: Json) -> tuple[str, ...]:
+    """How grave a log is and what it says, where it says so."""
+    kept = event["attributes"]
+    said = (kept.get("severity") or kept.get("level"), kept.get("body") or kept.get("message"))
+    texts = (" ".join(each.split()) for each in said if isinstance(each, str))
+    return tuple(each if len(each) <= WORDS_MAX else f"{each[:WORDS_MAX]}..." for each in texts)
+
+
+def _point(event: Json) -> tuple[str, ...]:
+    """Which metric it is a point of, and its value: of several measurements how many they are, and their mean."""
+    from self_healing.telemetry.metric import POINT, MetricPoint
+
+    try:
+        point = msgspec.convert(event["attributes"].get(POINT), MetricPoint)
+    except msgspec.ValidationError:  # anybody may send a metric that has none
+        return ()
+    mean = point.sum / point.count if point.count and point.sum is not None else point.sum
+    unit = "" if point.unit == "1" else point.unit  # which stands for none
+    value = output.span(mean) if unit == "s" else f"{output.number(mean)} {unit}".strip()
+    return point.name, value if (point.count or 1) == 1 else f"{point.count} of {value} on average"
+
+
 def _what(event: Json) -> str:
     """What else there is to say of an event, in a line."""
     amounts = (("total_tokens", "tokens"), ("cost_usd", "USD"), ("passed", "passed"), ("failed", "failed"))
     parts = [
         event["attributes"].get("type"),
         *_alert(event),
+        *(_log(event) if event["kind"] == "log" else _point(event) if event["kind"] == "metric" else ()),
         output.span(event["duration_s"]) if event["duration_s"] is not None else None,
         f"attempt {event['attempt']}" if (event["attempt"] or 1) > 1 else None,
         *(output.amount(event[name], unit) for name, unit in amounts if event[name] is not None),
