@@ -1,14 +1,9 @@
-"""Reads the configuration once into frozen settings: the file, then ``SELF_HEALING_*`` variables, then flags.
-
-A bad value stops the start, with where it was given, the key, the value and what is allowed; all of them at once.
-"""
+"""What can be configured, and all that is declared for it: each setting, and the spec of the files that they name."""
 
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +14,6 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -29,11 +23,11 @@ from self_healing import plugins
 from self_healing.actions.registry import read_actions
 from self_healing.constitution.own import read_own
 from self_healing.declarations import Values
-from self_healing.documents import CEDAR, Document, Read, read_document
+from self_healing.documents import CEDAR, Read, read_document
 from self_healing.errors import ConfigError
 from self_healing.handoffs.declared import FUNCTIONS, ChannelSettings, PythonDeclared, Timeout
 from self_healing.incidents.maintenance import read_maintenance
-from self_healing.problems import Place, one_line, problems_of, shown, unknown
+from self_healing.problems import one_line, shown, unknown
 from self_healing.spec import MAX_GROUPS, WARM_UP_S, Declared, Duration, Limits, Spec, Whole
 from self_healing.spec.outside import Networks, Variable, variable
 from self_healing.triggers.declared import read_triggers
@@ -351,93 +345,6 @@ SETTING_KEYS: tuple[str, ...] = tuple(_leaves(Settings))
 
 VARIABLES: dict[str, str] = {VARIABLE_PREFIX + key.replace(".", "_").upper(): key for key in SETTING_KEYS}
 """The environment variable of every setting, with its dotted key."""
-
-
-def load_settings(config: Path | None, *, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
-    """The settings to run with.
-
-    Args:
-        config: the file; when None, ``self-healing.toml`` in the current directory, if there is one.
-        environ: the environment; of it, the ``SELF_HEALING_*`` variables are read, and an unknown one is refused.
-        flags: values from the command line by dotted key, such as ``{"telemetry.dir": path}``; None is not given.
-
-    Raises ConfigError with every problem.
-    """
-    given = _Given()
-    if config is not None or os.path.lexists(CONFIG_FILE):
-        given.file(config or CONFIG_FILE)
-    given.variables(environ)
-    given.flags(flags)
-    return given.settings()
-
-
-class _Given:
-    """The values given so far, each with where it was given."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, Any] = {}
-        self._where: dict[str, str] = {}
-        self._file = Document(file="")
-        self._problems: list[str] = []
-
-    def file(self, path: Path) -> None:
-        self._file = read_document(path)
-        self._values = self._file.values
-        self._problems += self._file.problems
-
-    def variables(self, environ: Mapping[str, str]) -> None:
-        for name in sorted(name for name in environ if name.startswith(VARIABLE_PREFIX)):
-            key = VARIABLES.get(name)
-            if key is None:
-                self._problems.append(f"variable {name}: {shown(environ[name])}: {unknown(name, VARIABLES)}")
-            else:
-                self._put(key, _from_text(key, environ[name]), f"variable {name}")
-
-    def flags(self, flags: Mapping[str, Any]) -> None:
-        for key, value in flags.items():
-            if value is None:
-                continue
-            if key in SETTING_KEYS:
-                self._put(key, value, "flag")
-            else:
-                self._problems.append(f"flag: {key}: {shown(value)}: {unknown(key, SETTING_KEYS)}")
-
-    def settings(self) -> Settings:
-        """Everything validated. Raises ConfigError."""
-        try:
-            settings = Settings.model_validate(self._values)
-        except ValidationError as error:
-            self._problems += problems_of(error, self._given_at, Settings)
-            raise ConfigError([one_line(problem) for problem in self._problems]) from error
-        if self._problems:
-            raise ConfigError([one_line(problem) for problem in self._problems])
-        return settings
-
-    def _put(self, key: str, value: Any, where: str) -> None:
-        table = self._values
-        *sections, last = key.split(".")
-        for section in sections:
-            table = table.setdefault(section, {})
-            if not isinstance(table, dict):
-                return  # the file has a value in the section's place, which is refused as it stands
-        table[last] = value
-        self._where[key] = where
-
-    def _given_at(self, key: str) -> str:
-        """Where the setting was given that `key` is, or is a part of."""
-        owners = [name for name in self._where if key == name or key.startswith(f"{name}.")]
-        return self._where[owners[0]] if owners else self._file.at(key)
-
-
-def _from_text(key: str, text: str) -> Any:
-    """The value that a variable's text stands for: the text where text is wanted, else TOML where it is some."""
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    value = parsed.get("value") if len(parsed) == 1 else text  # a line break could bring further keys
-    wants_text = Place(Settings, tuple(key.split("."))).holds(str, Path)
-    return text if wants_text and not isinstance(value, str) else value
 
 
 def _functions(settings: Settings) -> Iterator[str]:

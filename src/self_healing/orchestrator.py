@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from self_healing.clock import SECOND_US, Clock, FakeClock, SystemClock, from_us, to_us
-from self_healing.config import load_settings
 from self_healing.errors import ConfigError, StateError, TelemetryError
+from self_healing.given import load_settings
 from self_healing.local_socket import ask
 from self_healing.loop.attending import Attended
 from self_healing.loop.treatment import FOLLOWED

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from self_healing.cli.template import TEMPLATE
-from self_healing.config import SETTING_KEYS, VARIABLES, Mode, Scope, Settings, load_settings, load_spec
+from self_healing.config import SETTING_KEYS, VARIABLES, Mode, Scope, Settings, load_spec
 from self_healing.errors import ConfigError
+from self_healing.given import load_settings
 from self_healing.spec import Limits
 
 LIMIT_KEYS = (
@@ -450,3 +451,48 @@ def test_what_can_never_fire_is_told_with_all_other_mistakes(tmp_path: Path) -> 
         'slow_tasks: severity: "hihg": unknown; did ',
         "high_error_rate: condition.value: 1: no val",
     ]
+
+
+TRIGGERS = '[[trigger]]\nname = "slow_tasks"\nwindo = "5m"\nactions = ["own"]\n'
+ACTIONS = '[[action]]\nname = "own"\ntype = "agent_handof"\npriority = "high"\ntarget_agent = "A"\nprompt = "p"\n'
+FILES = 'triggers.files = ["t.toml"]\nactions.files = ["a.toml"]\n'
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        'actions.mode = "acct"\n',
+        'actions.channels.x = { kind = "webhok" }\n',
+        'actions.channels.x = { kind = "webhook", url = "no" }\nactions.fallback_channel = "x"\n',
+        "constitution.limits.rate = 5\n",
+        'constitution.limits.cool_down = "x"\nserver.hosts = ["a b", "fine", "c d"]\n',
+        'storage.keep = "400d"\n',
+        'storage = "here"\n',
+    ],
+)
+def test_with_mistakes_in_settings_those_in_the_files_that_they_name_are_told_as_well(wrong: str) -> None:
+    Path("t.toml").write_text(TRIGGERS)
+    Path("a.toml").write_text(ACTIONS)
+    with pytest.raises(ConfigError) as refused:
+        load(FILES + wrong)
+    assert [each for each in refused.value.problems if each.startswith("my.toml")]
+    in_files = [each for each in refused.value.problems if not each.startswith("my.toml")]
+    assert [each.partition(": ")[0] for each in in_files] == ["t.toml:3", "a.toml:3"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        'triggers.files = ["t.toml"]\nactions.files = "a.toml"\n',
+        'triggers.files = ["t.toml"]\nactions.fils = ["a.toml"]\n',
+        'triggers.files = ["t.toml"]\naction.files = ["a.toml"]\n',
+        'triggers.files = ["t.toml"]\nactions = 5\n',
+        'triggers.files = ["t.toml"]\nactions.files = [a.toml]\n',
+    ],
+)
+def test_where_nobody_knows_which_files_there_are_nothing_is_said_to_be_missing(wrong: str) -> None:
+    Path("t.toml").write_text(TRIGGERS.replace("windo ", "window "))
+    Path("a.toml").write_text(ACTIONS.replace("handof", "handoff"))
+    with pytest.raises(ConfigError) as refused:
+        load(wrong)
+    assert all(each.startswith("my.toml") for each in refused.value.problems)

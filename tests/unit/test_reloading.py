@@ -14,10 +14,11 @@ import pytest
 
 from self_healing import status
 from self_healing.clock import FakeClock
-from self_healing.config import Settings, load_settings
+from self_healing.config import Settings
 from self_healing.constitution.audit import Audit
 from self_healing.documents import Documents
 from self_healing.errors import ConfigError
+from self_healing.given import load_settings
 from self_healing.model import Decision, Reason
 from self_healing.reloading import Configuration
 from self_healing.service import Service

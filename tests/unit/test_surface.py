@@ -15,9 +15,10 @@ import pytest
 
 from self_healing import status, views
 from self_healing.clock import FakeClock
-from self_healing.config import Settings, load_settings
+from self_healing.config import Settings
 from self_healing.constitution.stop import resume, stop
 from self_healing.errors import NotFound, SelfHealingError, StateBusy, StateError, StorageError
+from self_healing.given import load_settings
 from self_healing.model import HandoffStatus
 from self_healing.orchestrator import SelfHealingOrchestrator
 from self_healing.storage.readonly import DATABASE

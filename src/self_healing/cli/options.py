@@ -33,7 +33,7 @@ class Where:
 
     def settings(self) -> Settings:
         """The settings to run with. Raises ConfigError."""
-        from self_healing.config import load_settings
+        from self_healing.given import load_settings
 
         flags = {
             "telemetry.dir": self.telemetry_dir,

@@ -33,7 +33,7 @@ def simulate(
     """
     import os
 
-    from self_healing.config import load_settings
+    from self_healing.given import load_settings
     from self_healing.simulation.scenario import load
     from self_healing.simulation.simulate import simulate as simulated
 
