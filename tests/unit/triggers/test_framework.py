@@ -112,6 +112,29 @@ class TestRunning:
 
         assert states(engine.every_instant(71, 600)) == [(560, FIRING)]
 
+    def test_what_began_as_the_incident_closed_ran_then_and_what_begins_later_counts(self) -> None:
+        engine = Engine(trigger(window=60))
+        engine.push(finished(5, 90.0), started(70, "at"), started(75, "after"))
+        engine.every_instant(0, 70)
+
+        engine.close("tried", "A", 70, opened=60)
+
+        assert states(engine.every_instant(71, 200)) == [(135, FIRING)]
+
+    @pytest.mark.parametrize(("at", "found"), [(70, []), (70.1, [(81, FIRING)])])
+    def test_what_comes_late_from_before_the_close_is_no_part_of_the_window_that_began_there(
+        self, at: float, found: list[Any]
+    ) -> None:
+        engine = Engine(trigger(window=60))
+        engine.push(finished(5, 90.0))
+        engine.every_instant(0, 70)
+        engine.close("tried", "A", 70, opened=5)
+        engine.every_instant(71, 80)
+
+        engine.push(finished(at, 90.0))
+
+        assert states(engine.every_instant(81, 120)) == found
+
     def test_only_a_maximum_counts_it(self) -> None:
         engine = Engine(trigger(aggregate="mean"))
         engine.push(started(0, "t"), finished(1, 1.0))
