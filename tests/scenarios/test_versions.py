@@ -176,3 +176,15 @@ def test_a_version_that_the_records_do_not_bear_out_counts_for_nothing(fleet: Sc
 
     assert fleet.loop._parts.versions.kept == {}
     assert fleet.loop._parts.versions.of(incident) is fleet.loop.spec
+
+
+@pytest.mark.parametrize("window", ["5m", "15m"])
+def test_what_was_over_does_not_come_back_with_a_longer_window(scenario: MakeScenario, window: str) -> None:
+    fleet = scenario(step_s=10)
+    fleet.at(0).finish("t1", duration_s=90.0).expect_incident(SLOW, "Coder", "acting")
+    fleet.loop.dismiss(fleet.incident(SLOW).id, "Ada", "as planned")
+    fleet.at(200).finish("t2", duration_s=1.0)
+    reload(fleet.at(400, step_s=100), trigger=f'name = "{SLOW}"\nwindow = "{window}"\nseverity = "low"')
+
+    fleet.at(420).expect_state(SLOW, "Coder", "inactive").expect_incident(SLOW, "Coder", "closed", "dismissed")
+    fleet.finish("t3", duration_s=70.0).at(421).expect_incident(SLOW, "Coder", "acting", reopened=1)

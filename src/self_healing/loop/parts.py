@@ -138,6 +138,9 @@ class Parts:
         progress = checkpoint.load(store, telemetry, framework)
         if started_at is not None and _was_deaf(progress, started_at, spec.warm_up):
             telemetry.heard_nothing_before(to_us(started_at))
+        for name, group in framework.reaching_behind(progress.evaluated_us):
+            # What was over before, and has left the shorter window that there was, is not to come back.
+            telemetry.restart(name, group, progress.evaluated_us)
         framework.watch(telemetry.watched_from_us)
         versions = Versions(store, audit, spec)
         inbox, underway = Inbox(store, audit.append), Underway(store)

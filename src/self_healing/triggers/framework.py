@@ -375,15 +375,17 @@ class TriggerFramework:
             series.restore(packed, way)
 
     def watch(self, from_us: Callable[[str], int]) -> None:
-        """Remember from when on all that the series are judged by was watched; call once after restoring them.
-
-        Args:
-            from_us: the instant for each trigger, by its name.
-        """
+        """Remember from when on all that each trigger looks at was watched; call once after restoring them."""
         for name, series in self._series.items():
-            places = np.flatnonzero(series.spoken) if series.asks_whole else ()
-            if len(places):
-                series.watch(np.asarray(places), np.full(len(places), from_us(name)))
+            self._looking.watch(series, from_us(name))
+
+    def reaching_behind(self, t_us: int) -> list[tuple[str, Group]]:
+        """The inactive series whose windows reach back behind their last close at `t_us`: they are longer than then."""
+        return [
+            (name, self._windows.groups(series.measure.grouped)[place])
+            for name, series in self._series.items()
+            for place in self._looking.reaching_behind(series, t_us)
+        ]
 
     @property
     def series(self) -> Iterable[Series]:

@@ -20,10 +20,11 @@ from self_healing.measures import (
     pane_us_of,
     successive_us,
 )
+from self_healing.model import SeriesState
 from self_healing.spec import Baseline
 from self_healing.taps import Restart
 from self_healing.triggers.figures import firing, signs_that_count, silence
-from self_healing.triggers.series import Gathered, Series
+from self_healing.triggers.series import NEVER, Gathered, Series
 
 _NONE = np.zeros(0, np.int64)
 
@@ -99,6 +100,24 @@ class Looking:
             if place in restarted:
                 first_us[number] = restarted[place].first_heard_us
         series.watch(new, first_us // pane_us * pane_us + pane_us)
+
+    def watch(self, series: Series, from_us: int) -> None:
+        """Remember that all that a trigger looks at is there from `from_us` on, or from where a window began anew."""
+        places = np.flatnonzero(series.spoken) if series.asks_whole else _NONE
+        if len(places):
+            own = self._windows.restarted(series.trigger.name, NEVER)
+            began_us = [own[place].since_us if place in own else NEVER for place in places.tolist()]
+            series.watch(places, np.maximum(began_us, from_us))
+
+    def reaching_behind(self, series: Series, t_us: int) -> list[int]:
+        """The places of the inactive groups whose window reaches back behind their last close, and is not their own."""
+        if series.members or series.absence is not None:
+            return []
+        begins = successive_us(series.window_us, t_us)[0] if series.changes else begins_us(series.window_us, t_us)
+        behind = (series.restarted_us > NEVER) & (series.restarted_us // FINE_US >= begins // FINE_US)
+        places = np.flatnonzero(behind & (series.state == SeriesState.INACTIVE)).tolist()
+        own = self._windows.restarted(series.trigger.name, begins) if places else {}
+        return [place for place in places if place not in own]
 
     def _seen_at(self, series: Series, member: Series) -> Ints:
         """The places among a composite's groups of the groups of one of its triggers, -1 for one that it has not."""
