@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from self_healing.incidents.register import REMEMBERED
 from self_healing.loop.hearing import MOST_REFUSED, REFUSED
 from self_healing.model import Directive, Execution, HandoffStatus, Incident, Lesson, Result, Verification
+from self_healing.storage import lately
 from self_healing.surface import Surface
 from self_healing.testing import Scenario
 from tests.scenarios.conftest import MakeScenario
@@ -536,8 +536,26 @@ def test_an_incident_that_was_closed_lately_is_reopened_after_a_restart_however_
     closed = fleet.loop.store.get(Incident, incident.id)
     earlier = fleet.start_at - timedelta(hours=2)
     fleet.loop.store.put(
-        *(msgspec.structs.replace(closed, id=f"inc-{n}", group=(), closed_at=earlier) for n in range(REMEMBERED))
+        *(msgspec.structs.replace(closed, id=f"inc-{n}", group=(), closed_at=earlier) for n in range(lately.AT_ONCE))
     )
+    fleet.restart()
+
+    fleet.at(20).finish("again", duration_s=70.0)
+
+    fleet.at(30).expect_incident("slow_tasks", "Coder", "acting", id=incident.id, reopened=1)
+
+
+def test_all_that_closed_within_the_hour_is_reopened_after_a_restart_however_much_it_was(
+    scenario: MakeScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = scenario(step_s=10)
+    fleet.finish("slow", duration_s=70.0)
+    incident = fleet.at(10).incident("slow_tasks")
+    fleet.loop.dismiss(incident.id, "Ada", "a drill")
+    closed = fleet.loop.store.get(Incident, incident.id)
+    later = fleet.clock.now() + timedelta(seconds=1)
+    monkeypatch.setattr(lately, "AT_ONCE", 2)
+    fleet.loop.store.put(*(msgspec.structs.replace(closed, id=f"inc-{n}", group=(), closed_at=later) for n in range(5)))
     fleet.restart()
 
     fleet.at(20).finish("again", duration_s=70.0)

@@ -76,6 +76,11 @@ def _symptom(trigger: TriggerSpec, verdict: Verdict) -> str:
     return f"{value}{limit} on {verdict.samples} sample{'' if verdict.samples == 1 else 's'}"
 
 
+def over_at(incident: Incident) -> datetime:
+    """Since when a closed incident is over."""
+    return incident.closed_at or incident.opened_at
+
+
 def reopenable(incident: Incident, at: datetime) -> bool:
     """Whether a series that fires at `at` reopens this closed incident."""
     return (

@@ -13,11 +13,13 @@ import msgspec
 from self_healing.clock import from_us, to_us
 from self_healing.incidents.lifecycle import (
     NO_DATA_AFTER,
+    REOPEN_WITHIN,
     closed,
     escalated,
     fresh_notes,
     noted,
     opened,
+    over_at,
     peaked,
     reopenable,
     reopened,
@@ -39,12 +41,10 @@ from self_healing.model import (
     group_label,
 )
 from self_healing.spec import Spec
+from self_healing.storage.lately import lately
 from self_healing.storage.store import Store
 from self_healing.taps import Accumulator
 from self_healing.wording import span
-
-REMEMBERED = 5_000
-"""So many of the newest closed incidents are looked through at the start for those that may be reopened."""
 
 FEW_CLOSED = 1_000
 """So many closed ones are held before any is let go of; then twice as many as may still be reopened."""
@@ -138,13 +138,13 @@ class Register:
         self._many_closed = FEW_CLOSED
         self._silent_from: datetime | None = None  # before it none has been silent for a day; None where nobody looked
         self._muted: set[Key] = set()  # series that fire, and open nothing while they are muted
-        for incident in store.select(Incident, state=IncidentState.CLOSED.value, newest=REMEMBERED, by="closed_at"):
+        for incident in lately(store, Incident, by="closed_at", span=REOPEN_WITHIN, at=over_at, state="closed"):
             self._remember(incident)
 
     def _remember(self, incident: Incident) -> None:
         key = (incident.trigger, incident.group)
         last = self._closed.get(key)
-        if last is None or (last.closed_at or last.opened_at) <= (incident.closed_at or incident.opened_at):
+        if last is None or over_at(last) <= over_at(incident):
             self._closed[key] = incident
 
     @property

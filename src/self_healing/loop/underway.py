@@ -7,13 +7,11 @@ from datetime import datetime, timedelta
 from self_healing.actions.planning import DIAGNOSTIC_STEP
 from self_healing.constitution.effects import WITH_EFFECT, Effects
 from self_healing.model import Decision, Directive, Execution, ExecutionStatus
+from self_healing.storage.lately import lately
 from self_healing.storage.store import Store
 
 LOOKED_BACK = timedelta(days=1)
 """How far the limits look back at most."""
-
-AT_ONCE = 20_000
-"""So many executions are read at the start, and twice as many where the day before the newest of them has more."""
 
 
 class Underway:
@@ -85,9 +83,5 @@ class Underway:
 
 def _recent(store: Store) -> list[Execution]:
     """All that count against the limits, of the day before the newest of them, however many there were that do not."""
-    statuses, wanted = sorted(status.value for status in WITH_EFFECT), AT_ONCE
-    while True:
-        found = store.select(Execution, newest=wanted, by="updated_at", status=statuses)
-        if len(found) < wanted or found[-1].updated_at - found[0].updated_at > LOOKED_BACK:
-            return found
-        wanted *= 2
+    statuses = sorted(status.value for status in WITH_EFFECT)
+    return lately(store, Execution, by="updated_at", span=LOOKED_BACK, at=lambda each: each.updated_at, status=statuses)

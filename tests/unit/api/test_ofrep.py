@@ -16,6 +16,8 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 
+from self_healing.actions.publication import told
+from self_healing.api.ofrep import _flag
 from self_healing.clock import FakeClock
 from self_healing.config import ServerSettings
 from self_healing.guard import Guard
@@ -89,6 +91,13 @@ def test_what_did_not_change_is_not_sent_again_and_what_is_over_does_not_count(a
         later = client.post(FLAGS, json=CODER, headers={"If-None-Match": tag})
         assert later.status_code == 200
         assert client.post(f"{FLAGS}/max_concurrency", json=CODER).json()["value"] == 2
+
+
+def test_a_setting_is_over_at_the_very_instant_at_which_it_ends() -> None:
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    published = told([lasting("paused", True, 0, created_at=at, expires_at=at)])["Coder"]
+    assert _flag("paused", published, at - timedelta(microseconds=1)).get("value") is True
+    assert "value" not in _flag("paused", published, at)
 
 
 @pytest.mark.parametrize(

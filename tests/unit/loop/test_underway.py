@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from self_healing.loop import underway
 from self_healing.loop.underway import Underway
 from self_healing.model import ExecutionStatus
+from self_healing.storage import lately
 from self_healing.storage.store import Store
 from tests.unit.actions.intents import START, decision, execution, record
 
@@ -19,7 +19,7 @@ S = ExecutionStatus
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    monkeypatch.setattr(underway, "AT_ONCE", 2)
+    monkeypatch.setattr(lately, "AT_ONCE", 2)
     with Store(tmp_path / "state") as opened:
         yield opened
 
