@@ -321,12 +321,25 @@ def _about(payload: Json, known: Mapping[str, Json]) -> Json:
     return {"agent": agent, "incident": payload.get("incident") or of.get("incident")}
 
 
+def _with_room(points: list[Json], marks: list[Json]) -> list[Json]:
+    """The points, and one of which nothing is known for whatever happened before the first or after the last of them.
+
+    A chart reaches as far as its points: the moment of firing of an agent's very first task lies before them.
+    """
+    first, last = (datetime.fromisoformat(points[at]["at"]) for at in (0, -1))
+    apart = sorted({each["at"] for each in marks}, key=datetime.fromisoformat)
+    room = [{"at": at, "value": None, "threshold": None, "baseline": None} for at in apart]
+    before = [each for each in room if datetime.fromisoformat(each["at"]) < first]
+    after = [each for each in room if datetime.fromisoformat(each["at"]) > last]
+    return [*before, *points, *after]
+
+
 def _drawn(told: Json) -> Json | None:
     """What a chart shows of an explanation; None where there is nothing to draw."""
     history = told["history"]
     if history is None or not history["points"]:
         return None
-    points = history["points"]
+    points = _with_room(history["points"], history["marks"])
     drawn = (("value", "value"), ("limit", "threshold"), ("usual", "baseline"))
     lines = [
         {"label": label, "values": [each[name] for each in points], "dashed": name != "value"}

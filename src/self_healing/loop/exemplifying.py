@@ -11,6 +11,7 @@ from self_healing.model import Event
 from self_healing.telemetry.attributes import plain
 from self_healing.telemetry.examples import pairs
 from self_healing.telemetry.samples import duration_of, tokens_of
+from self_healing.telemetry.timestamps import UNREAD, encode_ts, time_of
 
 MOST_EXAMPLES: Final = 5
 
@@ -88,11 +89,17 @@ def _shows(signal: str, limit: float | None, event: Event) -> bool:
     return event.status in _FAILURES if value is None or limit is None else value >= limit
 
 
+def _ended_at(event: Event) -> str | None:
+    """In one form and in UTC, in whichever its sender said it."""
+    at_us = time_of(event)
+    return None if at_us == UNREAD else encode_ts(at_us)
+
+
 def _shown(event: Event) -> dict[str, Any]:
     shown = {
         "task": event.task_id,
         "agent": event.agent,
-        "ended_at": event.ts,
+        "ended_at": _ended_at(event),
         "status": event.status,
         "duration_s": duration_of(event),
         "attempt": event.attempt,

@@ -21,7 +21,7 @@ from self_healing.clock import FakeClock
 from self_healing.config import ServerSettings, Settings, StorageSettings, TelemetrySettings
 from self_healing.constitution.checkpoints import verified
 from self_healing.dashboard.changes import Changes
-from self_healing.dashboard.pages import AFTER, SHOWN
+from self_healing.dashboard.pages import AFTER, SHOWN, _drawn
 from self_healing.explaining.explain import explain
 from self_healing.filenames import SEGMENTS
 from self_healing.model import (
@@ -400,6 +400,16 @@ def test_a_chart_of_an_incident_holds_its_value_its_limit_and_what_happened(loop
     assert "&#34;limit&#34;" in chart
     assert "detected" in chart
     assert "newest 90s at 10:00:00, least 90s at 10:00:00, greatest 90s at 10:00:00; limit 1m, not reached" in chart
+
+
+def test_a_chart_reaches_as_far_as_what_happened() -> None:
+    at = [f"2026-01-05T10:00:{second:02}Z" for second in range(0, 60, 10)]
+    points = [{"at": each, "value": 1.0, "threshold": 2.0, "baseline": None} for each in at[1:4]]
+    marks = [{"at": each, "what": "detected"} for each in (at[0], at[2], at[5], at[0])]
+    drawn = _drawn({"history": {"points": points, "marks": marks}, "unit": "s", "rising": True})
+    assert drawn is not None
+    assert drawn["at"] == [at[0], *at[1:4], at[5]]
+    assert [each["values"] for each in drawn["series"]] == [[None, 1, 1, 1, None], [None, 2, 2, 2, None]]
 
 
 def test_a_handoff_is_completed_in_the_page(loop: SelfHealingOrchestrator) -> None:

@@ -51,6 +51,19 @@ def test_of_those_alike_the_newest_come_first() -> None:
     assert [each["task"] for each in told] == ["7", "6", "5", "4", "3"]
 
 
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        ({"ts": "2026-01-05T12:00:00.5+02:00"}, "2026-01-05T10:00:00.500Z"),
+        ({"finished_at": 1767607200.0}, "2026-01-05T10:00:00.000Z"),
+        ({"ts": "noon"}, None),
+    ],
+)
+def test_when_an_example_ended_is_told_in_one_form_however_its_sender_said_it(of: Any, said: str | None) -> None:
+    [example] = telling("task.errors", [ended("t", **of)])
+    assert example.get("ended_at") == said
+
+
 def test_an_example_shows_what_is_known_of_it() -> None:
     event = ended("t", "failed", tokens=7, error_type="Boom", tool="search", attributes={"region": "eu", "deep": {}})
     assert telling("task.errors", [event]) == [
