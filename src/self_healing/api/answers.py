@@ -26,6 +26,9 @@ from self_healing.errors import (
 
 PROBLEM: Final = "application/problem+json"
 
+WAYS_IN: Final = ("/v1/traces", "/v1/logs", "/v1/metrics", "/v1/events", "/v1/junit", "/v1/alertmanager")
+"""Where telemetry is sent to."""
+
 _STATUSES: Final[tuple[tuple[type[SelfHealingError], HTTPStatus], ...]] = (
     (NotFound, HTTPStatus.NOT_FOUND),
     (StateCorrupt, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -84,7 +87,10 @@ def unrouted(request: Request, error: Exception, missing: str) -> Response:
 
 async def unanswered(request: Request, error: Exception) -> Response:
     """The answer of an application where none of its routes gives one."""
-    return unrouted(request, error, "there is no such path")
+    missing = "there is no such path"
+    if request.method == "POST":  # mostly of an exporter, which was given an address without the path or with another
+        missing += f"; telemetry is sent to {', '.join(WAYS_IN)}"
+    return unrouted(request, error, missing)
 
 
 async def failed(_request: Request, error: Exception) -> Response:

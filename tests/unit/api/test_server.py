@@ -26,6 +26,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.routing import Route
 
 from self_healing.api.bodies import MOST_BYTES
 from self_healing.api.conversion import Conversion
@@ -368,6 +369,14 @@ def test_native_events_without_a_key_are_known_again_by_their_bytes(server: Serv
 def test_events_of_which_none_is_good_are_a_bad_request(server: Server) -> None:
     status, _, body = post(server, "/v1/events", b'{"ts":1}', "application/json")
     assert (status, json.loads(body)["rejected"]) == (400, {"invalid_value": 1})
+
+
+def test_who_sends_to_a_path_that_is_none_is_told_which_there_are(server: Server) -> None:
+    ways = [route.path for route in server.apps["otlp_http_port"].routes if isinstance(route, Route)]
+    for path, port in (("/v1/trace", "port"), ("/", "otlp_http_port")):
+        status, _, body = post(server, path, b"{}", "application/json", port=port)
+        told = f"there is no such path; telemetry is sent to {', '.join(ways)}"
+        assert (status, json.loads(body)["detail"]) == (404, told)
 
 
 def test_a_key_that_is_too_long_is_refused(server: Server) -> None:
