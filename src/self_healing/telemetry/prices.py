@@ -67,7 +67,6 @@ def price(
     model: str,
     provider: str | None,
     at_s: float,
-    *,
     input_tokens: int,
     output_tokens: int,
     cache_read: int = 0,

@@ -43,10 +43,10 @@ def put_price(
             model,
             provider,
             at_s,
-            input_tokens=usage.prompt_tokens,
-            output_tokens=usage.completion_tokens or 0,
-            cache_read=cache_read or 0,
-            cache_write=cache_write or 0,
+            usage.prompt_tokens,
+            usage.completion_tokens or 0,
+            cache_read or 0,
+            cache_write or 0,
         )
 
 

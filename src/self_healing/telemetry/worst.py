@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -72,12 +71,20 @@ class Worst:
                 yield event
 
 
-def notable(ended: Finished, of: Sequence[Sequence[int]], least: Sequence[Least]) -> Iterator[list[int]]:
+FEW = 500
+
+
+def notable(
+    ended: Finished, of: Sequence[Sequence[int]], least: Sequence[Least], *, few: int = FEW
+) -> Iterable[Sequence[int]]:
     """Of the places of each agent's attempts those that are worth weighing: that failed, or have more than the least.
 
     Args:
         least: what each agent's must have more of.
+        few: so many in all are not looked at in columns: to weigh them is sooner done.
     """
+    if sum(map(len, of)) <= few:
+        return of
     count = np.fromiter(map(len, of), np.intp, len(of))
     places = np.fromiter(chain.from_iterable(of), np.intp, int(count.sum()))
     found = ended.failed()[places]
@@ -103,10 +110,11 @@ def weighable(events: Sequence[Event]) -> Finished:
 
 def _put(ranked: _Ranked, value: float, event: Event, least: float) -> float:
     """Put a value that is above the least; returns the one that the next has to be above."""
-    insort(ranked, (value, event), key=_less)
+    ranked.append((value, event))
+    ranked.sort(key=_value, reverse=True)  # which leaves equals in their order
     del ranked[PER_MEASURE:]
     return ranked[-1][0] if len(ranked) == PER_MEASURE else least
 
 
-def _less(ranked: tuple[float, Event]) -> float:
-    return -ranked[0]
+def _value(ranked: tuple[float, Event]) -> float:
+    return ranked[0]

@@ -16,7 +16,7 @@ from self_healing.telemetry.attributes import MOST_ATTRIBUTES
 from self_healing.telemetry.examples import ASIDE_FOR_US, MOST_AGENTS, MOST_ASIDE, PER_AGENT, Examples
 from self_healing.telemetry.samples import tokens_of
 from self_healing.telemetry.timestamps import UNREAD
-from self_healing.telemetry.worst import PER_MEASURE, weighable
+from self_healing.telemetry.worst import PER_MEASURE, Worst, notable, weighable
 
 
 def ended(agent: str | None, number: int = 0, **fields: Any) -> Event:
@@ -117,8 +117,9 @@ def test_of_many_bad_ones_a_few_of_each_kind_are_kept(one_by_one: bool) -> None:
     ]
     examples = Examples()
     put(examples, events, one_by_one=one_by_one)
-    worst = names(examples.worst("A", 0))
-    assert worst == {f"t{n}" for n in range(PER_MEASURE)}  # those tried most often; the newest are the worst otherwise
+    assert names(examples.worst("A", 0)) == {
+        f"t{n}" for n in range(PER_MEASURE)
+    }  # those tried most often; the newest are the worst otherwise
 
 
 def test_what_was_worst_long_ago_makes_room() -> None:
@@ -205,3 +206,17 @@ def test_what_is_kept_is_what_weighing_each_attempt_plainly_keeps(history: list[
         beside = names(examples.worst(agent, UNREAD))
         assert names(examples.of(agent)) == newest
         assert beside == (plainly(own) - newest if len(own) > PER_AGENT else set())
+
+
+@settings(max_examples=30)
+@given(histories())
+def test_to_weigh_what_is_notable_alone_keeps_the_same(history: list[list[Event]]) -> None:
+    plain, quick = ({agent: Worst() for agent in "ABC"} for _ in range(2))
+    for stretch in history:
+        ended = weighable(stretch)
+        of = [[place for place, event in enumerate(stretch) if event.agent == agent] for agent in "ABC"]
+        least = [worst.least for worst in quick.values()]
+        for agent, places, few in zip("ABC", of, notable(ended, of, least, few=0), strict=True):
+            plain[agent].weigh(ended, places)
+            quick[agent].weigh(ended, few)
+    assert [list(worst) for worst in quick.values()] == [list(worst) for worst in plain.values()]

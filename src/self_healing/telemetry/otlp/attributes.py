@@ -70,13 +70,14 @@ class _Known(dict[bytes, KeyValue]):
 _KNOWN: Final = _Known()
 
 
-def known(raws: Sequence[bytes]) -> list[KeyValue]:
-    """The attributes that a span has in these bytes.
+def known_all(raws: Sequence[Sequence[bytes]]) -> list[Sequence[KeyValue]]:
+    """The attributes that each of several spans has in its bytes.
 
     Raises:
         Undecodable: some are no attribute.
     """
-    return [*map(_KNOWN.__getitem__, raws)]
+    known = _KNOWN.__getitem__
+    return [[*map(known, raw)] for raw in raws]
 
 
 def _short_text(raw: bytes) -> KeyValue | None:
@@ -130,4 +131,4 @@ def _spans_with_raw_attributes() -> type[ExportTraceServiceRequest]:
 
 
 RawTraceRequest: Final = _spans_with_raw_attributes()
-"""An ``ExportTraceServiceRequest`` whose spans have their attributes in bytes, for :func:`known` to read."""
+"""An ``ExportTraceServiceRequest`` whose spans have their attributes in bytes, for :func:`known_all` to read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import isfinite
 from operator import attrgetter
 from typing import Any, cast
 
@@ -82,7 +83,7 @@ def kept_of(plan: Plan, pairs: Sequence[KeyValue], origin: Origin) -> dict[str, 
     return kept_of_all(plan, [pairs], origin)[0]
 
 
-_STRING, _INT = attrgetter("value.string_value"), attrgetter("value.int_value")
+_STRING, _INT, _DOUBLE = map(attrgetter, ("value.string_value", "value.int_value", "value.double_value"))
 
 
 def _kept(pairs: Sequence[KeyValue]) -> list[Any]:
@@ -93,6 +94,9 @@ def _kept(pairs: Sequence[KeyValue]) -> list[Any]:
     numbers = [*map(_INT, pairs)]
     if all(numbers):
         return numbers
+    amounts = [*map(_DOUBLE, pairs)]
+    if all(amounts) and all(map(isfinite, amounts)):
+        return amounts
     found = [
         (text or "")[:TEXT_MAX] or number or values.kept(pair.value)
         for text, number, pair in zip(texts, numbers, pairs, strict=True)
@@ -120,14 +124,13 @@ def usage_of(
         if source in CACHE_APART or cached > (input_tokens or 0):
             input_tokens = (input_tokens or 0) + cached
     if input_tokens is not None or output_tokens is not None:
-        total_tokens = max(total_tokens or 0, (input_tokens or 0) + (output_tokens or 0))
+        used = (input_tokens or 0) + (output_tokens or 0)
+        total_tokens = used if total_tokens is None or total_tokens < used else total_tokens
         if total_tokens > LARGEST:
             raise BadItem(Rejection.INVALID_VALUE)
     elif total_tokens is None and cost_usd is None:
         return None
-    return Usage(
-        prompt_tokens=input_tokens, completion_tokens=output_tokens, total_tokens=total_tokens, total_usd=cost_usd
-    )
+    return Usage(input_tokens, output_tokens, total_tokens, cost_usd)
 
 
 @lru_cache(maxsize=1024)

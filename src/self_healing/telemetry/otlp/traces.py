@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, count, repeat
-from operator import attrgetter, gt
+from operator import gt
 from typing import Any, cast
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -18,7 +18,7 @@ from self_healing.model import Ingested, Usage
 from self_healing.telemetry.caps import ITEMS_MAX, check_items
 from self_healing.telemetry.collector import collector_off
 from self_healing.telemetry.normalised import Normalised
-from self_healing.telemetry.otlp.attributes import RawTraceRequest, known
+from self_healing.telemetry.otlp.attributes import RawTraceRequest, known_all
 from self_healing.telemetry.otlp.cells import (
     attempt_of,
     cells_of,
@@ -46,8 +46,6 @@ EVALUATION = "gen_ai.evaluation.result"
 _LONGEST_NS = LARGEST * 1_000_000_000
 
 _ERROR = Status.StatusCode.STATUS_CODE_ERROR
-
-_KEY = attrgetter("key")
 
 Said = dict[str, Sequence[Any]]
 """What several spans say, by the columns of ``READERS``."""
@@ -90,9 +88,9 @@ class _Alike:
         said: the attributes of each, with those that its resource adds.
     """
 
-    places: list[int] = field(default_factory=list)
-    spans: list[Span] = field(default_factory=list)
-    said: list[Sequence[KeyValue]] = field(default_factory=list)
+    places: list[int]
+    spans: list[Span]
+    said: list[Sequence[KeyValue]]
 
     def parts(self) -> Iterator[_Alike]:
         """The same in sixteen parts: halves would be read more often, where many are bad, and where one is."""
@@ -108,19 +106,18 @@ def _take(spans: Sequence[Span], origin: Origin, batch: Normalised, *, raw: bool
     Args:
         raw: their attributes are bytes still.
     """
-    several: dict[Names, _Alike] = {}
-    for place, span in enumerate(spans):
-        # A cast, for only their type differs.
-        said = known(cast("list[bytes]", span.attributes[:])) if raw else span.attributes[:]
-        names = tuple(map(_KEY, said))
-        alike = several.get(names)
-        if alike is None:
-            alike = several[names] = _Alike()
-        alike.places.append(place)
-        alike.spans.append(span)
-        alike.said.append([*said, *origin.shared] if origin.shared else said)
+    spans = [*spans]
+    said: list[Sequence[KeyValue]] = [span.attributes[:] for span in spans]
+    if raw:
+        said = known_all(cast("list[list[bytes]]", said))  # only their type differs
+    several: dict[Names, list[int]] = {}
+    for place, pairs in enumerate(said):
+        several.setdefault(tuple([pair.key for pair in pairs]), []).append(place)
+    if origin.shared:
+        said = [[*pairs, *origin.shared] for pairs in said]
     found: list[list[Ingested]] = [[] for _ in spans]
-    for names, alike in several.items():
+    for names, places in several.items():
+        alike = _Alike(places, [spans[place] for place in places], [said[place] for place in places])
         _put(alike, names, origin, found, batch)
     batch.events += chain.from_iterable(found)
 
@@ -290,10 +287,10 @@ def _usages(plan: Plan, said: Said, roles: Sequence[str], end_s: Sequence[float]
         costs = [cost if known else None for cost, known in zip(costs, dollars, strict=True)]
     cached = said["cache_read_tokens"], said["cache_write_tokens"]
     tokens = said["input_tokens"], said["output_tokens"], said["total_tokens"]
-    usages = [usage_of(plan.source, *each) for each in zip(*tokens, *cached, costs, strict=True)]
+    usages = [*map(usage_of, repeat(plan.source), *tokens, *cached, costs)]
     calls = zip(usages, roles, said["model"], said["provider"], end_s, *cached, strict=True)
     for usage, role, model, provider, at_s, cache_read, cache_write in calls:
-        if usage is not None and role == "model" and model is not None:
+        if usage is not None and usage.total_usd is None and role == "model" and model is not None:
             put_price(usage, model, provider, at_s, cache_read, cache_write)
     return usages
 

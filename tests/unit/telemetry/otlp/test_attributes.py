@@ -10,7 +10,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 
 from self_healing.errors import Undecodable
 from self_healing.telemetry.otlp import traces, values
-from self_healing.telemetry.otlp.attributes import KNOWN_MAX, KNOWN_MAX_BYTES, known
+from self_healing.telemetry.otlp.attributes import KNOWN_MAX, KNOWN_MAX_BYTES, known_all
 
 TEXTS = st.text(max_size=140)  # a length that is two bytes too
 SCALARS = st.one_of(
@@ -33,7 +33,7 @@ def test_an_attribute_says_the_same_whether_it_is_new_or_known(said: list[tuple[
     pairs = [KeyValue(key=key, value=value) for key, value in said]
     raws = [pair.SerializeToString() for pair in pairs]
     for _ in range(2):
-        assert [seen(pair) for pair in known(raws)] == [seen(pair) for pair in pairs]
+        assert [seen(pair) for pair in known_all([raws])[0]] == [seen(pair) for pair in pairs]
 
 
 @given(st.binary(max_size=40))
@@ -42,9 +42,9 @@ def test_bytes_that_are_no_attribute_are_refused_and_others_are_read_as_protobuf
         pair = KeyValue.FromString(raw)
     except Exception:
         with pytest.raises(Undecodable):
-            known([raw])
+            known_all([[raw]])
     else:
-        assert seen(known([raw])[0]) == seen(pair)
+        assert seen(known_all([[raw]])[0][0]) == seen(pair)
 
 
 def test_no_more_is_remembered_than_there_is_room_for() -> None:
@@ -52,8 +52,8 @@ def test_no_more_is_remembered_than_there_is_room_for() -> None:
 
     long = KeyValue(key="k", value=AnyValue(string_value="x" * KNOWN_MAX_BYTES)).SerializeToString()
     raws = [KeyValue(key="k", value=AnyValue(int_value=n)).SerializeToString() for n in range(KNOWN_MAX + 5)]
-    assert [pair.value.int_value for pair in known(raws)] == list(range(KNOWN_MAX + 5))
-    known([long])
+    assert [pair.value.int_value for pair in known_all([raws])[0]] == list(range(KNOWN_MAX + 5))
+    known_all([[long]])
     assert 0 < len(attributes._KNOWN) <= KNOWN_MAX
     assert long not in attributes._KNOWN
 
