@@ -149,3 +149,59 @@ def test_a_verification_goes_on_after_a_restart(scenario: MakeScenario, tmp_path
     work(fleet, 40, attempt=1, count=1)
 
     fleet.expect_incident("together", "Coder", "closed", "healed")
+
+
+BRIEF = """
+[[trigger]]
+name = "brief"
+type = "custom"
+signal = "task.duration_s"
+aggregate = "max"
+window = "10s"
+condition = { kind = "threshold", value = 50 }
+no_data = "clear"
+keep_firing_for = "10s"
+severity = "high"
+target_agent = "Helper"
+"""
+
+
+def test_silence_closes_no_escalated_incident_though_it_ends_the_firing(scenario: MakeScenario, tmp_path: Path) -> None:
+    fleet = watched(scenario, tmp_path, BRIEF, step_s=5)
+    fleet.at(0).finish("t1", duration_s=55.0).expect_incident("brief", "Coder", "escalated")
+
+    fleet.at(100).expect_state("brief", "Coder", "inactive").expect_incident("brief", "Coder", "escalated")
+
+    fleet.finish("t2", duration_s=1.0).at(101).expect_incident("brief", "Coder", "closed", "recovered")
+
+
+ABOVE = """
+[[trigger]]
+name = "above"
+type = "custom"
+signal = "task.duration_s"
+aggregate = "mean"
+window = "1m"
+condition = { kind = "baseline", ratio = 2, over = "1h", min_samples = 10 }
+severity = "high"
+target_agent = "Helper"
+"""
+
+
+@pytest.mark.parametrize(("dismissed", "baseline"), [(False, 10.0), (True, 310 / 23)])
+def test_the_time_of_an_incident_stays_out_of_the_baseline_unless_it_is_dismissed(
+    scenario: MakeScenario, tmp_path: Path, *, dismissed: bool, baseline: float
+) -> None:
+    fleet = watched(scenario, tmp_path, ABOVE, step_s=60)
+    for seconds in range(0, 1140, 60):
+        fleet.at(seconds).finish(f"t{seconds}", duration_s=10.0)
+    fleet.at(1140).finish("slow", duration_s=90.0).expect_incident("above", "Coder", "escalated")
+    if dismissed:
+        fleet.loop.dismiss(fleet.incident("above").id, "Ada", "as planned")
+    for seconds in range(1200, 1441, 60):
+        fleet.at(seconds).finish(f"t{seconds}", duration_s=10.0)
+
+    fleet.expect_incident("above", "Coder", "closed", "dismissed" if dismissed else "recovered")
+
+    [found] = [each for each in fleet.loop.verdicts() if each.trigger == "above"]
+    assert found.baseline == pytest.approx(baseline)

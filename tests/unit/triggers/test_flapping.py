@@ -46,6 +46,13 @@ def test_the_third_beginning_within_the_window_keeps_it_recovering_until_it_has_
     ]
 
 
+def test_a_rest_is_never_shorter_than_it_keeps_firing_anyway() -> None:
+    engine = Engine(flapping(keep_firing_for=70))
+    engine.push(*hits(3, every_s=110))
+
+    assert states(engine.every_instant(0, 400))[-2:] == [(240, RECOVERING), (310, INACTIVE)]
+
+
 def test_a_verdict_says_that_it_flaps_from_that_beginning_until_it_is_inactive() -> None:
     engine = Engine(flapping())
     engine.push(*hits(3))

@@ -172,6 +172,21 @@ class TestBaselines:
 
         assert engine.verdict(fired_s).baseline == engine.verdict(700).baseline == 10.0
 
+    def test_it_stays_frozen_while_the_series_recovers(self) -> None:
+        engine = Engine(baseline(window=60))
+        bad, well = (finished(s, 50.0) for s in range(100, 200, 10)), (finished(s, 10.0) for s in range(200, 400, 10))
+        engine.push(*(finished(s, 10.0) for s in range(0, 100, 10)), *bad, *well)
+
+        found = states(engine.every_instant(0, 300))
+
+        recovers_s = next(seconds for seconds, state in found if state is RECOVERING)
+        assert [state for _, state in found] == [FIRING, RECOVERING]
+        for seconds in (recovers_s, 300):
+            behind = engine.framework.grounds("tried", group("A"), at_us(seconds)).behind
+            assert behind is not None
+            assert behind.frozen
+        assert engine.verdict(300).baseline == 10.0
+
     def test_it_thaws_when_the_series_is_inactive_again(self) -> None:
         engine = Engine(baseline(window=60))
         engine.push(*(finished(s, 10.0) for s in range(0, 100, 10)), *(finished(s, 50.0) for s in range(100, 160, 10)))
