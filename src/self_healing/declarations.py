@@ -7,7 +7,7 @@ every file is found before anything is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -68,6 +68,12 @@ class _Table:
         self.given = {key: place for key, place in self.given.items() if key.partition(".")[0] not in values}
         self.given.update(places)
 
+    def changed(self, values: Values, where: str, places: Mapping[str, str]) -> _Table:
+        """One with `values` laid over it, which itself stays as it is."""
+        copy = replace(self, values=dict(self.values))
+        copy.change(values, where, places)
+        return copy
+
     def at(self, key: str) -> str:
         """Where the dotted `key`, or what it is a part of, was given; where the table was, when it was not."""
         while key and key not in self.given:
@@ -114,6 +120,7 @@ class Reader(Generic[Model]):
         self._tells = tells
         self._tables: dict[str, _Table] = {}
         self._shipped: frozenset[str] = frozenset()
+        self._twice: list[tuple[str, _Table]] = []  # what else a file says of a name that it has declared already
         self._offered: set[str] = set()  # of the tables, those that nobody has named yet
         self._problems: list[str] = []
 
@@ -156,12 +163,14 @@ class Reader(Generic[Model]):
             found, spec = self._validated(name, table)
             problems += found
             specs += [spec] if spec is not None else []
+        for name, table in self._twice:
+            problems += self._validated(name, table)[0]
         for name, (key, value, allowed) in self._check_all({name: each.values for name, each in self._tables.items()}):
             problems.append(f"{self._where(name, key)}: {key}: {shown(value)}: {allowed}")
         return Declarations(
             tuple(specs),
             tuple(self._tables),
-            tuple(map(one_line, problems)),
+            tuple(dict.fromkeys(map(one_line, problems))),  # what is said twice has the first one's keys as well
             lambda name, key: self._tables[name].at(key),
         )
 
@@ -181,6 +190,7 @@ class Reader(Generic[Model]):
                     f"{document.at(f'{above}.name')}: {self._kind} {name}: name: {shown(name)}: "
                     f"allowed is once in a file; it is at {seen[name]} already"
                 )
+                self._twice.append((name, self._tables[name].changed(values, where, document.within(above))))
             else:
                 seen[name] = where
                 table = self._tables.setdefault(name, _Table())
@@ -208,7 +218,7 @@ class Reader(Generic[Model]):
 
     def _validated(self, name: str, table: _Table) -> tuple[list[str], Model | None]:
         def where(key: str) -> str:
-            return self._where(name, key)
+            return f"{table.at(key)}: {self._kind} {name}"
 
         problems: list[str] = []
         spec: Model | None = None

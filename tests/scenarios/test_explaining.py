@@ -260,6 +260,14 @@ def test_before_anything_was_evaluated_it_says_what_it_would_say(fleet: Scenario
     assert one(told)["state"] == "firing"
 
 
+def test_what_only_stored_history_has_is_said_where_the_engine_has_no_series(fleet: Scenario) -> None:
+    fleet.finish("t", duration_s=90.0).at(1)
+    without: Json = {"at": fleet.clock.now().isoformat(), "series": [], "why_none": None, "warnings": []}
+    question = Question(trigger="slow_tasks", keys={"agent": "Coder"})
+    told = explain(fleet.settings, question, now=fleet.clock.now(), ask=lambda _command, _arguments: without)
+    assert told["why_none"].startswith("the engine has no sample of it: what stored history has came before this state")
+
+
 def test_without_any_telemetry_that_is_said(fleet: Scenario) -> None:
     told = asked(fleet, "slow_tasks", at_s=0)
     assert told["why_none"].startswith("no event came since")

@@ -84,7 +84,14 @@ def _now(settings: Settings, question: Question, now: datetime, ask: Ask) -> Jso
     if nothing_yet:
         back["warnings"].insert(0, "nothing has been evaluated yet (`self-healing run` or `check` does); it would say:")
         return back
-    return told | {"why_none": None if series else told["why_none"] or back["why_none"], **_history_of(told, back)}
+    why_none = None if series else told["why_none"] or back["why_none"] or _BEFORE
+    return told | {"why_none": why_none, **_history_of(told, back)}
+
+
+_BEFORE = (
+    "the engine has no sample of it: what stored history has came before this state began, or more than a day ago;"
+    " with `--at` it is told of then"
+)
 
 
 def _history_of(told: Json, back: Json) -> Json:

@@ -230,7 +230,8 @@ class Looking:
             of = "".join(f" of {key}={value}" for key, value in self.keys.items())
             return f"{trigger.signal} is measured on {kind.name.lower()} events, and none{of} came {since}"
         where = "".join(f", with {key} = {value}" for key, value in trigger.where.items())
-        return f"no event that {trigger.signal} is measured on came {since} for that group{where}"
+        of = " for that group" if self.keys else ""
+        return f"no event that {trigger.signal} is measured on came {since}{of}{where}"
 
     def _values(self, key: str) -> list[str] | None:
         """What any stored event ever said in a column; None where that is not looked up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,12 @@ def _check(values: Values, actions: Collection[str] | None) -> Iterator[Mistake]
 
 def _together(tables: Mapping[str, Values]) -> Iterator[tuple[str, Mistake]]:
     """What is wrong with the triggers as they name each other."""
-    yield from inhibitions(tables)
-    yield from compositions(tables)
+    for name, (key, other, allowed) in chain(inhibitions(tables), compositions(tables)):
+        if other not in tables and other in in_pack():
+            how = f"a table that names it, or `self-healing triggers enable {other}`, switches it on"
+            yield name, (key, other, f"off, as is all of the pack; {how}")
+        else:
+            yield name, (key, other, allowed)
 
 
 def _group_by(values: Values) -> Iterator[Mistake]:

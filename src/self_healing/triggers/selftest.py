@@ -105,9 +105,9 @@ def _unreachable(trigger: TriggerSpec) -> list[Found]:
     met, edge = _limit_steps(trigger)
     key, value = _limited(trigger)
     problems = []
-    if not _in_range(trigger, met + edge):
+    if not _in_range(trigger, met + edge):  # what never fires has nothing to recover from
         problems.append((key, f"{value:g}: no value of {trigger.signal} meets it, so it can never fire"))
-    if not _in_range(trigger, _cleared(trigger)):
+    elif not _in_range(trigger, _cleared(trigger)):
         never = f"value of {trigger.signal} meets it, so it can never recover"
         clear = trigger.clear
         problems.append((key, f"{value:g}: every {never}") if clear is None else ("clear", f"{clear:g}: no {never}"))

@@ -154,6 +154,8 @@ target_agent = "Helper"
     [
         ('"slow_tasks", "hgh_error_rate"', "", "did you mean high_error_rate?"),
         ('"slow_tasks", "both"', "", '"both": unknown'),
+        ('"slow_tasks", "stuck_tasks"', "", "`self-healing triggers enable stuck_tasks`, switches it on"),
+        ('"slow_tasks", "test_failure_spike"', 'inhibited_by = ["drill"]', "`self-healing triggers enable drill`"),
         ('"slow_tasks", "test_failure_spike"', 'group_by = ["model"]', "group as this one does, by model"),
         ('"slow_tasks", "off"', "", "enable off, or disable both as well"),
         ('"slow_tasks", "two"', "", "look at signals, not at other triggers"),

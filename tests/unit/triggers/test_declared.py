@@ -247,6 +247,15 @@ def test_a_mistake_is_named_with_file_key_value_and_what_is_allowed(tmp_path: Pa
             ['0.toml:5: trigger slow_tasks: name: "slow_tasks": allowed is once in a file; it is at 0.toml:1 already'],
         ),
         (
+            '[[trigger]]\nname = "slow_tasks"\nclear = 61\n[[trigger]]\nname = "slow_tasks"\nwindow = "2"\n',
+            [
+                '0.toml:5: trigger slow_tasks: name: "slow_tasks": '
+                "allowed is once in a file; it is at 0.toml:1 already",
+                "0.toml:3: trigger slow_tasks: clear: 61: allowed is at most 60, the threshold; above it fires",
+                f'0.toml:6: trigger slow_tasks: window: "2": {ALLOWED}',
+            ],
+        ),
+        (
             NEW.replace("poor_quality", "Poor"),
             ['0.toml:3: trigger Poor: name: "Poor": allowed are small letters, digits and _, a letter first'],
         ),

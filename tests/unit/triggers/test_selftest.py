@@ -33,6 +33,7 @@ def test_the_defaults_pass() -> None:
         ({"signal": "task.errors", "aggregate": "ratio", "condition": (">", 1.0)}, "condition.value: 1: no"),
         ({"signal": "task.quality", "aggregate": "mean", "condition": (">", 1.0)}, "condition.value: 1: no"),
         ({"condition": ("<", 0)}, "condition.value: 0: no"),
+        ({"condition": ("<", -5)}, "condition.value: -5: no"),
         ({"aggregate": "count", "condition": ("<", 0)}, "condition.value: 0: no"),
         ({"aggregate": "mean", "signal": "task.quality"} | ABOVE_WHOLE, "condition.absolute: 1.5: no"),
     ],
