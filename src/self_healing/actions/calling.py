@@ -70,6 +70,8 @@ def _told(action: ActionSpec, handoff: Handoff) -> dict[str, Any]:
 def mistakes(values: Values) -> Iterator[Mistake]:
     """What does not go together of what an action calls; values of a wrong type are left to the model."""
     type = values.get("type")
+    if type not in list(ActionType):
+        return  # which is told by itself; what goes with it nobody knows
     calling = ", ".join(OWN_KEYS)
     for kind, own in OWN_KEYS.items():
         for key in own if kind != type else ():

@@ -37,7 +37,8 @@ def _print(told: Json) -> None:
         output.paragraph(f"{article['number']}  {article['title']}: {article['text']}")
         if article["number"] == OWN:
             for policy in article["policies"]:
-                output.paragraph(policy["text"], indent=4)
+                for row in policy["text"].splitlines():
+                    output.line(f"    {row}")
         else:
             output.paragraph(", ".join(policy["id"] for policy in article["policies"]), indent=4)
     output.title("limits")

@@ -138,7 +138,7 @@ def _print_markdown(told: Json) -> None:
 
 def _print_one(told: Json) -> None:
     handoff = told["handoff"]
-    output.pairs(
+    output.known(
         [
             ("handoff", handoff["id"]),
             ("status", handoff["status"]),
@@ -150,9 +150,9 @@ def _print_one(told: Json) -> None:
             ("trouble", handoff["trouble"]),
             ("tries", handoff["tries"]),
             ("incident", handoff["incident"]),
-            ("created", output.instant(handoff["created_at"])),
-            ("deadline", output.instant(handoff["deadline"])),
-            ("ended", output.instant(handoff["ended_at"])),
+            ("created (UTC)", output.instant(handoff["created_at"])),
+            ("deadline (UTC)", output.instant(handoff["deadline"])),
+            ("ended (UTC)", output.instant(handoff["ended_at"])),
             ("result", handoff["result"]),
             ("file", handoff["path"]),
         ]

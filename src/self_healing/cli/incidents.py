@@ -115,7 +115,7 @@ def _print_one(told: Json) -> None:
         output.amount(incident[name], incident["unit"]) for name in ("value", "peak", "threshold")
     )
     closed = f"{output.instant(incident['closed_at'])}, {incident['close_reason']}" if incident["closed_at"] else None
-    output.pairs(
+    output.known(
         [
             ("incident", incident["id"]),
             ("trigger", incident["trigger"]),
@@ -125,8 +125,8 @@ def _print_one(told: Json) -> None:
             ("value", f"{value} (peak {peak})"),
             ("threshold", threshold),
             *([("series", output.verdict(told["series"]))] if told["series"] else []),
-            ("opened", output.instant(incident["opened_at"])),
-            ("closed", closed),
+            ("opened (UTC)", output.instant(incident["opened_at"])),
+            ("closed (UTC)", closed),
             ("attempts", incident["attempts"]),
             *([("parent", incident["parent"])] if incident["parent"] else []),
             *(
@@ -163,7 +163,7 @@ def _print_timeline(notes: list[Json]) -> None:
 def _print_decisions(decisions: list[Json]) -> None:
     output.title("decisions")
     output.table(
-        (output.when("at"), "id", "action", "outcome", Column("articles", text=True)),
+        (output.when("at"), "id", "action", "outcome", Column("articles", text=True, sparse=True)),
         (
             (output.instant(each["at"]), each["id"], each["action"], each["outcome"], held_against(each["articles"]))
             for each in decisions
@@ -186,7 +186,7 @@ def _print_executions(executions: list[Json]) -> None:
             Column("attempt", rank=2),
             "status",
             Column("target agent", rank=1),
-            Column("reason", text=True),
+            Column("reason", text=True, sparse=True),
         ),
         (
             (each["id"], each["action"], each["attempt"] + 1, stands(each), each["target_agent"], each["reason"])
@@ -199,7 +199,7 @@ def _print_executions(executions: list[Json]) -> None:
 def _print_verifications(verifications: list[Json], unit: str | None) -> None:
     output.title("verifications")
     output.table(
-        ("action", "phase", Column("judged by", rank=1), "samples", "value", "result"),
+        ("action", "phase", Column("judged by", rank=1, sparse=True), "samples", "value", "result"),
         (
             (
                 each["action"],
@@ -218,7 +218,7 @@ def _print_verifications(verifications: list[Json], unit: str | None) -> None:
 def _print_directives(directives: list[Json]) -> None:
     output.title("directives")
     output.table(
-        ("id", "agent", "setting", "value", output.when("expires", rank=1), Column("undone", text=True)),
+        ("id", "agent", "setting", "value", output.when("expires", rank=1), Column("undone", text=True, sparse=True)),
         (
             (
                 each["id"],
@@ -237,7 +237,7 @@ def _print_directives(directives: list[Json]) -> None:
 def _print_handoffs(handoffs: list[Json]) -> None:
     output.title("handoffs")
     output.table(
-        ("id", "target agent", "status", Column("result", text=True)),
+        ("id", "target agent", "status", Column("result", text=True, sparse=True)),
         ((each["id"], each["target_agent"], each["status"], each["result"]) for each in handoffs),
         empty="none",
     )

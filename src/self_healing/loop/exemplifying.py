@@ -97,15 +97,16 @@ def _ended_at(event: Event) -> str | None:
 
 def _shown(event: Event) -> dict[str, Any]:
     shown = {
+        # First what shows the trouble: a narrow terminal leaves the last away.
         "task": event.task_id,
-        "agent": event.agent,
-        "ended_at": _ended_at(event),
         "status": event.status,
         "duration_s": duration_of(event),
         "attempt": event.attempt,
         "tokens": tokens_of(event.usage),
         "cost_usd": _cost(event),
         **{column: getattr(event, column) for column in _COLUMNS},
+        "ended_at": _ended_at(event),
+        "agent": event.agent,
         "attributes": dict(islice(plain(event.attributes or {}).items(), MOST_ATTRIBUTES)) or None,
     }
     return {name: value for name, value in shown.items() if value is not None}

@@ -34,3 +34,10 @@ def test_the_newest_decisions_are_listed_whatever_they_were(capsys: pytest.Captu
         ["inc-1", "a", "allow", "-"],
     ]
     assert ("inc-2" in denials, "inc-1" in denials) == (True, False)
+
+
+def test_own_articles_are_shown_in_the_lines_in_which_they_were_written(capsys: pytest.CaptureFixture[str]) -> None:
+    own = {"id": "night", "text": '@id("night")\nforbid (principal, action, resource)\nwhen { true };'}
+    article = {"number": "VI", "title": "Own articles", "text": "What is forbidden.", "policies": [own]}
+    _print({"articles": [article], "limits": [], "violations": 0, "decisions": [], "denials": []})
+    assert '    @id("night")\n    forbid (principal, action, resource)\n    when { true };\n' in capsys.readouterr().out

@@ -74,3 +74,21 @@ def test_counts_leave_out_what_is_none() -> None:
 def test_a_cell_says_what_it_is_and_nothing_that_a_terminal_obeys() -> None:
     cells = [output.text(cell) for cell in (None, "", True, False, 3, 0.5, "a\nb\x1b[0m")]
     assert cells == ["-", "-", "yes", "no", "3", "0.5", r"a\nb\x1b[0m"]
+
+
+def test_a_column_in_which_nothing_is_ever_said_is_left_out_where_that_is_usual(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    columns = ("id", output.Column("reason", sparse=True), "result")
+    output.table(columns, [("a", None, None), ("b", None, None)], empty="none")
+    output.table(columns, [("a", None, None), ("b", "late", None)], empty="none")
+    told = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert told[:2] == [["id", "result"], ["a", "-"]]
+    assert told[3:5] == [["id", "reason", "result"], ["a", "-", "-"]]
+
+
+def test_pairs_without_a_value_are_left_out_where_only_what_is_known_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output.known([("by", None), ("status", "pending"), ("pauses", 0)])
+    assert capsys.readouterr().out.splitlines() == ["status  pending", "pauses  0"]

@@ -113,3 +113,9 @@ def test_where_no_single_attempt_can_be_measured_the_failed_ones_show_it() -> No
 def test_with_nothing_bad_or_nothing_to_compare_with_nothing_differs() -> None:
     assert differing("task.duration_s", 60.0, [attempt(5)], [attempt(5)]) == []
     assert differing("task.duration_s", 60.0, [attempt(90, model="m-2")], []) == []
+
+
+def test_what_shows_the_trouble_comes_before_whose_it_was() -> None:
+    [told] = telling("task.duration_s", [ended("t", duration_s=90.0)])
+    names = list(told)
+    assert names.index("duration_s") < names.index("agent")
