@@ -73,7 +73,7 @@ def described(line: bytes, reason: BadLine) -> str | None:
     return f"ts: {shown(_reached(line, '.ts'))}: {_TIME}" if reason in _TIMES else None
 
 
-_TIME: Final = "allowed is a time such as 2026-01-05T10:00:00Z, from 1970 to 5 minutes ahead"
+_TIME: Final = "allowed is a time with its zone, such as 2026-01-05T10:00:00Z, from 1970 to 5 minutes ahead"
 
 
 def _wrong_field(line: bytes, said: str) -> str:

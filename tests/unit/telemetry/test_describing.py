@@ -34,7 +34,7 @@ def test_a_bad_line_is_described_by_its_field_and_what_is_allowed_there(line: by
 def test_a_time_that_cannot_be_used_is_shown_with_what_can(ts: bytes) -> None:
     said = described(b'{"ts":' + ts + b"}", BadLine.UNDATED)
     assert said is not None
-    assert said.startswith(f"ts: {ts.decode()}: allowed is a time such as ")
+    assert said.startswith(f"ts: {ts.decode()}: allowed is a time with its zone, such as ")
 
 
 def test_a_line_is_looked_for_where_its_file_is(tmp_path: Path) -> None:
