@@ -32,7 +32,7 @@ from self_healing.spec import (
     TriggerSpec,
     parse_duration,
 )
-from self_healing.spec.actions import NEEDED, OWN_KEYS
+from self_healing.spec.actions import NEEDED, NO_FUNCTION, OWN_KEYS
 from self_healing.spec_tests.models import CaseFile
 from self_healing.telemetry.asked import KINDS
 from self_healing.telemetry.columns import ATTRIBUTE
@@ -129,7 +129,7 @@ def actions_schema() -> Schema:
         ),
         *(_when("type", [kind.value], {"required": list(keys)}) for kind, keys in NEEDED.items()),
         *(_when("type", _others(kind), {"properties": dict.fromkeys(own, False)}) for kind, own in OWN_KEYS.items()),
-        _when("type", list(OWN_KEYS), {"properties": {"function": False}}),
+        _when("type", list(NO_FUNCTION), {"properties": {"function": False}}),
         _when("type", _others(*OWN_KEYS), {"properties": {"parameter_types": False}}),
     ]
     return _tables({"action": action}, "Actions of self-healing: what is done.")

@@ -29,7 +29,9 @@ def _startable(words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
-Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1), AfterValidator(_startable)]
+_Word = Annotated[str, Field(min_length=1, json_schema_extra={"pattern": r"^[^\u0000]*$"})]
+
+Words = Annotated[tuple[_Word, ...], Field(min_length=1), AfterValidator(_startable)]
 """A program and its arguments."""
 
 
