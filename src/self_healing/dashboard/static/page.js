@@ -82,22 +82,33 @@ function chart(element, told) {
     scales: { y: { range: (_, low, high) => [Math.min(0, low || 0), (high || 1) * 1.1] } },
     series: [{}, ...series],
     axes: [{ ...axis, size: 28, values: (_, at) => at.map(clock) }, { ...axis, size: 46, values: (_, at) => at.map((each) => number(each, told.unit)) }],
-    hooks: { draw: [(plot) => marks.forEach((mark, row) => line(plot, mark, row % 4))] },
+    hooks: { draw: [(plot) => lines(plot, marks)] },
   }, [times(told), ...told.series.map((each) => each.values)], element);
 }
 
-function line(plot, mark, row) {
-  const x = plot.valToPos(Date.parse(mark.at) / 1000, "x", true);
+// First every line, then every name: no line runs through one.
+function lines(plot, marks) {
   const { ctx, bbox } = plot;
-  if (x < bbox.left || x > bbox.left + bbox.width) return;
+  const there = marks.map((mark, row) => ({ ...mark, row: row % 6, x: plot.valToPos(Date.parse(mark.at) / 1000, "x", true) }))
+    .filter((mark) => mark.x >= bbox.left && mark.x <= bbox.left + bbox.width);
+  const colour = (mark) => css(mark.good ? "--good" : mark.bad ? "--bad" : "--info");
   ctx.save();
-  ctx.strokeStyle = ctx.fillStyle = css(mark.good ? "--good" : mark.bad ? "--bad" : "--info");
   ctx.setLineDash([3, 3]);
-  ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.top + bbox.height); ctx.stroke();
+  for (const mark of there) {
+    ctx.strokeStyle = colour(mark);
+    ctx.beginPath(); ctx.moveTo(mark.x, bbox.top); ctx.lineTo(mark.x, bbox.top + bbox.height); ctx.stroke();
+  }
   ctx.font = `${11 * devicePixelRatio}px system-ui`;
-  const atTheEnd = x > bbox.left + bbox.width - 70 * devicePixelRatio; // there is no room on its right
-  ctx.textAlign = atTheEnd ? "right" : "left";
-  ctx.fillText(mark.what, atTheEnd ? x - 4 : x + 4, bbox.top + (12 + 13 * row) * devicePixelRatio);
+  ctx.setLineDash([]);
+  ctx.lineWidth = 3 * devicePixelRatio;
+  ctx.strokeStyle = css("--panel");
+  for (const mark of there) {
+    const atTheEnd = mark.x > bbox.left + bbox.width - 70 * devicePixelRatio; // there is no room on its right
+    const place = [mark.what, atTheEnd ? mark.x - 4 : mark.x + 4, bbox.top + (12 + 13 * mark.row) * devicePixelRatio];
+    ctx.fillStyle = colour(mark);
+    ctx.textAlign = atTheEnd ? "right" : "left";
+    ctx.strokeText(...place); ctx.fillText(...place);
+  }
   ctx.restore();
 }
 
