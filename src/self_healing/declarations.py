@@ -6,10 +6,11 @@ every file is found before anything is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -88,6 +89,17 @@ def seconds_of(value: Any) -> int | None:
     except ValueError:
         return None
     return seconds if isinstance(seconds, int) and not isinstance(seconds, bool) else None
+
+
+def _in_order(problems: Iterable[str]) -> tuple[str, ...]:
+    """Those without a line first, then those of each file by their lines, as somebody mends them."""
+    found = [(_PLACE.match(problem), problem) for problem in problems]
+    files = list(dict.fromkeys(place["file"] for place, _ in found if place))
+    ranked = [((files.index(at["file"]), int(at["line"])) if at else (-1, 0), told) for at, told in found]
+    return tuple(told for _, told in sorted(ranked, key=lambda each: each[0]))
+
+
+_PLACE: Final = re.compile(r"(?P<file>.+?):(?P<line>\d+): ")
 
 
 class Reader(Generic[Model]):
@@ -170,7 +182,7 @@ class Reader(Generic[Model]):
         return Declarations(
             tuple(specs),
             tuple(self._tables),
-            tuple(dict.fromkeys(map(one_line, problems))),  # what is said twice has the first one's keys as well
+            _in_order(dict.fromkeys(map(one_line, problems))),  # what is said twice has the first one's keys as well
             lambda name, key: self._tables[name].at(key),
         )
 

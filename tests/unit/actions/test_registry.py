@@ -248,10 +248,10 @@ def test_the_action_of_every_escalation_stays_a_diagnostic(tmp_path: Path) -> No
 def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     text = '[[action]]\nname = "tell_me"\nprompt = ""\n[[action]]\nname = "analyze_slow_tasks"\ntries = 0\ntag = "x"\n'
     assert [problem.split(": ")[1:4] for problem in problems(tmp_path, text)] == [
-        ["action analyze_slow_tasks", "tries", "0"],
-        ["action analyze_slow_tasks", "tag", '"x"'],
         ["action tell_me", "type", "missing"],
         ["action tell_me", "priority", "missing"],
         ["action tell_me", "target_agent", "missing"],
         ["action tell_me", "prompt", '""'],
+        ["action analyze_slow_tasks", "tries", "0"],
+        ["action analyze_slow_tasks", "tag", '"x"'],
     ]

@@ -249,9 +249,9 @@ def test_a_mistake_is_named_with_file_key_value_and_what_is_allowed(tmp_path: Pa
         (
             '[[trigger]]\nname = "slow_tasks"\nclear = 61\n[[trigger]]\nname = "slow_tasks"\nwindow = "2"\n',
             [
+                "0.toml:3: trigger slow_tasks: clear: 61: allowed is at most 60, the threshold; above it fires",
                 '0.toml:5: trigger slow_tasks: name: "slow_tasks": '
                 "allowed is once in a file; it is at 0.toml:1 already",
-                "0.toml:3: trigger slow_tasks: clear: 61: allowed is at most 60, the threshold; above it fires",
                 f'0.toml:6: trigger slow_tasks: window: "2": {ALLOWED}',
             ],
         ),
@@ -316,9 +316,9 @@ def test_all_mistakes_of_all_files_are_reported_at_once_each_with_its_own_file(t
     assert [problem.split(": ")[:3] for problem in found] == [
         ["2.toml:1", "Expected '=' after a key in a key/value pair before the file ends", "allowed is TOML"],
         ["1.toml:3", "trigger slow_tasks", "window"],
+        ["1.toml:6", "trigger high_retry_rate", "clear"],
         ["0.toml:3", "trigger slow_tasks", "severity"],
         ["0.toml:4", "trigger slow_tasks", "signal"],
-        ["1.toml:6", "trigger high_retry_rate", "clear"],
     ]
 
 
