@@ -227,15 +227,13 @@ class Replay:
         whole = [until_us, *map(self._silent_us, old)]
         if self._open or self._muted:
             whole += self._windows_due(t_us)
-        if ahead.alone and self.framework.evaluations:
-            for name, timer_us in self.framework.timers_us(t_us).items():
-                due_us[name] = min(timer_us, due_us.get(name, timer_us))
-        else:
-            next_timer_us = self.framework.next_timer_us(t_us, grid_us)
-            whole += [*due_us.values(), *([] if next_timer_us is None else [next_timer_us])]
+        if not self.framework.settled:
+            whole.append(t_us + grid_us)
+        for name, timer_us in self.framework.timers_us(t_us).items():
+            due_us[name] = min(timer_us, due_us.get(name, timer_us))
         next_us = max(-(-min([*whole, *due_us.values()]) // grid_us) * grid_us, t_us + grid_us)
         every = any(each <= next_us for each in whole)
-        return next_us, None if every else [name for name, each in due_us.items() if each <= next_us]
+        return next_us, None if every else ahead.together([name for name, each in due_us.items() if each <= next_us])
 
     def _peak_of(self, trigger: str, place: int) -> float | None:
         groups = self.telemetry.groups(Measure.of(self.spec.trigger(trigger)).grouped)

@@ -9,7 +9,7 @@ instants are kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -319,10 +319,14 @@ class LookAhead:
         if sight is not None:
             sight.again(group, t_us)
 
-    @property
-    def alone(self) -> bool:
-        """Whether no trigger looks at others."""
-        return not self._composites
+    def together(self, due: Collection[str]) -> set[str]:
+        """What is to be looked at with triggers that are due: composites of them, with all that those look at."""
+        found = set(due)
+        for series in self._composites:
+            own = {series.trigger.name, *series.members}
+            if not own.isdisjoint(due):
+                found |= own
+        return found
 
     def due_us(self, t_us: int) -> dict[str, int]:
         """The next instant after `t_us` at which something can happen because of what happened, by trigger."""

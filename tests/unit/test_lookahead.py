@@ -17,9 +17,12 @@ from hypothesis import strategies as st
 
 from self_healing.backtest import Replay, replay
 from self_healing.config import Settings, load_spec
+from self_healing.lookahead import LookAhead
 from self_healing.model import Ingested, Kind, Usage
 from self_healing.spec import Spec
 from self_healing.telemetry.assembly import traced
+from self_healing.telemetry.replayed import Replayed
+from self_healing.triggers.framework import TriggerFramework
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC).timestamp()
 Line = dict[str, Any]
@@ -386,6 +389,20 @@ def test_a_well_fleet_is_hardly_looked_at_also_where_triggers_wait_for_silence(t
 
     assert done.incidents == []
     assert done.framework.evaluations <= 7  # the first sign of each kind, and the end of each hour
+
+
+def test_a_composite_is_looked_at_with_all_that_it_looks_at_and_with_nothing_else(tmp_path: Path) -> None:
+    members = '"slow_tasks", "high_retry_rate"'
+    spec = loaded(
+        tmp_path,
+        f"""[[trigger]]\nname = "both"\ntype = "custom"\nseverity = "low"\ntarget_agent = "Planner"
+        condition = {{ kind = "composite", all = [{members}] }}""",
+    )
+    history = Replayed(spec.triggers, grid_us=1_000_000, max_groups=10)
+    ahead = LookAhead(spec, TriggerFramework(spec, history), history, lambda _trigger, _place: None)
+
+    assert ahead.together(["high_error_rate"]) == {"high_error_rate"}
+    assert ahead.together(["slow_tasks"]) == {"slow_tasks", "high_retry_rate", "both"}
 
 
 KINDS = {"log": Kind.LOG, "llm_call": Kind.LLM_CALL, "tool_call": Kind.TOOL_CALL}

@@ -84,7 +84,7 @@ class TriggerFramework:
         Args:
             t_us: microseconds.
             caught_up: whether everything up to then was read; else nobody can be said to be silent.
-            only: the triggers to which anything can happen then, where that is known; none of them a composite.
+            only: the triggers to which anything can happen then, where that is known, with a composite all it looks at.
         """
         enabled = [series for series in self._series.values() if series.trigger.enabled]
         if only is not None:
@@ -319,11 +319,13 @@ class TriggerFramework:
     def next_timer_us(self, t_us: int, grid_us: int) -> int | None:
         """The next grid instant after `t_us` at which a verdict can change though all it looks at stays the same."""
         next_us = (t_us // grid_us + 1) * grid_us
-        due = [] if self.evaluations else [next_us]  # whatever was restored was judged by another spec, maybe
-        if self._reset and any(series.members for series in self._series.values()):
-            due.append(next_us)  # what looks at that series has not seen it
-        due += self.timers_us(t_us).values()
+        due = [*([] if self.settled else [next_us]), *self.timers_us(t_us).values()]
         return max(-(-min(due) // grid_us) * grid_us, next_us) if due else None
+
+    @property
+    def settled(self) -> bool:
+        """Whether all states are those of the last evaluation, by this spec, as far as triggers look at others."""
+        return bool(self.evaluations) and not (self._reset and any(each.members for each in self._series.values()))
 
     def timers_us(self, t_us: int) -> dict[str, int]:
         """When a timer of a series runs out next after `t_us`, microseconds, by trigger; of the others nothing."""

@@ -105,7 +105,8 @@ def _unreachable(trigger: TriggerSpec) -> list[Found]:
     met, edge = _limit_steps(trigger)
     key, value = _limited(trigger)
     problems = []
-    if not _in_range(trigger, met + edge):  # what never fires has nothing to recover from
+    beyond = (met + edge > 0) is trigger.rising  # else it is what every value meets
+    if beyond and not _in_range(trigger, met + edge):  # what never fires has nothing to recover from
         problems.append((key, f"{value:g}: no value of {trigger.signal} meets it, so it can never fire"))
     elif not _in_range(trigger, _cleared(trigger)):
         never = f"value of {trigger.signal} meets it, so it can never recover"

@@ -48,6 +48,8 @@ def test_a_condition_that_no_value_can_meet_is_refused(changes: dict[str, Any], 
     ("changes", "said"),
     [
         ({"condition": (">=", 0)}, "condition.value: 0: every"),
+        ({"condition": (">=", -5)}, "condition.value: -5: every"),
+        ({"signal": "task.quality", "aggregate": "mean", "condition": ("<=", 1.5)}, "condition.value: 1.5: every"),
         ({"clear": -1}, "clear: -1: no"),
         ({"aggregate": "count", "condition": (">=", 0)}, "condition.value: 0: every"),
         ({"signal": "task.quality", "aggregate": "mean", "condition": ("<=", 1)}, "condition.value: 1: every"),
