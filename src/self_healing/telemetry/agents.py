@@ -35,12 +35,11 @@ class Running(msgspec.Struct, gc=False, array_like=True):
 
 
 class Unpaid(msgspec.Struct, gc=False):
-    """The end of an attempt that did not say what it used, or of how many it was; its calls do, and may still come."""
+    """The end of an attempt that did not say all it used, or of how many it was; its calls do, and may still come."""
 
     event: Event
     tokens: bool  # whether its tokens were counted
     cost_usd: bool  # whether its cost was counted
-    paid: bool = False  # whether it said itself what it used, to which its calls add nothing
 
 
 Ended = tuple[int, float | None, int, Unpaid | None]

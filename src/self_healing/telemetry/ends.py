@@ -32,7 +32,7 @@ def unsaid_start(event: Event, task: Running | None, at: int) -> float | None:
 
 
 def add_call(agent: Agent, event: Event, usage: Usage, at: int, out: Late) -> bool:
-    """Count what a model call used for its task, also for one that ended and did not say what it used.
+    """Count what a model call used for its task, also for one that ended and did not say all it used.
 
     Returns:
         Whether what is remembered of an end has changed.
@@ -49,9 +49,15 @@ def add_call(agent: Agent, event: Event, usage: Usage, at: int, out: Late) -> bo
             task.cost_usd = (task.cost_usd or 0.0) + cost
         return False
     ended = agent.ended_of(id)
-    if ended is None or ended[3] is None or ended[3].paid or (tokens is None and cost is None):
+    if ended is None or ended[3] is None:
         return False
     unpaid = ended[3]
+    said = unpaid.event.usage
+    if said is not None:  # to a figure of its own its calls add nothing
+        tokens = tokens if tokens_of(said) is None else None
+        cost = cost if said.total_usd is None else None
+    if tokens is None and cost is None:
+        return False
     gather(out, agent, unpaid.event, ended[0])
     out.heard_us.append(at)
     out.started_at.append(ended[1])

@@ -343,15 +343,15 @@ class Folding:
             tokens, cost = usage.total_tokens, usage.total_usd
             if tokens is None:
                 tokens = tokens_of(usage)
-        paid = tokens is not None or cost is not None
+        says_all = tokens is not None and cost is not None
         if task is not None:  # what it does not say itself
             tokens = task.tokens if tokens is None else tokens
             cost = task.cost_usd if cost is None else cost
-        if not paid or event.trace_id is not None:  # in a trace, it may turn out to have been tried more often
+        if not says_all or event.trace_id is not None:  # in a trace, it may turn out to have been tried more often
             # It is kept for its columns; what else its line said, which an example is yet to be given, may be large.
             columns = msgspec.structs.replace(event, attributes=self._asked_of(event))
             # It goes into the state as it is, and its texts may hold secrets.
-            unpaid = Unpaid(hushed(columns), tokens is not None, cost is not None, paid)
+            unpaid = Unpaid(hushed(columns), tokens is not None, cost is not None)
         finished = out.finished
         finished.events.append(event)
         finished.ts.append(at)

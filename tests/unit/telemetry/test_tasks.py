@@ -101,6 +101,20 @@ def test_the_lines_of_a_task_may_arrive_in_any_order(fleet: Fleet, order: tuple[
         assert fleet.samples("task.tokens") == (1, 600)
 
 
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    ("own", "tokens", "cost"), [({"total_tokens": 1000}, 1000, 0.03), ({"total_usd": 0.02}, 700, 0.02)]
+)
+def test_a_figure_that_a_task_does_not_say_is_the_sum_of_its_calls_also_of_those_that_come_late(
+    fleet: Fleet, own: dict[str, float], tokens: int, cost: float, late: bool
+) -> None:
+    calls, end = (call(25, 600, 0.01), call(26, 100, 0.02)), finished(30, usage=own)
+    fleet.take(started(10))
+    for line in (end, *calls) if late else (*calls, end):
+        fleet.take(line)
+    assert (fleet.samples("task.tokens"), fleet.samples("task.cost_usd")) == ((1, tokens), (1, cost))
+
+
 def test_a_start_that_arrives_after_its_end_does_not_run(fleet: Fleet) -> None:
     fleet.take(finished(30, duration_s=20.0))
     fleet.take(started(10))
