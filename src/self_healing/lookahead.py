@@ -22,6 +22,7 @@ from self_healing.measures import (
     Bools,
     Ints,
     Totals,
+    compare,
     pane_us_of,
     whole,
 )
@@ -62,6 +63,12 @@ class Sampled(Sight):
         self._flat: Flat = telemetry.flat[series.measure.key]
         condition = trigger.condition
         self._ages = condition if series.counts_running and isinstance(condition, Threshold) else None
+        # A quantile lies between the extremes: where those do not meet the condition, it does not.
+        self._between = (
+            trigger.aggregate in PERCENT
+            and isinstance(condition, Threshold)
+            and not (series.counts_running or series.must_have_spoken or series.asks_whole)
+        )
         # Where a running task is more than one more value to compare, or a quantile is to be told: all such instants.
         self._unseen = trigger.aggregate in PERCENT or (
             series.counts_running
@@ -147,7 +154,7 @@ class Sampled(Sight):
         places, at = np.divmod(rows, self._stretch.width)
         later = at > now
         if self._unseen:
-            seen = Seen(places, at, later, later)
+            seen = Seen(places, at, later & self._may_meet(places, at), later)
             # Too few samples end what an age meets as well, which is largest right before that.
             return seen.joined(self._always(places, at - 1, now)) if self._series.counts_running else seen
         trigger, series = self._trigger, self._series
@@ -165,10 +172,19 @@ class Sampled(Sight):
         turns |= self._worse(places, finding == _MET, totals, before)
         return Seen(places, at, met & later, turns & later)
 
+    def _may_meet(self, places: Ints, at: Ints) -> Bools:
+        """Whether the condition may be met at those instants."""
+        condition = self._trigger.condition
+        if not self._between or not isinstance(condition, Threshold):
+            return np.ones(len(places), np.bool_)
+        totals, _ = self._totals(places, self._stretch.from_us + at * self._stretch.grid_us)
+        worst = totals.maximum if self._trigger.rising else totals.minimum
+        return compare(worst, condition.op, whole(condition.value * MICRO))
+
     def _totals(self, places: Ints, t: Ints) -> tuple[Totals, Totals | None]:
         """What the series' windows hold at instants, and what that is compared with."""
         series, between = self._series, self._flat.between
-        extremes = self._trigger.aggregate in _EXTREME
+        extremes = self._between or self._trigger.aggregate in _EXTREME
         since_us = self._since_us(places)
         if series.changes:
             end = t // FINE_US * FINE_US

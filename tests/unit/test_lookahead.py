@@ -355,22 +355,16 @@ def test_who_speaks_first_is_kept_apart_of_whatever_signal(tmp_path: Path) -> No
     assert (opened["llm"], opened["task"]) == ((("model", "m1"),), (("model", "overflow"),))
 
 
+def ended(second: int, duration_s: float) -> Line:
+    of = {"id": f"t{second}", "agent": "Ada", "status": "success", "duration_s": duration_s}
+    return {"ts": iso(second), "type": "task_finished", **of}
+
+
 def test_a_baseline_of_most_of_a_year_is_replayed_as_a_shorter_one_is(tmp_path: Path) -> None:
     condition = '{ kind = "baseline", ratio = 1.5, over = "300d", min_samples = 20 }'
     spec = loaded(tmp_path, f'[[trigger]]\nname = "duration_increase"\ncondition = {condition}\n')
-    lines = [
-        {
-            "ts": iso(60 * n),
-            "type": "task_finished",
-            "status": "success",
-            "agent": "Ada",
-            "id": f"t{n}",
-            "duration_s": s,
-        }
-        for n, s in enumerate([10.0] * 120 + [100.0] * 20)
-    ]
 
-    done = replayed(spec, lines)
+    done = replayed(spec, [ended(60 * n, s) for n, s in enumerate([10.0] * 120 + [100.0] * 20)])
 
     assert [each.trigger for each in done.incidents].count("duration_increase") == 1
     assert done.sees_ahead
@@ -389,6 +383,19 @@ def test_a_well_fleet_is_hardly_looked_at_also_where_triggers_wait_for_silence(t
 
     assert done.incidents == []
     assert done.framework.evaluations <= 7  # the first sign of each kind, and the end of each hour
+
+
+def test_a_quantile_is_hardly_looked_at_while_no_sample_meets_its_condition(tmp_path: Path) -> None:
+    spec = loaded(
+        tmp_path,
+        """[[trigger]]\nname = "tail"\ntype = "performance"\nsignal = "task.duration_s"\naggregate = "p99"
+        condition = { kind = "threshold", op = ">", value = 9 }\nwindow = "5m"\nseverity = "low"\ntarget_agent = "Ada"
+        """,
+    )
+    done = replayed(spec, [ended(second, 5.0 if second < 3600 else 12.0) for second in range(0, 3700, 10)])
+
+    assert [each.trigger for each in done.incidents] == ["tail"]
+    assert done.framework.evaluations <= 30  # those of the last minutes
 
 
 def test_a_composite_is_looked_at_with_all_that_it_looks_at_and_with_nothing_else(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from self_healing.clock import HOUR_US
 from self_healing.measures import COARSE_US, MICRO, NONE_MAX, NONE_MIN, Ints, Totals
-from self_healing.spec import Aggregate, Baseline, RateOfChange, TriggerSpec
+from self_healing.spec import PERCENT, Aggregate, Baseline, RateOfChange, TriggerSpec
 from self_healing.telemetry.cells import Places
 from self_healing.telemetry.samples import Joining
 
@@ -66,7 +66,10 @@ class Flat:
             if isinstance(trigger.condition, Baseline):
                 before_us = max(before_us, trigger.condition.over * MICRO)
         # A call of a model may come an hour after the end of its task, whose sample it adds to.
-        extremes = {trigger.aggregate for trigger in triggers if trigger.aggregate in (Aggregate.MAX, Aggregate.MIN)}
+        both = {Aggregate.MAX, Aggregate.MIN}  # between which a quantile lies
+        extremes = (
+            both if any(each.aggregate in PERCENT for each in triggers) else both & {e.aggregate for e in triggers}
+        )
         return cls(reach_us + HOUR_US + 2 * COARSE_US, before_us, extremes, groups)
 
     @property
