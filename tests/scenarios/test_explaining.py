@@ -66,6 +66,23 @@ def test_now_is_what_the_engine_says_with_the_stretch_before_it(fleet: Scenario)
     assert [mark["what"] for mark in told["history"]["marks"]] == ["detected", "acting", "healed"]
 
 
+@pytest.mark.parametrize(("at_s", "retries"), [(None, "firing"), (5.0, "inactive")])
+def test_of_a_composite_it_is_said_how_each_stands_that_it_looks_at(
+    tmp_path: Path, at_s: float | None, retries: str
+) -> None:
+    (tmp_path / "own.toml").write_text(
+        """[[trigger]]\nname = "both"\ntype = "custom"\nseverity = "low"\ntarget_agent = "Planner"
+        condition = { kind = "composite", all = ["high_retry_rate", "slow_tasks"] }"""
+    )
+    with Scenario(tmp_path, settings={"triggers": {"files": [tmp_path / "own.toml"]}}) as fleet:
+        fleet.finish("t0", duration_s=2.0)
+        for number in range(10):
+            fleet.at(10).finish(f"t{number + 1}", duration_s=2.0, attempt=3)
+        told = one(asked(fleet.at(20), "both", at_s, agent="Coder"))
+
+    assert f"how many fire of high_retry_rate ({retries}), slow_tasks (inactive)" in told["to_fire"]
+
+
 @pytest.mark.parametrize("trigger", ["slow_tasks", "token_usage_spike", "duration_increase"])
 def test_what_is_drawn_has_the_values_that_a_whole_look_back_finds(tmp_path: Path, trigger: str) -> None:
     usual, worse = [(600 * number, 2, 100) for number in range(24)], [(14400 + 10 * n, 90, 900) for n in range(6)]

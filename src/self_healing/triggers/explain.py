@@ -78,7 +78,9 @@ class Case:
             case Absence():
                 return f"the time without {self.trigger.signal}"
             case Composite(members=members):
-                return f"how many fire of {', '.join(members)}"
+                states = self.grounds.members
+                told = [f"{name} ({states[name].name.lower()})" if name in states else name for name in members]
+                return f"how many fire of {', '.join(told)}"
             case RateOfChange():
                 return f"the change of {self.trigger.aggregate.value} {self.trigger.signal}"
         return f"{self.trigger.aggregate.value} {self.trigger.signal}"

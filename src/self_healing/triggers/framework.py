@@ -156,7 +156,10 @@ class TriggerFramework:
     def grounds(self, trigger: str, group: Group, t_us: int) -> Grounds:
         """What the verdict on a series at `t_us` stands on beside its figures; nothing where nobody knows its group."""
         found = self._find(trigger, group)
-        return Grounds() if found is None else grounds(*found, self._looking.gather(found[0], t_us), t_us)
+        if found is None:
+            return Grounds()
+        members = {name: self.state_of(name, group) for name in found[0].members}
+        return grounds(*found, self._looking.gather(found[0], t_us), t_us, members=members)
 
     def _verdicts(self, series: Series, places: Ints, found: Gathered, t_us: int) -> Iterator[Verdict]:
         groups, version = self._windows.groups(series.measure.grouped), self.spec.version
