@@ -389,3 +389,14 @@ def test_two_signals_that_came_by_different_ways_agree_and_a_person_is_asked(
     fleet.expect_actions(SLOW, erase="awaiting_approval")
     decision = fleet.loop.store.get(Decision, pending(fleet).decision)
     assert (decision.facts["signals_agreeing"], decision.facts["signals_needed"]) == (2, 2)
+
+
+def test_what_waits_for_a_person_is_listed_however_much_was_asked_and_answered_after_it(fleet: Scenario) -> None:
+    waits, store = pending(fleet), fleet.loop.store
+    with store.transaction():
+        for number in range(60):
+            store.put(msgspec.structs.replace(waits, id=f"apr-later{number}", status=ApprovalStatus.EXPIRED))
+
+    [listed] = Surface(fleet.loop).call("approvals", {})["approvals"]
+
+    assert listed["id"] == waits.id

@@ -95,9 +95,12 @@ class Handing(Answers):
         return {"handoff": self._handoff(self._loop.move_handoff(id, to, by, result))}
 
     def approvals(self, everything: bool = False, limit: AtLeastOne = 50) -> Json:
-        wanted = tuple(ApprovalStatus) if everything else (ApprovalStatus.PENDING,)
-        newest = self._store.select(Approval, newest=limit)
-        return {"approvals": [self._approval(each) for each in reversed(newest) if each.status in wanted]}
+        if everything:
+            asked = self._store.select(Approval, newest=limit)
+        else:  # of those, how many there may be is bounded, and none is to be hidden by what was asked after it
+            unsettled = self._store.select(Approval, open="yes")
+            asked = [each for each in unsettled if each.status is ApprovalStatus.PENDING][-limit:]
+        return {"approvals": [self._approval(each) for each in reversed(asked)]}
 
     def approval(self, id: str) -> Json:
         approval = self._store.get(Approval, id)

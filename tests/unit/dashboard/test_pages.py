@@ -421,6 +421,16 @@ def test_a_handoff_is_completed_in_the_page(loop: SelfHealingOrchestrator) -> No
     assert "mended" in page
 
 
+def test_the_list_of_handoffs_has_the_beginning_of_a_long_result_and_its_page_all_of_it(
+    loop: SelfHealingOrchestrator,
+) -> None:
+    handoff = loop.store.select(Handoff)[0]
+    loop.store.put(msgspec.structs.replace(handoff, result="mended " * 280))
+    with serving(loop) as port:
+        pages = {path: get(port, path)[1] for path in ("/handoffs", f"/handoffs/{handoff.id}")}
+    assert [page.count("mended") for page in pages.values()] == [28, 280]
+
+
 def test_an_incident_shows_the_evidence_that_its_handoff_bears_and_what_was_said_of_it(
     loop: SelfHealingOrchestrator,
 ) -> None:
