@@ -66,10 +66,9 @@ class Flat:
             if isinstance(trigger.condition, Baseline):
                 before_us = max(before_us, trigger.condition.over * MICRO)
         # A call of a model may come an hour after the end of its task, whose sample it adds to.
-        both = {Aggregate.MAX, Aggregate.MIN}  # between which a quantile lies
-        extremes = (
-            both if any(each.aggregate in PERCENT for each in triggers) else both & {e.aggregate for e in triggers}
-        )
+        extremes = {trigger.aggregate for trigger in triggers}
+        if not extremes.isdisjoint(PERCENT):
+            extremes |= {Aggregate.MAX, Aggregate.MIN}  # between which a quantile lies
         return cls(reach_us + HOUR_US + 2 * COARSE_US, before_us, extremes, groups)
 
     @property
