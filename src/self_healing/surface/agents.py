@@ -95,17 +95,17 @@ class Agents(Handing):
         cursor: str | None = None,
     ) -> Json:
         found, following = listing.page(self._store, kind, where, limit, cursor)
-        return {kind: [self._told(each) for each in found], "next": following}
+        told = self._executions(found) if kind == "executions" else [self._told(each) for each in found]
+        return {kind: told, "next": following}
 
     def execution(self, id: str) -> Json:
-        return {"execution": self._told(self._store.get(Execution, id))}
+        [execution] = self._executions([self._store.get(Execution, id)])
+        return {"execution": execution}
 
     def _told(self, record: Any) -> Json:
         match record:
             case Incident():
                 return self._incident(record)
-            case Execution():
-                return self._execution(record)
             case Decision():
                 return views.decision(record)
             case Handoff():

@@ -41,7 +41,7 @@ class Incidents(Answers):
             "evidence": self._evidence(incident, beneath),
             "beneath": [self._incident(each) for each in beneath],
             "timeline": views.timeline(incident, handoffs),
-            "executions": [self._execution(each) for each in self._store.select(Execution, incident=id)],
+            "executions": self._executions(self._store.select(Execution, incident=id)),
             "decisions": [views.decision(each) for each in self._store.select(Decision, incident=id)],
             "verifications": [views.plain(each) for each in self._store.select(Verification, incident=id)],
             "directives": [views.plain(each) for each in self._store.select(Directive, owner=id)],

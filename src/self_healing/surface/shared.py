@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -58,15 +58,19 @@ class Answers:
     def _past(self, incidents: list[Incident]) -> list[Json]:
         """What was done about each, and what came of it."""
         ids = [incident.id for incident in incidents]
-        executions = _by_incident(self._store.select(Execution, incident=ids))
-        verifications = _by_incident(self._store.select(Verification, incident=ids))
+        made = self._store.select(Execution, incident=ids)
+        told = dict(zip((each.id for each in made), self._executions(made), strict=True))
+        executions, verifications = _by_incident(made), _by_incident(self._store.select(Verification, incident=ids))
         return [
-            views.past(each, [self._execution(made) for made in executions[each.id]], verifications[each.id])
+            views.past(each, [told[own.id] for own in executions[each.id]], verifications[each.id])
             for each in incidents
         ]
 
-    def _execution(self, execution: Execution) -> Json:
-        return views.execution(execution, self._store.find(Handoff, execution.handoff) if execution.handoff else None)
+    def _executions(self, executions: Sequence[Execution]) -> list[Json]:
+        """Each with how its handoff stands; those are looked up at once, for a list of them may be long."""
+        ids = [each.handoff for each in executions if each.handoff is not None]
+        handoffs = {each.id: each for each in self._store.select(Handoff, id=ids)}
+        return [views.execution(each, handoffs.get(each.handoff or "")) for each in executions]
 
     def _approval(self, approval: Approval) -> Json:
         return shown(approval, self._loop.spec_of(approval.proposal.incident))
